@@ -1,0 +1,37 @@
+"""The exceptions of `hypercomp_rs`.
+
+Each derives from :class:`HypercompError` and from the built-in that a caller would otherwise
+catch, so both ``except HypercompError`` and ``except ValueError`` do what they say.
+"""
+
+
+class HypercompError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidArgumentError(HypercompError, ValueError):
+    """An argument is outside what is accepted; the message says which, where, and what is."""
+
+
+class NonFiniteError(InvalidArgumentError):
+    """A weight or a coefficient is NaN or infinite; the message gives its position."""
+
+
+class DtypeError(HypercompError, TypeError):
+    """An element type that the call does not take."""
+
+
+class EmptyHyperplaneError(InvalidArgumentError):
+    """A row reads ``0·x = c`` with ``c != 0``: no point satisfies it."""
+
+
+class FormatError(HypercompError, ValueError):
+    """Stored bytes are no valid code: truncated, altered, or of an unknown version."""
+
+
+class TooLargeError(HypercompError, OverflowError):
+    """A size that this machine or the format cannot hold."""
+
+
+class CancelledError(HypercompError, RuntimeError):
+    """The call was stopped by its caller before it had a result."""

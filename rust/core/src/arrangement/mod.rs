@@ -1,0 +1,1 @@
+//! Vertices of hyperplane arrangements, exactly.

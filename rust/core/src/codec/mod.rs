@@ -1,0 +1,1 @@
+//! Hyper-compression: weights as trajectory codes of an ergodic map.

@@ -1,0 +1,48 @@
+//! How a caller follows and stops a long call.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Shared by a running search and whoever watches it: a stop flag and a count of work done.
+///
+/// A search calls [`check`](Self::check) at least every few milliseconds and
+/// [`advance`](Self::advance) as it finishes units of work; another thread may call
+/// [`cancel`](Self::cancel) or read [`done`](Self::done) at any moment.
+#[derive(Debug, Default)]
+pub struct Control {
+    cancelled: AtomicBool,
+    done: AtomicU64,
+}
+
+impl Control {
+    /// A control that nobody has cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ask the search to stop; it returns [`ErrorKind::Cancelled`] soon after.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// `Err(Cancelled)` once [`cancel`](Self::cancel) has been called.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Cancelled, "stopped by the caller"));
+        }
+        Ok(())
+    }
+
+    /// Count `units` more of work as done (weights searched, cobases visited).
+    #[inline]
+    pub fn advance(&self, units: u64) {
+        self.done.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// Units of work done so far.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,14 @@
+//! The engines of `hypercomp-rs`, without Python.
+//!
+//! * [`codec`]: weights as trajectory codes of an ergodic map (arXiv 2409.00592).
+//! * [`arrangement`]: the vertices of a hyperplane arrangement, exactly (arXiv 2401.16675).
+//!
+//! The two never import each other. Both report with [`Error`] and are stopped through [`Control`].
+
+pub mod arrangement;
+pub mod codec;
+mod control;
+mod error;
+
+pub use control::Control;
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,103 @@
+//! The one door from Python into the core: chooses the threads, releases the GIL, and stops the
+//! call within a tenth of a second of Ctrl-C.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hypercomp_core::{Control, Error, ErrorKind, Result};
+use pyo3::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::to_python;
+
+/// How often the waiting thread looks for signals: a tenth of the second that Ctrl-C may take.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The pools made so far in this process, by number of threads.
+///
+/// The process id stands beside them because a fork copies this list but not the threads: a child
+/// of `multiprocessing` that used its parent's pool would wait for ever.
+static POOLS: Mutex<(u32, Vec<(usize, Arc<ThreadPool>)>)> = Mutex::new((0, Vec::new()));
+
+fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
+    let threads = match threads {
+        Some(0) => {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "threads=0: give a positive number, or None for one a core",
+            ));
+        }
+        Some(n) => n,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let mut pools = POOLS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let process = std::process::id();
+    if pools.0 != process {
+        // Dropping a pool joins its threads, and after a fork there are none to join.
+        std::mem::forget(std::mem::take(&mut pools.1));
+        pools.0 = process;
+    }
+    if let Some((_, pool)) = pools.1.iter().find(|(n, _)| *n == threads) {
+        return Ok(pool.clone());
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("hypercomp-{i}"))
+        .build()
+        .map_err(|e| {
+            Error::new(
+                ErrorKind::TooLarge,
+                format!("threads={threads}: the system gave no such thread pool ({e})"),
+            )
+        })?;
+    let pool = Arc::new(pool);
+    pools.1.push((threads, pool.clone()));
+    Ok(pool)
+}
+
+/// Run `work` on a pool of `threads` with the GIL released.
+///
+/// The calling thread only waits. Whenever a signal handler raises (Ctrl-C), `work` is cancelled
+/// through its [`Control`] and the handler's exception is what the caller gets.
+pub fn enter<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    work: impl FnOnce(&Control) -> Result<T> + Send,
+) -> PyResult<T> {
+    let pool = pool(threads).map_err(|e| to_python(py, e))?;
+    let control = Control::new();
+    let mut raised = None;
+    let result = py.detach(|| {
+        let (sender, receiver) = channel();
+        let control = &control;
+        let raised = &mut raised;
+        pool.in_place_scope(move |scope| {
+            scope.spawn(move |_| {
+                // The receiver waits for this very message, so it cannot be gone.
+                let _ = sender.send(work(control));
+            });
+            loop {
+                match receiver.recv_timeout(SIGNAL_INTERVAL) {
+                    Ok(result) => return Some(result),
+                    Err(RecvTimeoutError::Timeout) if raised.is_none() => {
+                        if let Err(e) = Python::attach(|py| py.check_signals()) {
+                            *raised = Some(e);
+                            control.cancel();
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // `work` panicked: the scope resumes the panic as soon as it closes.
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                }
+            }
+        })
+    });
+    match (raised, result) {
+        (Some(e), _) => Err(e),
+        (None, Some(result)) => result.map_err(|e| to_python(py, e)),
+        (None, None) => unreachable!("the scope resumed the panic of its task"),
+    }
+}

@@ -1,0 +1,21 @@
+//! `hypercomp_rs._core`: the Rust core as Python sees it.
+//!
+//! Every function here converts its arguments, enters the core through `enter`, and converts the
+//! result back. No arithmetic happens in this crate.
+
+mod enter;
+mod error;
+
+use pyo3::prelude::*;
+
+/// The compiled half of `hypercomp_rs`; its functions are documented where Python re-exports them.
+#[pymodule]
+mod _core {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        Ok(())
+    }
+}

@@ -14,3 +14,4 @@ pub mod scale;
 //TENSOR
 pub mod trellis;
 pub mod viterbi;
+pub mod winding;

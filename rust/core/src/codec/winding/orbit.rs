@@ -68,6 +68,7 @@ impl Axis {
 }
 
 /// The nearest sample found so far.
+#[derive(Clone, Copy)]
 struct Best {
     distance: f64,
     index: u32,
@@ -127,76 +128,130 @@ impl<const K: usize> Orbit<K> {
     }
 
     /// The index of the sample point nearest to `sought`, the lowest where several are. O(1).
+    ///
+    /// `sought` is in the cube or at most a few of its sides away, where the distances of different
+    /// members of a progression cannot be rounded to the same value.
     #[inline]
     pub fn nearest(&self, sought: &[f64; K]) -> u32 {
         let distance = sought.iter().rev().fold(0.0, |sum, x| {
             let gap = x - self.half;
             sum + gap * gap
         });
-        let mut best = Best { distance, index: 0 };
-        self.descend(K - 1, 0, 0.0, sought, &mut best);
-        best.index
+        let centre = Best { distance, index: 0 };
+        self.descend(K - 1, 0, 0.0, sought, centre).index
     }
 
-    /// Offer to `best` every sample whose lowest digits are those of `low` and that may be as near;
-    /// `above` is the sum of the squares over the coordinates after `axis`.
-    fn descend(&self, axis: usize, low: u32, above: f64, sought: &[f64; K], best: &mut Best) {
-        let Axis { scale, place, .. } = self.axes[axis];
-        let digits = self.axes[axis].digits(low);
-        let at = sought[axis] - f64::from(low * scale);
-        let distance = |digit: i32| {
-            let gap = at - f64::from(digit) * self.step;
-            above + gap * gap
+    /// The better of `best` and every sample whose lowest digits are those of `low`; `above` is the
+    /// sum of the squares over the coordinates after `axis`.
+    #[inline]
+    fn descend(&self, axis: usize, low: u32, above: f64, sought: &[f64; K], best: Best) -> Best {
+        if axis == 0 {
+            self.round(low, above, sought, best)
+        } else {
+            self.branch(axis, low, above, sought, best)
+        }
+    }
+
+    /// Every member of the progression on `axis` that may lead to a sample as near as the best. The
+    /// two members around the sought point come first, both, and in no order: to skip one would be
+    /// a jump that no processor can predict.
+    fn branch(&self, axis: usize, low: u32, above: f64, sought: &[f64; K], best: Best) -> Best {
+        let line = self.line(axis, low, above, sought);
+        let mut best = best;
+        let enter = |digit: i32, distance: f64, best: Best| {
+            let theta = low + digit as u32 * self.axes[axis].place;
+            self.descend(axis - 1, theta, distance, sought, best)
         };
-        // The members on either side; a rounding error here moves the boundary between the sides
-        // by less than a step, and the distances still grow along each of them. The cast truncates.
-        let mut right = (at * self.per_step + 1.0).clamp(0.0, f64::from(digits)) as i32;
-        let mut left = right - 1;
-        let leftward = |digit: i32| {
-            if digit < 0 {
-                f64::INFINITY
-            } else {
-                distance(digit)
-            }
-        };
-        let rightward = |digit: i32| {
-            if digit as u32 >= digits {
-                f64::INFINITY
-            } else {
-                distance(digit)
-            }
-        };
-        let (mut to_left, mut to_right) = (leftward(left), rightward(right));
+        let (mut left, mut right) = (line.right - 1, line.right);
+        if left >= 0 {
+            best = enter(left, line.distance(left), best);
+        }
+        if right < line.digits {
+            best = enter(right, line.distance(right), best);
+        }
         loop {
-            let nearer = to_left.min(to_right);
-            if nearer > best.distance {
-                return;
+            left -= 1;
+            let distance = line.distance(left);
+            if left < 0 || distance > best.distance {
+                break;
             }
-            let digit;
-            if to_left <= to_right {
-                digit = left;
-                left -= 1;
-                to_left = leftward(left);
-            } else {
-                digit = right;
-                right += 1;
-                to_right = rightward(right);
+            best = enter(left, distance, best);
+        }
+        loop {
+            right += 1;
+            let distance = line.distance(right);
+            if right >= line.digits || distance > best.distance {
+                return best;
             }
-            let theta = low + digit as u32 * place;
-            if axis > 0 {
-                self.descend(axis - 1, theta, nearer, sought, best);
-            } else {
-                best.offer(nearer, theta + 1);
-            }
+            best = enter(right, distance, best);
+        }
+    }
+
+    /// The nearest member of the progression on the first coordinate, which is a sample.
+    #[inline]
+    fn round(&self, low: u32, above: f64, sought: &[f64; K], best: Best) -> Best {
+        let line = self.line(0, low, above, sought);
+        // There is a digit 0, so one of the two is a member.
+        let right = line.right.min(line.digits - 1);
+        let left = (line.right - 1).max(0);
+        let (to_left, to_right) = (line.distance(left), line.distance(right));
+        let digit = if to_left <= to_right { left } else { right };
+        best.or(Best {
+            distance: to_left.min(to_right),
+            index: low + digit as u32 * self.axes[0].place + 1,
+        })
+    }
+
+    #[inline]
+    fn line(&self, axis: usize, low: u32, above: f64, sought: &[f64; K]) -> Line {
+        let digits = self.axes[axis].digits(low);
+        let at = sought[axis] - f64::from(low * self.axes[axis].scale);
+        // The cast truncates. An error of rounding moves the border between the sides by less than
+        // a step, and the distances still grow along each of them.
+        let right = (at * self.per_step + 1.0).clamp(0.0, f64::from(digits)) as i32;
+        Line {
+            at,
+            step: self.step,
+            above,
+            digits: digits as i32,
+            right,
         }
     }
 }
 
-impl Best {
+/// The arithmetic progression that a coordinate runs over once the digits below are chosen.
+struct Line {
+    /// The sought coordinate as seen from digit 0.
+    at: f64,
+    step: f64,
+    /// The sum of the squares over the coordinates after this one.
+    above: f64,
+    digits: i32,
+    /// The first digit to the right of the sought coordinate, 0 to `digits`.
+    right: i32,
+}
+
+impl Line {
     #[inline]
-    fn offer(&mut self, distance: f64, index: u32) {
-        if distance < self.distance || (distance == self.distance && index < self.index) {
-            *self = Self { distance, index };
+    fn distance(&self, digit: i32) -> f64 {
+        let gap = self.at - f64::from(digit) * self.step;
+        self.above + gap * gap
+    }
+}
+
+impl Best {
+    /// The nearer of two, at equality the one with the lower index.
+    #[inline]
+    fn or(self, other: Self) -> Self {
+        let nearer = other.distance < self.distance;
+        let first = other.distance == self.distance && other.index < self.index;
+        Self {
+            distance: other.distance.min(self.distance),
+            index: if nearer | first {
+                other.index
+            } else {
+                self.index
+            },
         }
     }
 }

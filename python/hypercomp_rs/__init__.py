@@ -1,5 +1,30 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
 from ._core import __version__
+from .errors import (
+    CancelledError,
+    DtypeError,
+    EmptyHyperplaneError,
+    FormatError,
+    HypercompError,
+    InvalidArgumentError,
+    NonFiniteError,
+    TooLargeError,
+)
+from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
 
-__all__ = ["__version__"]
+__all__ = [
+    "CancelledError",
+    "CompressedTensor",
+    "DtypeError",
+    "EmptyHyperplaneError",
+    "FormatError",
+    "HypercompError",
+    "InvalidArgumentError",
+    "NonFiniteError",
+    "TooLargeError",
+    "Winding",
+    "__version__",
+    "compress_tensor",
+    "decompress_tensor",
+]

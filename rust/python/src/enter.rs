@@ -14,11 +14,19 @@ use crate::error::to_python;
 /// How often the waiting thread looks for signals: a tenth of the second that Ctrl-C may take.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The pools made so far in this process, by number of threads.
+/// The pools made so far, by number of threads.
 ///
 /// The process id stands beside them because a fork copies this list but not the threads: a child
 /// of `multiprocessing` that used its parent's pool would wait for ever.
-static POOLS: Mutex<(u32, Vec<(usize, Arc<ThreadPool>)>)> = Mutex::new((0, Vec::new()));
+struct Pools {
+    process: u32,
+    by_threads: Vec<(usize, Arc<ThreadPool>)>,
+}
+
+static POOLS: Mutex<Pools> = Mutex::new(Pools {
+    process: 0,
+    by_threads: Vec::new(),
+});
 
 fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
     let threads = match threads {
@@ -35,12 +43,12 @@ fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let process = std::process::id();
-    if pools.0 != process {
+    if pools.process != process {
         // Dropping a pool joins its threads, and after a fork there are none to join.
-        std::mem::forget(std::mem::take(&mut pools.1));
-        pools.0 = process;
+        std::mem::forget(std::mem::take(&mut pools.by_threads));
+        pools.process = process;
     }
-    if let Some((_, pool)) = pools.1.iter().find(|(n, _)| *n == threads) {
+    if let Some((_, pool)) = pools.by_threads.iter().find(|(n, _)| *n == threads) {
         return Ok(pool.clone());
     }
     let pool = ThreadPoolBuilder::new()
@@ -54,7 +62,7 @@ fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
             )
         })?;
     let pool = Arc::new(pool);
-    pools.1.push((threads, pool.clone()));
+    pools.by_threads.push((threads, pool.clone()));
     Ok(pool)
 }
 

@@ -3,6 +3,7 @@
 //! Every function here converts its arguments, enters the core through `enter`, and converts the
 //! result back. No arithmetic happens in this crate.
 
+mod codec;
 mod enter;
 mod error;
 
@@ -12,6 +13,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     use super::*;
+
+    #[pymodule_export]
+    use crate::codec::TensorCode;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -37,6 +37,28 @@ impl Dtype {
             })
     }
 
+    /// The type that numpy and torch call so.
+    pub fn from_name(name: &str) -> Result<Self> {
+        [Self::F32, Self::F64, Self::F16, Self::Bf16]
+            .into_iter()
+            .find(|d| d.name() == name)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Dtype,
+                    format!("dtype {name}: float32, float64, float16 and bfloat16 are accepted"),
+                )
+            })
+    }
+
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+
     /// The name numpy and torch use.
     pub fn name(self) -> &'static str {
         match self {
@@ -86,6 +108,8 @@ pub trait Element: Copy + Send + Sync + Default + 'static {
     /// Nearest value; what is too large becomes the largest finite one, as decoding a finite weight
     /// must not make an infinity.
     fn from_f64(value: f64) -> Self;
+    /// Append its little-endian bytes.
+    fn push_le(self, bytes: &mut Vec<u8>);
 }
 
 impl Element for f32 {
@@ -95,6 +119,9 @@ impl Element for f32 {
     }
     fn from_f64(value: f64) -> Self {
         (value as f32).clamp(f32::MIN, f32::MAX)
+    }
+    fn push_le(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
     }
 }
 
@@ -106,6 +133,9 @@ impl Element for f64 {
     fn from_f64(value: f64) -> Self {
         value.clamp(f64::MIN, f64::MAX)
     }
+    fn push_le(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
+    }
 }
 
 impl Element for f16 {
@@ -116,6 +146,9 @@ impl Element for f16 {
     fn from_f64(value: f64) -> Self {
         f16::from_f64(value.clamp(f16::MIN.to_f64(), f16::MAX.to_f64()))
     }
+    fn push_le(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
+    }
 }
 
 impl Element for bf16 {
@@ -125,6 +158,9 @@ impl Element for bf16 {
     }
     fn from_f64(value: f64) -> Self {
         bf16::from_f64(value.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64()))
+    }
+    fn push_le(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
     }
 }
 

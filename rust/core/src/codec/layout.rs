@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// Rows shorter than this are joined with their neighbours in C order.
 const SHORT_ROW: usize = 128;
-/// Joined rows make streams of at least this many weights.
+/// Joined rows make streams of at least this many weights; the last stream takes what is left over.
 const JOINED: usize = 512;
 /// Rows longer than this are cut.
 const LONG_ROW: usize = 16384;
@@ -17,11 +17,13 @@ const PIECE: usize = 8192;
 /// The largest Hadamard block, so that pieces of a long row stay divisible by it.
 const GRAIN: usize = 1024;
 
-/// The streams of a tensor, in C order: `rows` of `row_len` weights, each cut into pieces.
+/// The streams of a tensor, in C order: `rows` of `row_len` weights, each cut into `pieces` of
+/// `piece` weights, the last of which ends where the row does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     rows: usize,
     row_len: usize,
+    pieces: usize,
     piece: usize,
 }
 
@@ -34,36 +36,36 @@ impl Layout {
             return Self {
                 rows: 0,
                 row_len: 0,
+                pieces: 1,
                 piece: 1,
             };
         }
         if row < SHORT_ROW {
+            let piece = row * JOINED.div_ceil(row);
             return Self {
                 rows: 1,
                 row_len: weights,
-                piece: row * JOINED.div_ceil(row),
+                pieces: (weights / piece).max(1),
+                piece,
             };
         }
-        let pieces = if row > LONG_ROW {
-            row.div_ceil(PIECE)
+        let (pieces, piece) = if row > LONG_ROW {
+            let piece = row.div_ceil(row.div_ceil(PIECE)).next_multiple_of(GRAIN);
+            (row.div_ceil(piece), piece)
         } else {
-            1
-        };
-        let piece = if pieces > 1 {
-            row.div_ceil(pieces).next_multiple_of(GRAIN)
-        } else {
-            row
+            (1, row)
         };
         Self {
             rows: weights / row,
             row_len: row,
+            pieces,
             piece,
         }
     }
 
     /// Number of streams.
     pub fn len(&self) -> usize {
-        self.rows * self.pieces()
+        self.rows * self.pieces
     }
 
     /// Whether there is nothing to code.
@@ -71,16 +73,16 @@ impl Layout {
         self.len() == 0
     }
 
-    fn pieces(&self) -> usize {
-        self.row_len.div_ceil(self.piece)
-    }
-
     /// The weights of stream `index`, as flat C-order indices.
     pub fn stream(&self, index: usize) -> Range<usize> {
-        let row = index / self.pieces();
-        let start = index % self.pieces() * self.piece;
-        let end = (start + self.piece).min(self.row_len);
-        row * self.row_len + start..row * self.row_len + end
+        let (row, piece) = (index / self.pieces, index % self.pieces);
+        let start = row * self.row_len;
+        let end = if piece + 1 == self.pieces {
+            self.row_len
+        } else {
+            (piece + 1) * self.piece
+        };
+        start + piece * self.piece..start + end
     }
 
     /// The lengths of all streams in order.
@@ -91,7 +93,7 @@ impl Layout {
 
     /// The longest stream.
     pub fn longest(&self) -> usize {
-        self.piece.min(self.row_len)
+        self.lengths().take(self.pieces).max().unwrap_or(0)
     }
 }
 
@@ -121,8 +123,9 @@ mod tests {
         assert_eq!(lengths(&[]), [1]);
         assert_eq!(lengths(&[3]), [3]);
         assert_eq!(lengths(&[2, 384]), [384, 384]);
-        assert_eq!(lengths(&[64, 4, 3, 3]), [513, 513, 513, 513, 252]);
+        assert_eq!(lengths(&[64, 4, 3, 3]), [513, 513, 513, 765]);
         assert_eq!(lengths(&[1, 20_000]), [7168, 7168, 5664]);
+        assert_eq!(lengths(&[513, 1]), [513]);
         assert_eq!(lengths(&[0, 7]), []);
     }
 }

@@ -11,7 +11,7 @@ pub mod element;
 pub mod hadamard;
 pub mod layout;
 pub mod scale;
-//TENSOR
+pub mod tensor;
 pub mod trellis;
 pub mod viterbi;
 pub mod winding;

@@ -76,13 +76,13 @@ impl Code {
     /// The place of a register's offset in the order of `turn`: the last four path bits move it by
     /// 1, 2, 4 and 8, so sixteen consecutive registers read sixteen consecutive positions.
     pub fn position(&self, register: u32) -> u32 {
-        let spread = (self.skew * (register >> 4) & 0xFFFF) >> (16 - self.offset_bits);
+        let spread = ((self.skew * (register >> 4)) & 0xFFFF) >> (16 - self.offset_bits);
         (spread + (register & 15)) & self.position_mask()
     }
 
     /// The offset at a position.
     pub fn offset_at(&self, position: u32) -> u32 {
-        self.turn * position & self.position_mask()
+        (self.turn * position) & self.position_mask()
     }
 
     fn position_mask(&self) -> u32 {

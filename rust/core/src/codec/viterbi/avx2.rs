@@ -69,7 +69,7 @@ pub unsafe fn add_compare_select(
 ) {
     let states = metrics.len();
     debug_assert!(next.len() == states && decisions.len() * 32 == states);
-    debug_assert!(spread.len() * 8 == states && states % 32 == 0);
+    debug_assert!(spread.len() * 8 == states && states.is_multiple_of(32));
     // SAFETY: the constant has 32 bytes.
     let double = unsafe { _mm256_loadu_si256(DOUBLE.as_ptr().cast()) };
     // SAFETY: callers keep `old` + 8 ≤ S and `sixteen` < S/8, and the contract above does the rest.

@@ -267,7 +267,7 @@ impl<'s> Search<'s> {
                     let word = self.decisions[step * (states / 32) + state / 32];
                     // A set bit chose the register whose oldest bit is 0.
                     let oldest = !(word >> (state % 32)) as usize & 1;
-                    state | oldest * states
+                    state | (oldest * states)
                 }
                 None => state,
             };

@@ -1,0 +1,121 @@
+"""Passage between the arrays of numpy and torch and the flat buffers that the core takes.
+
+torch is never imported here: whoever hands over a tensor has imported it already.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from .errors import DtypeError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+
+ACCEPTED = "float32, float64, float16 and bfloat16 are accepted"
+
+Kind = Literal["numpy", "torch"]
+
+
+class Flat(NamedTuple):
+    """The elements of an array in C order, and what is needed to make its like again.
+
+    16-bit floats are held as their bits in ``uint16``.
+    """
+
+    elements: npt.NDArray[Any]
+    dtype: str
+    shape: tuple[int, ...]
+    kind: Kind
+
+
+def is_tensor(w: object) -> bool:
+    """Whether `w` is a torch tensor; False without an import where torch was never imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(w, torch.Tensor)
+
+
+def flatten(w: npt.NDArray[Any] | torch.Tensor) -> Flat:
+    """The elements of a numpy array or torch tensor, copied only where they must be."""
+    if is_tensor(w):
+        return _flatten_torch(w)
+    if isinstance(w, np.ma.MaskedArray):
+        raise DtypeError("w is a masked array: fill its masked entries first (w.filled(0))")
+    if not isinstance(w, np.ndarray | np.generic):
+        raise DtypeError(f"w is a {type(w).__name__}: a numpy array or a torch tensor is accepted")
+    dtype = w.dtype.newbyteorder("=")
+    if dtype.name not in ("float32", "float64", "float16", "bfloat16"):
+        raise DtypeError(f"w has dtype {dtype.name}: {ACCEPTED}")
+    flat = np.ascontiguousarray(w, dtype).reshape(-1)
+    bits = flat.view(np.uint16) if dtype.itemsize == 2 else flat
+    return Flat(bits, dtype.name, w.shape, "numpy")
+
+
+def _flatten_torch(w: Any) -> Flat:
+    import torch
+
+    names = {
+        torch.float32: "float32",
+        torch.float64: "float64",
+        torch.float16: "float16",
+        torch.bfloat16: "bfloat16",
+    }
+    if w.dtype not in names:
+        raise DtypeError(f"w has dtype {w.dtype}: {ACCEPTED}")
+    if w.layout is not torch.strided:
+        raise DtypeError(f"w has layout {w.layout}: a dense tensor is accepted (w.to_dense())")
+    dense = w.detach().cpu().contiguous().reshape(-1)
+    # numpy has no bfloat16, but both have int16.
+    bits = dense.view(torch.int16) if dense.element_size() == 2 else dense
+    elements = bits.numpy()
+    if elements.dtype == np.int16:
+        elements = elements.view(np.uint16)
+    return Flat(elements, names[w.dtype], tuple(w.shape), "torch")
+
+
+def wanted(dtype: object) -> tuple[str, Kind]:
+    """The dtype's name and which library it belongs to, for a dtype that a caller asks for."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(dtype, torch.dtype):
+        return str(dtype).removeprefix("torch."), "torch"
+    if dtype == "bfloat16":
+        return "bfloat16", "numpy"
+    try:
+        return np.dtype(dtype).name, "numpy"  # type: ignore[call-overload]
+    except TypeError as error:
+        raise DtypeError(f"dtype={dtype!r}: {ACCEPTED}") from error
+
+
+def empty(dtype: str, length: int) -> npt.NDArray[Any]:
+    """A flat buffer for `length` elements, 16-bit floats as ``uint16``."""
+    if dtype not in ("float32", "float64", "float16", "bfloat16"):
+        raise DtypeError(f"dtype={dtype}: {ACCEPTED}")
+    return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+
+
+def shaped(
+    elements: npt.NDArray[Any], dtype: str, shape: tuple[int, ...], kind: Kind
+) -> npt.NDArray[Any] | torch.Tensor:
+    """The array or tensor whose elements in C order are `elements`; shares their memory."""
+    if kind == "numpy":
+        as_dtype = _numpy_bfloat16() if dtype == "bfloat16" else np.dtype(dtype)
+        return elements.view(as_dtype).reshape(shape)
+    import torch
+
+    as_tensor = torch.from_numpy(elements.view(np.int16) if elements.itemsize == 2 else elements)
+    return as_tensor.view(getattr(torch, dtype)).reshape(shape)
+
+
+def _numpy_bfloat16() -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise DtypeError(
+            "numpy itself has no bfloat16: ask for dtype=np.float32 or dtype=torch.bfloat16, "
+            "or install ml_dtypes"
+        ) from error
+    return np.dtype(ml_dtypes.bfloat16)

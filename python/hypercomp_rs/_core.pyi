@@ -1,0 +1,47 @@
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy.typing as npt
+
+__version__: str
+
+@final
+class TensorCode:
+    @staticmethod
+    def trellis(
+        weights: npt.NDArray[Any],
+        dtype: str,
+        shape: Sequence[int],
+        *,
+        bits: int,
+        window: int,
+        seed: int,
+        threads: int | None,
+    ) -> TensorCode: ...
+    @staticmethod
+    def winding(
+        weights: npt.NDArray[Any],
+        dtype: str,
+        shape: Sequence[int],
+        *,
+        group: int,
+        side: float,
+        samples: int,
+        class_max: int,
+        threshold: float,
+        threads: int | None,
+    ) -> TensorCode: ...
+    def decompress_into(self, out: npt.NDArray[Any], dtype: str, threads: int | None) -> None: ...
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def codec(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def sqnr_db(self) -> float: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> TensorCode: ...

@@ -1,0 +1,342 @@
+"""Compressed tensors: weights as trajectory codes of an ergodic map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import _arrays
+from ._core import TensorCode
+from .errors import DtypeError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+Effort = Literal["fast", "balanced", "high", "max"]
+
+# Bits of the shift register: the search takes time in proportion to 2**window.
+_WINDOWS: dict[str, int] = {"fast": 8, "balanced": 10, "high": 12, "max": 16}
+
+
+@dataclass(frozen=True)
+class Winding:
+    """The published method's parameters, for ``compress_tensor(w, codec=Winding(...))``.
+
+    Parameters
+    ----------
+    group
+        Consecutive weights that share a code, K = 1, 2, 3 or 4.
+    side
+        Side l of the cube around the centre of all groups that the trajectory fills.
+    samples
+        Points U of the trajectory.
+    class_max
+        The most categories M in which groups outside the cube are pulled in.
+    threshold
+        Mean absolute error at which no further category is tried.
+
+    Notes
+    -----
+    arXiv 2409.00592; the defaults are those of the published program.
+    """
+
+    group: int = 2
+    side: float = 0.1
+    samples: int = 1600
+    class_max: int = 3
+    threshold: float = 0.001
+
+
+class CompressedTensor:
+    """A tensor kept as codes; made by :func:`compress_tensor` or :meth:`from_bytes`.
+
+    Immutable, cheap to hand around, picklable, and safe to decode from several threads at once.
+    """
+
+    __slots__ = ("_code", "_kind")
+
+    _code: TensorCode
+    _kind: _arrays.Kind
+
+    def __init__(self) -> None:
+        """Not for users: see :func:`compress_tensor`."""
+        raise TypeError(
+            "CompressedTensor is made by compress_tensor or CompressedTensor.from_bytes"
+        )
+
+    @classmethod
+    def _of(cls, code: TensorCode, kind: _arrays.Kind) -> CompressedTensor:
+        tensor = cls.__new__(cls)
+        tensor._code = code
+        tensor._kind = kind
+        return tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(self._code.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype it was made from: float32, float64, float16 or bfloat16."""
+        return self._code.dtype
+
+    @property
+    def codec(self) -> str:
+        """How the weights are kept.
+
+        "trellis" or "winding" as asked for; "zeros" where every weight is zero or there is none;
+        "raw" (the weights' own bytes) where there are fewer than ten, or the winding's error would
+        exceed the weights themselves.
+        """
+        return self._code.codec
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Length of :meth:`to_bytes`: codes, scales, header and checksum."""
+        return self._code.nbytes
+
+    @property
+    def bits_per_weight(self) -> float:
+        """``8 * nbytes / size``, so all overhead is counted; 0 for an empty tensor."""
+        return 8 * self.nbytes / self.size if self.size else 0.0
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal to quantisation noise, 10·log10(Σw² / Σ(w − ŵ)²), in dB.
+
+        As the encoder measured it, before the result is rounded to a 16-bit dtype; infinite where
+        nothing was lost.
+        """
+        return self._code.sqnr_db
+
+    def decompress(
+        self, dtype: npt.DTypeLike | torch.dtype | None = None, *, threads: int | None = None
+    ) -> npt.NDArray[Any] | torch.Tensor:
+        """Decode all weights.
+
+        Parameters
+        ----------
+        dtype
+            A numpy dtype for a numpy array or a torch dtype for a torch tensor: float32, float64,
+            float16 or bfloat16. By default the dtype and the kind of array it was made from;
+            a tensor read by :meth:`from_bytes` is numpy's.
+        threads
+            Threads to decode with; None for one a core.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            Contiguous, of :attr:`shape`; torch tensors are on the CPU. The values do not depend
+            on the machine or the number of threads.
+
+        Raises
+        ------
+        DtypeError
+            Another dtype, or numpy's bfloat16 where ``ml_dtypes`` is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, hypercomp_rs
+        >>> c = hypercomp_rs.compress_tensor(np.eye(256, dtype=np.float32), bits=6)
+        >>> c.decompress(np.float16).dtype
+        dtype('float16')
+        """
+        name, kind = (self.dtype, self._kind) if dtype is None else _arrays.wanted(dtype)
+        elements = _arrays.empty(name, self.size)
+        result = _arrays.shaped(elements, name, self.shape, kind)
+        self._code.decompress_into(elements, name, _checked_threads(threads))
+        return result
+
+    def to_bytes(self) -> bytes:
+        """The stored form, of which `docs/format.md` describes every bit."""
+        return self._code.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> CompressedTensor:
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises
+        ------
+        FormatError
+            The bytes are truncated, altered or of another version; nothing is decoded then.
+
+        Examples
+        --------
+        >>> import numpy as np, hypercomp_rs
+        >>> c = hypercomp_rs.compress_tensor(np.ones((4, 256), np.float32))
+        >>> hypercomp_rs.CompressedTensor.from_bytes(c.to_bytes()) == c
+        True
+        """
+        return cls._of(TensorCode.from_bytes(bytes(data)), "numpy")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its bytes and the kind of array it was made from."""
+        return _unpickle, (self.to_bytes(), self._kind)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same codes of the same shape and dtype."""
+        if not isinstance(other, CompressedTensor):
+            return NotImplemented
+        return self is other or self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        """Equal tensors hash alike."""
+        return hash(self.to_bytes())
+
+    def __repr__(self) -> str:
+        return (
+            f"CompressedTensor(shape={self.shape}, dtype={self.dtype}, codec={self.codec}, "
+            f"{self.bits_per_weight:.3f} bits a weight, {self.sqnr_db:.2f} dB)"
+        )
+
+
+def _unpickle(data: bytes, kind: _arrays.Kind) -> CompressedTensor:
+    return CompressedTensor._of(TensorCode.from_bytes(data), kind)
+
+
+def compress_tensor(
+    w: npt.NDArray[np.floating[Any]] | torch.Tensor,
+    *,
+    bits: int = 4,
+    codec: Literal["trellis", "winding"] | Winding = "trellis",
+    effort: Effort = "balanced",
+    seed: int = 0,
+    threads: int | None = None,
+) -> CompressedTensor:
+    """Compress the weights of a tensor. No training, no calibration data.
+
+    Parameters
+    ----------
+    w
+        numpy array or torch tensor of float32, float64, float16 or bfloat16 (in numpy: that of
+        ``ml_dtypes``), any shape and strides. Rows are the last axis. Every weight must be finite.
+        It must not be written to while the call runs.
+    bits
+        Bits a weight, 1 to 8, before row scales and header. For the trellis only: the winding's
+        rate follows from its samples.
+    codec
+        "trellis": path bits drive a shift register whose irrational winding places each weight in
+        a cell; rows are made incoherent by signs and a Hadamard transform first. The nearer to the
+        rate-distortion bound. "winding", or :class:`Winding` for other than the published
+        parameters: one trajectory code for each group of weights, as published.
+    effort
+        How long the trellis search may take: "fast", "balanced", "high" or "max" are registers of
+        8, 10, 12 or 16 bits. Each step leaves less error at the same size; decoding costs the same.
+    seed
+        Of the pseudo-random signs, 0 to 2**64 - 1; stored.
+    threads
+        Threads to search with; None for one a core. The result does not depend on it.
+
+    Returns
+    -------
+    CompressedTensor
+        An empty tensor or one of zeros takes no codes at all.
+
+    Raises
+    ------
+    DtypeError
+        Another dtype, or neither a numpy array nor a torch tensor.
+    NonFiniteError
+        A weight is NaN or infinite; the message has the first one's index.
+    InvalidArgumentError
+        An argument outside what is accepted.
+    TooLargeError
+        More threads than the system gives.
+
+    Notes
+    -----
+    Time O(n·2**W) for n weights and a register of W bits (trellis), O(n) (winding). Memory: the
+    result, and some hundred kilobytes a thread. Ctrl-C stops it.
+
+    Hyper-Compression: Model Compression via Hyperfunction, arXiv 2409.00592, sections 3 and 4, is
+    the winding; the trellis drives the same hyperfunction along a shift, see ``docs/format.md``.
+
+    Examples
+    --------
+    >>> import numpy as np, hypercomp_rs
+    >>> w = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
+    >>> c = hypercomp_rs.compress_tensor(w, bits=4)
+    >>> c
+    CompressedTensor(shape=(64, 1024), dtype=float32, codec=trellis, 4.015 bits a weight, 23.42 dB)
+    >>> error = hypercomp_rs.decompress_tensor(c) - w
+    >>> bool(abs(10 * np.log10((w**2).sum() / (error**2).sum()) - c.sqnr_db) < 0.01)
+    True
+    """
+    threads = _checked_threads(threads)
+    flat = _arrays.flatten(w)
+    if codec == "winding":
+        codec = Winding()
+    if isinstance(codec, Winding):
+        code = TensorCode.winding(
+            flat.elements,
+            flat.dtype,
+            flat.shape,
+            group=_integer("group", codec.group, 1, 4),
+            side=float(codec.side),
+            samples=_integer("samples", codec.samples, 1, 2**32 - 1),
+            class_max=_integer("class_max", codec.class_max, 1, 2**32 - 1),
+            threshold=float(codec.threshold),
+            threads=threads,
+        )
+    elif codec == "trellis":
+        if effort not in _WINDOWS:
+            raise InvalidArgumentError(
+                f"effort={effort!r}: {', '.join(map(repr, _WINDOWS))} are accepted"
+            )
+        code = TensorCode.trellis(
+            flat.elements,
+            flat.dtype,
+            flat.shape,
+            bits=_integer("bits", bits, 1, 8),
+            window=_WINDOWS[effort],
+            seed=_integer("seed", seed, 0, 2**64 - 1),
+            threads=threads,
+        )
+    else:
+        raise InvalidArgumentError(
+            f"codec={codec!r}: 'trellis', 'winding' and a Winding(...) are accepted"
+        )
+    return CompressedTensor._of(code, flat.kind)
+
+
+def decompress_tensor(
+    c: CompressedTensor, *, threads: int | None = None
+) -> npt.NDArray[Any] | torch.Tensor:
+    """Decode into the kind of array, the dtype and the shape that `c` was made from.
+
+    ``c.decompress(dtype)`` gives another dtype. Time O(n). See :meth:`CompressedTensor.decompress`.
+
+    Examples
+    --------
+    >>> import numpy as np, hypercomp_rs
+    >>> c = hypercomp_rs.compress_tensor(np.zeros((3, 5), np.float16))
+    >>> hypercomp_rs.decompress_tensor(c).sum()
+    np.float16(0.0)
+    """
+    if not isinstance(c, CompressedTensor):
+        raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
+    return c.decompress(threads=threads)
+
+
+def _integer(name: str, value: object, least: int, most: int) -> int:
+    """`value` as an int within bounds; numpy integers count, bools and floats do not."""
+    index = getattr(type(value), "__index__", None)
+    if index is None or isinstance(value, bool):
+        raise InvalidArgumentError(f"{name}={value!r}: an integer is accepted")
+    number: int = index(value)
+    if not least <= number <= most:
+        raise InvalidArgumentError(f"{name}={number}: {least} to {most} are accepted")
+    return number
+
+
+def _checked_threads(threads: int | None) -> int | None:
+    return None if threads is None else _integer("threads", threads, 1, 1 << 16)

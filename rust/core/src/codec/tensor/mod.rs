@@ -1,0 +1,253 @@
+//! A compressed tensor: what is kept of it, how it is made, and how it is read back.
+
+mod bytes;
+mod trellis_rows;
+
+use half::{bf16, f16};
+
+pub use trellis_rows::TrellisRows;
+
+use super::element::{Dtype, Element};
+use super::trellis::Trellis;
+use super::winding::{Winding, WindingParams};
+use crate::{Control, Error, ErrorKind, Result};
+
+/// How a tensor is to be coded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Codec {
+    /// Path and cell bits of a shift register (the default).
+    Trellis {
+        /// k, bits a weight before scales: 1 to 8.
+        bits: u32,
+        /// W, bits of the register: 8, 10, 12 or 16.
+        window: u32,
+        /// Where the signs of the incoherence transform come from.
+        seed: u64,
+    },
+    /// The published method: one trajectory code for each group of weights.
+    Winding(WindingParams),
+}
+
+impl Codec {
+    fn validate(&self) -> Result<()> {
+        match self {
+            Self::Trellis { bits, window, .. } => Trellis::pinned(*bits, *window).map(|_| ()),
+            Self::Winding(params) => params.validate(),
+        }
+    }
+}
+
+/// The stored form of the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Payload {
+    /// Every weight is zero, or there is none.
+    Zeros,
+    /// The weights' own little-endian bytes: of fewer than ten weights, for which the header alone
+    /// outweighs them, and of tensors that the winding cannot hold within its error limit.
+    Raw(Vec<u8>),
+    /// Trellis codes.
+    Trellis(TrellisRows),
+    /// Trajectory codes of the published method.
+    Winding(Winding),
+}
+
+/// Sums that tell how much of the signal was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Energy {
+    /// Σ w², in the tensor's own normalisation.
+    pub signal: f64,
+    /// Σ (w − ŵ)², in the same.
+    pub error: f64,
+}
+
+impl Energy {
+    /// 10·log₁₀(signal/error) in dB; +∞ where nothing was lost.
+    pub fn sqnr_db(self) -> f64 {
+        if self.error == 0.0 {
+            f64::INFINITY
+        } else {
+            10.0 * (self.signal / self.error).log10()
+        }
+    }
+}
+
+/// A tensor as codes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompressedTensor {
+    shape: Vec<usize>,
+    dtype: Dtype,
+    energy: Energy,
+    payload: Payload,
+}
+
+/// The most axes a stored shape may have.
+pub const MAX_AXES: usize = 64;
+
+/// Number of weights of a shape, or an error where it does not fit this machine.
+fn weight_count(shape: &[usize]) -> Result<usize> {
+    // An axis of length 0 must not hide that the others overflow: nobody can index such a tensor.
+    let bound = shape
+        .iter()
+        .try_fold(1usize, |product, &axis| product.checked_mul(axis.max(1)))
+        .filter(|&product| shape.len() <= MAX_AXES && product <= isize::MAX as usize / 8);
+    match bound {
+        Some(_) => Ok(shape.iter().product()),
+        None => Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("shape {shape:?}: at most {MAX_AXES} axes and 2^60 weights"),
+        )),
+    }
+}
+
+impl CompressedTensor {
+    /// Compress `weights`, the C-order elements of a tensor of this shape.
+    ///
+    /// The result depends on the weights, the shape and the codec alone, not on the number of
+    /// threads or the machine. Time O(n·2^W) for the trellis, O(n) for the winding.
+    pub fn compress<T: Element>(
+        weights: &[T],
+        shape: &[usize],
+        codec: &Codec,
+        control: &Control,
+    ) -> Result<Self> {
+        if weight_count(shape)? != weights.len() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("shape {shape:?} does not have {} weights", weights.len()),
+            ));
+        }
+        let exponent = super::element::exponent(weights, control)?;
+        // Before anything else, so that a bad argument passes not even where there is nothing to do.
+        codec.validate()?;
+        let (payload, energy) = match (exponent, codec) {
+            (None, _) => (Payload::Zeros, Energy::default()),
+            (Some(_), _) if weights.len() < LEAST => kept_as_it_is(weights),
+            (Some(exponent), Codec::Trellis { bits, window, seed }) => {
+                let code = (*bits, *window, *seed);
+                let (rows, energy) = TrellisRows::encode(weights, shape, exponent, code, control)?;
+                (Payload::Trellis(rows), energy)
+            }
+            (Some(_), Codec::Winding(params)) => winding_payload(weights, params, control)?,
+        };
+        Ok(Self {
+            shape: shape.to_vec(),
+            dtype: T::DTYPE,
+            energy,
+            payload,
+        })
+    }
+
+    /// Decode into `out`, which must have as many elements as the tensor, in C order.
+    pub fn decompress<T: Element>(&self, out: &mut [T], control: &Control) -> Result<()> {
+        if out.len() != self.len() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "an output of {} elements for {} weights",
+                    out.len(),
+                    self.len()
+                ),
+            ));
+        }
+        match &self.payload {
+            Payload::Zeros => out.fill(T::default()),
+            Payload::Raw(bytes) => self.copy_raw(bytes, out),
+            Payload::Trellis(rows) => rows.decode(&self.shape, out, control)?,
+            Payload::Winding(winding) => decode_winding(winding, out, control)?,
+        }
+        Ok(())
+    }
+
+    fn copy_raw<T: Element>(&self, bytes: &[u8], out: &mut [T]) {
+        fn read<const N: usize, T: Element>(
+            bytes: &[u8],
+            out: &mut [T],
+            value: fn([u8; N]) -> f64,
+        ) {
+            for (place, chunk) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
+                *place = T::from_f64(value(*chunk));
+            }
+        }
+        match self.dtype {
+            Dtype::F32 => read(bytes, out, |b| f32::from_le_bytes(b).into()),
+            Dtype::F64 => read(bytes, out, f64::from_le_bytes),
+            Dtype::F16 => read(bytes, out, |b| f16::from_le_bytes(b).into()),
+            Dtype::Bf16 => read(bytes, out, |b| bf16::from_le_bytes(b).into()),
+        }
+    }
+
+    /// Lengths of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The type of the elements it was made from.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// What was kept.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Number of weights.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is no weight.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Signal to quantisation noise, as the encoder measured it before rounding to the dtype.
+    pub fn sqnr_db(&self) -> f64 {
+        self.energy.sqnr_db()
+    }
+}
+
+fn winding_payload<T: Element>(
+    weights: &[T],
+    params: &WindingParams,
+    control: &Control,
+) -> Result<(Payload, Energy)> {
+    let narrow: Vec<f32> = weights.iter().map(|w| w.to_f64() as f32).collect();
+    if narrow.iter().any(|w| w.is_infinite()) {
+        return Ok(kept_as_it_is(weights));
+    }
+    let winding = Winding::encode(&narrow, params, control)?;
+    let mut decoded = vec![0.0f32; weights.len()];
+    winding.decode(&mut decoded, control)?;
+    let mut energy = Energy::default();
+    for (weight, value) in weights.iter().zip(&decoded) {
+        energy.signal += weight.to_f64().powi(2);
+        energy.error += (weight.to_f64() - f64::from(*value)).powi(2);
+    }
+    // The published program keeps a tensor as it is when its error exceeds a limit; ours is the
+    // one beyond which the codes say less than nothing.
+    if energy.error >= energy.signal {
+        return Ok(kept_as_it_is(weights));
+    }
+    Ok((Payload::Winding(winding), energy))
+}
+
+/// Tensors of fewer weights are kept as they are, as in the published program.
+const LEAST: usize = 10;
+
+fn kept_as_it_is<T: Element>(weights: &[T]) -> (Payload, Energy) {
+    let mut bytes = Vec::with_capacity(weights.len() * T::DTYPE.size());
+    for weight in weights {
+        weight.push_le(&mut bytes);
+    }
+    (Payload::Raw(bytes), Energy::default())
+}
+
+fn decode_winding<T: Element>(winding: &Winding, out: &mut [T], control: &Control) -> Result<()> {
+    let mut narrow = vec![0.0f32; out.len()];
+    winding.decode(&mut narrow, control)?;
+    for (place, value) in out.iter_mut().zip(narrow) {
+        *place = T::from_f64(value.into());
+    }
+    Ok(())
+}

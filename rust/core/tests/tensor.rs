@@ -1,0 +1,307 @@
+//! Compressed tensors as a user of the crate meets them: any type, any shape, hostile bytes.
+
+use half::{bf16, f16};
+use hypercomp_core::codec::constants::{BITS, WINDOWS};
+use hypercomp_core::codec::element::Element;
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload};
+use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::{Control, ErrorKind};
+use proptest::prelude::*;
+
+fn trellis(bits: u32, window: u32) -> Codec {
+    Codec::Trellis {
+        bits,
+        window,
+        seed: 7,
+    }
+}
+
+fn winding() -> Codec {
+    Codec::Winding(WindingParams::default())
+}
+
+/// Sums of twelve uniform numbers: near enough to Gaussian.
+fn gaussian(n: usize, mut state: u64) -> Vec<f32> {
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    (0..n)
+        .map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0)
+        .collect()
+}
+
+fn compress<T: Element>(weights: &[T], shape: &[usize], codec: &Codec) -> CompressedTensor {
+    CompressedTensor::compress(weights, shape, codec, &Control::new()).unwrap()
+}
+
+fn decompress<T: Element>(tensor: &CompressedTensor) -> Vec<T> {
+    let mut out = vec![T::default(); tensor.len()];
+    tensor.decompress(&mut out, &Control::new()).unwrap();
+    out
+}
+
+fn sqnr_db<T: Element>(weights: &[T], decoded: &[T]) -> f64 {
+    let mut energy = (0.0, 0.0);
+    for (w, d) in weights.iter().zip(decoded) {
+        energy.0 += w.to_f64().powi(2);
+        energy.1 += (w.to_f64() - d.to_f64()).powi(2);
+    }
+    10.0 * (energy.0 / energy.1).log10()
+}
+
+#[test]
+fn every_code_reaches_its_rate() {
+    let weights = gaussian(8 * 4096, 1);
+    for window in WINDOWS {
+        // The widest search takes minutes in all rates; its neighbours show the rest.
+        for bits in BITS.filter(|k| window < 16 || k % 4 == 0) {
+            let tensor = compress(&weights, &[8, 4096], &trellis(bits, window));
+            let measured = sqnr_db(&weights, &decompress::<f32>(&tensor));
+            let rate = 8.0 * tensor.nbytes() as f64 / weights.len() as f64;
+            assert!(rate < f64::from(bits) + 0.03, "k={bits} W={window}: {rate}");
+            // Within 1.1 dB of the rate-distortion bound 6.02 dB a bit.
+            let bound = 20.0 * f64::from(bits) * 2f64.log10();
+            assert!(measured > bound - 1.1, "k={bits} W={window}: {measured} dB");
+            assert!((measured - tensor.sqnr_db()).abs() < 1e-2);
+        }
+    }
+}
+
+#[test]
+fn a_wider_window_is_never_worse() {
+    let weights = gaussian(16 * 2048, 2);
+    let db = WINDOWS.map(|w| compress(&weights, &[16, 2048], &trellis(4, w)).sqnr_db());
+    assert!(db.is_sorted(), "{db:?}");
+}
+
+#[test]
+fn bytes_do_not_depend_on_the_number_of_threads() {
+    let weights = gaussian(97 * 509, 3);
+    for codec in [trellis(3, 10), winding()] {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| {
+                let tensor = compress(&weights, &[97, 509], &codec);
+                (tensor.to_bytes(), decompress::<f32>(&tensor))
+            })
+        };
+        let one = on(1);
+        assert_eq!(one, on(2));
+        assert_eq!(one, on(5));
+    }
+}
+
+#[test]
+fn half_precision_and_doubles_are_coded_like_floats() {
+    let weights = gaussian(4 * 1024, 4);
+    let halves: Vec<f16> = weights.iter().map(|w| f16::from_f32(*w)).collect();
+    let brains: Vec<bf16> = weights.iter().map(|w| bf16::from_f32(*w)).collect();
+    let doubles: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
+    let shape = [4, 1024];
+    let codec = trellis(4, 10);
+    let tensor = compress(&halves, &shape, &codec);
+    assert!(sqnr_db(&halves, &decompress(&tensor)) > 23.0);
+    let tensor = compress(&brains, &shape, &codec);
+    assert!(sqnr_db(&brains, &decompress(&tensor)) > 23.0);
+    let tensor = compress(&doubles, &shape, &codec);
+    assert!(sqnr_db(&doubles, &decompress(&tensor)) > 23.0);
+    assert_eq!(tensor.to_bytes()[13..], {
+        // Only the dtype's number differs from what floats give.
+        let mut floats = compress(&weights, &shape, &codec).to_bytes();
+        floats[6] = 1;
+        let end = floats.len() - 4;
+        let crc = crc32fast::hash(&floats[..end]);
+        floats[end..].copy_from_slice(&crc.to_le_bytes());
+        floats[13..].to_vec()
+    });
+}
+
+#[test]
+fn magnitude_does_not_matter() {
+    let weights = gaussian(2 * 512, 5);
+    let reference = compress(&weights, &[2, 512], &trellis(4, 10)).sqnr_db();
+    for factor in [1e-300, 1e-38, 1e30, 1e307] {
+        let scaled: Vec<f64> = weights.iter().map(|w| f64::from(*w) * factor).collect();
+        let tensor = compress(&scaled, &[2, 512], &trellis(4, 10));
+        // Another place between two powers of two moves the scale grid a little.
+        assert!(
+            (tensor.sqnr_db() - reference).abs() < 0.2,
+            "{factor}: {}",
+            tensor.sqnr_db()
+        );
+    }
+    // Subnormal floats, down to the very last.
+    let tiny: Vec<f32> = (0..512).map(|i| f32::from_bits(1 + i % 9)).collect();
+    let tensor = compress(&tiny, &[512], &trellis(4, 10));
+    assert!(tensor.sqnr_db() > 15.0);
+    assert!(decompress::<f64>(&tensor).iter().all(|w| w.abs() < 2e-44));
+}
+
+#[test]
+fn wild_rows_in_one_tensor_keep_their_own_scale() {
+    let mut weights = gaussian(4 * 256, 6);
+    for (row, factor) in weights.chunks_mut(256).zip([1.0f32, 1e-20, 1e4, 0.0]) {
+        row.iter_mut().for_each(|w| *w *= factor);
+    }
+    let decoded = decompress::<f32>(&compress(&weights, &[4, 256], &trellis(4, 10)));
+    for row in 0..3 {
+        let at = row * 256..(row + 1) * 256;
+        let db = sqnr_db(&weights[at.clone()], &decoded[at]);
+        assert!(db > 21.0, "row {row}: {db}");
+    }
+    assert!(decoded[768..].iter().all(|w| *w == 0.0));
+}
+
+#[test]
+fn odd_shapes_and_constant_rows_work() {
+    for (shape, n) in [
+        (&[][..], 1),
+        (&[1], 1),
+        (&[2], 2),
+        (&[7, 1], 7),
+        (&[3, 997], 2991),
+        (&[5, 131], 655),
+        (&[2, 3, 3, 3], 54),
+        (&[1, 20_011], 20_011),
+    ] {
+        for codec in [trellis(4, 8), trellis(1, 10), trellis(8, 12), winding()] {
+            let tensor = compress(&gaussian(n, 8), shape, &codec);
+            assert_eq!(tensor.shape(), shape);
+            let again = CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap();
+            assert_eq!(again, tensor);
+            assert!(decompress::<f32>(&again).iter().all(|w| w.is_finite()));
+
+            let constant = vec![-0.75f32; n];
+            let tensor = compress(&constant, shape, &codec);
+            assert!(tensor.sqnr_db() > 3.0, "{shape:?} {codec:?}: {tensor:?}");
+            assert!(decompress::<f32>(&tensor).iter().all(|w| w.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn nothing_to_code_costs_only_the_header() {
+    for shape in [&[0][..], &[3, 0], &[0, 5, 7], &[40, 50]] {
+        let n = shape.iter().product();
+        for codec in [trellis(4, 10), winding()] {
+            let tensor = compress(&vec![0.0f32; n], shape, &codec);
+            assert_eq!(*tensor.payload(), Payload::Zeros);
+            assert_eq!(tensor.to_bytes().len(), tensor.nbytes());
+            assert!(tensor.nbytes() < 64);
+            assert_eq!(decompress::<f32>(&tensor), vec![0.0; n]);
+            assert_eq!(
+                CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap(),
+                tensor
+            );
+        }
+    }
+}
+
+#[test]
+fn bad_arguments_are_refused_even_where_there_is_nothing_to_code() {
+    let control = Control::new();
+    for weights in [&[][..], &[1.0f32; 64]] {
+        for codec in [trellis(0, 10), trellis(9, 10), trellis(4, 11)] {
+            let error = CompressedTensor::compress(weights, &[weights.len()], &codec, &control)
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+        let error = CompressedTensor::compress(weights, &[3], &trellis(4, 10), &control);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    let huge = [usize::MAX, 0, 2];
+    let error = CompressedTensor::compress::<f32>(&[], &huge, &trellis(4, 10), &control);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn a_cancelled_search_stops() {
+    let control = Control::new();
+    control.cancel();
+    for codec in [trellis(4, 10), winding()] {
+        let error = CompressedTensor::compress(&gaussian(4096, 9), &[4096], &codec, &control);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+}
+
+fn samples() -> Vec<CompressedTensor> {
+    let weights = gaussian(3 * 130, 10);
+    vec![
+        compress(&weights, &[3, 130], &trellis(4, 10)),
+        compress(&weights, &[3, 130], &trellis(1, 8)),
+        compress(&weights, &[3, 130], &winding()),
+        compress(&weights[..4], &[2, 2], &winding()),
+        compress(&[0.0f32; 9], &[9], &winding()),
+    ]
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for tensor in samples() {
+        let bytes = tensor.to_bytes();
+        assert_eq!(bytes.len(), tensor.nbytes());
+        for end in 0..bytes.len() {
+            let error = CompressedTensor::from_bytes(&bytes[..end]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Format);
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(CompressedTensor::from_bytes(&longer).is_err());
+    }
+}
+
+/// Flips every bit, with the checksum mended so that the parser itself is what refuses or accepts.
+#[test]
+fn no_altered_byte_makes_it_panic() {
+    for tensor in samples() {
+        let bytes = tensor.to_bytes();
+        for at in 0..bytes.len() - 4 {
+            for bit in 0..8 {
+                let mut altered = bytes.clone();
+                altered[at] ^= 1 << bit;
+                assert!(CompressedTensor::from_bytes(&altered).is_err());
+                let end = altered.len() - 4;
+                let crc = crc32fast::hash(&altered[..end]);
+                altered[end..].copy_from_slice(&crc.to_le_bytes());
+                if let Ok(read) = CompressedTensor::from_bytes(&altered) {
+                    assert_eq!(read.to_bytes().len(), altered.len());
+                    if read.len() < 1 << 20 {
+                        decompress::<f32>(&read);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut hostile = b"HYPC\0\0".to_vec();
+        hostile.extend(bytes);
+        let crc = crc32fast::hash(&hostile);
+        hostile.extend(crc.to_le_bytes());
+        let _ = CompressedTensor::from_bytes(&hostile);
+    }
+
+    #[test]
+    fn stored_and_read_is_the_same(
+        rows in 0usize..5,
+        row in 0usize..400,
+        bits in 1u32..=8,
+        seed: u64,
+    ) {
+        let weights = gaussian(rows * row, seed);
+        let codec = Codec::Trellis { bits, window: 8, seed };
+        let tensor = compress(&weights, &[rows, row], &codec);
+        let read = CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap();
+        prop_assert_eq!(&read, &tensor);
+        prop_assert_eq!(decompress::<f32>(&read), decompress::<f32>(&tensor));
+    }
+}

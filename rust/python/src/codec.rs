@@ -1,0 +1,193 @@
+//! `_core.TensorCode`: a compressed tensor, for the Python class that knows numpy and torch.
+//!
+//! Arrays arrive flat, contiguous and in native byte order. `float16` and `bfloat16` arrive as
+//! their bits in `uint16`, because neither numpy nor the stable ABI has a `bfloat16`.
+
+use half::slice::HalfBitsSliceExt;
+use half::{bf16, f16};
+use hypercomp_core::codec::element::{Dtype, Element};
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload};
+use hypercomp_core::codec::winding::WindingParams;
+use numpy::{PyReadonlyArray1, PyReadwriteArray1};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::enter::enter;
+use crate::error::to_python;
+
+/// A compressed tensor, as the core keeps it.
+#[pyclass(frozen, module = "hypercomp_rs._core")]
+pub struct TensorCode(CompressedTensor);
+
+fn compress<T: Element>(
+    py: Python<'_>,
+    weights: &[T],
+    shape: &[usize],
+    codec: &Codec,
+    threads: Option<usize>,
+) -> PyResult<TensorCode> {
+    enter(py, threads, |control| {
+        CompressedTensor::compress(weights, shape, codec, control)
+    })
+    .map(TensorCode)
+}
+
+fn compress_as(
+    weights: &Bound<'_, PyAny>,
+    dtype: &str,
+    shape: &[usize],
+    codec: &Codec,
+    threads: Option<usize>,
+) -> PyResult<TensorCode> {
+    let py = weights.py();
+    match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+        Dtype::F32 => {
+            let weights: PyReadonlyArray1<'_, f32> = weights.extract()?;
+            compress(py, weights.as_slice()?, shape, codec, threads)
+        }
+        Dtype::F64 => {
+            let weights: PyReadonlyArray1<'_, f64> = weights.extract()?;
+            compress(py, weights.as_slice()?, shape, codec, threads)
+        }
+        Dtype::F16 => {
+            let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
+            let weights: &[f16] = bits.as_slice()?.reinterpret_cast();
+            compress(py, weights, shape, codec, threads)
+        }
+        Dtype::Bf16 => {
+            let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
+            let weights: &[bf16] = bits.as_slice()?.reinterpret_cast();
+            compress(py, weights, shape, codec, threads)
+        }
+    }
+}
+
+#[pymethods]
+impl TensorCode {
+    /// Compress with the trellis code of `bits` a weight and a register of `window` bits.
+    #[staticmethod]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, window, seed, threads))]
+    fn trellis(
+        weights: &Bound<'_, PyAny>,
+        dtype: &str,
+        shape: Vec<usize>,
+        bits: u32,
+        window: u32,
+        seed: u64,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let codec = Codec::Trellis { bits, window, seed };
+        compress_as(weights, dtype, &shape, &codec, threads)
+    }
+
+    /// Compress with the published winding.
+    #[staticmethod]
+    #[pyo3(signature = (weights, dtype, shape, *, group, side, samples, class_max, threshold, threads))]
+    // One argument for each of the published method's parameters: a struct would only be unpacked.
+    #[allow(clippy::too_many_arguments)]
+    fn winding(
+        weights: &Bound<'_, PyAny>,
+        dtype: &str,
+        shape: Vec<usize>,
+        group: usize,
+        side: f64,
+        samples: u32,
+        class_max: u32,
+        threshold: f64,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let codec = Codec::Winding(WindingParams {
+            group,
+            side,
+            samples,
+            class_max,
+            threshold,
+        });
+        compress_as(weights, dtype, &shape, &codec, threads)
+    }
+
+    /// Decode into a flat array of this dtype.
+    fn decompress_into(
+        &self,
+        out: &Bound<'_, PyAny>,
+        dtype: &str,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let py = out.py();
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => {
+                let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
+                self.decompress(py, out.as_slice_mut()?, threads)
+            }
+            Dtype::F64 => {
+                let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
+                self.decompress(py, out.as_slice_mut()?, threads)
+            }
+            Dtype::F16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [f16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.decompress(py, out, threads)
+            }
+            Dtype::Bf16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [bf16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.decompress(py, out, threads)
+            }
+        }
+    }
+
+    #[getter]
+    fn shape(&self) -> Vec<usize> {
+        self.0.shape().to_vec()
+    }
+
+    /// Name of the dtype it was made from.
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.0.dtype().name()
+    }
+
+    /// How the weights are kept: "trellis", "winding", "raw" or "zeros".
+    #[getter]
+    fn codec(&self) -> &'static str {
+        match self.0.payload() {
+            Payload::Zeros => "zeros",
+            Payload::Raw(_) => "raw",
+            Payload::Trellis(_) => "trellis",
+            Payload::Winding(_) => "winding",
+        }
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.nbytes()
+    }
+
+    #[getter]
+    fn sqnr_db(&self) -> f64 {
+        self.0.sqnr_db()
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.0.to_bytes()))
+    }
+
+    /// Read what `to_bytes` wrote.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        py.detach(|| CompressedTensor::from_bytes(data))
+            .map(Self)
+            .map_err(|e| to_python(py, e))
+    }
+}
+
+impl TensorCode {
+    fn decompress<T: Element>(
+        &self,
+        py: Python<'_>,
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        enter(py, threads, |control| self.0.decompress(out, control))
+    }
+}

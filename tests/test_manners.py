@@ -1,0 +1,121 @@
+"""How the package behaves around its calls: imports, signals, forks, layering."""
+
+import multiprocessing
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+import hypercomp_rs as hc
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def python(code, **arguments):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **arguments,
+    )
+
+
+def test_import_is_quick_and_leaves_torch_alone():
+    code = """
+        import sys, time
+        import numpy
+        start = time.perf_counter()
+        import hypercomp_rs
+        print(time.perf_counter() - start)
+        assert not {"torch", "rich", "matplotlib"} & set(sys.modules)
+    """
+    runs = [python(code) for _ in range(5)]
+    for run in runs:
+        assert run.returncode == 0, run.stderr
+    assert min(float(run.stdout) for run in runs) < 0.1
+
+
+LONG_CALLS = {
+    "trellis": "hypercomp_rs.compress_tensor(w, effort='max', bits=8)",
+    "winding": "[hypercomp_rs.compress_tensor(w, codec='winding') for _ in range(1000)]",
+    "decompress": "[hypercomp_rs.decompress_tensor(c) for _ in range(100_000)]",
+}
+
+
+@pytest.mark.parametrize("call", LONG_CALLS)
+def test_ctrl_c_stops_a_long_call_within_a_second(call):
+    code = f"""
+        import sys, time
+        import numpy as np
+        import hypercomp_rs
+        w = np.random.default_rng(0).standard_normal((2000, 4096)).astype(np.float32)
+        c = hypercomp_rs.compress_tensor(w[:256])
+        print("ready", flush=True)
+        try:
+            {LONG_CALLS[call]}
+        except KeyboardInterrupt:
+            print(time.time(), flush=True)
+            sys.exit(7)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.7)
+    process.send_signal(signal.SIGINT)
+    sent = time.time()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert float(out) - sent < 1
+
+
+def _size_in_child(_):
+    return hc.compress_tensor(np.ones((8, 256), np.float32)).nbytes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_works_after_its_parent_did():
+    mine = _size_in_child(0)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map_async(_size_in_child, range(4)).get(60) == [mine] * 4
+
+
+def sources(folder, suffix):
+    return {p: p.read_text() for p in (ROOT / folder).rglob(f"*{suffix}")}
+
+
+def test_the_layers_of_architecture_md_hold():
+    core = sources("rust/core/src", ".rs")
+    assert core
+    for path, text in core.items():
+        assert not re.search(r"\b(pyo3|numpy|cudarc)::", text), path
+        if "codec" in path.parts:
+            assert "arrangement::" not in text, path
+        if "arrangement" in path.parts:
+            assert "codec::" not in text, path
+    manifest = (ROOT / "rust/core/Cargo.toml").read_text()
+    assert not re.search(r"^(pyo3|numpy|cudarc|hypercomp)", manifest, re.MULTILINE)
+    for path, text in sources("python/hypercomp_rs", ".py").items():
+        assert not re.search(r"^(import|from) torch", text, re.MULTILINE), path
+
+
+def test_architecture_md_names_every_module():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    for folder in ("rust/core/src", "rust/python/src", "python/hypercomp_rs"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            name = path.relative_to(ROOT / folder)
+            if path.suffix not in (".rs", ".py") or name.name == "tests.rs":
+                continue
+            if name.name in ("mod.rs", "lib.rs", "__init__.py"):
+                continue
+            assert name.name in text, f"{path} is not in ARCHITECTURE.md"

@@ -1,5 +1,6 @@
 """compress_tensor and decompress_tensor on every kind of array that they take, and do not take."""
 
+import itertools
 import pickle
 import threading
 
@@ -245,7 +246,7 @@ def test_effort_buys_quality_and_bits_buy_more():
     assert [c.sqnr_db for c in efforts] == sorted(c.sqnr_db for c in efforts)
     assert len({c.nbytes for c in efforts}) == 1
     rates = [hc.compress_tensor(w, bits=k) for k in range(1, 9)]
-    for less, more in zip(rates, rates[1:], strict=False):
+    for less, more in itertools.pairwise(rates):
         assert 5 < more.sqnr_db - less.sqnr_db < 7
         assert more.bits_per_weight - less.bits_per_weight == pytest.approx(1)
 

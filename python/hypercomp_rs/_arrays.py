@@ -118,4 +118,5 @@ def _numpy_bfloat16() -> np.dtype[Any]:
             "numpy itself has no bfloat16: ask for dtype=np.float32 or dtype=torch.bfloat16, "
             "or install ml_dtypes"
         ) from error
-    return np.dtype(ml_dtypes.bfloat16)
+    bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return bfloat16

@@ -3,6 +3,8 @@ from typing import Any, final
 
 import numpy.typing as npt
 
+__all__ = ["TensorCode", "__version__"]
+
 __version__: str
 
 @final

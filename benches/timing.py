@@ -1,0 +1,16 @@
+"""Paired timing: contestants take turns, so that a slow moment of the machine meets all of them."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def seconds(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median time of each call over `rounds` rounds in which every contestant runs once."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}

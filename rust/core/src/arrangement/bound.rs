@@ -1,0 +1,102 @@
+//! How large a minor of \[A|b\] can be, and so which field a search may run in.
+//!
+//! **What is tested for zero.** On a flat of dimension r, where d − r hyperplanes have been
+//! eliminated, a coefficient is a (d−r+1)-minor over a (d−r)-minor, and two rows are proportional
+//! iff all (d−r+2)-minors of the d − r + 2 hyperplanes involved vanish; r ≥ 1, so no minor has more
+//! than d + 1 rows. A dictionary's entries are d-minors over a d-minor, its constants are
+//! (d+1)-minors over one. Numerators and determinants of vertices are d-minors.
+//!
+//! **The bound.** A minor's rows are parts of rows of \[A|b\], so by Hadamard's inequality its
+//! magnitude is at most the product of their norms, and the product B of the d + 1 largest norms
+//! bounds them all: integer rows that are not zero have norms of at least 1. If 2B < p, a residue
+//! modulo p determines the minor.
+//!
+//! (With the d largest norms alone, as often written, the zero tests of constants and of
+//! proportional rows on a line would not be covered.)
+
+use num_bigint::BigInt;
+use num_traits::Signed;
+
+use super::mersenne::{Mersenne61, Mersenne127};
+
+/// The least field, in order of cost, in which every test of a search is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Residues modulo 2⁶¹ − 1.
+    Mersenne61,
+    /// Residues modulo 2¹²⁷ − 1.
+    Mersenne127,
+    /// Fractions of big integers.
+    Rational,
+}
+
+/// Whether 2B < `prime`, for B² the product of these squared norms.
+fn covered(squared_norms: &[BigInt], prime: u128) -> bool {
+    let limit = BigInt::from(prime).pow(2);
+    let mut product = BigInt::from(4);
+    squared_norms.iter().all(|norm| {
+        product *= norm;
+        product < limit
+    })
+}
+
+impl Arithmetic {
+    /// For the hyperplanes \[a|b\] in R^`dimension`, none of them zero.
+    pub fn covering(rows: &[Vec<BigInt>], dimension: usize) -> Self {
+        let mut norms: Vec<BigInt> = rows
+            .iter()
+            .map(|row| row.iter().map(|x| x * x).sum::<BigInt>())
+            .collect();
+        debug_assert!(norms.iter().all(Signed::is_positive));
+        norms.sort_unstable_by(|a, b| b.cmp(a));
+        norms.truncate(dimension + 1);
+        if covered(&norms, Mersenne61::PRIME.into()) {
+            Self::Mersenne61
+        } else if covered(&norms, Mersenne127::PRIME) {
+            Self::Mersenne127
+        } else {
+            Self::Rational
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(value: i64, dimension: usize) -> Vec<Vec<BigInt>> {
+        let row = |i: usize| {
+            (0..=dimension)
+                .map(|c| (value + (i * c) as i64).into())
+                .collect()
+        };
+        (0..dimension + 3).map(row).collect()
+    }
+
+    #[test]
+    fn the_smallest_sufficient_field_is_chosen() {
+        assert_eq!(Arithmetic::covering(&rows(9, 4), 4), Arithmetic::Mersenne61);
+        assert_eq!(
+            Arithmetic::covering(&rows(1 << 20, 4), 4),
+            Arithmetic::Mersenne127
+        );
+        assert_eq!(
+            Arithmetic::covering(&rows(1 << 40, 4), 4),
+            Arithmetic::Rational
+        );
+        assert_eq!(Arithmetic::covering(&[], 4), Arithmetic::Mersenne61);
+    }
+
+    /// At d = 1 the bound is the product of two norms: (2m² + …) < (p/2)² decides, to the unit.
+    #[test]
+    fn the_threshold_is_sharp() {
+        let arithmetic = |m: u64| {
+            let row = vec![BigInt::from(m), BigInt::from(0)];
+            Arithmetic::covering(&[row.clone(), row], 1)
+        };
+        // 2·m² < 2⁶¹ − 1.
+        let last = ((Mersenne61::PRIME - 1) / 2).isqrt();
+        assert_eq!(arithmetic(last), Arithmetic::Mersenne61);
+        assert_eq!(arithmetic(last + 1), Arithmetic::Mersenne127);
+    }
+}

@@ -331,6 +331,34 @@ fn constants_are_kept_exactly() {
 }
 
 #[test]
+fn what_decodes_beyond_the_range_becomes_the_largest_finite_value() {
+    // Two samples: −1.2 and 0 of the largest value, around a centre at −0.2 of it.
+    let weights = [f32::MAX, -f32::MAX, -0.6 * f32::MAX];
+    let params = WindingParams {
+        group: 1,
+        samples: 1,
+        ..WindingParams::default()
+    };
+    let winding = encode(&weights, &params);
+    assert_eq!(winding.codes().collect::<Vec<_>>()[1], 3);
+    assert_eq!(decode(&winding)[1], f32::MIN);
+}
+
+#[test]
+fn of_equally_far_groups_the_first_is_kept() {
+    for len in [2, 20_000] {
+        let weights: Vec<f32> = (0..len)
+            .map(|i| if i % 2 == 0 { 0.5 } else { -0.5 })
+            .collect();
+        let params = WindingParams {
+            group: 1,
+            ..WindingParams::default()
+        };
+        assert_eq!(encode(&weights, &params).farthest(), [0.5]);
+    }
+}
+
+#[test]
 fn any_magnitude_keeps_its_relative_error_when_the_side_follows() {
     let relative = |scale: f32| {
         let params = WindingParams {

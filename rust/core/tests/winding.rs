@@ -337,6 +337,7 @@ fn what_decodes_beyond_the_range_becomes_the_largest_finite_value() {
     let params = WindingParams {
         group: 1,
         samples: 1,
+        class_max: 1,
         ..WindingParams::default()
     };
     let winding = encode(&weights, &params);

@@ -260,11 +260,11 @@ fn fill<const K: usize>(coder: &Coder<K>, codes: &Codes, start: usize, out: &mut
     let before = out.len().min((K - start % K) % K);
     let (head, whole) = out.split_at_mut(before);
     if before > 0 {
-        let weights = coder.weights(codes.get(start / K));
+        let weights = coder.decode(codes.get(start / K));
         head.copy_from_slice(&weights[start % K..][..before]);
     }
     for (group, out) in (start.div_ceil(K)..).zip(whole.chunks_mut(K)) {
-        let weights = coder.weights(codes.get(group));
+        let weights = coder.decode(codes.get(group));
         out.copy_from_slice(&weights[..out.len()]);
     }
 }

@@ -180,43 +180,39 @@ impl<const K: usize> Orbit<K> {
             sum + gap * gap
         });
         let centre = Candidate::new(distance, 0.0);
-        self.descend(K - 1, 0.0, 0.0, sought, centre).index() as u32
+        // Dispatched when compiled, so that K = 2 is one loop without a call.
+        let best = match K {
+            1 => self.round(0.0, 0.0, sought, centre),
+            2 => self.branch::<1>(0.0, 0.0, sought, centre),
+            3 => self.branch::<2>(0.0, 0.0, sought, centre),
+            _ => self.branch::<3>(0.0, 0.0, sought, centre),
+        };
+        best.index() as u32
     }
 
     /// The better of `best` and every sample whose lowest digits are those of `low`; `above` is the
-    /// sum of the squares over the coordinates after `axis`.
+    /// sum of the squares over the coordinates after `AXIS`.
+    ///
+    /// Every member of the progression that may lead to a sample as near as the best is entered. The
+    /// two around the sought point come first, both, and in no order: to skip one would be a jump
+    /// that no processor can predict.
     #[inline]
-    fn descend(
+    fn branch<const AXIS: usize>(
         &self,
-        axis: usize,
         low: f64,
         above: f64,
         sought: &[f64; K],
         best: Candidate,
     ) -> Candidate {
-        if axis == 0 {
-            self.round(low, above, sought, best)
-        } else {
-            self.branch(axis, low, above, sought, best)
-        }
-    }
-
-    /// Every member of the progression on `axis` that may lead to a sample as near as the best. The
-    /// two members around the sought point come first, both, and in no order: to skip one would be
-    /// a jump that no processor can predict.
-    fn branch(
-        &self,
-        axis: usize,
-        low: f64,
-        above: f64,
-        sought: &[f64; K],
-        best: Candidate,
-    ) -> Candidate {
-        let line = self.line(axis, low, above, sought);
+        let line = self.line(AXIS, low, above, sought);
         let mut best = best;
         let enter = |digit: f64, distance: f64, best: Candidate| {
-            let theta = low + digit * self.axes[axis].place;
-            self.descend(axis - 1, theta, distance, sought, best)
+            let theta = low + digit * self.axes[AXIS].place;
+            match AXIS {
+                1 => self.round(theta, distance, sought, best),
+                2 => self.branch::<1>(theta, distance, sought, best),
+                _ => self.branch::<2>(theta, distance, sought, best),
+            }
         };
         let (mut left, mut right) = (line.left, line.left + 1.0);
         if left >= 0.0 {

@@ -15,12 +15,12 @@
 //! index θ + 1 is sample θ.
 //!
 //! # Why the search is exact
-//! It chooses digits from t_0 up, that is coordinates from the last down to the first, and on each
-//! coordinate takes the progression's members in order of distance (the enumeration of Schnorr and
-//! Euchner, 1994). The sum of the squares so far bounds from below the distance of every sample
-//! that shares these digits, and grows along the progression on either side of the sought point;
-//! hence when it exceeds the best distance known, neither the deeper digits nor the further members
-//! can hold anything nearer, and both are left out. Nothing else is.
+//! It chooses digits from t_0 up, that is coordinates from the last down to the first, and goes
+//! through each coordinate's progression from the sought point outwards, to either side (after
+//! Schnorr and Euchner's enumeration of lattice points, 1994). The sum of the squares so far bounds
+//! from below the distance of every sample that shares these digits, and grows along the progression
+//! on each side; hence where it exceeds the best distance known, neither the deeper digits nor the
+//! further members can hold anything nearer, and both are left out. Nothing else is.
 //!
 //! This holds for the distances as computed, with no margin for rounding: the sum is built up in
 //! the order of the search, and rounded subtraction, squaring and addition of a non-negative term
@@ -28,10 +28,10 @@
 //! lowest index where several are equal, which the search keeps by going on at equality.
 //!
 //! # Cost
-//! The steps of the progressions are equal and shifted by 1/m per digit: a nearly cubic lattice, so
-//! two or three members on each coordinate but the first come within reach, and one on the first,
-//! where the nearest is found by rounding. That is O(3^(K−1)) whatever U is, without a table. Near
-//! a cut progression's end (U < m^K) it can be more, at most m members.
+//! The progressions all have the same step and are shifted by 1/m of it per digit: a nearly cubic
+//! lattice, where the two members around the sought coordinate nearly always suffice. That is
+//! O(2^K), whatever U is, without a table; near the end of a cut progression (U < m^K) up to
+//! O(m^(K−1)), m = ⌈U^(1/K)⌉.
 
 /// The samples of the winding for groups of K.
 ///

@@ -64,20 +64,28 @@ impl<const K: usize> Coder<K> {
         self.categories.outside(offset)
     }
 
-    /// The code of a group at this offset, of this category.
+    /// The code of a group at this offset, of this category, and the weights it stands for.
     #[inline]
-    pub fn code(&self, offset: &[f64; K], category: usize) -> u32 {
+    pub fn encode(&self, offset: &[f64; K], category: usize) -> (u32, [f32; K]) {
         let (to_units, _) = self.units[category];
         let sought = offset.map(|x| x * to_units + self.orbit.half());
-        self.orbit.nearest(&sought) + self.points * category as u32
+        let index = self.orbit.nearest(&sought);
+        let code = index + self.points * category as u32;
+        (code, self.place(index, category))
     }
 
-    /// The weights that a code stands for. A weight that is too large for `f32` becomes the largest
-    /// finite one, as decoding a finite weight must not make an infinity.
+    /// The weights that a code stands for.
     #[inline]
-    pub fn weights(&self, code: u32) -> [f32; K] {
-        let (_, from_units) = self.units[(code / self.points) as usize];
-        let point = self.orbit.point(code % self.points);
+    pub fn decode(&self, code: u32) -> [f32; K] {
+        self.place(code % self.points, (code / self.points) as usize)
+    }
+
+    /// A sample in units of the weights. What is too large for `f32` becomes the largest finite
+    /// value, as decoding a finite weight must not make an infinity.
+    #[inline]
+    fn place(&self, index: u32, category: usize) -> [f32; K] {
+        let (_, from_units) = self.units[category];
+        let point = self.orbit.point(index);
         std::array::from_fn(|i| {
             let weight = (point[i] - self.orbit.half()) * from_units + self.centre[i];
             (weight as f32).clamp(f32::MIN, f32::MAX)

@@ -137,9 +137,9 @@ fn search_chunk<const K: usize>(
             continue;
         }
         let category = if inside { 0 } else { coder.outside(&offset) };
-        *code = coder.code(&offset, category);
+        let (nearest, decoded) = coder.encode(&offset, category);
+        *code = nearest;
         // The padding has no error: `zip` ends with the weights.
-        let decoded = coder.weights(*code);
         let error: f64 = weights
             .iter()
             .zip(decoded)

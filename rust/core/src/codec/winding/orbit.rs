@@ -15,12 +15,12 @@
 //! index θ + 1 is sample θ.
 //!
 //! # Why the search is exact
-//! It chooses digits from t_0 up, that is coordinates from the last down to the first, and on each
-//! coordinate takes the progression's members in order of distance (the enumeration of Schnorr and
-//! Euchner, 1994). The sum of the squares so far bounds from below the distance of every sample
-//! that shares these digits, and grows along the progression on either side of the sought point;
-//! hence when it exceeds the best distance known, neither the deeper digits nor the further members
-//! can hold anything nearer, and both are left out. Nothing else is.
+//! It chooses digits from t_0 up, that is coordinates from the last down to the first, and goes
+//! through each coordinate's progression from the sought point outwards, to either side (after
+//! Schnorr and Euchner's enumeration of lattice points, 1994). The sum of the squares so far bounds
+//! from below the distance of every sample that shares these digits, and grows along the progression
+//! on each side; hence where it exceeds the best distance known, neither the deeper digits nor the
+//! further members can hold anything nearer, and both are left out. Nothing else is.
 //!
 //! This holds for the distances as computed, with no margin for rounding: the sum is built up in
 //! the order of the search, and rounded subtraction, squaring and addition of a non-negative term
@@ -28,12 +28,15 @@
 //! lowest index where several are equal, which the search keeps by going on at equality.
 //!
 //! # Cost
-//! The steps of the progressions are equal and shifted by 1/m per digit: a nearly cubic lattice, so
-//! two or three members on each coordinate but the first come within reach, and one on the first,
-//! where the nearest is found by rounding. That is O(3^(K−1)) whatever U is, without a table. Near
-//! a cut progression's end (U < m^K) it can be more, at most m members.
+//! The progressions all have the same step and are shifted by 1/m of it per digit: a nearly cubic
+//! lattice, where the two members around the sought coordinate nearly always suffice. That is
+//! O(2^K), whatever U is, without a table; near the end of a cut progression (U < m^K) up to
+//! O(m^(K−1)), m = ⌈U^(1/K)⌉.
 
 /// The samples of the winding for groups of K.
+///
+/// Digits, indices and coordinates are integers below 2²⁵ and are held as `f64`: exact, and free of
+/// conversions, which would take half of the search's time.
 #[derive(Clone, Debug)]
 pub struct Orbit<const K: usize> {
     axes: [Axis; K],
@@ -48,30 +51,41 @@ pub struct Orbit<const K: usize> {
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     /// m^i.
-    scale: u32,
-    /// m^(K−i).
-    modulus: u32,
+    scale: f64,
+    /// m^(K−i), and a value within rounding of its inverse.
+    modulus: f64,
+    per_modulus: f64,
     /// m^(K−1−i), the weight of the digit that this coordinate adds.
-    place: u32,
-    /// m, ⌊(U − 1) / place⌋ and (U − 1) mod place.
-    base: u32,
-    whole: u32,
-    rest: u32,
+    place: f64,
+    /// The last digit that can follow lower digits up to `rest` with θ < U, and those above it.
+    last: f64,
+    last_above: f64,
+    rest: f64,
 }
 
-impl Axis {
-    /// How many digits 0, 1, … can follow the digits of `low` < `place` with θ < U.
+/// A sample and its squared distance, ordered by distance and then by index.
+///
+/// The bits of floats that are not negative are ordered as the floats are, so two of them make one
+/// integer, and the lesser of two candidates is found without a jump: which of two samples is the
+/// nearer is as hard to predict as a coin.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate(u128);
+
+impl Candidate {
     #[inline]
-    fn digits(&self, low: u32) -> u32 {
-        (self.whole + u32::from(low <= self.rest)).min(self.base)
+    fn new(distance: f64, index: f64) -> Self {
+        Self(u128::from(distance.to_bits()) << 64 | u128::from(index.to_bits()))
     }
-}
 
-/// The nearest sample found so far.
-#[derive(Clone, Copy)]
-struct Best {
-    distance: f64,
-    index: u32,
+    #[inline]
+    fn distance(self) -> f64 {
+        f64::from_bits((self.0 >> 64) as u64)
+    }
+
+    #[inline]
+    fn index(self) -> f64 {
+        f64::from_bits(self.0 as u64)
+    }
 }
 
 /// m = ⌈samples^(1/k)⌉, in integers.
@@ -87,24 +101,54 @@ fn base(samples: u32, k: u32) -> u32 {
     m
 }
 
+/// ⌊x⌋ for |x| < 2⁵⁰; of an integer, itself or the integer below. The library's `floor` is a call
+/// on x86-64 before SSE 4.1; adding 1.5·2⁵² rounds to an integer everywhere.
+#[inline]
+fn floor(x: f64) -> f64 {
+    const INTEGERS: f64 = 6_755_399_441_055_744.0;
+    (x - 0.5 + INTEGERS) - INTEGERS
+}
+
+/// The lesser of two numbers: `f64::min` without its care for NaN, which costs as much again.
+#[inline]
+fn lesser(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
+}
+
+impl Axis {
+    /// Coordinate i of K for U = `samples` and base m.
+    fn new(i: usize, k: usize, m: u32, samples: u32) -> Self {
+        let place = m.pow((k - 1 - i) as u32);
+        let (whole, rest) = ((samples - 1) / place, (samples - 1) % place);
+        let modulus = f64::from(place * m);
+        Self {
+            scale: f64::from(m.pow(i as u32)),
+            modulus,
+            per_modulus: 1.0 / modulus,
+            place: place.into(),
+            last: whole.min(m - 1).into(),
+            // −1 where no digit at all can follow, and then none is asked for.
+            last_above: f64::from(whole.min(m)) - 1.0,
+            rest: rest.into(),
+        }
+    }
+
+    /// x_i(θ) = m^i·(θ mod m^(K−i)).
+    #[inline]
+    fn coordinate(&self, theta: f64) -> f64 {
+        // (θ + ½)/modulus is 2⁻²⁵ or more away from an integer, so its rounding is harmless.
+        let turns = floor((theta + 0.5) * self.per_modulus);
+        (theta - turns * self.modulus) * self.scale
+    }
+}
+
 impl<const K: usize> Orbit<K> {
     /// The orbit of `samples` points, within [`SAMPLES`](super::params::SAMPLES).
     pub fn new(samples: u32) -> Self {
         let m = base(samples, K as u32);
-        let axis = |i: usize| {
-            let place = m.pow((K - 1 - i) as u32);
-            Axis {
-                scale: m.pow(i as u32),
-                modulus: m.pow((K - i) as u32),
-                place,
-                base: m,
-                whole: (samples - 1) / place,
-                rest: (samples - 1) % place,
-            }
-        };
         let step = f64::from(m.pow(K as u32 - 1));
         Self {
-            axes: std::array::from_fn(axis),
+            axes: std::array::from_fn(|i| Axis::new(i, K, m, samples)),
             step,
             per_step: 1.0 / step,
             half: 0.5 * f64::from(m.pow(K as u32)),
@@ -121,9 +165,7 @@ impl<const K: usize> Orbit<K> {
     pub fn point(&self, index: u32) -> [f64; K] {
         match index.checked_sub(1) {
             None => [self.half; K],
-            Some(theta) => self
-                .axes
-                .map(|axis| f64::from(theta % axis.modulus * axis.scale)),
+            Some(theta) => self.axes.map(|axis| axis.coordinate(theta.into())),
         }
     }
 
@@ -137,50 +179,60 @@ impl<const K: usize> Orbit<K> {
             let gap = x - self.half;
             sum + gap * gap
         });
-        let centre = Best { distance, index: 0 };
-        self.descend(K - 1, 0, 0.0, sought, centre).index
+        let centre = Candidate::new(distance, 0.0);
+        // Dispatched when compiled, so that K = 2 is one loop without a call.
+        let best = match K {
+            1 => self.round(0.0, 0.0, sought, centre),
+            2 => self.branch::<1>(0.0, 0.0, sought, centre),
+            3 => self.branch::<2>(0.0, 0.0, sought, centre),
+            _ => self.branch::<3>(0.0, 0.0, sought, centre),
+        };
+        best.index() as u32
     }
 
     /// The better of `best` and every sample whose lowest digits are those of `low`; `above` is the
-    /// sum of the squares over the coordinates after `axis`.
+    /// sum of the squares over the coordinates after `AXIS`.
+    ///
+    /// Every member of the progression that may lead to a sample as near as the best is entered. The
+    /// two around the sought point come first, both, and in no order: to skip one would be a jump
+    /// that no processor can predict.
     #[inline]
-    fn descend(&self, axis: usize, low: u32, above: f64, sought: &[f64; K], best: Best) -> Best {
-        if axis == 0 {
-            self.round(low, above, sought, best)
-        } else {
-            self.branch(axis, low, above, sought, best)
-        }
-    }
-
-    /// Every member of the progression on `axis` that may lead to a sample as near as the best. The
-    /// two members around the sought point come first, both, and in no order: to skip one would be
-    /// a jump that no processor can predict.
-    fn branch(&self, axis: usize, low: u32, above: f64, sought: &[f64; K], best: Best) -> Best {
-        let line = self.line(axis, low, above, sought);
+    fn branch<const AXIS: usize>(
+        &self,
+        low: f64,
+        above: f64,
+        sought: &[f64; K],
+        best: Candidate,
+    ) -> Candidate {
+        let line = self.line(AXIS, low, above, sought);
         let mut best = best;
-        let enter = |digit: i32, distance: f64, best: Best| {
-            let theta = low + digit as u32 * self.axes[axis].place;
-            self.descend(axis - 1, theta, distance, sought, best)
+        let enter = |digit: f64, distance: f64, best: Candidate| {
+            let theta = low + digit * self.axes[AXIS].place;
+            match AXIS {
+                1 => self.round(theta, distance, sought, best),
+                2 => self.branch::<1>(theta, distance, sought, best),
+                _ => self.branch::<2>(theta, distance, sought, best),
+            }
         };
-        let (mut left, mut right) = (line.right - 1, line.right);
-        if left >= 0 {
+        let (mut left, mut right) = (line.left, line.left + 1.0);
+        if left >= 0.0 {
             best = enter(left, line.distance(left), best);
         }
-        if right < line.digits {
+        if right <= line.last {
             best = enter(right, line.distance(right), best);
         }
         loop {
-            left -= 1;
+            left -= 1.0;
             let distance = line.distance(left);
-            if left < 0 || distance > best.distance {
+            if left < 0.0 || distance > best.distance() {
                 break;
             }
             best = enter(left, distance, best);
         }
         loop {
-            right += 1;
+            right += 1.0;
             let distance = line.distance(right);
-            if right >= line.digits || distance > best.distance {
+            if right > line.last || distance > best.distance() {
                 return best;
             }
             best = enter(right, distance, best);
@@ -189,32 +241,32 @@ impl<const K: usize> Orbit<K> {
 
     /// The nearest member of the progression on the first coordinate, which is a sample.
     #[inline]
-    fn round(&self, low: u32, above: f64, sought: &[f64; K], best: Best) -> Best {
+    fn round(&self, low: f64, above: f64, sought: &[f64; K], best: Candidate) -> Candidate {
         let line = self.line(0, low, above, sought);
         // There is a digit 0, so one of the two is a member.
-        let right = line.right.min(line.digits - 1);
-        let left = (line.right - 1).max(0);
-        let (to_left, to_right) = (line.distance(left), line.distance(right));
-        let digit = if to_left <= to_right { left } else { right };
-        best.or(Best {
-            distance: to_left.min(to_right),
-            index: low + digit as u32 * self.axes[0].place + 1,
-        })
+        let offer = |digit: f64| {
+            let theta = low + digit * self.axes[0].place;
+            Candidate::new(line.distance(digit), theta + 1.0)
+        };
+        best.min(offer(line.left.max(0.0)))
+            .min(offer(lesser(line.left + 1.0, line.last)))
     }
 
     #[inline]
-    fn line(&self, axis: usize, low: u32, above: f64, sought: &[f64; K]) -> Line {
-        let digits = self.axes[axis].digits(low);
-        let at = sought[axis] - f64::from(low * self.axes[axis].scale);
-        // The cast truncates. An error of rounding moves the border between the sides by less than
-        // a step, and the distances still grow along each of them.
-        let right = (at * self.per_step + 1.0).clamp(0.0, f64::from(digits)) as i32;
+    fn line(&self, axis: usize, low: f64, above: f64, sought: &[f64; K]) -> Line {
+        let axis_of = &self.axes[axis];
+        let at = sought[axis] - low * axis_of.scale;
+        let last = if low <= axis_of.rest {
+            axis_of.last
+        } else {
+            axis_of.last_above
+        };
         Line {
             at,
             step: self.step,
             above,
-            digits: digits as i32,
-            right,
+            last,
+            left: lesser(floor(at * self.per_step).max(-1.0), last),
         }
     }
 }
@@ -226,33 +278,18 @@ struct Line {
     step: f64,
     /// The sum of the squares over the coordinates after this one.
     above: f64,
-    digits: i32,
-    /// The first digit to the right of the sought coordinate, 0 to `digits`.
-    right: i32,
+    /// The last digit; the first is 0.
+    last: f64,
+    /// The last digit to the left of the sought coordinate, or −1. Rounding may move the border
+    /// between the sides by less than a step, and the distances still grow along each of them.
+    left: f64,
 }
 
 impl Line {
     #[inline]
-    fn distance(&self, digit: i32) -> f64 {
-        let gap = self.at - f64::from(digit) * self.step;
+    fn distance(&self, digit: f64) -> f64 {
+        let gap = self.at - digit * self.step;
         self.above + gap * gap
-    }
-}
-
-impl Best {
-    /// The nearer of two, at equality the one with the lower index.
-    #[inline]
-    fn or(self, other: Self) -> Self {
-        let nearer = other.distance < self.distance;
-        let first = other.distance == self.distance && other.index < self.index;
-        Self {
-            distance: other.distance.min(self.distance),
-            index: if nearer | first {
-                other.index
-            } else {
-                self.index
-            },
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of a [`Winding`], little-endian, K groups wide:
+//! The bytes of a [`Winding`], little-endian:
 //!
 //! | offset | type | what |
 //! |---|---|---|

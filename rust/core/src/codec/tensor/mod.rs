@@ -4,6 +4,7 @@ mod bytes;
 mod trellis_rows;
 
 use half::{bf16, f16};
+use rayon::prelude::*;
 
 pub use trellis_rows::TrellisRows;
 
@@ -68,6 +69,15 @@ impl Energy {
         } else {
             10.0 * (self.signal / self.error).log10()
         }
+    }
+}
+
+impl std::iter::Sum for Energy {
+    fn sum<I: Iterator<Item = Self>>(energies: I) -> Self {
+        energies.fold(Self::default(), |sum, energy| Self {
+            signal: sum.signal + energy.signal,
+            error: sum.error + energy.error,
+        })
     }
 }
 
@@ -212,24 +222,43 @@ fn winding_payload<T: Element>(
     params: &WindingParams,
     control: &Control,
 ) -> Result<(Payload, Energy)> {
-    let narrow: Vec<f32> = weights.iter().map(|w| w.to_f64() as f32).collect();
-    if narrow.iter().any(|w| w.is_infinite()) {
+    let narrow: Vec<f32> = weights.par_iter().map(|w| w.to_f64() as f32).collect();
+    if narrow.par_iter().any(|w| w.is_infinite()) {
         return Ok(kept_as_it_is(weights));
     }
     let winding = Winding::encode(&narrow, params, control)?;
-    let mut decoded = vec![0.0f32; weights.len()];
-    winding.decode(&mut decoded, control)?;
-    let mut energy = Energy::default();
-    for (weight, value) in weights.iter().zip(&decoded) {
-        energy.signal += weight.to_f64().powi(2);
-        energy.error += (weight.to_f64() - f64::from(*value)).powi(2);
-    }
+    let energy = winding_energy(&winding, weights, control)?;
     // The published program keeps a tensor as it is when its error exceeds a limit; ours is the
     // one beyond which the codes say less than nothing.
     if energy.error >= energy.signal {
         return Ok(kept_as_it_is(weights));
     }
     Ok((Payload::Winding(winding), energy))
+}
+
+/// Weights decoded and compared between two looks at the stop flag.
+const COMPARED: usize = 1 << 15;
+
+fn winding_energy<T: Element>(
+    winding: &Winding,
+    weights: &[T],
+    control: &Control,
+) -> Result<Energy> {
+    let chunks = weights.par_chunks(COMPARED).enumerate();
+    let energies = chunks.map_init(Vec::new, |decoded, (chunk, weights)| {
+        control.check()?;
+        decoded.resize(weights.len(), 0.0);
+        let start = chunk * COMPARED;
+        winding.decode_range(start..start + weights.len(), decoded)?;
+        let mut energy = Energy::default();
+        for (weight, value) in weights.iter().zip(decoded.iter()) {
+            energy.signal += weight.to_f64().powi(2);
+            energy.error += (weight.to_f64() - f64::from(*value)).powi(2);
+        }
+        Ok(energy)
+    });
+    // Summed in the order of the weights, whatever order the threads finished in.
+    Ok(energies.collect::<Result<Vec<_>>>()?.into_iter().sum())
 }
 
 /// Tensors of fewer weights are kept as they are, as in the published program.
@@ -244,10 +273,16 @@ fn kept_as_it_is<T: Element>(weights: &[T]) -> (Payload, Energy) {
 }
 
 fn decode_winding<T: Element>(winding: &Winding, out: &mut [T], control: &Control) -> Result<()> {
-    let mut narrow = vec![0.0f32; out.len()];
-    winding.decode(&mut narrow, control)?;
-    for (place, value) in out.iter_mut().zip(narrow) {
-        *place = T::from_f64(value.into());
-    }
-    Ok(())
+    out.par_chunks_mut(COMPARED)
+        .enumerate()
+        .try_for_each_init(Vec::new, |narrow, (chunk, out)| {
+            control.check()?;
+            narrow.resize(out.len(), 0.0);
+            let start = chunk * COMPARED;
+            winding.decode_range(start..start + out.len(), narrow)?;
+            for (place, value) in out.iter_mut().zip(narrow.iter()) {
+                *place = T::from_f64(f64::from(*value));
+            }
+            Ok(())
+        })
 }

@@ -152,7 +152,7 @@ impl TrellisRows {
 
         let tables = SearchTables::new(trellis, Lanes::detect());
         let incoherence = Incoherence::new(seed, layout.longest());
-        let fits: Vec<Result<(f64, f64)>> = places
+        let energies: Vec<Result<Energy>> = places
             .into_par_iter()
             .map_init(
                 || (Search::new(&tables), Vec::new(), Vec::new()),
@@ -162,7 +162,7 @@ impl TrellisRows {
                     let first = grid.nearest(wanted[places.index]);
                     if wanted[places.index] == 0.0 {
                         *places.scale = ZERO_ROW;
-                        return Ok((0.0, 0.0));
+                        return Ok(Energy::default());
                     }
                     let inverse = 1.0 / grid.scale(first);
                     targets.clear();
@@ -179,17 +179,15 @@ impl TrellisRows {
                     pack(&search.cells, bits - 1, places.cells);
                     control.advance(row.len() as u64);
                     let scale = grid.scale(*places.scale);
-                    Ok((fit.weights, fit.error(scale.into())))
+                    Ok(Energy {
+                        signal: fit.weights,
+                        error: fit.error(scale.into()),
+                    })
                 },
             )
             .collect();
         // Summed in stream order, whatever order the threads finished in.
-        let mut energy = Energy::default();
-        for fit in fits {
-            let (signal, error) = fit?;
-            energy.signal += signal;
-            energy.error += error;
-        }
+        let energy = energies.into_iter().sum::<Result<Energy>>()?;
         let rows = Self {
             exponent: exponent as i16,
             bits,

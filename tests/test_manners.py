@@ -47,6 +47,9 @@ LONG_CALLS = {
     "trellis": "hypercomp_rs.compress_tensor(w, effort='max', bits=8)",
     "winding": "[hypercomp_rs.compress_tensor(w, codec='winding') for _ in range(1000)]",
     "decompress": "[hypercomp_rs.decompress_tensor(c) for _ in range(100_000)]",
+    "flats": "hypercomp_rs.vertices(a, range(150))",
+    "zero": "hypercomp_rs.vertices(a, range(150), method='zero')",
+    "fractions": "hypercomp_rs.vertices(a * 10**40 + 1, range(150))",
 }
 
 
@@ -58,6 +61,7 @@ def test_ctrl_c_stops_a_long_call_within_a_second(call):
         import hypercomp_rs
         w = np.random.default_rng(0).standard_normal((2000, 4096)).astype(np.float32)
         c = hypercomp_rs.compress_tensor(w[:256])
+        a = np.random.default_rng(0).integers(-99, 100, (150, 6)).astype(object)
         print("ready", flush=True)
         try:
             {LONG_CALLS[call]}

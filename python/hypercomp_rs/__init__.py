@@ -1,6 +1,7 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
 from ._core import __version__
+from .arrangement import Vertices, vertices
 from .errors import (
     CancelledError,
     DtypeError,
@@ -23,8 +24,10 @@ __all__ = [
     "InvalidArgumentError",
     "NonFiniteError",
     "TooLargeError",
+    "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
     "decompress_tensor",
+    "vertices",
 ]

@@ -1,11 +1,20 @@
 from collections.abc import Sequence
 from typing import Any, final
 
+import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TensorCode", "__version__"]
+__all__ = ["TensorCode", "__version__", "vertices"]
 
 __version__: str
+
+def vertices(
+    rows: Sequence[Sequence[tuple[int, int]]],
+    dimension: int,
+    *,
+    zero_rule: bool,
+    threads: int | None,
+) -> tuple[npt.NDArray[np.int64] | list[int], int | None]: ...
 
 @final
 class TensorCode:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import _arrays
 from ._core import TensorCode
+from ._integers import checked, checked_threads
 from .errors import DtypeError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class CompressedTensor:
         name, kind = (self.dtype, self._kind) if dtype is None else _arrays.wanted(dtype)
         elements = _arrays.empty(name, self.size)
         result = _arrays.shaped(elements, name, self.shape, kind)
-        self._code.decompress_into(elements, name, _checked_threads(threads))
+        self._code.decompress_into(elements, name, checked_threads(threads))
         return result
 
     def to_bytes(self) -> bytes:
@@ -271,7 +272,7 @@ def compress_tensor(
     >>> bool(abs(10 * np.log10((w**2).sum() / (error**2).sum()) - c.sqnr_db) < 0.01)
     True
     """
-    threads = _checked_threads(threads)
+    threads = checked_threads(threads)
     flat = _arrays.flatten(w)
     if codec == "winding":
         codec = Winding()
@@ -280,10 +281,10 @@ def compress_tensor(
             flat.elements,
             flat.dtype,
             flat.shape,
-            group=_integer("group", codec.group, 1, 4),
+            group=checked("group", codec.group, 1, 4),
             side=float(codec.side),
-            samples=_integer("samples", codec.samples, 1, 2**32 - 1),
-            class_max=_integer("class_max", codec.class_max, 1, 2**32 - 1),
+            samples=checked("samples", codec.samples, 1, 2**32 - 1),
+            class_max=checked("class_max", codec.class_max, 1, 2**32 - 1),
             threshold=float(codec.threshold),
             threads=threads,
         )
@@ -296,9 +297,9 @@ def compress_tensor(
             flat.elements,
             flat.dtype,
             flat.shape,
-            bits=_integer("bits", bits, 1, 8),
+            bits=checked("bits", bits, 1, 8),
             window=_WINDOWS[effort],
-            seed=_integer("seed", seed, 0, 2**64 - 1),
+            seed=checked("seed", seed, 0, 2**64 - 1),
             threads=threads,
         )
     else:
@@ -325,18 +326,3 @@ def decompress_tensor(
     if not isinstance(c, CompressedTensor):
         raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
     return c.decompress(threads=threads)
-
-
-def _integer(name: str, value: object, least: int, most: int) -> int:
-    """`value` as an int within bounds; numpy integers count, bools and floats do not."""
-    index = getattr(type(value), "__index__", None)
-    if index is None or isinstance(value, bool):
-        raise InvalidArgumentError(f"{name}={value!r}: an integer is accepted")
-    number: int = index(value)
-    if not least <= number <= most:
-        raise InvalidArgumentError(f"{name}={number}: {least} to {most} are accepted")
-    return number
-
-
-def _checked_threads(threads: int | None) -> int | None:
-    return None if threads is None else _integer("threads", threads, 1, 1 << 16)

@@ -12,9 +12,9 @@ import sys
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from timing import seconds
 
 import hypercomp_rs as hc
-from timing import seconds
 
 
 def type_b(d, constants):

@@ -60,8 +60,7 @@ toolchain:
 # this is done again only when that file changes.
 $(VENV)/.installed: pyproject.toml | toolchain
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --extras dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 # Python sources are used in place, so only Rust is ever built again.

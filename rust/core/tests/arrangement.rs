@@ -7,6 +7,7 @@ use hypercomp_core::arrangement::field::{Field, Rational};
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::mersenne::{Mersenne61, Mersenne127};
 use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
+use hypercomp_core::arrangement::wide::Mersenne521;
 use hypercomp_core::arrangement::{Method, vertices, vertices_in, zero_rule};
 use hypercomp_core::{Control, ErrorKind};
 use num_bigint::BigInt;
@@ -186,6 +187,7 @@ proptest! {
             }
             prop_assert_eq!(&vertices_in::<Mersenne61>(&arrangement, method, &control).unwrap(), &chosen);
             prop_assert_eq!(&vertices_in::<Mersenne127>(&arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in::<Mersenne521>(&arrangement, method, &control).unwrap(), &chosen);
             prop_assert_eq!(&vertices_in::<Rational>(&arrangement, method, &control).unwrap(), &chosen);
         }
     }

@@ -25,7 +25,11 @@ pub fn vertices<'py>(
     zero_rule: bool,
     threads: Option<usize>,
 ) -> PyResult<(Bound<'py, PyAny>, Option<u64>)> {
-    let method = if zero_rule { Method::Zero } else { Method::Flats };
+    let method = if zero_rule {
+        Method::Zero
+    } else {
+        Method::Flats
+    };
     let found = enter(py, threads, |control| {
         let rows: Vec<Vec<Rational>> = rows
             .into_iter()

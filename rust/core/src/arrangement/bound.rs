@@ -18,6 +18,7 @@ use num_bigint::BigInt;
 use num_traits::Signed;
 
 use super::mersenne::{Mersenne61, Mersenne127};
+use super::wide::{Mersenne521, Mersenne1279};
 
 /// The least field, in order of cost, in which every test of a search is exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +27,17 @@ pub enum Arithmetic {
     Mersenne61,
     /// Residues modulo 2¹²⁷ − 1.
     Mersenne127,
+    /// Residues modulo 2⁵²¹ − 1.
+    Mersenne521,
+    /// Residues modulo 2¹²⁷⁹ − 1.
+    Mersenne1279,
     /// Fractions of big integers.
     Rational,
 }
 
 /// Whether 2B < `prime`, for B² the product of these squared norms.
-fn covered(squared_norms: &[BigInt], prime: u128) -> bool {
-    let limit = BigInt::from(prime).pow(2);
+fn covered(squared_norms: &[BigInt], prime: &BigInt) -> bool {
+    let limit = prime.pow(2);
     let mut product = BigInt::from(4);
     squared_norms.iter().all(|norm| {
         product *= norm;
@@ -50,13 +55,15 @@ impl Arithmetic {
         debug_assert!(norms.iter().all(Signed::is_positive));
         norms.sort_unstable_by(|a, b| b.cmp(a));
         norms.truncate(dimension + 1);
-        if covered(&norms, Mersenne61::PRIME.into()) {
-            Self::Mersenne61
-        } else if covered(&norms, Mersenne127::PRIME) {
-            Self::Mersenne127
-        } else {
-            Self::Rational
-        }
+        [
+            (Mersenne61::PRIME.into(), Self::Mersenne61),
+            (Mersenne127::PRIME.into(), Self::Mersenne127),
+            (Mersenne521::prime(), Self::Mersenne521),
+            (Mersenne1279::prime(), Self::Mersenne1279),
+        ]
+        .into_iter()
+        .find(|(prime, _)| covered(&norms, prime))
+        .map_or(Self::Rational, |(_, arithmetic)| arithmetic)
     }
 }
 
@@ -82,7 +89,16 @@ mod tests {
         );
         assert_eq!(
             Arithmetic::covering(&rows(1 << 40, 4), 4),
-            Arithmetic::Rational
+            Arithmetic::Mersenne521
+        );
+        let of = |dimension| Arithmetic::covering(&rows(1 << 60, dimension), dimension);
+        assert_eq!(
+            [of(7), of(9), of(30)],
+            [
+                Arithmetic::Mersenne521,
+                Arithmetic::Mersenne1279,
+                Arithmetic::Rational,
+            ]
         );
         assert_eq!(Arithmetic::covering(&[], 4), Arithmetic::Mersenne61);
     }

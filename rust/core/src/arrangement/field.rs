@@ -106,24 +106,26 @@ impl Field for Rational {
     }
 }
 
-/// Append minors (the numerators, then the denominator) in lowest terms with a positive last.
-pub fn push_lowest_terms<I>(minors: &[I], out: &mut Vec<I>)
+/// Bring a vertex's minors, the numerators and then the denominator, to lowest terms with a positive
+/// last.
+pub fn lowest_terms<I>(minors: &mut [I])
 where
     I: Integer + Signed + Copy,
 {
-    let mut divisor = I::zero();
-    for minor in minors.iter().rev() {
-        divisor = divisor.gcd(minor);
+    let Some(&denominator) = minors.last() else {
+        return;
+    };
+    let mut divisor = denominator.abs();
+    for minor in minors.iter() {
         if divisor.is_one() {
             break;
         }
+        divisor = divisor.gcd(minor);
     }
-    if minors.last().is_some_and(Signed::is_negative) {
+    if denominator.is_negative() {
         divisor = -divisor;
     }
-    if divisor.is_one() {
-        out.extend_from_slice(minors);
-    } else {
-        out.extend(minors.iter().map(|minor| *minor / divisor));
+    if !divisor.is_one() {
+        minors.iter_mut().for_each(|x| *x = *x / divisor);
     }
 }

@@ -212,14 +212,15 @@ impl<F: Field> Flat<F> {
             }
             let mut row = row[..self.free].to_vec();
             for (pivot, other) in &echelon {
-                let factor = row[*pivot].clone();
-                for (value, by) in row.iter_mut().zip(other) {
-                    *value = value.minus_product(&factor, by);
+                // Both sides of the difference multiplied through: no division, no inversion.
+                let (ours, theirs) = (row[*pivot].clone(), &other[*pivot]);
+                if !ours.is_zero() {
+                    for (value, by) in row.iter_mut().zip(other) {
+                        *value = value.times(theirs).minus_product(&ours, by);
+                    }
                 }
             }
             if let Some(pivot) = row.iter().position(|x| !x.is_zero()) {
-                let inverse = row[pivot].inverse();
-                row.iter_mut().for_each(|x| *x = x.times(&inverse));
                 echelon.push((pivot, row));
             }
         }

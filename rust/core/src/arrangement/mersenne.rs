@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::ToPrimitive;
 
-use super::field::{Field, push_lowest_terms};
+use super::field::{Field, lowest_terms};
 
 /// base^(p − 2), which is 1/base modulo p, for p = 2^bits − 1: all bits of p − 2 are set but the
 /// second.
@@ -82,8 +82,7 @@ impl Field for Mersenne61 {
         let at = out.len();
         out.extend(point.iter().map(|x| x.times(determinant).symmetric()));
         out.push(determinant.symmetric());
-        let minors = out.split_off(at);
-        push_lowest_terms(&minors, out);
+        lowest_terms(&mut out[at..]);
     }
 }
 
@@ -162,8 +161,7 @@ impl Field for Mersenne127 {
         let at = out.len();
         out.extend(point.iter().map(|x| x.times(determinant).symmetric()));
         out.push(determinant.symmetric());
-        let minors = out.split_off(at);
-        push_lowest_terms(&minors, out);
+        lowest_terms(&mut out[at..]);
     }
 }
 

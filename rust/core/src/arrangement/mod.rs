@@ -1,8 +1,8 @@
 //! Vertices of hyperplane arrangements, exactly (arXiv 2401.16675).
 //!
 //! Data flows one way: [`input`] (rational rows → distinct integer hyperplanes) → [`bound`] (the
-//! cheapest [`field`] in which every zero test is proved: residues modulo a [`mersenne`] prime, or
-//! fractions) → a search, over [`flats`] or, by the [`zero_rule`], over the cobases of
+//! cheapest [`field`] in which every zero test is proved: residues modulo a [`mersenne`] prime,
+//! [`wide`] ones included, or fractions) → a search, over [`flats`] or, by the [`zero_rule`], over the cobases of
 //! [`dictionary`] → [`vertex`] (lowest terms, sorted).
 
 pub mod bound;
@@ -12,6 +12,7 @@ pub mod flats;
 pub mod input;
 pub mod mersenne;
 pub mod vertex;
+pub mod wide;
 pub mod zero_rule;
 
 use num_bigint::BigInt;
@@ -22,6 +23,7 @@ use field::{Field, Rational};
 use input::Arrangement;
 use mersenne::{Mersenne61, Mersenne127};
 use vertex::Vertices;
+use wide::{Mersenne521, Mersenne1279};
 
 /// How the vertices are searched for; both find the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) ->
     match Arithmetic::covering(arrangement.rows(), arrangement.dimension()) {
         Arithmetic::Mersenne61 => vertices_in::<Mersenne61>(arrangement, method, control),
         Arithmetic::Mersenne127 => vertices_in::<Mersenne127>(arrangement, method, control),
+        Arithmetic::Mersenne521 => vertices_in::<Mersenne521>(arrangement, method, control),
+        Arithmetic::Mersenne1279 => vertices_in::<Mersenne1279>(arrangement, method, control),
         Arithmetic::Rational => vertices_in::<Rational>(arrangement, method, control),
     }
 }

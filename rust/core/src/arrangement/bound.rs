@@ -18,7 +18,7 @@ use num_bigint::BigInt;
 use num_traits::Signed;
 
 use super::mersenne::{Mersenne61, Mersenne127};
-use super::wide::{Mersenne521, Mersenne1279};
+use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
 
 /// The least field, in order of cost, in which every test of a search is exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,12 @@ pub enum Arithmetic {
     Mersenne521,
     /// Residues modulo 2¹²⁷⁹ − 1.
     Mersenne1279,
+    /// Residues modulo 2³²¹⁷ − 1.
+    Mersenne3217,
+    /// Residues modulo 2⁹⁶⁸⁹ − 1.
+    Mersenne9689,
+    /// Residues modulo 2¹⁹⁹³⁷ − 1.
+    Mersenne19937,
     /// Fractions of big integers.
     Rational,
 }
@@ -60,6 +66,9 @@ impl Arithmetic {
             (Mersenne127::PRIME.into(), Self::Mersenne127),
             (Mersenne521::prime(), Self::Mersenne521),
             (Mersenne1279::prime(), Self::Mersenne1279),
+            (Mersenne3217::prime(), Self::Mersenne3217),
+            (Mersenne9689::prime(), Self::Mersenne9689),
+            (Mersenne19937::prime(), Self::Mersenne19937),
         ]
         .into_iter()
         .find(|(prime, _)| covered(&norms, prime))
@@ -93,10 +102,13 @@ mod tests {
         );
         let of = |dimension| Arithmetic::covering(&rows(1 << 60, dimension), dimension);
         assert_eq!(
-            [of(7), of(9), of(30)],
+            [of(7), of(9), of(30), of(100), of(200), of(400)],
             [
                 Arithmetic::Mersenne521,
                 Arithmetic::Mersenne1279,
+                Arithmetic::Mersenne3217,
+                Arithmetic::Mersenne9689,
+                Arithmetic::Mersenne19937,
                 Arithmetic::Rational,
             ]
         );

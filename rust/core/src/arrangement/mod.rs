@@ -23,7 +23,7 @@ use field::{Field, Rational};
 use input::Arrangement;
 use mersenne::{Mersenne61, Mersenne127};
 use vertex::Vertices;
-use wide::{Mersenne521, Mersenne1279};
+use wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
 
 /// How the vertices are searched for; both find the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,9 @@ pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) ->
         Arithmetic::Mersenne127 => vertices_in::<Mersenne127>(arrangement, method, control),
         Arithmetic::Mersenne521 => vertices_in::<Mersenne521>(arrangement, method, control),
         Arithmetic::Mersenne1279 => vertices_in::<Mersenne1279>(arrangement, method, control),
+        Arithmetic::Mersenne3217 => vertices_in::<Mersenne3217>(arrangement, method, control),
+        Arithmetic::Mersenne9689 => vertices_in::<Mersenne9689>(arrangement, method, control),
+        Arithmetic::Mersenne19937 => vertices_in::<Mersenne19937>(arrangement, method, control),
         Arithmetic::Rational => vertices_in::<Rational>(arrangement, method, control),
     }
 }

@@ -1,4 +1,4 @@
-//! Residues modulo the larger Mersenne primes 2⁵²¹ − 1 and 2¹²⁷⁹ − 1, for rows of floats and of
+//! Residues modulo larger Mersenne primes, 2⁵²¹ − 1 to 2¹⁹⁹³⁷ − 1, for rows of floats and of
 //! integers of many digits. A product costs as many word products as the square of the width, and
 //! still a small part of what a fraction of big integers costs, which needs a gcd for each.
 
@@ -17,6 +17,12 @@ pub struct Wide<const WORDS: usize, const BITS: u32>([u64; WORDS]);
 pub type Mersenne521 = Wide<9, 521>;
 /// Residues modulo 2¹²⁷⁹ − 1.
 pub type Mersenne1279 = Wide<20, 1279>;
+/// Residues modulo 2³²¹⁷ − 1.
+pub type Mersenne3217 = Wide<51, 3217>;
+/// Residues modulo 2⁹⁶⁸⁹ − 1.
+pub type Mersenne9689 = Wide<152, 9689>;
+/// Residues modulo 2¹⁹⁹³⁷ − 1.
+pub type Mersenne19937 = Wide<312, 19937>;
 
 /// a + b·c + carry as (low, high) words.
 #[inline]
@@ -210,6 +216,8 @@ mod tests {
             ] {
                 agrees::<Mersenne521>(&Mersenne521::prime(), &a, &b);
                 agrees::<Mersenne1279>(&Mersenne1279::prime(), &a, &b);
+                agrees::<Mersenne3217>(&Mersenne3217::prime(), &a, &b);
+                agrees::<Mersenne19937>(&Mersenne19937::prime(), &a, &b);
             }
         }
     }

@@ -24,9 +24,9 @@ class TensorCode:
         dtype: str,
         shape: Sequence[int],
         *,
-        bits: int,
+        bits: float,
         window: int,
-        seed: int,
+        seed: int | None,
         threads: int | None,
     ) -> TensorCode: ...
     @staticmethod

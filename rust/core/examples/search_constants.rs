@@ -1,172 +1,213 @@
-//! Finds the constants in `codec/constants.rs`: for a window and a rate, a winding of the register
-//! and the shape of the levels that leave the least error on a Gaussian source.
+//! Finds the constants in `codec/constants.rs`: for a window and each rate, the winding of the
+//! register and the shape of the levels that leave the least error on a Gaussian source.
 //!
 //! ```text
-//! cargo run --release --example search_constants -- WINDOW BITS OFFSET_BITS TRIES
+//! cargo run --release --example search_constants -- WINDOW WEIGHTS_A_STEP TRIES
 //! ```
 //!
-//! It prints the line for the table, with its distance to the rate–distortion bound
-//! D(R) = 2^(−2R) on samples that took no part in the search. Deterministic: the same arguments
-//! give the same line. Windings are drawn at random and scored on few samples, the best
-//! [`FINALISTS`] again on more; then the shape is polished by coordinate descent.
+//! It prints the lines of the table for all rates with as many weights to a path bit (1: whole
+//! rates, 2: halves), with the distance to the rate–distortion bound D(R) = 2^(−2R) on samples that
+//! took no part. Deterministic: the same arguments give the same lines.
+//!
+//! 1. TRIES windings are drawn at random, the first turn near the golden section of a cell, where
+//!    all good ones lie. They are scored at three rates on few samples, the best [`POOL`] of each
+//!    again on more, and a third of those stay.
+//! 2. For each rate the pool is scored with levels fitted to the rate, and the best [`FINALISTS`]
+//!    once more on many samples.
+//! 3. The levels of each finalist are fitted to its own winding: search, least squares of the shape
+//!    over the weights that chose each phase (Lloyd's algorithm, with three parameters), and again.
 
-use hypercomp_core::Control;
-use hypercomp_core::codec::trellis::{Code, Trellis};
-use hypercomp_core::codec::viterbi::{Lanes, Search, SearchTables};
+use hypercomp_core::codec::scoring::{census, gap_db, gaussian, held_apart, noise};
+use hypercomp_core::codec::trellis::{Axis, Code, HALF_BITS};
 use rayon::prelude::*;
 
-/// Windings that are scored a second time.
-const FINALISTS: usize = 12;
-/// Weights a row: the start, where the register is not free, counts as it does in real rows.
-const ROW: usize = 4096;
-/// The sum of the shape's coefficients; only their ratios matter, as every row has its own scale.
-const AMPLITUDE: f64 = 30_400.0;
+/// Windings of each of three rates that are scored a second time.
+const POOL: usize = 192;
+/// Windings whose levels are fitted.
+const FINALISTS: usize = 8;
+/// Rounds of search and fit.
+const ROUNDS: usize = 6;
 
 struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+    fn next(&mut self) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 32) as u32
     }
 
-    fn gaussian(&mut self) -> f32 {
-        let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        let (radius, angle) = (unit(self.next()), unit(self.next()));
-        ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
+    /// An odd factor whose share of a cell is within these bounds.
+    fn turn(&mut self, offset_bits: u32, low: f64, high: f64) -> u32 {
+        let share = low + (high - low) * f64::from(self.next()) / 4_294_967_296.0;
+        (share * f64::from(1 << offset_bits)) as u32 | 1
     }
 }
 
-fn samples(seed: u64, count: usize) -> Vec<f32> {
-    let mut random = Random(seed);
-    (0..count).map(|_| random.gaussian()).collect()
+/// Sizes that all codes of a window share: (offset bits, run bits).
+fn sizes(window: u32) -> (u32, u32) {
+    match window {
+        8 => (7, 4),
+        10 => (7, 5),
+        _ => (8, 5),
+    }
 }
 
-/// Distance to the bound in dB, each row at its best scale.
-fn gap(code: Code, samples: &[f32]) -> f64 {
-    let trellis = Trellis::new(code);
-    let tables = SearchTables::new(&trellis, Lanes::detect());
-    let control = Control::new();
-    let error: f64 = samples
-        .par_chunks(ROW)
-        .map(|row| {
-            let mut search = Search::new(&tables);
-            let targets: Vec<i16> = row
-                .iter()
-                .map(|x| tables.target(x * code.deviation))
-                .collect();
-            search.run(&targets, &control).expect("nobody cancels");
-            let (mut xx, mut xq, mut qq) = (0.0, 0.0, 0.0);
-            for (x, level) in row.iter().zip(&search.levels) {
-                let (x, q) = (f64::from(*x), f64::from(*level));
-                (xx, xq, qq) = (xx + x * x, xq + x * q, qq + q * q);
-            }
-            xx - xq * xq / qq
-        })
-        .collect::<Vec<_>>()
-        .iter()
-        .sum();
-    10.0 * (error / samples.len() as f64).log10() + 20.0 * f64::from(code.bits) * 2f64.log10()
+/// A code without a winding of its own.
+fn draft(window: u32, half_bits: u32) -> Code {
+    let (offset_bits, run_bits) = sizes(window);
+    let rate = f64::from(half_bits) / 2.0;
+    Code {
+        half_bits,
+        window,
+        offset_bits,
+        run_bits,
+        axes: [Axis { turn: 1, skew: 1 }; 2],
+        shape: [1.35, 0.23, 0.006],
+        noise: (1.12 * 0.25f64.powf(rate)) as f32,
+    }
 }
 
-fn shaped(code: Code, fifth: f64, thirty_third: f64) -> Code {
-    let first = AMPLITUDE / (1.0 + fifth + thirty_third);
-    let shape = [first, first * fifth, first * thirty_third].map(|c| c.round() as i32);
-    Code { shape, ..code }
-}
-
-/// Coordinate descent on the two ratios of the shape and the deviation.
-fn polish(start: Code, samples: &[f32]) -> Code {
-    let mut at = [0.54, 1.09, f64::from(start.deviation)];
-    let build = |at: [f64; 3]| Code {
-        deviation: at[2] as f32,
-        ..shaped(start, at[0], at[1])
+/// A winding with as many axes as a step has weights.
+fn winding(random: &mut Random, window: u32, weights_a_step: u32) -> [Axis; 2] {
+    let (offset_bits, _) = sizes(window);
+    let mut axis = |low, high| Axis {
+        turn: random.turn(offset_bits, low, high),
+        skew: random.next() | 1,
     };
-    let mut best = gap(build(at), samples);
-    let mut steps = [0.08, 0.16, 400.0];
-    for _ in 0..4 {
-        for axis in 0..3 {
-            for direction in [1.0, -1.0] {
-                loop {
-                    let mut trial = at;
-                    trial[axis] += direction * steps[axis];
-                    if trial[axis] < 0.0 {
-                        break;
-                    }
-                    let score = gap(build(trial), samples);
-                    if score >= best {
-                        break;
-                    }
-                    (at, best) = (trial, score);
-                }
+    let first = axis(0.36, 0.5);
+    let none = Axis { turn: 0, skew: 0 };
+    [
+        first,
+        if weights_a_step == 1 {
+            none
+        } else {
+            axis(0.0, 1.0)
+        },
+    ]
+}
+
+/// The shape of the levels that suits the weights best that chose them.
+fn fitted(code: Code, samples: &[f32]) -> Code {
+    let census = census(code, samples);
+    let points = census.count.len() as f64;
+    let mut normal = [[0.0; 3]; 3];
+    let mut right = [0.0; 3];
+    for (phase, (count, sum)) in census.count.iter().zip(&census.sum).enumerate() {
+        let t = (2.0 * phase as f64 + 1.0) / points - 1.0;
+        let v = f64::from(1f32.to_bits() - ((1.0 - t * t) as f32).to_bits()) / f64::from(1 << 23);
+        let basis = [t, t * v, t * v * v];
+        // A hint of the level as it is, so that phases nobody chose pull nowhere.
+        let hint = 1e-3 * samples.len() as f64 / points;
+        let (count, sum) = (
+            count + hint,
+            sum + hint * f64::from(code.level(phase as u32)),
+        );
+        for i in 0..3 {
+            right[i] += sum * basis[i];
+            for j in 0..3 {
+                normal[i][j] += count * basis[i] * basis[j];
             }
         }
-        steps = steps.map(|s| s / 2.0);
     }
-    build(at)
+    let noise = census.error / samples.len() as f64;
+    Code {
+        shape: solve(normal, right).map(|x| (x * 1e4).round() as f32 / 1e4),
+        noise: noise as f32,
+        ..code
+    }
+}
+
+/// The solution of three equations, by elimination; the matrix is positive definite.
+fn solve(mut a: [[f64; 3]; 3], mut b: [f64; 3]) -> [f64; 3] {
+    for i in 0..3 {
+        for row in i + 1..3 {
+            let factor = a[row][i] / a[i][i];
+            for column in i..3 {
+                a[row][column] -= factor * a[i][column];
+            }
+            b[row] -= factor * b[i];
+        }
+    }
+    for i in (0..3).rev() {
+        for column in i + 1..3 {
+            b[i] -= a[i][column] * b[column];
+        }
+        b[i] /= a[i][i];
+    }
+    b
+}
+
+/// The best `keep` of these codes on `samples`.
+fn best(codes: Vec<Code>, samples: &[f32], keep: usize) -> Vec<Code> {
+    let mut scored: Vec<(f64, Code)> = codes
+        .into_par_iter()
+        .map(|code| (noise(code, samples), code))
+        .collect();
+    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+    scored
+        .into_iter()
+        .take(keep)
+        .map(|(_, code)| code)
+        .collect()
 }
 
 fn main() {
     let arguments: Vec<u32> = std::env::args()
         .skip(1)
-        .map(|a| {
-            a.parse()
-                .expect("WINDOW BITS OFFSET_BITS TRIES, all numbers")
-        })
+        .map(|a| a.parse().expect("three numbers"))
         .collect();
-    let &[window, bits, offset_bits, tries] = &arguments[..] else {
-        panic!("usage: search_constants WINDOW BITS OFFSET_BITS TRIES");
+    let &[window, weights_a_step, tries] = &arguments[..] else {
+        panic!("usage: search_constants WINDOW WEIGHTS_A_STEP TRIES");
     };
-    let draft = Code {
-        bits,
-        window,
-        offset_bits,
-        turn: 1,
-        skew: 1,
-        shape: [0; 3],
-        deviation: 8000.0,
-    };
-    let draft = shaped(draft, 0.54, 1.09);
     let scale = if window > 12 { 1 } else { 4 };
-    let (few, more, held_apart) = (
-        samples(1, scale << 13),
-        samples(2, scale << 15),
-        samples(3, scale << 16),
-    );
-    let mut random = Random(u64::from(window * 100 + bits));
-    let mut scored: Vec<(f64, Code)> = (0..tries)
-        .map(|_| {
-            let turn = (random.next() as u32 & ((1 << offset_bits) - 1)) | 1;
-            let skew = (random.next() as u32 & 0xFFFF) | 1;
-            let code = Code {
-                turn,
-                skew,
-                ..draft
-            };
-            (gap(code, &few), code)
-        })
+    let few = gaussian(1, scale << 12);
+    let more = gaussian(2, scale << 14);
+    let many = gaussian(4, scale << 16);
+    let held_apart = held_apart(window);
+    let rates: Vec<u32> = HALF_BITS.filter(|h| 1 + h % 2 == weights_a_step).collect();
+
+    let mut random = Random(u64::from(window * 10 + weights_a_step));
+    let drawn: Vec<[Axis; 2]> = (0..tries)
+        .map(|_| winding(&mut random, window, weights_a_step))
         .collect();
-    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-    scored.truncate(FINALISTS);
-    let code = scored
-        .iter()
-        .map(|(_, code)| (gap(*code, &more), *code))
-        .min_by(|a, b| a.0.total_cmp(&b.0))
-        .expect("TRIES is positive")
-        .1;
-    let polished = polish(code, &more);
-    let Code {
-        turn,
-        skew,
-        shape,
-        deviation,
-        ..
-    } = polished;
-    println!(
-        "    code({window}, {bits}, {offset_bits}, {turn}, {skew}, {shape:?}, {deviation:.1}), // {:.3} dB",
-        gap(polished, &held_apart)
-    );
+    let level = |half_bits| Code {
+        axes: drawn[0],
+        ..draft(window, half_bits)
+    };
+    let mut pool: Vec<[Axis; 2]> = Vec::new();
+    for half_bits in if weights_a_step == 1 {
+        [2, 4, 8]
+    } else {
+        [1, 3, 7]
+    } {
+        let level = (0..ROUNDS).fold(level(half_bits), |code, _| fitted(code, &more));
+        let codes = drawn.iter().map(|&axes| Code { axes, ..level }).collect();
+        let codes = best(best(codes, &few, POOL), &more, POOL / 3);
+        pool.extend(codes.iter().map(|code| code.axes));
+    }
+    for half_bits in rates {
+        // Levels for the rate, with any good winding.
+        let level = Code {
+            axes: pool[0],
+            ..draft(window, half_bits)
+        };
+        let level = (0..ROUNDS).fold(level, |code, _| fitted(code, &more));
+        let codes = pool.iter().map(|&axes| Code { axes, ..level }).collect();
+        let finalists = best(best(codes, &more, FINALISTS * 3), &many, FINALISTS);
+        let finalists = finalists
+            .into_iter()
+            .map(|code| (0..ROUNDS).fold(code, |code, _| fitted(code, &many)))
+            .collect();
+        let code = best(finalists, &many, 1)[0];
+        let noise = noise(code, &held_apart);
+        let [first, second] = code.axes.map(|axis| (axis.turn, axis.skew));
+        println!(
+            "    code({window}, {half_bits}, [{first:?}, {second:?}], {:?}, {noise:.4e}), // {:.3}",
+            code.shape,
+            gap_db(half_bits, noise)
+        );
+    }
 }

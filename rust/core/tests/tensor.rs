@@ -1,19 +1,19 @@
 //! Compressed tensors as a user of the crate meets them: any type, any shape, hostile bytes.
 
 use half::{bf16, f16};
-use hypercomp_core::codec::constants::{BITS, WINDOWS};
+use hypercomp_core::codec::constants::WINDOWS;
 use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload};
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 
-fn trellis(bits: u32, window: u32) -> Codec {
-    Codec::Trellis {
+fn trellis(bits: f64, window: u32) -> Codec {
+    Codec::Trellis(TrellisParams {
         bits,
         window,
-        seed: 7,
-    }
+        seed: Some(7),
+    })
 }
 
 fn winding() -> Codec {
@@ -52,20 +52,54 @@ fn sqnr_db<T: Element>(weights: &[T], decoded: &[T]) -> f64 {
     10.0 * (energy.0 / energy.1).log10()
 }
 
+/// Bits a weight, with everything.
+fn rate(tensor: &CompressedTensor) -> f64 {
+    8.0 * tensor.nbytes() as f64 / tensor.len() as f64
+}
+
 #[test]
-fn every_code_reaches_its_rate() {
-    let weights = gaussian(8 * 4096, 1);
+fn any_rate_is_met_and_its_error_is_near_the_bound() {
+    let weights = gaussian(32 * 4096, 1);
     for window in WINDOWS {
+        let rates = [
+            1.0, 1.26, 1.5, 2.0, 2.75, 3.0, 3.5, 4.0, 4.06, 5.5, 7.0, 8.0,
+        ];
         // The widest search takes minutes in all rates; its neighbours show the rest.
-        for bits in BITS.filter(|k| window < 16 || k % 4 == 0) {
-            let tensor = compress(&weights, &[8, 4096], &trellis(bits, window));
+        for bits in rates.into_iter().filter(|k| window < 16 || *k == 3.5) {
+            let tensor = compress(&weights, &[32, 4096], &trellis(bits, window));
+            let rate = rate(&tensor);
+            assert!(
+                rate <= bits && rate > bits - 0.01,
+                "{bits} W={window}: {rate}"
+            );
             let measured = sqnr_db(&weights, &decompress::<f32>(&tensor));
-            let rate = 8.0 * tensor.nbytes() as f64 / weights.len() as f64;
-            assert!(rate < f64::from(bits) + 0.03, "k={bits} W={window}: {rate}");
-            // Within 1.1 dB of the rate-distortion bound 6.02 dB a bit.
-            let bound = 20.0 * f64::from(bits) * 2f64.log10();
-            assert!(measured > bound - 1.1, "k={bits} W={window}: {measured} dB");
+            let gap = 20.0 * rate * 2f64.log10() - measured;
+            // Whole and half rates are the codes' own; between them two of them are mixed.
+            assert!(gap < 1.25 && gap > 0.1, "{bits} W={window}: {gap} dB");
             assert!((measured - tensor.sqnr_db()).abs() < 1e-2);
+        }
+    }
+}
+
+#[test]
+fn no_tensor_but_a_tiny_one_takes_more_than_was_asked_for() {
+    for shape in [
+        &[300][..],
+        &[2000],
+        &[7, 400],
+        &[97, 97],
+        &[16, 8, 3, 3],
+        &[3, 20_011],
+    ] {
+        let weights = gaussian(shape.iter().product(), 12);
+        for bits in [1.0, 2.3, 4.0, 8.0] {
+            let tensor = compress(&weights, shape, &trellis(bits, 8));
+            // A header of about 40 bytes counts unless it would take half of the budget.
+            if bits * weights.len() as f64 > 2000.0 {
+                assert!(rate(&tensor) <= bits, "{shape:?} {bits}: {}", rate(&tensor));
+            } else {
+                assert!(8.0 * tensor.nbytes() as f64 <= bits * weights.len() as f64 + 500.0);
+            }
         }
     }
 }
@@ -73,14 +107,14 @@ fn every_code_reaches_its_rate() {
 #[test]
 fn a_wider_window_is_never_worse() {
     let weights = gaussian(16 * 2048, 2);
-    let db = WINDOWS.map(|w| compress(&weights, &[16, 2048], &trellis(4, w)).sqnr_db());
+    let db = WINDOWS.map(|w| compress(&weights, &[16, 2048], &trellis(4.0, w)).sqnr_db());
     assert!(db.is_sorted(), "{db:?}");
 }
 
 #[test]
 fn bytes_do_not_depend_on_the_number_of_threads() {
     let weights = gaussian(97 * 509, 3);
-    for codec in [trellis(3, 10), winding()] {
+    for codec in [trellis(3.0, 10), winding()] {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
@@ -104,7 +138,7 @@ fn half_precision_and_doubles_are_coded_like_floats() {
     let brains: Vec<bf16> = weights.iter().map(|w| bf16::from_f32(*w)).collect();
     let doubles: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
     let shape = [4, 1024];
-    let codec = trellis(4, 10);
+    let codec = trellis(4.0, 10);
     let tensor = compress(&halves, &shape, &codec);
     assert!(sqnr_db(&halves, &decompress(&tensor)) > 23.0);
     let tensor = compress(&brains, &shape, &codec);
@@ -125,10 +159,10 @@ fn half_precision_and_doubles_are_coded_like_floats() {
 #[test]
 fn magnitude_does_not_matter() {
     let weights = gaussian(2 * 512, 5);
-    let reference = compress(&weights, &[2, 512], &trellis(4, 10)).sqnr_db();
+    let reference = compress(&weights, &[2, 512], &trellis(4.0, 10)).sqnr_db();
     for factor in [1e-300, 1e-38, 1e30, 1e307] {
         let scaled: Vec<f64> = weights.iter().map(|w| f64::from(*w) * factor).collect();
-        let tensor = compress(&scaled, &[2, 512], &trellis(4, 10));
+        let tensor = compress(&scaled, &[2, 512], &trellis(4.0, 10));
         // Another place between two powers of two moves the scale grid a little.
         assert!(
             (tensor.sqnr_db() - reference).abs() < 0.2,
@@ -138,7 +172,7 @@ fn magnitude_does_not_matter() {
     }
     // Subnormal floats, down to the very last.
     let tiny: Vec<f32> = (0..512).map(|i| f32::from_bits(1 + i % 9)).collect();
-    let tensor = compress(&tiny, &[512], &trellis(4, 10));
+    let tensor = compress(&tiny, &[512], &trellis(4.0, 10));
     assert!(tensor.sqnr_db() > 15.0);
     assert!(decompress::<f64>(&tensor).iter().all(|w| w.abs() < 2e-44));
 }
@@ -149,11 +183,11 @@ fn wild_rows_in_one_tensor_keep_their_own_scale() {
     for (row, factor) in weights.chunks_mut(256).zip([1.0f32, 1e-20, 1e4, 0.0]) {
         row.iter_mut().for_each(|w| *w *= factor);
     }
-    let decoded = decompress::<f32>(&compress(&weights, &[4, 256], &trellis(4, 10)));
+    let decoded = decompress::<f32>(&compress(&weights, &[4, 256], &trellis(4.0, 10)));
     for row in 0..3 {
         let at = row * 256..(row + 1) * 256;
         let db = sqnr_db(&weights[at.clone()], &decoded[at]);
-        assert!(db > 21.0, "row {row}: {db}");
+        assert!(db > 14.0, "row {row}: {db}");
     }
     assert!(decoded[768..].iter().all(|w| *w == 0.0));
 }
@@ -170,7 +204,12 @@ fn odd_shapes_and_constant_rows_work() {
         (&[2, 3, 3, 3], 54),
         (&[1, 20_011], 20_011),
     ] {
-        for codec in [trellis(4, 8), trellis(1, 10), trellis(8, 12), winding()] {
+        for codec in [
+            trellis(4.0, 8),
+            trellis(1.0, 10),
+            trellis(8.0, 12),
+            winding(),
+        ] {
             let tensor = compress(&gaussian(n, 8), shape, &codec);
             assert_eq!(tensor.shape(), shape);
             let again = CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap();
@@ -189,7 +228,7 @@ fn odd_shapes_and_constant_rows_work() {
 fn nothing_to_code_costs_only_the_header() {
     for shape in [&[0][..], &[3, 0], &[0, 5, 7], &[40, 50]] {
         let n = shape.iter().product();
-        for codec in [trellis(4, 10), winding()] {
+        for codec in [trellis(4.0, 10), winding()] {
             let tensor = compress(&vec![0.0f32; n], shape, &codec);
             assert_eq!(*tensor.payload(), Payload::Zeros);
             assert_eq!(tensor.to_bytes().len(), tensor.nbytes());
@@ -207,16 +246,16 @@ fn nothing_to_code_costs_only_the_header() {
 fn bad_arguments_are_refused_even_where_there_is_nothing_to_code() {
     let control = Control::new();
     for weights in [&[][..], &[1.0f32; 64]] {
-        for codec in [trellis(0, 10), trellis(9, 10), trellis(4, 11)] {
+        for codec in [trellis(0.0, 10), trellis(9.0, 10), trellis(4.0, 11)] {
             let error = CompressedTensor::compress(weights, &[weights.len()], &codec, &control)
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         }
-        let error = CompressedTensor::compress(weights, &[3], &trellis(4, 10), &control);
+        let error = CompressedTensor::compress(weights, &[3], &trellis(4.0, 10), &control);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
     let huge = [usize::MAX, 0, 2];
-    let error = CompressedTensor::compress::<f32>(&[], &huge, &trellis(4, 10), &control);
+    let error = CompressedTensor::compress::<f32>(&[], &huge, &trellis(4.0, 10), &control);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
@@ -224,7 +263,7 @@ fn bad_arguments_are_refused_even_where_there_is_nothing_to_code() {
 fn a_cancelled_search_stops() {
     let control = Control::new();
     control.cancel();
-    for codec in [trellis(4, 10), winding()] {
+    for codec in [trellis(4.0, 10), winding()] {
         let error = CompressedTensor::compress(&gaussian(4096, 9), &[4096], &codec, &control);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Cancelled);
     }
@@ -233,8 +272,8 @@ fn a_cancelled_search_stops() {
 fn samples() -> Vec<CompressedTensor> {
     let weights = gaussian(3 * 130, 10);
     vec![
-        compress(&weights, &[3, 130], &trellis(4, 10)),
-        compress(&weights, &[3, 130], &trellis(1, 8)),
+        compress(&weights, &[3, 130], &trellis(4.0, 10)),
+        compress(&weights, &[3, 130], &trellis(1.0, 8)),
         compress(&weights, &[3, 130], &winding()),
         compress(&weights[..4], &[2, 2], &winding()),
         compress(&[0.0f32; 9], &[9], &winding()),
@@ -294,11 +333,11 @@ proptest! {
     fn stored_and_read_is_the_same(
         rows in 0usize..5,
         row in 0usize..400,
-        bits in 1u32..=8,
-        seed: u64,
+        bits in 0.5f64..8.5,
+        seed: Option<u64>,
     ) {
-        let weights = gaussian(rows * row, seed);
-        let codec = Codec::Trellis { bits, window: 8, seed };
+        let weights = gaussian(rows * row, seed.unwrap_or(1));
+        let codec = Codec::Trellis(TrellisParams { bits, window: 8, seed });
         let tensor = compress(&weights, &[rows, row], &codec);
         let read = CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap();
         prop_assert_eq!(&read, &tensor);

@@ -6,7 +6,7 @@
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload};
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
@@ -64,19 +64,20 @@ fn compress_as(
 
 #[pymethods]
 impl TensorCode {
-    /// Compress with the trellis code of `bits` a weight and a register of `window` bits.
+    /// Compress with trellis codes of `bits` a weight in all and a register of `window` bits; without
+    /// a seed the weights are not made incoherent.
     #[staticmethod]
     #[pyo3(signature = (weights, dtype, shape, *, bits, window, seed, threads))]
     fn trellis(
         weights: &Bound<'_, PyAny>,
         dtype: &str,
         shape: Vec<usize>,
-        bits: u32,
+        bits: f64,
         window: u32,
-        seed: u64,
+        seed: Option<u64>,
         threads: Option<usize>,
     ) -> PyResult<Self> {
-        let codec = Codec::Trellis { bits, window, seed };
+        let codec = Codec::Trellis(TrellisParams { bits, window, seed });
         compress_as(weights, dtype, &shape, &codec, threads)
     }
 

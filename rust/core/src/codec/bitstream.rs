@@ -7,28 +7,59 @@ pub fn packed_len(count: usize, width: u32) -> usize {
     (count * width as usize).div_ceil(8)
 }
 
-/// Pack the low `width` bits of every field into `out`, which must have [`packed_len`] bytes.
-pub fn pack(fields: &[u8], width: u32, out: &mut [u8]) {
-    debug_assert_eq!(out.len(), packed_len(fields.len(), width));
-    let mut buffer = 0u32;
-    let mut held = 0;
-    let mut bytes = out.iter_mut();
-    for &field in fields {
-        buffer = buffer << width | u32::from(field);
-        held += width;
-        if held >= 8 {
-            held -= 8;
-            if let Some(byte) = bytes.next() {
-                *byte = (buffer >> held) as u8;
+/// Writes fields into bytes that are there already.
+pub struct Writer<'a> {
+    bytes: std::slice::IterMut<'a, u8>,
+    buffer: u32,
+    held: u32,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer into `bytes`; fields beyond their end are lost.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Self {
+            bytes: bytes.iter_mut(),
+            buffer: 0,
+            held: 0,
+        }
+    }
+
+    /// Append the low `width` ≤ 8 bits of every field.
+    pub fn extend(&mut self, fields: &[u8], width: u32) {
+        if width == 0 {
+            return;
+        }
+        for &field in fields {
+            self.buffer = self.buffer << width | u32::from(field);
+            self.held += width;
+            if self.held >= 8 {
+                self.held -= 8;
+                if let Some(byte) = self.bytes.next() {
+                    *byte = (self.buffer >> self.held) as u8;
+                }
             }
         }
     }
-    if let Some(byte) = bytes.next() {
-        *byte = (buffer << (8 - held)) as u8;
+
+    /// Fill the last byte up with zeros.
+    pub fn finish(mut self) {
+        if self.held > 0
+            && let Some(byte) = self.bytes.next()
+        {
+            *byte = (self.buffer << (8 - self.held)) as u8;
+        }
     }
 }
 
-/// Reads the fields that [`pack`] wrote; past the end it reads zeros.
+/// Pack the low `width` bits of every field into `out`, which must have [`packed_len`] bytes.
+pub fn pack(fields: &[u8], width: u32, out: &mut [u8]) {
+    debug_assert_eq!(out.len(), packed_len(fields.len(), width));
+    let mut writer = Writer::new(out);
+    writer.extend(fields, width);
+    writer.finish();
+}
+
+/// Reads the fields that a [`Writer`] wrote; past the end it reads zeros.
 pub struct Reader<'a> {
     bytes: std::slice::Iter<'a, u8>,
     width: u32,
@@ -45,6 +76,17 @@ impl<'a> Reader<'a> {
             buffer: 0,
             held: 0,
         }
+    }
+
+    /// A reader that begins `bit` bits into the bytes.
+    pub fn starting_at(bytes: &'a [u8], width: u32, bit: usize) -> Self {
+        let mut reader = Self::new(&bytes[(bit / 8).min(bytes.len())..], width);
+        let skipped = bit as u32 % 8;
+        if skipped > 0 {
+            reader.buffer = u32::from(reader.bytes.next().copied().unwrap_or(0));
+            reader.held = 8 - skipped;
+        }
+        reader
     }
 
     /// The next field.
@@ -72,6 +114,10 @@ mod tests {
             pack(&fields, width, &mut bytes);
             let mut reader = Reader::new(&bytes, width);
             for field in &fields {
+                prop_assert_eq!(reader.next_field(), u32::from(*field));
+            }
+            for (i, field) in fields.iter().enumerate() {
+                let mut reader = Reader::starting_at(&bytes, width, i * width as usize);
                 prop_assert_eq!(reader.next_field(), u32::from(*field));
             }
         }

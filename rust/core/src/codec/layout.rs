@@ -1,8 +1,15 @@
-//! How a tensor is cut into streams, the unit that is transformed, scaled and searched on its own.
+//! How a tensor is cut into streams and chains.
 //!
-//! A stream is a row (the last axis) wherever that is sensible. A long row is cut, because the
-//! trace-back of the search needs memory in proportion to a stream. Short rows are joined, because
-//! each stream pays for a scale and for a start in which the register is not yet free.
+//! A *stream* is transformed and scaled on its own and has one rate. It is a row wherever that is
+//! sensible: the shortest run of trailing axes with at least [`SHORT_ROW`] weights, the first axis
+//! apart. So a row of a linear layer is a row, and a row of a convolution is a whole filter. A long
+//! row is cut, because streams are what rates are mixed of. Where even all axes but the first are
+//! short, rows are joined, because every stream pays for a scale.
+//!
+//! A *chain* is some consecutive streams that are searched together: the register starts at 0 in a
+//! chain and runs on through its streams. A start costs about W bits, the choice that the first
+//! weights do not have; chains are long enough to make that nothing, and still as many as any
+//! machine has threads.
 
 use std::ops::Range;
 
@@ -10,12 +17,15 @@ use std::ops::Range;
 const SHORT_ROW: usize = 128;
 /// Joined rows make streams of at least this many weights; the last stream takes what is left over.
 const JOINED: usize = 512;
-/// Rows longer than this are cut.
-const LONG_ROW: usize = 16384;
-/// Cut rows make streams of about this many weights, in multiples of [`GRAIN`].
-const PIECE: usize = 8192;
-/// The largest Hadamard block, so that pieces of a long row stay divisible by it.
+/// The longest stream is a power of two within these bounds, and at most one part in this many of
+/// the tensor: a step of half a bit in one stream is then less than 0.01 bit of the whole.
+const LONGEST: (usize, usize) = (1024, 16384);
+const PARTS: usize = 50;
+/// Pieces of long rows are multiples of the largest Hadamard block, where they are long enough.
 const GRAIN: usize = 1024;
+/// Weights a chain has at least, within these bounds and as many chains as this.
+const CHAIN: (usize, usize) = (4096, 32768);
+const CHAINS: usize = 16;
 
 /// The streams of a tensor, in C order: `rows` of `row_len` weights, each cut into `pieces` of
 /// `piece` weights, the last of which ends where the row does.
@@ -25,41 +35,44 @@ pub struct Layout {
     row_len: usize,
     pieces: usize,
     piece: usize,
+    chain: usize,
 }
 
 impl Layout {
     /// The layout of a tensor of this shape; a scalar is one row of one weight.
     pub fn new(shape: &[usize]) -> Self {
         let weights: usize = shape.iter().product();
-        let row = shape.last().copied().unwrap_or(1);
         if weights == 0 {
             return Self {
                 rows: 0,
                 row_len: 0,
                 pieces: 1,
                 piece: 1,
+                chain: 1,
             };
         }
-        if row < SHORT_ROW {
+        let row = row_len(shape);
+        let (rows, row_len, pieces, piece) = if row < SHORT_ROW {
             let piece = row * JOINED.div_ceil(row);
-            return Self {
-                rows: 1,
-                row_len: weights,
-                pieces: (weights / piece).max(1),
-                piece,
-            };
-        }
-        let (pieces, piece) = if row > LONG_ROW {
-            let piece = row.div_ceil(row.div_ceil(PIECE)).next_multiple_of(GRAIN);
-            (row.div_ceil(piece), piece)
+            (1, weights, (weights / piece).max(1), piece)
         } else {
-            (1, row)
+            let longest = ((weights / PARTS).max(1).ilog2() as usize)
+                .clamp(LONGEST.0.ilog2() as usize, LONGEST.1.ilog2() as usize);
+            let longest = 1 << longest;
+            let grain = GRAIN.min(longest / 4);
+            let piece = match row.div_ceil(longest) {
+                1 => row,
+                pieces => row.div_ceil(pieces).next_multiple_of(grain),
+            };
+            (weights / row, row, row.div_ceil(piece), piece)
         };
+        let target = (weights / CHAINS).clamp(CHAIN.0, CHAIN.1);
         Self {
-            rows: weights / row,
-            row_len: row,
+            rows,
+            row_len,
             pieces,
             piece,
+            chain: target.div_ceil(piece),
         }
     }
 
@@ -71,6 +84,28 @@ impl Layout {
     /// Whether there is nothing to code.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Number of chains.
+    pub fn chains(&self) -> usize {
+        self.len().div_ceil(self.chain)
+    }
+
+    /// The streams of chain `index`.
+    pub fn chain(&self, index: usize) -> Range<usize> {
+        let start = index * self.chain;
+        start..(start + self.chain).min(self.len())
+    }
+
+    /// The chain of stream `index`.
+    pub fn chain_of(&self, index: usize) -> usize {
+        index / self.chain
+    }
+
+    /// Weights of a row, and the streams that it is cut into; `None` where streams join rows.
+    pub fn row(&self) -> Option<(usize, usize)> {
+        (self.row_len >= SHORT_ROW && self.piece <= self.row_len)
+            .then_some((self.row_len, self.pieces))
     }
 
     /// The weights of stream `index`, as flat C-order indices.
@@ -85,16 +120,38 @@ impl Layout {
         start + piece * self.piece..start + end
     }
 
+    /// The weights of all streams of a chain, as flat C-order indices.
+    pub fn chain_weights(&self, index: usize) -> Range<usize> {
+        let streams = self.chain(index);
+        self.stream(streams.start).start..self.stream(streams.end - 1).end
+    }
+
     /// The lengths of all streams in order.
     pub fn lengths(&self) -> impl Iterator<Item = usize> + use<> {
         let layout = *self;
         (0..layout.len()).map(move |i| layout.stream(i).len())
     }
 
-    /// The longest stream.
+    /// The length of the longest stream.
     pub fn longest(&self) -> usize {
         self.lengths().take(self.pieces).max().unwrap_or(0)
     }
+}
+
+/// The shortest run of trailing axes, the first axis apart, with at least [`SHORT_ROW`] weights; all
+/// of them where none has.
+fn row_len(shape: &[usize]) -> usize {
+    let Some((last, others)) = shape.split_last() else {
+        return 1;
+    };
+    let mut row = *last;
+    for axis in others.iter().skip(1).rev() {
+        if row >= SHORT_ROW {
+            break;
+        }
+        row *= axis;
+    }
+    row
 }
 
 #[cfg(test)]
@@ -104,16 +161,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn streams_cover_every_weight_once_and_in_order(rows in 0usize..40, row in 0usize..40_000) {
-            let layout = Layout::new(&[rows, row]);
-            let mut next = 0;
-            for i in 0..layout.len() {
-                let stream = layout.stream(i);
-                prop_assert_eq!(stream.start, next);
-                prop_assert!(!stream.is_empty() && stream.len() <= LONG_ROW);
-                next = stream.end;
+        fn streams_and_chains_cover_every_weight_once_and_in_order(
+            shape in proptest::collection::vec(0usize..60, 0..4),
+            last in 0usize..40_000,
+        ) {
+            let mut shape = shape;
+            shape.push(last);
+            prop_assume!(shape.iter().product::<usize>() < 1 << 24);
+            let layout = Layout::new(&shape);
+            let mut next = (0, 0);
+            for chain in 0..layout.chains() {
+                let streams = layout.chain(chain);
+                prop_assert_eq!(streams.start, next.0);
+                prop_assert_eq!(layout.chain_weights(chain).start, next.1);
+                for i in streams.clone() {
+                    prop_assert_eq!(layout.chain_of(i), chain);
+                    let stream = layout.stream(i);
+                    prop_assert_eq!(stream.start, next.1);
+                    prop_assert!(!stream.is_empty() && stream.len() <= LONGEST.1.max(2 * JOINED));
+                    prop_assert!(stream.len() <= layout.longest());
+                    next.1 = stream.end;
+                }
+                prop_assert_eq!(layout.chain_weights(chain).end, next.1);
+                next.0 = streams.end;
             }
-            prop_assert_eq!(next, rows * row);
+            prop_assert_eq!(next, (layout.len(), shape.iter().product::<usize>()));
         }
     }
 
@@ -123,9 +195,26 @@ mod tests {
         assert_eq!(lengths(&[]), [1]);
         assert_eq!(lengths(&[3]), [3]);
         assert_eq!(lengths(&[2, 384]), [384, 384]);
-        assert_eq!(lengths(&[64, 4, 3, 3]), [513, 513, 513, 765]);
-        assert_eq!(lengths(&[1, 20_000]), [7168, 7168, 5664]);
+        // A filter is a row.
+        assert_eq!(lengths(&[2, 64, 3, 3]), [576, 576]);
+        assert_eq!(lengths(&[64, 4, 3, 3]), [540, 540, 540, 684]);
+        assert_eq!(lengths(&[1, 3000]), [1024, 1024, 952]);
+        assert_eq!(lengths(&[4096, 11008])[..2], [11008, 11008]);
+        assert_eq!(lengths(&[100, 20_000])[..3], [10240, 9760, 10240]);
         assert_eq!(lengths(&[513, 1]), [513]);
         assert_eq!(lengths(&[0, 7]), []);
+    }
+
+    #[test]
+    fn chains_are_long_and_many() {
+        let of = |shape: &[usize]| {
+            (
+                Layout::new(shape).chains(),
+                Layout::new(shape).chain(0).len(),
+            )
+        };
+        assert_eq!(of(&[384, 384]), (16, 24));
+        assert_eq!(of(&[4096, 4096]), (512, 8));
+        assert_eq!(of(&[8, 1000]), (2, 5));
     }
 }

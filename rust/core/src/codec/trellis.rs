@@ -1,59 +1,79 @@
 //! The trellis code: where the winding of a shift register places a weight.
 //!
-//! A weight stores one *path* bit and k − 1 *cell* bits. The path bits run through a register of W
-//! bits (the Bernoulli shift), w_t = (2·w_{t−1} + path_t) mod 2^W, and a winding of the register
-//! gives the weight's offset inside its cell:
+//! A weight stores *cell* bits, and every step of one or two weights stores one *path* bit. The path
+//! bits run through a register of W bits (the Bernoulli shift), w_t = (2·w_{t−1} + path_t) mod 2^W,
+//! and a winding of the register gives each weight of the step its offset inside its cell:
 //!
 //! ```text
-//! hi = ⌊w/16⌋, lo = w mod 16
-//! position = (⌊(skew·hi mod 2^16) / 2^(16−s)⌋ + lo) mod 2^s
+//! hi = ⌊w/2^run⌋, lo = w mod 2^run
+//! position = (⌊(skew·hi mod 2^32) / 2^(32−s)⌋ + lo) mod 2^s
 //! offset   = turn·position mod 2^s
-//! phase    = cell·2^s + offset              of 2^(s+k−1)
+//! phase    = cell·2^s + offset              of 2^L, L = s + cell bits
 //! weight   = scale · level(phase)
 //! ```
 //!
 //! A step of the path bit moves the offset by `turn`, so the branches out of a state are spread
-//! evenly over the cell (three-distance theorem); that is what a random labelling lacks. `level`
-//! is an odd polynomial in 16-bit fixed point, close to the Gaussian quantile function: integer
-//! arithmetic, so that every machine decodes the same bits, and no table to gather from.
+//! evenly over the cell (three-distance theorem); that is what a random labelling lacks. Two weights
+//! of one step have a `turn` and a `skew` each: the winding then runs in the square, and a code of
+//! half a bit more or less than a whole rate is as good as its neighbours (0.2 dB behind them), where
+//! rows of two whole rates side by side would lose 0.9 dB.
 //!
-//! The register starts at 0 in every stream. Paying W − 1 bits for a free start would cost more
-//! than it gains: those bits, spent on rate, are worth 6 dB a bit over the whole row.
+//! `level` is close to the Gaussian quantile function, √2·erf⁻¹(t): an odd polynomial in
+//! −log₂(1 − t²), for which the bits of a float are a logarithm that costs one subtraction (Giles,
+//! *Approximating the erfinv function*, 2011, has the polynomial). Sums, products and fused
+//! multiply-adds of IEEE floats only, so every machine decodes the same bits.
 
 use std::sync::OnceLock;
 
-use super::bitstream::{Reader, packed_len};
-use super::constants::{BITS, CODES, WINDOWS};
+use super::bitstream::Reader;
+use super::constants::{CODES, WINDOWS};
 use crate::{Error, ErrorKind, Result};
 
-/// One code of the format: its rate k, its window W, and the constants of its winding and levels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Code {
-    /// k, bits a weight: one path bit and k − 1 cell bits.
-    pub bits: u32,
-    /// W, bits of the register.
-    pub window: u32,
-    /// s, bits of the offset; s + k − 1 ≤ 15.
-    pub offset_bits: u32,
+/// The rates that have codes, in half bits a weight.
+pub const HALF_BITS: std::ops::RangeInclusive<u32> = 1..=16;
+
+/// One axis of a code's winding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
     /// The odd factor by which a position turns into an offset.
     pub turn: u32,
     /// The odd factor that spreads the older path bits over the positions.
     pub skew: u32,
-    /// Coefficients of t, t⁵ and t³³ in the level polynomial, in units of 2^−15.
-    pub shape: [i32; 3],
-    /// Levels a standard deviation: the encoder's first row scale is rms / `deviation`.
-    pub deviation: f32,
 }
 
-/// ⌊(a·b + 2^14) / 2^15⌋: the rounding product of 16-bit fixed point, as vector units have it.
-fn product(a: i32, b: i32) -> i32 {
-    (a * b + (1 << 14)) >> 15
+/// One code of the format: its rate, its window, and the constants of its winding and levels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Code {
+    /// Twice the rate: half bits a weight, 1 to 16.
+    pub half_bits: u32,
+    /// W, bits of the register.
+    pub window: u32,
+    /// s, bits of an offset.
+    pub offset_bits: u32,
+    /// log2 of the number of consecutive registers whose positions are consecutive too.
+    pub run_bits: u32,
+    /// The winding's axis of the first weight of a step, and of the second where there are two.
+    pub axes: [Axis; 2],
+    /// Coefficients of 1, v and v² in level/t, v = −log₂(1 − t²); levels are in standard deviations.
+    pub shape: [f32; 3],
+    /// Mean squared error of a Gaussian source of variance 1, as the search measured it.
+    pub noise: f32,
 }
 
 impl Code {
-    /// Bits of a phase, L = s + k − 1.
+    /// Bits of a cell.
+    pub fn cell_bits(&self) -> u32 {
+        (self.half_bits - 1) / 2
+    }
+
+    /// Weights that share a path bit: two at odd half bits, else one.
+    pub fn weights_a_step(&self) -> usize {
+        1 + self.half_bits as usize % 2
+    }
+
+    /// Bits of a phase, L.
     pub fn phase_bits(&self) -> u32 {
-        self.offset_bits + self.bits - 1
+        self.offset_bits + self.cell_bits()
     }
 
     /// States of the search: the register without its oldest bit.
@@ -61,28 +81,44 @@ impl Code {
         1 << (self.window - 1)
     }
 
-    /// The level of a phase, within ±2^15.
-    pub fn level(&self, phase: u32) -> i16 {
-        let t = ((2 * phase as i32 + 1) << (15 - self.phase_bits())) - (1 << 15);
-        let t2 = product(t, t);
-        let t4 = product(t2, t2);
-        let t8 = product(t4, t4);
-        let t16 = product(t8, t8);
-        let t32 = product(t16, t16);
-        let slope = self.shape[0] + product(self.shape[1], t4) + product(self.shape[2], t32);
-        product(t, slope) as i16
+    /// Path bits of `len` weights.
+    pub fn path_len(&self, len: usize) -> usize {
+        len.div_ceil(self.weights_a_step())
     }
 
-    /// The place of a register's offset in the order of `turn`: the last four path bits move it by
-    /// 1, 2, 4 and 8, so sixteen consecutive registers read sixteen consecutive positions.
-    pub fn position(&self, register: u32) -> u32 {
-        let spread = ((self.skew * (register >> 4)) & 0xFFFF) >> (16 - self.offset_bits);
-        (spread + (register & 15)) & self.position_mask()
+    /// Bits of the cells of `len` weights.
+    pub fn cells_len(&self, len: usize) -> usize {
+        len * self.cell_bits() as usize
+    }
+
+    /// The level of a phase, in standard deviations.
+    pub fn level(&self, phase: u32) -> f32 {
+        let points = 1i32 << self.phase_bits();
+        let t = (2 * phase as i32 + 1 - points) as f32 / points as f32;
+        let u = (-t).mul_add(t, 1.0);
+        // 2^23 times a piecewise linear −log₂ u: what is left of the exponent and mantissa of 1.
+        let v = (1f32.to_bits() - u.to_bits()) as f32;
+        let [a, b, c] = self.scaled_shape();
+        t * c.mul_add(v, b).mul_add(v, a)
+    }
+
+    /// `shape` for a logarithm in units of 2^−23; a power of two, so nothing is rounded.
+    pub fn scaled_shape(&self) -> [f32; 3] {
+        const UNIT: f32 = 1.0 / (1 << 23) as f32;
+        let [a, b, c] = self.shape;
+        [a, b * UNIT, c * UNIT * UNIT]
+    }
+
+    /// The place of a register's offset in the order of `turn`.
+    pub fn position(&self, axis: usize, register: u32) -> u32 {
+        let spread =
+            self.axes[axis].skew.wrapping_mul(register >> self.run_bits) >> (32 - self.offset_bits);
+        (spread + (register & ((1 << self.run_bits) - 1))) & self.position_mask()
     }
 
     /// The offset at a position.
-    pub fn offset_at(&self, position: u32) -> u32 {
-        (self.turn * position) & self.position_mask()
+    pub fn offset_at(&self, axis: usize, position: u32) -> u32 {
+        self.axes[axis].turn.wrapping_mul(position) & self.position_mask()
     }
 
     fn position_mask(&self) -> u32 {
@@ -96,60 +132,63 @@ pub struct Trellis {
     /// The constants.
     pub code: Code,
     /// `level` of every phase; rises with the phase.
-    pub levels: Vec<i16>,
-    /// `offset` of every register.
-    pub offsets: Vec<u8>,
+    pub levels: Vec<f32>,
+    /// `offset` of every register, for each weight of a step.
+    pub offsets: Vec<Vec<u8>>,
 }
 
 impl Trellis {
     /// Work out a code's levels and offsets.
     pub fn new(code: Code) -> Self {
         let levels = (0..1 << code.phase_bits()).map(|p| code.level(p)).collect();
-        let offsets = (0..1 << code.window)
-            .map(|w| code.offset_at(code.position(w)) as u8)
-            .collect();
+        let offsets = |axis| {
+            (0..1u32 << code.window)
+                .map(|w| code.offset_at(axis, code.position(axis, w)) as u8)
+                .collect()
+        };
         Self {
             code,
             levels,
-            offsets,
+            offsets: (0..code.weights_a_step()).map(offsets).collect(),
         }
     }
 
-    /// The pinned code of rate `bits` and window `window`.
-    pub fn pinned(bits: u32, window: u32) -> Result<&'static Self> {
+    /// The pinned code of `half_bits`/2 bits a weight and this window.
+    pub fn pinned(half_bits: u32, window: u32) -> Result<&'static Self> {
         static TRELLISES: [OnceLock<Trellis>; CODES.len()] = [const { OnceLock::new() }; _];
         let index = CODES
             .iter()
-            .position(|c| c.bits == bits && c.window == window)
+            .position(|c| c.half_bits == half_bits && c.window == window)
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::InvalidArgument,
                     format!(
-                        "no trellis code of {bits} bits and window {window}: bits are {} to {}, windows {WINDOWS:?}",
-                        BITS.start(),
-                        BITS.end()
+                        "no trellis code of {half_bits} half bits and window {window}: half bits are {} to {}, windows {WINDOWS:?}",
+                        HALF_BITS.start(),
+                        HALF_BITS.end()
                     ),
                 )
             })?;
         Ok(TRELLISES[index].get_or_init(|| Self::new(CODES[index])))
     }
 
-    /// Bytes of the path plane and of the cell plane of a stream of `len` weights.
-    pub fn plane_lens(&self, len: usize) -> (usize, usize) {
-        (packed_len(len, 1), packed_len(len, self.code.bits - 1))
-    }
-
-    /// Decode a stream: `out[t] = scale · level_t`, from the stream's path and cell planes.
-    pub fn decode(&self, path: &[u8], cells: &[u8], scale: f32, out: &mut [f32]) {
+    /// Decode a stream, `out[t] = scale · level_t`, from readers that stand at its codes and the
+    /// register that its chain has run to.
+    pub fn decode(
+        &self,
+        path: &mut Reader<'_>,
+        mut cells: Reader<'_>,
+        mut register: usize,
+        scale: f32,
+        out: &mut [f32],
+    ) {
         let mask = (1usize << self.code.window) - 1;
-        let mut path = Reader::new(path, 1);
-        let mut cells = Reader::new(cells, self.code.bits - 1);
-        let mut register = 0;
-        for value in out {
+        for step in out.chunks_mut(self.code.weights_a_step()) {
             register = (register << 1 | path.next_field() as usize) & mask;
-            let cell = (cells.next_field() as usize) << self.code.offset_bits;
-            let level = self.levels[cell | usize::from(self.offsets[register])];
-            *value = scale * f32::from(level);
+            for (value, offsets) in step.iter_mut().zip(&self.offsets) {
+                let cell = (cells.next_field() as usize) << self.code.offset_bits;
+                *value = scale * self.levels[cell | usize::from(offsets[register])];
+            }
         }
     }
 }
@@ -161,44 +200,59 @@ mod tests {
     #[test]
     fn every_pinned_code_is_sound() {
         for code in CODES {
-            let trellis = Trellis::pinned(code.bits, code.window).unwrap();
-            assert!(code.phase_bits() <= 15, "{code:?}");
-            assert!(code.turn % 2 == 1 && code.skew % 2 == 1, "{code:?}");
-            // The sum bounds every partial sum of the polynomial, so 16-bit lanes hold it.
-            assert!(code.shape.iter().all(|c| *c >= 0) && code.shape.iter().sum::<i32>() < 1 << 15);
-            assert!(trellis.levels.is_sorted(), "{code:?}");
+            let trellis = Trellis::pinned(code.half_bits, code.window).unwrap();
+            assert!(code.offset_bits <= 8 && code.phase_bits() <= 15, "{code:?}");
+            assert!(
+                code.run_bits >= 4 && code.run_bits < code.window,
+                "{code:?}"
+            );
+            assert!(
+                trellis.levels.is_sorted_by(|a, b| a < b),
+                "{code:?}: levels must rise"
+            );
             let n = trellis.levels.len();
             for phase in 0..n {
-                // Rounding products are not exactly odd; one unit in the last place is allowed.
-                let sum =
-                    i32::from(trellis.levels[phase]) + i32::from(trellis.levels[n - 1 - phase]);
-                assert!(sum.abs() <= 4, "{code:?} phase {phase}: {sum}");
+                assert_eq!(trellis.levels[phase], -trellis.levels[n - 1 - phase]);
             }
-            // Every offset is reached by as many registers as every other, to within the spread
-            // of the older bits; none is left out.
-            assert!((0..1u32 << code.offset_bits).all(|o| trellis.offsets.contains(&(o as u8))));
+            for (axis, offsets) in trellis.offsets.iter().enumerate() {
+                assert!(code.axes[axis].turn % 2 == 1, "{code:?}");
+                assert!((0..1u32 << code.offset_bits).all(|o| offsets.contains(&(o as u8))));
+            }
+        }
+    }
+
+    #[test]
+    fn every_rate_and_window_has_one_code() {
+        for window in WINDOWS {
+            for half_bits in HALF_BITS {
+                let found = CODES
+                    .iter()
+                    .filter(|c| (c.half_bits, c.window) == (half_bits, window));
+                assert_eq!(found.count(), 1, "{half_bits} {window}");
+            }
         }
     }
 
     #[test]
     fn the_two_branches_out_of_a_state_differ_by_the_turn() {
         for code in CODES {
-            let trellis = Trellis::pinned(code.bits, code.window).unwrap();
-            for register in (0..1usize << code.window).step_by(2) {
-                let step =
-                    i32::from(trellis.offsets[register + 1]) - i32::from(trellis.offsets[register]);
-                assert_eq!(
-                    step.rem_euclid(1 << code.offset_bits),
-                    (code.turn & ((1 << code.offset_bits) - 1)) as i32
-                );
+            let trellis = Trellis::pinned(code.half_bits, code.window).unwrap();
+            for (axis, offsets) in trellis.offsets.iter().enumerate() {
+                for register in (0..1usize << code.window).step_by(2) {
+                    let step = i32::from(offsets[register + 1]) - i32::from(offsets[register]);
+                    assert_eq!(
+                        step.rem_euclid(1 << code.offset_bits),
+                        (code.axes[axis].turn & code.position_mask()) as i32
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn an_unknown_code_is_refused() {
-        let error = Trellis::pinned(9, 10).unwrap_err();
+        let error = Trellis::pinned(17, 10).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(Trellis::pinned(4, 9).is_err());
+        assert!(Trellis::pinned(8, 9).is_err());
     }
 }

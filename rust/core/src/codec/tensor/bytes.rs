@@ -3,12 +3,13 @@
 //! Nothing read is trusted: every size is checked against the bytes that are there before anything
 //! is allocated or walked by it, and a checksum covers the whole.
 
-use super::trellis_rows::plane_lens;
-use super::{CompressedTensor, Energy, MAX_AXES, Payload, TrellisRows, weight_count};
+use super::streams::{RATE_WIDTHS, Streams, lowest_rate, places, rate_width};
+use super::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
+use crate::codec::bitstream::{Reader, pack, packed_len};
 use crate::codec::element::Dtype;
 use crate::codec::layout::Layout;
-use crate::codec::scale::ScaleGrid;
-use crate::codec::trellis::Trellis;
+use crate::codec::scale::{ScaleGrid, ZERO_ROW};
+use crate::codec::trellis::{HALF_BITS, Trellis};
 use crate::codec::winding::Winding;
 use crate::{Error, ErrorKind, Result};
 
@@ -49,6 +50,37 @@ impl<'a> Input<'a> {
     fn byte(&mut self, what: &str) -> Result<u8> {
         Ok(self.array::<1>(what)?[0])
     }
+
+    /// A number in groups of seven bits, least first, all but the last marked by the highest bit.
+    fn length(&mut self, what: &str) -> Result<usize> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(what)?;
+            let group = u64::from(byte & 0x7F);
+            if group << shift >> shift != group {
+                break;
+            }
+            value |= group << shift;
+            if byte < 0x80 {
+                return usize::try_from(value)
+                    .map_err(|_| malformed(format!("{what}: {value} is too large")));
+            }
+        }
+        Err(malformed(format!("{what}: a number beyond 64 bits")))
+    }
+}
+
+fn push_length(mut length: usize, out: &mut Vec<u8>) {
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+}
+
+/// Bytes that [`push_length`] takes.
+fn length_len(length: usize) -> usize {
+    (usize::BITS - length.leading_zeros()).div_ceil(7).max(1) as usize
 }
 
 impl CompressedTensor {
@@ -66,14 +98,14 @@ impl CompressedTensor {
         });
         out.push(self.shape.len() as u8);
         for &axis in &self.shape {
-            out.extend((axis as u64).to_le_bytes());
+            push_length(axis, &mut out);
         }
         out.extend(self.energy.signal.to_le_bytes());
         out.extend(self.energy.error.to_le_bytes());
         match &self.payload {
             Payload::Zeros => {}
             Payload::Raw(bytes) => out.extend(bytes),
-            Payload::Trellis(rows) => write_trellis(rows, &mut out),
+            Payload::Trellis(streams) => write_trellis(streams, &mut out),
             Payload::Winding(winding) => winding.to_bytes(&mut out),
         }
         let checksum = crc32fast::hash(&out);
@@ -86,12 +118,14 @@ impl CompressedTensor {
         let payload = match &self.payload {
             Payload::Zeros => 0,
             Payload::Raw(bytes) => bytes.len(),
-            Payload::Trellis(rows) => {
-                TRELLIS_HEADER + rows.scales.len() + rows.path.len() + rows.cells.len()
+            Payload::Trellis(streams) => {
+                let rates = packed_len(streams.rates.len(), rate_width(&streams.rates));
+                let planes = streams.path.len() + streams.cells.len();
+                trellis_header(streams.seed) + streams.scales.len() + rates + planes
             }
             Payload::Winding(winding) => winding.nbytes(),
         };
-        FIXED + 8 * self.shape.len() + payload
+        header_len(&self.shape) + payload
     }
 
     /// Read what [`to_bytes`](Self::to_bytes) wrote.
@@ -172,56 +206,101 @@ impl CompressedTensor {
 
 /// Magic, version, dtype, codec, number of axes, two energies, checksum.
 const FIXED: usize = 4 + 2 + 1 + 1 + 1 + 16 + 4;
-/// Exponent, k, W, seed, top and step of the scale grid.
-const TRELLIS_HEADER: usize = 2 + 1 + 1 + 8 + 1 + 1;
+
+/// Bytes of a stored tensor beside its codec's part.
+pub(super) fn header_len(shape: &[usize]) -> usize {
+    FIXED + shape.iter().map(|axis| length_len(*axis)).sum::<usize>()
+}
+
+/// Bytes of the trellis codec's part beside its streams: exponent, W, whether there is a seed, the
+/// seed, top and step of the scale grid, lowest rate and width of the rates.
+pub(super) fn trellis_header(seed: Option<u64>) -> usize {
+    2 + 1 + 1 + seed.map_or(0, |_| 8) + 1 + 1 + 1 + 1
+}
 
 fn read_shape(input: &mut Input<'_>) -> Result<Vec<usize>> {
     let axes = usize::from(input.byte("the number of axes")?);
     if axes > MAX_AXES {
         return Err(malformed(format!("{axes} axes: at most {MAX_AXES}")));
     }
-    (0..axes)
-        .map(|axis| {
-            let length = u64::from_le_bytes(input.array("the shape")?);
-            usize::try_from(length)
-                .map_err(|_| malformed(format!("axis {axis} of length {length}: too large")))
-        })
-        .collect()
+    (0..axes).map(|_| input.length("the shape")).collect()
 }
 
-fn write_trellis(rows: &TrellisRows, out: &mut Vec<u8>) {
-    let (top, step) = rows.grid.parts();
-    out.extend(rows.exponent.to_le_bytes());
-    out.push(rows.bits as u8);
-    out.push(rows.window as u8);
-    out.extend(rows.seed.to_le_bytes());
+fn write_trellis(streams: &Streams, out: &mut Vec<u8>) {
+    let (top, step) = streams.grid.parts();
+    let (lowest, width) = (lowest_rate(&streams.rates), rate_width(&streams.rates));
+    out.extend(streams.exponent.to_le_bytes());
+    out.push(streams.window as u8);
+    out.push(streams.seed.is_some().into());
+    out.extend(streams.seed.iter().flat_map(|seed| seed.to_le_bytes()));
     out.extend(top.to_le_bytes());
     out.push(step);
-    out.extend(&rows.scales);
-    out.extend(&rows.path);
-    out.extend(&rows.cells);
+    out.push(lowest);
+    out.push(width as u8);
+    out.extend(&streams.scales);
+    let above: Vec<u8> = streams
+        .rates
+        .iter()
+        .map(|h| h.saturating_sub(lowest))
+        .collect();
+    let at = out.len();
+    out.resize(at + packed_len(above.len(), width), 0);
+    pack(&above, width, &mut out[at..]);
+    out.extend(&streams.path);
+    out.extend(&streams.cells);
 }
 
-fn read_trellis(input: &mut Input<'_>, layout: &Layout) -> Result<TrellisRows> {
+fn read_trellis(input: &mut Input<'_>, layout: &Layout) -> Result<Streams> {
     let exponent = i16::from_le_bytes(input.array("the exponent")?);
-    let bits = u32::from(input.byte("the rate")?);
     let window = u32::from(input.byte("the window")?);
-    let trellis = Trellis::pinned(bits, window).map_err(|e| malformed(e.message()))?;
-    let seed = u64::from_le_bytes(input.array("the seed")?);
+    Trellis::pinned(1, window).map_err(|e| malformed(e.message()))?;
+    let seed = match input.byte("the transform")? {
+        0 => None,
+        1 => Some(u64::from_le_bytes(input.array("the seed")?)),
+        other => {
+            return Err(malformed(format!(
+                "transform number {other}: known are 0 and 1"
+            )));
+        }
+    };
     let top = i8::from_le_bytes(input.array("the scale grid")?);
     let grid = ScaleGrid::from_parts(top, input.byte("the scale grid")?)?;
+    let lowest = input.byte("the lowest rate")?;
+    let width = u32::from(input.byte("the width of the rates")?);
+    if !RATE_WIDTHS.contains(&width) {
+        return Err(malformed(format!(
+            "rates of {width} bits: {RATE_WIDTHS:?} are accepted"
+        )));
+    }
     // One byte a stream is taken first: it bounds the number of streams by the bytes at hand, and
     // only then are the streams walked.
     let scales = input.take(layout.len(), "the row scales")?.to_vec();
-    let (path, cells) =
-        plane_lens(trellis, layout).ok_or_else(|| malformed("planes beyond this machine"))?;
-    Ok(TrellisRows {
+    let packed = input.take(packed_len(layout.len(), width), "the rates")?;
+    let mut above = Reader::new(packed, width);
+    let mut rates = Vec::with_capacity(scales.len());
+    for (stream, scale) in scales.iter().enumerate() {
+        let rate = u32::from(lowest) + above.next_field();
+        if *scale == ZERO_ROW {
+            rates.push(0);
+        } else if HALF_BITS.contains(&rate) {
+            rates.push(rate as u8);
+        } else {
+            return Err(malformed(format!(
+                "stream {stream} has a rate of {rate} half bits: {} to {} are accepted",
+                HALF_BITS.start(),
+                HALF_BITS.end()
+            )));
+        }
+    }
+    let (_, path, cells) =
+        places(layout, window, &rates)?.ok_or_else(|| malformed("planes beyond this machine"))?;
+    Ok(Streams {
         exponent,
-        bits,
         window,
         seed,
         grid,
         scales,
+        rates,
         path: input.take(path, "the path plane")?.to_vec(),
         cells: input.take(cells, "the cell plane")?.to_vec(),
     })

@@ -1,15 +1,16 @@
 //! A compressed tensor: what is kept of it, how it is made, and how it is read back.
 
 mod bytes;
-mod trellis_rows;
+mod encode;
+mod streams;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-pub use trellis_rows::TrellisRows;
+pub use encode::TrellisParams;
+pub use streams::Streams;
 
 use super::element::{Dtype, Element};
-use super::trellis::Trellis;
 use super::winding::{Winding, WindingParams};
 use crate::{Control, Error, ErrorKind, Result};
 
@@ -17,14 +18,7 @@ use crate::{Control, Error, ErrorKind, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Codec {
     /// Path and cell bits of a shift register (the default).
-    Trellis {
-        /// k, bits a weight before scales: 1 to 8.
-        bits: u32,
-        /// W, bits of the register: 8, 10, 12 or 16.
-        window: u32,
-        /// Where the signs of the incoherence transform come from.
-        seed: u64,
-    },
+    Trellis(TrellisParams),
     /// The published method: one trajectory code for each group of weights.
     Winding(WindingParams),
 }
@@ -32,7 +26,7 @@ pub enum Codec {
 impl Codec {
     fn validate(&self) -> Result<()> {
         match self {
-            Self::Trellis { bits, window, .. } => Trellis::pinned(*bits, *window).map(|_| ()),
+            Self::Trellis(params) => params.validate(),
             Self::Winding(params) => params.validate(),
         }
     }
@@ -47,7 +41,7 @@ pub enum Payload {
     /// outweighs them, and of tensors that the winding cannot hold within its error limit.
     Raw(Vec<u8>),
     /// Trellis codes.
-    Trellis(TrellisRows),
+    Trellis(Streams),
     /// Trajectory codes of the published method.
     Winding(Winding),
 }
@@ -93,6 +87,17 @@ pub struct CompressedTensor {
 /// The most axes a stored shape may have.
 pub const MAX_AXES: usize = 64;
 
+/// Cut `slice` into consecutive pieces of these lengths.
+fn split_mut<T>(mut slice: &mut [T], lengths: impl Iterator<Item = usize>) -> Vec<&mut [T]> {
+    lengths
+        .map(|length| {
+            slice
+                .split_off_mut(..length)
+                .expect("the lengths add up to the slice")
+        })
+        .collect()
+}
+
 /// Number of weights of a shape, or an error where it does not fit this machine.
 fn weight_count(shape: &[usize]) -> Result<usize> {
     // An axis of length 0 must not hide that the others overflow: nobody can index such a tensor.
@@ -132,10 +137,11 @@ impl CompressedTensor {
         let (payload, energy) = match (exponent, codec) {
             (None, _) => (Payload::Zeros, Energy::default()),
             (Some(_), _) if weights.len() < LEAST => kept_as_it_is(weights),
-            (Some(exponent), Codec::Trellis { bits, window, seed }) => {
-                let code = (*bits, *window, *seed);
-                let (rows, energy) = TrellisRows::encode(weights, shape, exponent, code, control)?;
-                (Payload::Trellis(rows), energy)
+            (Some(exponent), Codec::Trellis(params)) => {
+                let header = bytes::header_len(shape) + bytes::trellis_header(params.seed);
+                let (streams, energy) =
+                    Streams::encode(weights, shape, exponent, params, header, control)?;
+                (Payload::Trellis(streams), energy)
             }
             (Some(_), Codec::Winding(params)) => winding_payload(weights, params, control)?,
         };
@@ -162,7 +168,7 @@ impl CompressedTensor {
         match &self.payload {
             Payload::Zeros => out.fill(T::default()),
             Payload::Raw(bytes) => self.copy_raw(bytes, out),
-            Payload::Trellis(rows) => rows.decode(&self.shape, out, control)?,
+            Payload::Trellis(streams) => streams.decode(&self.shape, out, control)?,
             Payload::Winding(winding) => decode_winding(winding, out, control)?,
         }
         Ok(())

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::SearchTables;
+use super::{SearchTables, Step};
 
 /// Byte numbers that double the words 0–3 in the lower half and 4–7 in the upper.
 const DOUBLE: [u8; 32] = [
@@ -18,11 +18,9 @@ const DOUBLE: [u8; 32] = [
 /// See [`fill_distances`](super::fill_distances).
 ///
 /// # Safety
-/// The machine has AVX2, and `out.len()` is the code's number of positions, a multiple of 16.
+/// The machine has AVX2; `out.len()` is a multiple of 16 and divides `levels.len()`.
 #[target_feature(enable = "avx2")]
-pub unsafe fn distances(tables: &SearchTables<'_>, x: i16, out: &mut [u16]) {
-    let cells = tables.candidates(x);
-    let levels = &tables.levels[cells.start() * out.len()..(cells.end() + 1) * out.len()];
+pub unsafe fn distances(tables: &SearchTables<'_>, levels: &[i16], x: i16, out: &mut [u16]) {
     let target = _mm256_set1_epi16(x);
     let cap = _mm256_set1_epi16(tables.cap as i16);
     let shift = _mm_cvtsi32_si128(tables.shift as i32);
@@ -57,41 +55,71 @@ pub unsafe fn distances(tables: &SearchTables<'_>, x: i16, out: &mut [u16]) {
 /// See [`add_compare_select`](super::add_compare_select).
 ///
 /// # Safety
-/// The machine has AVX2. With S = `metrics.len()`, a multiple of 32: `next` has S places,
-/// `decisions` S/32, `spread` S/8, and every spread plus 16 is within `distances`.
+/// The machine has AVX2. With S = `metrics.len()`, a multiple of 64: `next` has S places,
+/// `decisions` S/32, each axis' spread 2S/2^run, and each axis has `stride` distances of which every
+/// spread plus 32 is within.
 #[target_feature(enable = "avx2")]
 pub unsafe fn add_compare_select(
-    spread: &[u8],
-    distances: &[u16],
+    step: &Step<'_>,
+    metrics: &[u16],
+    next: &mut [u16],
+    decisions: &mut [u32],
+) {
+    // One loop for each shape of a step: the compiler then knows what it need not look at.
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match (step.axes.len(), step.run_bits) {
+            (1, 5..) => select::<1, 5>(step, metrics, next, decisions),
+            (1, _) => select::<1, 4>(step, metrics, next, decisions),
+            (_, 5..) => select::<2, 5>(step, metrics, next, decisions),
+            (_, _) => select::<2, 4>(step, metrics, next, decisions),
+        }
+    }
+}
+
+/// # Safety
+/// As [`add_compare_select`], for steps of `AXES` weights and runs of 2^`RUN` registers.
+#[target_feature(enable = "avx2")]
+unsafe fn select<const AXES: usize, const RUN: u32>(
+    step: &Step<'_>,
     metrics: &[u16],
     next: &mut [u16],
     decisions: &mut [u32],
 ) {
     let states = metrics.len();
     debug_assert!(next.len() == states && decisions.len() * 32 == states);
-    debug_assert!(spread.len() * 8 == states && states.is_multiple_of(32));
+    debug_assert!(step.axes.len() == AXES && step.run_bits == RUN);
+    debug_assert!(
+        step.axes
+            .iter()
+            .all(|a| a.spread.len() << RUN == 2 * states)
+    );
     // SAFETY: the constant has 32 bytes.
     let double = unsafe { _mm256_loadu_si256(DOUBLE.as_ptr().cast()) };
-    // SAFETY: callers keep `old` + 8 ≤ S and `sixteen` < S/8, and the contract above does the rest.
-    let branch = |old: usize, sixteen: usize| unsafe {
-        let eight = _mm_loadu_si128(metrics.as_ptr().add(old).cast());
-        let doubled = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(eight), double);
-        let position = usize::from(*spread.get_unchecked(sixteen));
-        let distance = _mm256_loadu_si256(distances.as_ptr().add(position).cast());
-        _mm256_adds_epu16(doubled, distance)
+    // SAFETY: `register` is below 2S, and the contract above does the rest.
+    let branch = |register: usize| unsafe {
+        let eight = _mm_loadu_si128(metrics.as_ptr().add(register / 2).cast());
+        let mut cost = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(eight), double);
+        for axis in 0..AXES {
+            let spread = &step.axes.get_unchecked(axis).spread;
+            let run = usize::from(*spread.get_unchecked(register >> RUN));
+            let position = axis * step.stride + run + register % (1 << RUN);
+            let distance = _mm256_loadu_si256(step.distances.as_ptr().add(position).cast());
+            cost = _mm256_adds_epu16(cost, distance);
+        }
+        cost
     };
     for (word, decision) in decisions.iter_mut().enumerate() {
-        let (old, sixteen) = (word * 16, word * 2);
-        let low = [branch(old, sixteen), branch(old + 8, sixteen + 1)];
-        let (old, sixteen) = (old + states / 2, sixteen + states / 16);
-        let high = [branch(old, sixteen), branch(old + 8, sixteen + 1)];
+        let at = word * 32;
+        let low = [branch(at), branch(at + 16)];
+        let high = [branch(at + states), branch(at + 16 + states)];
         let least = [
             _mm256_min_epu16(low[0], high[0]),
             _mm256_min_epu16(low[1], high[1]),
         ];
-        // SAFETY: word·32 + 32 ≤ S.
+        // SAFETY: at + 32 ≤ S.
         unsafe {
-            let place: *mut __m256i = next.as_mut_ptr().add(word * 32).cast();
+            let place: *mut __m256i = next.as_mut_ptr().add(at).cast();
             _mm256_storeu_si256(place, least[0]);
             _mm256_storeu_si256(place.add(1), least[1]);
         }

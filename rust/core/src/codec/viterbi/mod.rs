@@ -1,39 +1,61 @@
-//! The search: the path through the trellis whose levels lie nearest to a stream's weights.
+//! The search: the path through the trellis whose levels lie nearest to a chain's weights.
 //!
 //! Viterbi's algorithm over 2^(W−1) states with two branches in and two out, whatever the rate:
-//! a branch fixes the offset, and the best cell for an offset is the nearest of three. So a weight
-//! costs 2^s distances, 2^W additions and comparisons, and one stored bit a state, from which the
-//! best path is traced back at the end.
+//! a branch fixes the offsets of a step's weights, and the best cell for an offset is the nearest of
+//! three. So a weight costs 2^s distances, a step 2^W additions and comparisons and one stored bit a
+//! state, from which the best path is traced back.
 //!
 //! **Nearest of three.** Levels rise with the phase. Let j be the last cell whose first level is
 //! ≤ x. For any offset the level of cell j − 1 is ≤ x and that of cell j + 1 is > x, so every other
 //! cell is farther away than one of j − 1, j, j + 1.
 //!
 //! **Integers.** Metrics are 16-bit with saturation: the same path on every machine and every
-//! vector width. A distance is min(|x − level|, cap)²·2^(2·shift)/2^15, the shift chosen for each
-//! rate so that a typical distance is about 150 and rounding costs less than 0.01 dB. Subtracting
-//! the least distance of a weight, or the least metric of all states, changes no decision; the
-//! first keeps an outlier from saturating all metrics at once, the second is done every
-//! [`BLOCK`] weights.
+//! vector width. A distance is min(|x − level|, cap)²·2^(2·shift)/2^15, the unit of levels and the
+//! shift chosen for each code so that a typical distance is a few units (see [`typical`]). Subtracting the least distance of a weight, or the least metric of all states,
+//! changes no decision; the first keeps an outlier from saturating all metrics at once, the second
+//! is done every [`BLOCK`] steps.
 //!
-//! **The start.** The register starts at 0, so after t weights the state is the number that the
-//! first t path bits spell, and only states below 2^t can be reached. The first W − 1 steps grow
-//! that set; the trace-back reads those bits directly from the state.
+//! **The start.** The register starts at 0: the metric of state 0 is 0 and all others are as large
+//! as can be. Saturation may let a path from another state win where the first weights are far from
+//! every level. That costs nothing but accuracy, because only path bits leave the trace-back:
+//! [`SearchTables::choose`] runs the register forward from where it really starts.
+//!
+//! **Memory.** Survivors merge: a few times W steps back, the paths into all states are the same
+//! with very few exceptions. So decisions are traced when [`Search`] holds a block of them and
+//! [`LOOKAHEAD`]·W more, and those of the block are dropped. Again an exception costs accuracy alone.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod portable;
 
-use super::trellis::Trellis;
+use super::trellis::{Code, Trellis};
 use crate::{Control, Result};
 
-/// Weights whose distances are computed ahead of their steps: a distance stored a moment ago at
-/// another alignment stalls the load that reads it (measured: 30 % of the search).
+/// Steps whose distances are computed ahead: a distance stored a moment ago at another alignment
+/// stalls the load that reads it (measured: 30 % of the search).
 pub const BLOCK: usize = 8;
 
-/// Positions behind the end of a distance array that repeat its start, so that sixteen positions
-/// are one load wherever they begin.
-const WRAP: usize = 16;
+/// Steps traced back beyond those that are settled, for each bit of the register.
+const LOOKAHEAD: usize = 32;
+
+/// Bytes of decisions that are settled at a time: with the metrics they stay in a second-level cache.
+const SETTLED_BYTES: usize = 1 << 18;
+
+/// A distance at a code's typical error. Where cells are many, the outermost is hundreds of errors
+/// wide, and the cap must lie far out for a path to be told from a worse one there (at 8 bits 16
+/// costs 2 dB); where they are few, 4 costs 0.005 dB and 128 gains nothing over 16.
+fn typical(code: &Code) -> f32 {
+    if code.cell_bits() < 7 { 16.0 } else { 4.0 }
+}
+
+/// Level units at the outermost level, which leaves room for targets beyond it.
+const OUTERMOST: f32 = 28_000.0;
+
+/// Positions behind the end of a distance array that repeat its start, so that a run of registers
+/// is one load wherever it begins.
+const WRAP: usize = 32;
 
 /// The vector unit a search runs on. Every choice finds the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,55 +65,85 @@ pub enum Lanes {
     /// 256-bit vectors of x86-64.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// 512-bit vectors of x86-64 (AVX-512 F and BW).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Lanes {
+    /// All that this machine has, the best last.
+    pub fn available() -> Vec<Self> {
+        let mut lanes = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                lanes.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+                lanes.push(Self::Avx512);
+            }
+        }
+        lanes
+    }
+
     /// The best that this machine has.
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            return Self::Avx2;
-        }
-        Self::Portable
+        Self::available().pop().unwrap_or(Self::Portable)
     }
+}
+
+/// What a search reads of an axis of the winding.
+#[derive(Debug)]
+struct AxisTables {
+    /// Where the run of registers with this upper part begins, as a position.
+    spread: Vec<u8>,
+    /// Levels by cell and position.
+    levels: Vec<i16>,
 }
 
 /// What a search reads and never writes: one for each code, shared by all threads.
 #[derive(Debug)]
 pub struct SearchTables<'t> {
     trellis: &'t Trellis,
-    lanes: Lanes,
-    /// Where the sixteen registers with this upper part begin, as a position.
-    spread: Vec<u8>,
-    /// `level` by cell and position.
+    axes: Vec<AxisTables>,
+    /// Levels by phase.
     levels: Vec<i16>,
     /// The first level of each cell.
     first: Vec<i16>,
     /// The last cell that begins at or below the start of each bin of 16 level units.
     cell_of_bin: Vec<u8>,
+    /// Level units a standard deviation.
+    unit: f32,
     /// log2 of the factor on |x − level|, and the largest difference that it leaves in 16 bits.
     shift: u32,
     cap: u16,
 }
 
 impl<'t> SearchTables<'t> {
-    /// The tables of a code, for the given lanes.
-    pub fn new(trellis: &'t Trellis, lanes: Lanes) -> Self {
+    /// The tables of a code.
+    pub fn new(trellis: &'t Trellis) -> Self {
         let code = trellis.code;
-        let cells = 1usize << (code.bits - 1);
         let positions = 1u32 << code.offset_bits;
-        let spread = (0..1u32 << (code.window - 4))
-            .map(|hi| code.position(hi << 4) as u8)
+        let outermost = trellis.levels[trellis.levels.len() - 1];
+        let typical = (typical(&code) * 32768.0).sqrt() / code.noise.sqrt();
+        let unit = (OUTERMOST / outermost).min(typical);
+        let shift = (typical / unit).log2().round() as u32;
+        let levels: Vec<i16> = trellis
+            .levels
+            .iter()
+            .map(|level| (level * unit).round_ties_even() as i16)
             .collect();
-        let levels = (0..cells)
-            .flat_map(|cell| {
-                (0..positions).map(move |p| {
-                    trellis.levels[cell << code.offset_bits | code.offset_at(p) as usize]
-                })
+        let first: Vec<i16> = levels.iter().copied().step_by(positions as usize).collect();
+        let axes = (0..code.weights_a_step())
+            .map(|axis| AxisTables {
+                spread: (0..1u32 << (code.window - code.run_bits))
+                    .map(|hi| code.position(axis, hi << code.run_bits) as u8)
+                    .collect(),
+                levels: (0..levels.len() as u32)
+                    .map(|at| (at & !(positions - 1)) + code.offset_at(axis, at % positions))
+                    .map(|phase| levels[phase as usize])
+                    .collect(),
             })
-            .collect();
-        let first: Vec<i16> = (0..cells)
-            .map(|cell| trellis.levels[cell << code.offset_bits])
             .collect();
         let cell_of_bin = (0..1 << 12)
             .map(|bin| {
@@ -101,14 +153,13 @@ impl<'t> SearchTables<'t> {
                     .saturating_sub(1) as u8
             })
             .collect();
-        let shift = code.bits.saturating_sub(2);
         Self {
             trellis,
-            lanes,
-            spread,
+            axes,
             levels,
             first,
             cell_of_bin,
+            unit,
             shift,
             cap: (i16::MAX as u16) >> shift,
         }
@@ -119,14 +170,16 @@ impl<'t> SearchTables<'t> {
         self.trellis
     }
 
-    /// Turn a weight, in level units, into a target of the search.
+    /// Turn a weight, in standard deviations, into a target of the search.
     ///
     /// Beyond the outermost level by more than the metric can tell apart, every level would look
     /// equally far; such a weight aims at the place from which the outermost is still the nearest.
-    pub fn target(&self, level_units: f32) -> i16 {
-        let outermost = f32::from(self.trellis.levels[self.trellis.levels.len() - 1]);
+    pub fn target(&self, deviations: f32) -> i16 {
+        let outermost = f32::from(self.levels[self.levels.len() - 1]);
         let bound = (outermost + f32::from(self.cap / 2)).min(f32::from(i16::MAX));
-        level_units.clamp(-bound, bound).round_ties_even() as i16
+        (deviations * self.unit)
+            .clamp(-bound, bound)
+            .round_ties_even() as i16
     }
 
     fn positions(&self) -> usize {
@@ -148,134 +201,152 @@ impl<'t> SearchTables<'t> {
         cell.saturating_sub(1)..=(cell + 1).min(self.first.len() - 1)
     }
 
-    /// The nearest of a cell's levels at this offset: (cell, level); the lower one in a tie.
-    fn nearest(&self, x: i16, offset: usize) -> (u8, i16) {
+    /// The cell whose level at this offset is nearest to `x`, the lower one in a tie.
+    fn nearest(&self, x: i16, offset: usize) -> usize {
         self.candidates(x)
-            .map(|cell| {
-                let level = self.trellis.levels[cell << self.trellis.code.offset_bits | offset];
-                (cell as u8, level)
+            .min_by_key(|cell| {
+                let level = self.levels[cell << self.trellis.code.offset_bits | offset];
+                (i32::from(x) - i32::from(level)).unsigned_abs()
             })
-            .min_by_key(|(_, level)| (i32::from(x) - i32::from(*level)).unsigned_abs())
             .unwrap_or_default()
+    }
+
+    /// The best cells for a stream's targets on a path that has been found, and the levels that a
+    /// decoder will find. `register` runs on from one stream of a chain to the next.
+    pub fn choose(
+        &self,
+        register: &mut usize,
+        path: &[u8],
+        targets: &[i16],
+        cells: &mut Vec<u8>,
+        levels: &mut Vec<f32>,
+    ) {
+        cells.clear();
+        levels.clear();
+        let mask = (1usize << self.trellis.code.window) - 1;
+        let steps = targets.chunks(self.trellis.code.weights_a_step());
+        for (bit, step) in path.iter().zip(steps) {
+            *register = (*register << 1 | usize::from(*bit)) & mask;
+            for (x, offsets) in step.iter().zip(&self.trellis.offsets) {
+                let offset = usize::from(offsets[*register]);
+                let cell = self.nearest(*x, offset);
+                cells.push(cell as u8);
+                levels.push(self.trellis.levels[cell << self.trellis.code.offset_bits | offset]);
+            }
+        }
     }
 }
 
-/// A search's own memory, and after [`run`](Self::run) what it found.
+/// A search over one chain after another, with its own memory.
 #[derive(Debug)]
-pub struct Search<'s> {
-    tables: &'s SearchTables<'s>,
+pub struct Search {
+    lanes: Lanes,
+    window: u32,
     metrics: Vec<u16>,
     next_metrics: Vec<u16>,
     distances: Vec<u16>,
+    /// One bit a state for each step that is not settled yet: set where the oldest bit is 0.
     decisions: Vec<u32>,
-    /// Path bits of the stream last searched, one a byte.
+    /// The path bits that are settled, one a byte; after [`finish`](Self::finish) the whole chain's.
     pub path: Vec<u8>,
-    /// Its cells.
-    pub cells: Vec<u8>,
-    /// Its levels, which are what a decoder will find.
-    pub levels: Vec<i16>,
 }
 
-impl<'s> Search<'s> {
-    /// Memory for searches with these tables.
-    pub fn new(tables: &'s SearchTables<'s>) -> Self {
-        let states = tables.trellis.code.states();
+impl Search {
+    /// Memory for searches with a register of `window` bits.
+    pub fn new(window: u32, lanes: Lanes) -> Self {
+        let states = 1 << (window - 1);
         Self {
-            tables,
+            lanes,
+            window,
             metrics: vec![0; states],
             next_metrics: vec![0; states],
-            distances: vec![0; BLOCK * (tables.positions() + WRAP)],
+            distances: Vec::new(),
             decisions: Vec::new(),
             path: Vec::new(),
-            cells: Vec::new(),
-            levels: Vec::new(),
         }
     }
 
-    /// Find the path nearest to `targets` (see [`SearchTables::target`]); leaves it in `path`,
-    /// `cells` and `levels`.
-    ///
-    /// Time O(n·2^W), memory n·2^(W−1) bits.
-    pub fn run(&mut self, targets: &[i16], control: &Control) -> Result<()> {
-        let free = self.tables.trellis.code.window as usize - 1;
-        let words = self.metrics.len() / 32;
-        self.decisions
-            .resize(targets.len().saturating_sub(free) * words, 0);
+    /// Begin a chain: the register is 0 and no path bit is known.
+    pub fn start(&mut self) {
+        self.metrics.fill(u16::MAX);
         self.metrics[0] = 0;
-        let stride = self.tables.positions() + WRAP;
-        for (block, targets) in targets.chunks(BLOCK).enumerate() {
-            if block % 64 == 0 {
+        self.decisions.clear();
+        self.path.clear();
+    }
+
+    /// Go on with a stream's targets (see [`SearchTables::target`]), coded as `tables` say.
+    ///
+    /// Time O(n·(2^s + 2^W)).
+    pub fn advance(
+        &mut self,
+        tables: &SearchTables<'_>,
+        targets: &[i16],
+        control: &Control,
+    ) -> Result<()> {
+        debug_assert_eq!(tables.trellis.code.window, self.window);
+        let words = self.metrics.len() / 32;
+        let settled = (SETTLED_BYTES / (4 * words)).max(BLOCK);
+        let full = (settled + LOOKAHEAD * self.window as usize) * words;
+        let group = tables.trellis.code.weights_a_step();
+        let stride = tables.positions() + WRAP;
+        self.distances.resize(BLOCK * group * stride, 0);
+        for block in targets.chunks(BLOCK * group) {
+            if self.decisions.len() >= full {
                 control.check()?;
+                self.trace_back(settled);
             }
-            for (x, distances) in targets.iter().zip(self.distances.chunks_exact_mut(stride)) {
-                fill_distances(self.tables, *x, distances);
+            for (i, x) in block.iter().enumerate() {
+                let distances = &mut self.distances[i * stride..(i + 1) * stride];
+                fill_distances(tables, self.lanes, i % group, *x, distances);
             }
-            for i in 0..targets.len() {
-                let t = block * BLOCK + i;
-                let distances = i * stride..(i + 1) * stride;
-                if t < free {
-                    self.grow(t, distances);
-                } else {
-                    let at = (t - free) * words;
-                    add_compare_select(
-                        self.tables,
-                        &self.distances[distances],
-                        &self.metrics,
-                        &mut self.next_metrics,
-                        &mut self.decisions[at..at + words],
-                    );
-                }
+            for step in 0..block.len().div_ceil(group) {
+                let first = step * group;
+                let last = (first + group).min(block.len());
+                let at = self.decisions.len();
+                self.decisions.resize(at + words, 0);
+                add_compare_select(
+                    self.lanes,
+                    &Step {
+                        run_bits: tables.trellis.code.run_bits,
+                        axes: &tables.axes[..last - first],
+                        distances: &self.distances[first * stride..last * stride],
+                        stride,
+                    },
+                    &self.metrics,
+                    &mut self.next_metrics,
+                    &mut self.decisions[at..],
+                );
                 std::mem::swap(&mut self.metrics, &mut self.next_metrics);
             }
-            let reached = 1 << (block * BLOCK + targets.len()).min(free);
-            rebase(&mut self.metrics[..reached]);
+            rebase(&mut self.metrics);
         }
-        self.trace_back(targets);
         Ok(())
     }
 
-    /// A step of the start: state n came from n/2 and its register is n.
-    fn grow(&mut self, t: usize, distances: std::ops::Range<usize>) {
-        let distances = &self.distances[distances];
-        for n in 0..2usize << t {
-            let position = usize::from(self.tables.spread[n >> 4]) + (n & 15);
-            self.next_metrics[n] = self.metrics[n >> 1].saturating_add(distances[position]);
-        }
-        rebase(&mut self.next_metrics[..2 << t]);
+    /// End the chain: all of its path bits are settled.
+    pub fn finish(&mut self) {
+        self.trace_back(self.decisions.len() * 32 / self.metrics.len());
     }
 
-    fn trace_back(&mut self, targets: &[i16]) {
-        let trellis = self.tables.trellis;
-        let free = trellis.code.window as usize - 1;
-        let states = self.metrics.len();
-        let reached = 1usize << targets.len().min(free);
+    /// Settle the first `settled` of the waiting steps by the path that is best so far.
+    fn trace_back(&mut self, settled: usize) {
+        let words = self.metrics.len() / 32;
         let mut state = 0;
-        for (n, metric) in self.metrics[..reached].iter().enumerate() {
+        for (n, metric) in self.metrics.iter().enumerate() {
             if *metric < self.metrics[state] {
                 state = n;
             }
         }
-        for out in [&mut self.path, &mut self.cells] {
-            out.clear();
-            out.resize(targets.len(), 0);
+        let known = self.path.len();
+        self.path.resize(known + settled, 0);
+        for (step, decisions) in self.decisions.chunks_exact(words).enumerate().rev() {
+            if step < settled {
+                self.path[known + step] = state as u8 & 1;
+            }
+            let oldest = !(decisions[state / 32] >> (state % 32)) as usize & 1;
+            state = (state | oldest << (self.window - 1)) >> 1;
         }
-        self.levels.clear();
-        self.levels.resize(targets.len(), 0);
-        for t in (0..targets.len()).rev() {
-            let register = match t.checked_sub(free) {
-                Some(step) => {
-                    let word = self.decisions[step * (states / 32) + state / 32];
-                    // A set bit chose the register whose oldest bit is 0.
-                    let oldest = !(word >> (state % 32)) as usize & 1;
-                    state | (oldest * states)
-                }
-                None => state,
-            };
-            self.path[t] = register as u8 & 1;
-            let offset = usize::from(trellis.offsets[register]);
-            (self.cells[t], self.levels[t]) = self.tables.nearest(targets[t], offset);
-            state = register >> 1;
-        }
+        self.decisions.drain(..settled * words);
     }
 }
 
@@ -287,37 +358,52 @@ fn rebase(metrics: &mut [u16]) {
     }
 }
 
+/// One step of the search: the distances of one or two weights, by axis.
+struct Step<'a> {
+    run_bits: u32,
+    axes: &'a [AxisTables],
+    /// For each axis `stride` places of which the first are the positions, then [`WRAP`] again.
+    distances: &'a [u16],
+    stride: usize,
+}
+
 /// The distance of a weight to the nearest level at each position, less the least of them.
-fn fill_distances(tables: &SearchTables<'_>, x: i16, out: &mut [u16]) {
+fn fill_distances(tables: &SearchTables<'_>, lanes: Lanes, axis: usize, x: i16, out: &mut [u16]) {
     let positions = tables.positions();
-    match tables.lanes {
-        Lanes::Portable => portable::distances(tables, x, &mut out[..positions]),
+    let cells = tables.candidates(x);
+    let levels =
+        &tables.axes[axis].levels[cells.start() * positions..(cells.end() + 1) * positions];
+    let places = &mut out[..positions];
+    match lanes {
+        Lanes::Portable => portable::distances(tables, levels, x, places),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Lanes::Avx2` is only chosen where the machine has it, and every code has a
-        // multiple of 16 positions (s ≥ 4).
-        Lanes::Avx2 => unsafe { avx2::distances(tables, x, &mut out[..positions]) },
+        // SAFETY: these lanes are only chosen where the machine has them, and every code has a
+        // multiple of 32 positions (s ≥ 5).
+        Lanes::Avx2 => unsafe { avx2::distances(tables, levels, x, places) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Lanes::Avx512 => unsafe { avx512::distances(tables, levels, x, places) },
     }
     out.copy_within(..WRAP, positions);
 }
 
-/// One step of the search: from the metrics of all states to those after one more weight.
+/// One step: from the metrics of all states to those after one more path bit.
 fn add_compare_select(
-    tables: &SearchTables<'_>,
-    distances: &[u16],
+    lanes: Lanes,
+    step: &Step<'_>,
     metrics: &[u16],
     next: &mut [u16],
     decisions: &mut [u32],
 ) {
-    match tables.lanes {
-        Lanes::Portable => {
-            portable::add_compare_select(&tables.spread, distances, metrics, next, decisions);
-        }
+    match lanes {
+        Lanes::Portable => portable::add_compare_select(step, metrics, next, decisions),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Lanes::Avx2` is only chosen where the machine has it; the slices are those of
-        // one code, as `avx2` states.
-        Lanes::Avx2 => unsafe {
-            avx2::add_compare_select(&tables.spread, distances, metrics, next, decisions);
-        },
+        // SAFETY: these lanes are only chosen where the machine has them; the slices are those of
+        // one code, as the modules state.
+        Lanes::Avx2 => unsafe { avx2::add_compare_select(step, metrics, next, decisions) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Lanes::Avx512 => unsafe { avx512::add_compare_select(step, metrics, next, decisions) },
     }
 }
 

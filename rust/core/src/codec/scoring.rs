@@ -1,0 +1,113 @@
+//! What a code is worth: its error on a Gaussian source. The search for the constants judges by it,
+//! and a test holds the pinned table to it.
+
+use rayon::prelude::*;
+
+use super::trellis::{Code, Trellis};
+use super::viterbi::{Lanes, Search, SearchTables};
+use crate::Control;
+
+/// Weights that are searched as one chain.
+const CHAIN: usize = 8192;
+
+/// Samples on which the noise of the pinned table was measured, by window: the search takes time in
+/// proportion to 2^W.
+pub fn held_apart(window: u32) -> Vec<f32> {
+    gaussian(3, if window > 12 { 1 << 17 } else { 1 << 19 })
+}
+
+/// `count` samples from SplitMix64 and the Box–Muller transform, divided by their root mean square
+/// as a row is by its scale: the chance of a large sample must not pass for a code's error.
+pub fn gaussian(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed;
+    let mut unit = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64 + f64::EPSILON
+    };
+    let drawn: Vec<f64> = (0..count)
+        .map(|_| {
+            let (radius, angle) = (unit(), unit());
+            (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+        })
+        .collect();
+    let rms = (drawn.iter().map(|x| x * x).sum::<f64>() / count as f64).sqrt();
+    drawn.iter().map(|x| (x / rms) as f32).collect()
+}
+
+/// Sums over the weights that chose each phase.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// Number of weights by phase.
+    pub count: Vec<f64>,
+    /// Sum of weights by phase.
+    pub sum: Vec<f64>,
+    /// Σ (w − level)².
+    pub error: f64,
+}
+
+/// Search `samples` with a code and see which phases they choose.
+pub fn census(code: Code, samples: &[f32]) -> Census {
+    let trellis = Trellis::new(code);
+    let tables = SearchTables::new(&trellis);
+    let lanes = Lanes::detect();
+    let chain = |weights: &[f32]| {
+        let mut census = Census {
+            count: vec![0.0; trellis.levels.len()],
+            sum: vec![0.0; trellis.levels.len()],
+            error: 0.0,
+        };
+        let mut search = Search::new(code.window, lanes);
+        let targets: Vec<i16> = weights.iter().map(|w| tables.target(*w)).collect();
+        search.start();
+        search
+            .advance(&tables, &targets, &Control::new())
+            .expect("nobody cancels");
+        search.finish();
+        let (mut register, mut cells, mut levels) = (0, Vec::new(), Vec::new());
+        tables.choose(
+            &mut register,
+            &search.path,
+            &targets,
+            &mut cells,
+            &mut levels,
+        );
+        for (w, level) in weights.iter().zip(&levels) {
+            let phase = trellis.levels.partition_point(|l| l < level);
+            let w = f64::from(*w);
+            census.count[phase] += 1.0;
+            census.sum[phase] += w;
+            census.error += (w - f64::from(*level)).powi(2);
+        }
+        census
+    };
+    samples
+        .par_chunks(CHAIN)
+        .map(chain)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .reduce(|mut all, chain| {
+            all.error += chain.error;
+            for (a, b) in all.count.iter_mut().zip(chain.count) {
+                *a += b;
+            }
+            for (a, b) in all.sum.iter_mut().zip(chain.sum) {
+                *a += b;
+            }
+            all
+        })
+        .unwrap_or_default()
+}
+
+/// Mean squared error of a code on `samples`.
+pub fn noise(code: Code, samples: &[f32]) -> f64 {
+    census(code, samples).error / samples.len() as f64
+}
+
+/// Distance in dB of a mean squared error to the rate–distortion bound 2^(−2R) of a source of
+/// variance 1.
+pub fn gap_db(half_bits: u32, noise: f64) -> f64 {
+    10.0 * noise.log10() + 10.0 * f64::from(half_bits) * 2f64.log10()
+}

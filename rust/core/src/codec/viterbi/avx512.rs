@@ -1,0 +1,145 @@
+//! The steps of the search in 512-bit vectors of thirty-two metrics.
+//!
+//! States n..n + 64 come from the metrics n/2..n/2 + 32 and those half the states further: two loads,
+//! each doubled into two vectors by word permutes, and a compare that gives the decisions as a mask.
+
+use std::arch::x86_64::*;
+
+use super::{SearchTables, Step};
+
+/// Word numbers that double the lower half of a vector, and its upper half.
+const DOUBLE: [[u16; 32]; 2] = {
+    let mut words = [[0; 32]; 2];
+    let mut i = 0;
+    while i < 32 {
+        words[0][i] = i as u16 / 2;
+        words[1][i] = i as u16 / 2 + 16;
+        i += 1;
+    }
+    words
+};
+
+/// See [`fill_distances`](super::fill_distances).
+///
+/// # Safety
+/// The machine has AVX-512 F and BW; `out.len()` is a multiple of 32 and divides `levels.len()`.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub unsafe fn distances(tables: &SearchTables<'_>, levels: &[i16], x: i16, out: &mut [u16]) {
+    let target = _mm512_set1_epi16(x);
+    let cap = _mm512_set1_epi16(tables.cap as i16);
+    let shift = _mm_cvtsi32_si128(tables.shift as i32);
+    let mut least = _mm512_set1_epi16(-1);
+    for at in (0..out.len()).step_by(32) {
+        let mut nearest = _mm512_set1_epi16(-1);
+        for cell in levels.chunks_exact(out.len()) {
+            // SAFETY: `at + 32` is at most `out.len()`, the length of `cell`.
+            let level = unsafe { _mm512_loadu_si512(cell.as_ptr().add(at).cast()) };
+            let difference = _mm512_abs_epi16(_mm512_subs_epi16(target, level));
+            let scaled = _mm512_sll_epi16(_mm512_min_epu16(difference, cap), shift);
+            nearest = _mm512_min_epu16(nearest, _mm512_mulhrs_epi16(scaled, scaled));
+        }
+        least = _mm512_min_epu16(least, nearest);
+        // SAFETY: as above, for `out`.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(at).cast(), nearest) };
+    }
+    let halves = _mm256_min_epu16(
+        _mm512_castsi512_si256(least),
+        _mm512_extracti64x4_epi64(least, 1),
+    );
+    let quarters = _mm_min_epu16(
+        _mm256_castsi256_si128(halves),
+        _mm256_extracti128_si256(halves, 1),
+    );
+    let least = _mm512_broadcastw_epi16(_mm_minpos_epu16(quarters));
+    for at in (0..out.len()).step_by(32) {
+        // SAFETY: as above.
+        unsafe {
+            let place = out.as_mut_ptr().add(at).cast();
+            let lessened = _mm512_sub_epi16(_mm512_loadu_si512(place), least);
+            _mm512_storeu_si512(place, lessened);
+        }
+    }
+}
+
+/// See [`add_compare_select`](super::add_compare_select).
+///
+/// # Safety
+/// The machine has AVX-512 F and BW. With S = `metrics.len()`, a multiple of 64: `next` has S places,
+/// `decisions` S/32, each axis' spread 2S/2^run, and each axis has `stride` distances of which every
+/// spread plus 32 is within.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub unsafe fn add_compare_select(
+    step: &Step<'_>,
+    metrics: &[u16],
+    next: &mut [u16],
+    decisions: &mut [u32],
+) {
+    // One loop for each shape of a step: the compiler then knows what it need not look at.
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match (step.axes.len(), step.run_bits) {
+            (1, 5..) => select::<1, 5>(step, metrics, next, decisions),
+            (1, _) => select::<1, 4>(step, metrics, next, decisions),
+            (_, 5..) => select::<2, 5>(step, metrics, next, decisions),
+            (_, _) => select::<2, 4>(step, metrics, next, decisions),
+        }
+    }
+}
+
+/// # Safety
+/// As [`add_compare_select`], for steps of `AXES` weights and runs of 2^`RUN` registers.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn select<const AXES: usize, const RUN: u32>(
+    step: &Step<'_>,
+    metrics: &[u16],
+    next: &mut [u16],
+    decisions: &mut [u32],
+) {
+    let states = metrics.len();
+    debug_assert!(next.len() == states && decisions.len() * 32 == states);
+    debug_assert!(step.axes.len() == AXES && step.run_bits == RUN);
+    debug_assert!(
+        step.axes
+            .iter()
+            .all(|a| a.spread.len() << RUN == 2 * states)
+    );
+    // SAFETY: the constants have 64 bytes each.
+    let double = DOUBLE.map(|words| unsafe { _mm512_loadu_si512(words.as_ptr().cast()) });
+    // SAFETY: `register` is below 2S, and the contract above does the rest.
+    let added = |mut cost: __m512i, register: usize| unsafe {
+        for axis in 0..AXES {
+            let spread = &step.axes.get_unchecked(axis).spread;
+            let distances = step.distances.as_ptr().add(axis * step.stride);
+            let run = usize::from(*spread.get_unchecked(register >> RUN));
+            let distance = if RUN == 5 {
+                _mm512_loadu_si512(distances.add(run).cast())
+            } else {
+                let second = usize::from(*spread.get_unchecked((register >> RUN) + 1));
+                _mm512_inserti64x4(
+                    _mm512_castsi256_si512(_mm256_loadu_si256(distances.add(run).cast())),
+                    _mm256_loadu_si256(distances.add(second).cast()),
+                    1,
+                )
+            };
+            cost = _mm512_adds_epu16(cost, distance);
+        }
+        cost
+    };
+    for (words, decisions) in decisions.chunks_exact_mut(2).enumerate() {
+        let at = words * 64;
+        // SAFETY: at + 64 ≤ S.
+        let [low, high] = [at / 2, (at + states) / 2]
+            .map(|old| unsafe { _mm512_loadu_si512(metrics.as_ptr().add(old).cast()) });
+        for (half, decision) in decisions.iter_mut().enumerate() {
+            let first = at + 32 * half;
+            let low = added(_mm512_permutexvar_epi16(double[half], low), first);
+            let high = added(_mm512_permutexvar_epi16(double[half], high), first + states);
+            *decision = _mm512_cmple_epu16_mask(low, high);
+            // SAFETY: first + 32 ≤ S.
+            unsafe {
+                let place = next.as_mut_ptr().add(first).cast();
+                _mm512_storeu_si512(place, _mm512_min_epu16(low, high));
+            }
+        }
+    }
+}

@@ -34,7 +34,7 @@ def test_numpy_comes_back_as_numpy_of_its_dtype(dtype):
     assert isinstance(back, np.ndarray)
     assert (back.dtype, back.shape) == (w.dtype, w.shape)
     assert back.flags.c_contiguous
-    assert sqnr_db(w, back) > 23
+    assert sqnr_db(w, back) > 22.8
     assert c.sqnr_db == pytest.approx(sqnr_db(w, back), abs=0.02)
 
 
@@ -45,7 +45,7 @@ def test_torch_comes_back_as_torch_of_its_dtype(dtype):
     assert isinstance(back, torch.Tensor)
     assert (back.dtype, back.shape) == (w.dtype, w.shape)
     assert not back.requires_grad
-    assert sqnr_db(w.detach().double().numpy(), back.double().numpy()) > 23
+    assert sqnr_db(w.detach().double().numpy(), back.double().numpy()) > 22.8
 
 
 def test_torch_and_numpy_give_the_same_bytes():
@@ -188,8 +188,16 @@ def test_other_inputs_are_refused(w, says):
     [
         ({"bits": 0}, "1 to 8"),
         ({"bits": 9}, "1 to 8"),
-        ({"bits": 3.5}, "an integer"),
-        ({"bits": True}, "an integer"),
+        ({"bits": float("nan")}, "1 to 8"),
+        ({"bits": True}, "a number"),
+        ({"bits": "4"}, "a number"),
+        ({"bits": 4, "target_sqnr_db": 20}, "one of the two"),
+        ({"target_sqnr_db": 61}, "0 to 60"),
+        ({"max_error": -1.0}, "max_error=-1.0"),
+        ({"max_error": 1e-9}, "max_error"),
+        ({"sparsity": "drop"}, "'keep' and None"),
+        ({"incoherence": "fourier"}, "'hadamard' and 'none'"),
+        ({"codec": "winding", "bits": 4}, "for codec='trellis' only"),
         ({"codec": "zip"}, "'trellis', 'winding'"),
         ({"effort": "extreme"}, "'fast', 'balanced', 'high', 'max'"),
         ({"seed": -1}, "seed=-1"),
@@ -206,6 +214,61 @@ def test_other_inputs_are_refused(w, says):
 def test_bad_arguments_are_named(arguments, says):
     with pytest.raises(hc.InvalidArgumentError, match=says):
         hc.compress_tensor(gaussian(4, 256), **arguments)
+
+
+def test_any_rate_is_met():
+    w = gaussian(300, 400)
+    for bits in (1, 2.71828, np.float32(3.3), 4.06, 8):
+        c = hc.compress_tensor(w, bits=bits, effort="fast")
+        assert bits - 0.01 < c.bits_per_weight <= bits
+
+
+def test_a_ratio_is_reached_and_not_much_exceeded():
+    w = gaussian(300, 400)
+    for db in (10, 23.4):
+        assert db <= hc.compress_tensor(w, target_sqnr_db=db).sqnr_db < db + 0.05
+
+
+def test_no_weight_is_missed_by_more_than_allowed():
+    w = gaussian(64, 1024, dtype=np.float16)
+    c = hc.compress_tensor(w, bits=5, max_error=0.11)
+    assert 0 < c.exceptions < w.size / 20
+    assert c.bits_per_weight <= 5
+    assert np.abs(c.decompress().astype(float) - w.astype(float)).max() <= 0.11
+    assert hc.compress_tensor(w).exceptions == 0
+
+
+def test_pruned_weights_stay_zero_and_pruning_multiplies():
+    w = gaussian(256, 768)
+    w[np.abs(w) < np.quantile(np.abs(w), 0.8)] = 0
+    c = hc.compress_tensor(w, bits=1.6, sparsity="keep")
+    dense = hc.compress_tensor(w, bits=1.6)
+    back = c.decompress()
+    assert not back[w == 0].any()
+    # 0.72 bits of entropy for the mask leave 4.4 bits to each of the others.
+    assert sqnr_db(w, back) > 24.5 > dense.sqnr_db + 10
+
+
+def test_filters_lose_nothing_against_rows():
+    filters = gaussian(128, 64, 3, 3)
+    rows = filters.reshape(128, 576)
+    ours, theirs = hc.compress_tensor(filters), hc.compress_tensor(rows)
+    assert ours.sqnr_db == pytest.approx(theirs.sqnr_db, abs=0.01)
+    assert ours.bits_per_weight == pytest.approx(theirs.bits_per_weight, abs=0.001)
+
+
+def test_a_curve_tells_what_rates_will_reach():
+    w = gaussian(700, 640)
+    curve = hc.rate_distortion(w)
+    assert curve.bits.shape == curve.sqnr_db.shape == (15,)
+    assert (np.diff(curve.sqnr_db) > 0).all()
+    c = hc.compress_tensor(w, bits=4)
+    assert np.interp(c.bits_per_weight, *curve) == pytest.approx(c.sqnr_db, abs=0.15)
+    one = hc.rate_distortion(torch.from_numpy(w.reshape(-1)))
+    assert np.interp(4, *one) == pytest.approx(c.sqnr_db, abs=0.3)
+    for bad in (np.zeros((100, 100), np.float32), gaussian(999), np.float32(1) * np.ones(())):
+        with pytest.raises(hc.InvalidArgumentError, match="curve"):
+            hc.rate_distortion(bad)
 
 
 def test_only_compress_tensor_makes_one():
@@ -272,12 +335,12 @@ def test_repr_is_short_and_says_it():
 def test_a_hundred_million_weights():
     w = np.tile(gaussian(1000, 1000), (100, 1))
     c = hc.compress_tensor(w, bits=2, effort="fast")
-    assert c.bits_per_weight < 2.02
+    assert 1.99 < c.bits_per_weight <= 2
     back = c.decompress()
-    assert c.sqnr_db > 10.5
-    # Every row is the same stream as its copy a thousand rows away, whatever thread coded it.
-    assert (back[:1000] == back[-1000:]).all()
-    assert (back[:1000] == back[50_000:51_000]).all()
+    assert c.sqnr_db > 11.3
+    for first in (0, 50_000, 99_000):
+        here = slice(first, first + 1000)
+        assert sqnr_db(w[here], back[here]) == pytest.approx(c.sqnr_db, abs=0.3)
 
 
 finite = {
@@ -295,7 +358,7 @@ def test_any_finite_array_survives(data):
         hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_side=20), elements=finite[dtype])
     )
     codec = data.draw(st.sampled_from(["trellis", "winding"]))
-    bits = data.draw(st.integers(1, 8))
+    bits = data.draw(st.floats(1, 8)) if codec == "trellis" else None
     c = hc.compress_tensor(w, codec=codec, bits=bits, effort="fast")
     back = hc.decompress_tensor(hc.CompressedTensor.from_bytes(c.to_bytes()))
     assert (back.shape, back.dtype) == (w.shape, w.dtype)

@@ -12,6 +12,7 @@ from .errors import (
     NonFiniteError,
     TooLargeError,
 )
+from .rate_distortion import RateDistortion, rate_distortion
 from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "HypercompError",
     "InvalidArgumentError",
     "NonFiniteError",
+    "RateDistortion",
     "TooLargeError",
     "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
     "decompress_tensor",
+    "rate_distortion",
     "vertices",
 ]

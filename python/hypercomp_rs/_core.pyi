@@ -25,6 +25,9 @@ class TensorCode:
         shape: Sequence[int],
         *,
         bits: float,
+        sqnr_db: float | None,
+        max_error: float | None,
+        keep_zeros: bool,
         window: int,
         seed: int | None,
         threads: int | None,
@@ -49,6 +52,8 @@ class TensorCode:
     def dtype(self) -> str: ...
     @property
     def codec(self) -> str: ...
+    @property
+    def exceptions(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
     @property

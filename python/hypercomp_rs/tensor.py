@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from . import _arrays
 from ._core import TensorCode
 from ._integers import checked, checked_threads
+from ._reals import checked_real
 from .errors import DtypeError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
     import torch
 
@@ -95,6 +95,11 @@ class CompressedTensor:
         exceed the weights themselves.
         """
         return self._code.codec
+
+    @property
+    def exceptions(self) -> int:
+        """Number of weights that are stored exactly, because of ``max_error``."""
+        return self._code.exceptions
 
     @property
     def size(self) -> int:
@@ -208,9 +213,12 @@ def _unpickle(data: bytes, kind: _arrays.Kind) -> CompressedTensor:
 def compress_tensor(
     w: npt.NDArray[np.floating[Any]] | torch.Tensor,
     *,
-    bits: float = 4,
+    bits: float | None = None,
+    target_sqnr_db: float | None = None,
+    max_error: float | None = None,
     codec: Literal["trellis", "winding"] | Winding = "trellis",
     effort: Effort = "balanced",
+    sparsity: Literal["keep"] | None = None,
     incoherence: Literal["hadamard", "none"] = "hadamard",
     seed: int = 0,
     threads: int | None = None,
@@ -226,10 +234,18 @@ def compress_tensor(
         many axes as it takes to have 128 weights, but never the first: a convolution's row is a
         whole filter.
     bits
-        Bits a weight, any number from 1 to 8, with all overhead: never exceeded, and met within
-        0.01 where there are 10⁵ weights or more. (A header of some 40 bytes is not counted where it
-        would take half.) Rows get whole and half rates, at most a bit below the average. For the
-        trellis only: the winding's rate follows from its samples.
+        Bits a weight, any number from 1 to 8, by default 4; with all overhead: never exceeded, and
+        met within 0.01 where there are 10⁵ weights or more. (A header of some 45 bytes is not
+        counted where it would take half.) Rows get whole and half rates, the larger ones more, none
+        over a bit less than the rest could have. For the trellis only: the winding's rate follows
+        from its samples.
+    target_sqnr_db
+        Instead of `bits`: the least rate at which Σw²/Σ(w − ŵ)² reaches so many dB, 0 to 60. The
+        search is repeated, three times as a rule.
+    max_error
+        No weight, decoded into its own dtype, is missed by more than this: those that the codes
+        miss by more are stored exactly, for their own bytes and one or two for their place. They
+        count in `bits`; the codes get what is left.
     codec
         "trellis": path bits drive a shift register whose irrational winding places each weight in
         a cell; rows are made incoherent by signs and a Hadamard transform first. The nearer to the
@@ -239,6 +255,10 @@ def compress_tensor(
         How long the trellis search may take: "fast", "balanced", "high" or "max" are registers of
         8, 10, 12 or 16 bits. Each step leaves less error at the same size, and takes about four
         times as long (the last sixteen times). Decoding costs the same.
+    sparsity
+        "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
+        cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
+        others have codes, so pruning and compression multiply.
     incoherence
         "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
         first, so that none has outliers. "none" codes them as they are, which is better only for
@@ -260,7 +280,8 @@ def compress_tensor(
     NonFiniteError
         A weight is NaN or infinite; the message has the first one's index.
     InvalidArgumentError
-        An argument outside what is accepted.
+        An argument outside what is accepted; or no rate meets `target_sqnr_db`, or `bits` and
+        `max_error` together.
     TooLargeError
         More threads than the system gives.
 
@@ -288,6 +309,9 @@ def compress_tensor(
     if codec == "winding":
         codec = Winding()
     if isinstance(codec, Winding):
+        _refuse_trellis_arguments(
+            bits=bits, target_sqnr_db=target_sqnr_db, max_error=max_error, sparsity=sparsity
+        )
         code = TensorCode.winding(
             flat.elements,
             flat.dtype,
@@ -304,11 +328,20 @@ def compress_tensor(
             raise InvalidArgumentError(
                 f"effort={effort!r}: {', '.join(map(repr, _WINDOWS))} are accepted"
             )
+        if bits is not None and target_sqnr_db is not None:
+            raise InvalidArgumentError("bits and target_sqnr_db: one of the two is accepted")
         code = TensorCode.trellis(
             flat.elements,
             flat.dtype,
             flat.shape,
-            bits=_checked_bits(bits),
+            bits=checked_real("bits", 4 if bits is None else bits, 1, 8),
+            sqnr_db=target_sqnr_db
+            if target_sqnr_db is None
+            else checked_real("target_sqnr_db", target_sqnr_db, 0, 60),
+            max_error=max_error
+            if max_error is None
+            else checked_real("max_error", max_error, 0, math.inf),
+            keep_zeros=_checked_sparsity(sparsity),
             window=_WINDOWS[effort],
             seed=_checked_seed(incoherence, seed),
             threads=threads,
@@ -320,12 +353,16 @@ def compress_tensor(
     return CompressedTensor._of(code, flat.kind)
 
 
-def _checked_bits(bits: float) -> float:
-    if isinstance(bits, bool) or not isinstance(bits, int | float | np.number):
-        raise InvalidArgumentError(f"bits={bits!r}: a number from 1 to 8 is accepted")
-    if not 1 <= bits <= 8:
-        raise InvalidArgumentError(f"bits={bits}: 1 to 8 are accepted")
-    return float(bits)
+def _refuse_trellis_arguments(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise InvalidArgumentError(f"{name}={value!r}: for codec='trellis' only")
+
+
+def _checked_sparsity(sparsity: str | None) -> bool:
+    if sparsity not in (None, "keep"):
+        raise InvalidArgumentError(f"sparsity={sparsity!r}: 'keep' and None are accepted")
+    return sparsity == "keep"
 
 
 def _checked_seed(incoherence: str, seed: int) -> int | None:

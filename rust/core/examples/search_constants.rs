@@ -10,18 +10,20 @@
 //! took no part. Deterministic: the same arguments give the same lines.
 //!
 //! 1. TRIES windings are drawn at random, the first turn near the golden section of a cell, where
-//!    all good ones lie. They are scored at three rates on few samples, the best [`POOL`] of each
+//!    all good ones lie. They are scored at four rates on few samples, the best [`POOL`] of each
 //!    again on more, and a third of those stay.
 //! 2. For each rate the pool is scored with levels fitted to the rate, and the best [`FINALISTS`]
 //!    once more on many samples.
 //! 3. The levels of each finalist are fitted to its own winding: search, least squares of the shape
 //!    over the weights that chose each phase (Lloyd's algorithm, with three parameters), and again.
+//!    (A descent along each parameter afterwards, which moves levels and paths together, gained
+//!    0.01 dB on these samples and lost as much on those held apart.)
 
 use hypercomp_core::codec::scoring::{census, gap_db, gaussian, held_apart, noise};
 use hypercomp_core::codec::trellis::{Axis, Code, HALF_BITS};
 use rayon::prelude::*;
 
-/// Windings of each of three rates that are scored a second time.
+/// Windings of each of four rates that are scored a second time.
 const POOL: usize = 192;
 /// Windings whose levels are fitted.
 const FINALISTS: usize = 8;

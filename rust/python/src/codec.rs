@@ -6,7 +6,7 @@
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
@@ -64,20 +64,31 @@ fn compress_as(
 
 #[pymethods]
 impl TensorCode {
-    /// Compress with trellis codes of `bits` a weight in all and a register of `window` bits; without
-    /// a seed the weights are not made incoherent.
+    /// Compress with trellis codes: `bits` a weight in all, or else the fewest that reach `sqnr_db`.
+    /// Without a seed the weights are not made incoherent.
     #[staticmethod]
-    #[pyo3(signature = (weights, dtype, shape, *, bits, window, seed, threads))]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads))]
+    // One argument for each of the codec's parameters: a struct would only be unpacked.
+    #[allow(clippy::too_many_arguments)]
     fn trellis(
         weights: &Bound<'_, PyAny>,
         dtype: &str,
         shape: Vec<usize>,
         bits: f64,
+        sqnr_db: Option<f64>,
+        max_error: Option<f64>,
+        keep_zeros: bool,
         window: u32,
         seed: Option<u64>,
         threads: Option<usize>,
     ) -> PyResult<Self> {
-        let codec = Codec::Trellis(TrellisParams { bits, window, seed });
+        let codec = Codec::Trellis(TrellisParams {
+            goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
+            window,
+            seed,
+            keep_zeros,
+            max_error,
+        });
         compress_as(weights, dtype, &shape, &codec, threads)
     }
 
@@ -156,6 +167,15 @@ impl TensorCode {
             Payload::Raw(_) => "raw",
             Payload::Trellis(_) => "trellis",
             Payload::Winding(_) => "winding",
+        }
+    }
+
+    /// Number of weights that are stored exactly because their codes miss them by too much.
+    #[getter]
+    fn exceptions(&self) -> usize {
+        match self.0.payload() {
+            Payload::Trellis(streams) => streams.exceptions.len(),
+            _ => 0,
         }
     }
 

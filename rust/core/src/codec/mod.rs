@@ -10,6 +10,7 @@ pub mod constants;
 pub mod element;
 pub mod hadamard;
 pub mod layout;
+pub mod mask;
 pub mod rate;
 pub mod scale;
 pub mod scoring;

@@ -1,10 +1,13 @@
-//! Row scales: eight bits a stream on a logarithmic grid.
+//! Row scales: a few bits a stream on a logarithmic grid.
 //!
 //! Scale number c of a grid (top, step) is 2^(top − c·2^step/64), c = 0..=254; number 255 marks a
-//! stream of zeros. The finest grid that reaches from the tensor's largest row to its smallest is
-//! chosen, so that ordinary tensors (rows within four octaves) get steps of 1.1 %, which cost
-//! 0.0001 dB, and pruned or wild ones still reach 2^−127. Every scale is a product of a tabled
-//! mantissa and a power of two, so no platform's `exp2` has a say in it.
+//! stream of zeros. The search works with the scale of the grid, so its steps cost no accuracy but
+//! that levels meant for a variance of 1 meet another: up to 2.2 % either way, 0.002 dB on average at
+//! the finest grid. (Steps of 1.1 % cost two bits a row more, which are worth 0.003 dB at rows of
+//! 4096 weights and 0.03 dB at 384.) The finest grid that reaches from the tensor's largest row to its
+//! smallest is chosen, so that pruned or wild tensors still reach 2^−127. Only the span of the
+//! numbers that occur is stored. Every scale is a product of a tabled mantissa and a power of two, so
+//! no platform's `exp2` has a say in it.
 
 use super::element::exp2i;
 use crate::{Error, ErrorKind, Result};
@@ -12,8 +15,8 @@ use crate::{Error, ErrorKind, Result};
 /// The number of a stream whose weights are all zero.
 pub const ZERO_ROW: u8 = 255;
 
-/// The coarsest grid: 254 steps of half an octave.
-const COARSEST: u8 = 5;
+/// The finest grid, of steps of a sixteenth octave, and the coarsest, of steps of half an octave.
+const STEPS: std::ops::RangeInclusive<u8> = 2..=5;
 
 /// 2^(−r/64) for r = 0..64, rounded to `f32`.
 const MANTISSA: [u32; 64] = [
@@ -44,19 +47,22 @@ impl ScaleGrid {
         while top < 126 && Self::value(top, 4) < largest {
             top += 1;
         }
-        let step = (0..COARSEST)
+        let step = STEPS
+            .clone()
             .find(|step| Self::value(top, 254 << step) <= smallest)
-            .unwrap_or(COARSEST);
+            .unwrap_or(*STEPS.end());
         Self::build(top as i8, step)
     }
 
     /// The grid with these stored numbers.
     pub fn from_parts(top: i8, step: u8) -> Result<Self> {
-        if step > COARSEST || !(-126..=126).contains(&top) {
+        if !STEPS.contains(&step) || !(-126..=126).contains(&top) {
             return Err(Error::new(
                 ErrorKind::Format,
                 format!(
-                    "row scale grid (top {top}, step {step}): top is -126 to 126, step 0 to {COARSEST}"
+                    "row scale grid (top {top}, step {step}): top is -126 to 126, step {} to {}",
+                    STEPS.start(),
+                    STEPS.end()
                 ),
             ));
         }
@@ -117,8 +123,8 @@ mod tests {
 
     #[test]
     fn ordinary_tensors_get_the_finest_grid() {
-        assert_eq!(ScaleGrid::spanning(1e-5, 1e-4).parts().1, 0);
-        assert_eq!(ScaleGrid::spanning(1e-30, 1e-4).parts().1, COARSEST);
+        assert_eq!(ScaleGrid::spanning(1e-7, 1e-4).parts().1, *STEPS.start());
+        assert_eq!(ScaleGrid::spanning(1e-30, 1e-4).parts().1, *STEPS.end());
     }
 
     proptest! {

@@ -214,9 +214,8 @@ mod tests {
             for phase in 0..n {
                 assert_eq!(trellis.levels[phase], -trellis.levels[n - 1 - phase]);
             }
-            for (axis, offsets) in trellis.offsets.iter().enumerate() {
-                assert!(code.axes[axis].turn % 2 == 1, "{code:?}");
-                assert!((0..1u32 << code.offset_bits).all(|o| offsets.contains(&(o as u8))));
+            for axis in &code.axes[..code.weights_a_step()] {
+                assert!(axis.turn % 2 == 1 && axis.skew % 2 == 1, "{code:?}");
             }
         }
     }

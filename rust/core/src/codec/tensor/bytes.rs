@@ -3,19 +3,20 @@
 //! Nothing read is trusted: every size is checked against the bytes that are there before anything
 //! is allocated or walked by it, and a checksum covers the whole.
 
-use super::streams::{RATE_WIDTHS, Streams, lowest_rate, places, rate_width};
+use super::exceptions::Exceptions;
+use super::streams::{Span, Streams, coded_lengths, places};
 use super::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
 use crate::codec::bitstream::{Reader, pack, packed_len};
 use crate::codec::element::Dtype;
 use crate::codec::layout::Layout;
+use crate::codec::mask::Mask;
 use crate::codec::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::trellis::{HALF_BITS, Trellis};
 use crate::codec::winding::Winding;
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 4] = *b"HYPC";
-/// 0 is the draft that may still change; the first released version will be 1.
-const VERSION: u16 = 0;
+const VERSION: u16 = 1;
 
 fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Format, message)
@@ -70,7 +71,7 @@ impl<'a> Input<'a> {
     }
 }
 
-fn push_length(mut length: usize, out: &mut Vec<u8>) {
+pub(super) fn push_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         out.push(length as u8 | 0x80);
         length >>= 7;
@@ -118,11 +119,7 @@ impl CompressedTensor {
         let payload = match &self.payload {
             Payload::Zeros => 0,
             Payload::Raw(bytes) => bytes.len(),
-            Payload::Trellis(streams) => {
-                let rates = packed_len(streams.rates.len(), rate_width(&streams.rates));
-                let planes = streams.path.len() + streams.cells.len();
-                trellis_header(streams.seed) + streams.scales.len() + rates + planes
-            }
+            Payload::Trellis(streams) => trellis_header(streams.seed) + streams_len(streams),
             Payload::Winding(winding) => winding.nbytes(),
         };
         header_len(&self.shape) + payload
@@ -174,7 +171,7 @@ impl CompressedTensor {
                     .take(weights * dtype.size(), "the raw weights")?
                     .to_vec(),
             ),
-            2 => Payload::Trellis(read_trellis(&mut input, &Layout::new(&shape))?),
+            2 => Payload::Trellis(read_trellis(&mut input, &shape, dtype)?),
             3 => {
                 let stored = input.take(input.rest.len(), "the trajectory codes")?;
                 let winding = Winding::from_bytes(stored)?;
@@ -212,10 +209,23 @@ pub(super) fn header_len(shape: &[usize]) -> usize {
     FIXED + shape.iter().map(|axis| length_len(*axis)).sum::<usize>()
 }
 
-/// Bytes of the trellis codec's part beside its streams: exponent, W, whether there is a seed, the
-/// seed, top and step of the scale grid, lowest rate and width of the rates.
+/// Bytes of the trellis codec's part beside its streams: exponent, W, flags, the seed, top and step
+/// of the scale grid, lowest and width of the scales and of the rates.
 pub(super) fn trellis_header(seed: Option<u64>) -> usize {
-    2 + 1 + 1 + seed.map_or(0, |_| 8) + 1 + 1 + 1 + 1
+    2 + 1 + 1 + seed.map_or(0, |_| 8) + 2 + 2 + 2
+}
+
+/// Bytes of the streams.
+pub(super) fn streams_len(streams: &Streams) -> usize {
+    let count = streams.scales.len();
+    let scales = packed_len(count, Span::of_scales(&streams.scales).width);
+    let rates = packed_len(count, Span::of_rates(&streams.rates).width);
+    let mask = streams.mask.as_ref().map_or(0, |mask| mask.stored().len());
+    let exceptions = match streams.exceptions.is_empty() {
+        true => 0,
+        false => streams.exceptions.nbytes(),
+    };
+    scales + rates + mask + streams.path.len() + streams.cells.len() + exceptions
 }
 
 fn read_shape(input: &mut Input<'_>) -> Result<Vec<usize>> {
@@ -226,82 +236,177 @@ fn read_shape(input: &mut Input<'_>) -> Result<Vec<usize>> {
     (0..axes).map(|_| input.length("the shape")).collect()
 }
 
+/// Flags of the trellis codec's part.
+const SEED: u8 = 1;
+const MASK: u8 = 2;
+const ZERO_STREAMS: u8 = 4;
+const EXCEPTIONS: u8 = 8;
+
 fn write_trellis(streams: &Streams, out: &mut Vec<u8>) {
     let (top, step) = streams.grid.parts();
-    let (lowest, width) = (lowest_rate(&streams.rates), rate_width(&streams.rates));
+    let scales = Span::of_scales(&streams.scales);
+    let rates = Span::of_rates(&streams.rates);
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.extend(streams.exponent.to_le_bytes());
     out.push(streams.window as u8);
-    out.push(streams.seed.is_some().into());
+    out.push(
+        flag(streams.seed.is_some(), SEED)
+            | flag(streams.mask.is_some(), MASK)
+            | flag(streams.scales.contains(&ZERO_ROW), ZERO_STREAMS)
+            | flag(!streams.exceptions.is_empty(), EXCEPTIONS),
+    );
     out.extend(streams.seed.iter().flat_map(|seed| seed.to_le_bytes()));
     out.extend(top.to_le_bytes());
     out.push(step);
-    out.push(lowest);
-    out.push(width as u8);
-    out.extend(&streams.scales);
-    let above: Vec<u8> = streams
-        .rates
-        .iter()
-        .map(|h| h.saturating_sub(lowest))
-        .collect();
-    let at = out.len();
-    out.resize(at + packed_len(above.len(), width), 0);
-    pack(&above, width, &mut out[at..]);
+    for span in [scales, rates] {
+        out.extend([span.lowest, span.width as u8]);
+    }
+    let numbers = |number: fn(u8, Span) -> u8, all: &[u8], span: Span| -> Vec<u8> {
+        all.iter().map(|x| number(*x, span)).collect()
+    };
+    let scale = |x, span: Span| {
+        if x == ZERO_ROW {
+            span.mark()
+        } else {
+            x - span.lowest
+        }
+    };
+    let rate = |x: u8, span: Span| x.saturating_sub(span.lowest);
+    for (numbers, span) in [
+        (numbers(scale, &streams.scales, scales), scales),
+        (numbers(rate, &streams.rates, rates), rates),
+    ] {
+        let at = out.len();
+        out.resize(at + packed_len(numbers.len(), span.width), 0);
+        pack(&numbers, span.width, &mut out[at..]);
+    }
+    out.extend(streams.mask.iter().flat_map(|mask| mask.stored()));
     out.extend(&streams.path);
     out.extend(&streams.cells);
+    if !streams.exceptions.is_empty() {
+        streams.exceptions.write(out);
+    }
 }
 
-fn read_trellis(input: &mut Input<'_>, layout: &Layout) -> Result<Streams> {
+fn read_exceptions(input: &mut Input<'_>, dtype: Dtype, weights: usize) -> Result<Exceptions> {
+    let count = input.length("the number of exact weights")?;
+    // A gap takes a byte at least.
+    if count > input.rest.len() {
+        return Err(malformed(format!(
+            "truncated: {count} exact weights in {} bytes",
+            input.rest.len()
+        )));
+    }
+    let mut places = Vec::with_capacity(count);
+    let mut next = 0usize;
+    for _ in 0..count {
+        let place = next
+            .checked_add(input.length("the place of an exact weight")?)
+            .filter(|place| *place < weights)
+            .ok_or_else(|| malformed(format!("an exact weight beyond the {weights} there are")))?;
+        places.push(place);
+        next = place + 1;
+    }
+    let values = input.take(count * dtype.size(), "the exact weights")?;
+    Exceptions::new(places, values, dtype)
+}
+
+fn read_span(input: &mut Input<'_>, what: &str) -> Result<Span> {
+    let [lowest, width] = input.array(what)?;
+    if width > 8 {
+        return Err(malformed(format!(
+            "{what} of {width} bits: 0 to 8 are accepted"
+        )));
+    }
+    Ok(Span {
+        lowest,
+        width: width.into(),
+    })
+}
+
+/// One packed number a stream, as `u32`s above the lowest.
+fn read_numbers<'a>(
+    input: &mut Input<'a>,
+    span: Span,
+    count: usize,
+    what: &str,
+) -> Result<impl Iterator<Item = u32> + use<'a>> {
+    let bits = count
+        .checked_mul(span.width as usize)
+        .ok_or_else(|| malformed(format!("{what} beyond this machine")))?;
+    let mut reader = Reader::new(input.take(bits.div_ceil(8), what)?, span.width);
+    Ok((0..count).map(move |_| reader.next_field()))
+}
+
+fn read_trellis(input: &mut Input<'_>, shape: &[usize], dtype: Dtype) -> Result<Streams> {
+    let layout = &Layout::new(shape);
     let exponent = i16::from_le_bytes(input.array("the exponent")?);
     let window = u32::from(input.byte("the window")?);
     Trellis::pinned(1, window).map_err(|e| malformed(e.message()))?;
-    let seed = match input.byte("the transform")? {
+    let flags = input.byte("the flags")?;
+    if flags & !(SEED | MASK | ZERO_STREAMS | EXCEPTIONS) != 0 {
+        return Err(malformed(format!("flags {flags}: bits 0 to 3 are known")));
+    }
+    let seed = match flags & SEED {
         0 => None,
-        1 => Some(u64::from_le_bytes(input.array("the seed")?)),
-        other => {
-            return Err(malformed(format!(
-                "transform number {other}: known are 0 and 1"
-            )));
-        }
+        _ => Some(u64::from_le_bytes(input.array("the seed")?)),
     };
     let top = i8::from_le_bytes(input.array("the scale grid")?);
     let grid = ScaleGrid::from_parts(top, input.byte("the scale grid")?)?;
-    let lowest = input.byte("the lowest rate")?;
-    let width = u32::from(input.byte("the width of the rates")?);
-    if !RATE_WIDTHS.contains(&width) {
+    let scale_span = read_span(input, "the row scales")?;
+    let rate_span = read_span(input, "the rates")?;
+    // Every stream has codes, so that bytes bound the number of streams before they are walked.
+    if layout.len() / 8 > input.rest.len() {
         return Err(malformed(format!(
-            "rates of {width} bits: {RATE_WIDTHS:?} are accepted"
+            "truncated: {} streams in {} bytes",
+            layout.len(),
+            input.rest.len()
         )));
     }
-    // One byte a stream is taken first: it bounds the number of streams by the bytes at hand, and
-    // only then are the streams walked.
-    let scales = input.take(layout.len(), "the row scales")?.to_vec();
-    let packed = input.take(packed_len(layout.len(), width), "the rates")?;
-    let mut above = Reader::new(packed, width);
-    let mut rates = Vec::with_capacity(scales.len());
-    for (stream, scale) in scales.iter().enumerate() {
-        let rate = u32::from(lowest) + above.next_field();
-        if *scale == ZERO_ROW {
-            rates.push(0);
-        } else if HALF_BITS.contains(&rate) {
-            rates.push(rate as u8);
-        } else {
-            return Err(malformed(format!(
-                "stream {stream} has a rate of {rate} half bits: {} to {} are accepted",
-                HALF_BITS.start(),
-                HALF_BITS.end()
-            )));
-        }
-    }
-    let (_, path, cells) =
-        places(layout, window, &rates)?.ok_or_else(|| malformed("planes beyond this machine"))?;
-    Ok(Streams {
+    let scales = read_numbers(input, scale_span, layout.len(), "the row scales")?;
+    let rates = read_numbers(input, rate_span, layout.len(), "the rates")?;
+    let mut streams = Streams {
         exponent,
         window,
         seed,
         grid,
-        scales,
-        rates,
-        path: input.take(path, "the path plane")?.to_vec(),
-        cells: input.take(cells, "the cell plane")?.to_vec(),
-    })
+        scales: Vec::with_capacity(layout.len()),
+        rates: Vec::with_capacity(layout.len()),
+        path: Vec::new(),
+        cells: Vec::new(),
+        mask: None,
+        exceptions: Exceptions::default(),
+    };
+    for (stream, (scale, rate)) in scales.zip(rates).enumerate() {
+        if flags & ZERO_STREAMS != 0 && scale == u32::from(scale_span.mark()) {
+            streams.scales.push(ZERO_ROW);
+            streams.rates.push(0);
+            continue;
+        }
+        let scale = scale + u32::from(scale_span.lowest);
+        let rate = rate + u32::from(rate_span.lowest);
+        if scale >= ZERO_ROW.into() || !HALF_BITS.contains(&rate) {
+            return Err(malformed(format!(
+                "stream {stream} has scale number {scale} and {rate} half bits: 0 to 254 and {} to {} are accepted",
+                HALF_BITS.start(),
+                HALF_BITS.end()
+            )));
+        }
+        streams.scales.push(scale as u8);
+        streams.rates.push(rate as u8);
+    }
+    if flags & MASK != 0 {
+        let (mask, used) = Mask::read(input.rest, layout)?;
+        input.take(used, "the mask of zeros")?;
+        streams.mask = Some(mask);
+    }
+    let lengths = coded_lengths(layout, streams.mask.as_ref());
+    let (_, path, cells) = places(layout, window, &streams.rates, &lengths)?
+        .ok_or_else(|| malformed("planes beyond this machine"))?;
+    streams.path = input.take(path, "the path plane")?.to_vec();
+    streams.cells = input.take(cells, "the cell plane")?.to_vec();
+    if flags & EXCEPTIONS != 0 {
+        streams.exceptions = read_exceptions(input, dtype, shape.iter().product())?;
+    }
+    Ok(streams)
 }

@@ -1,15 +1,16 @@
 //! From weights to trellis codes: scales, rates, and the search of every chain.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::Energy;
-use super::streams::{RATE_WIDTHS, Streams, rate_width};
+use super::exceptions::Exceptions;
+use super::goal::Goal;
+use super::streams::{Span, Streams, coded_lengths};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
+use crate::codec::mask::Mask;
 use crate::codec::rate::{Source, allocate};
 use crate::codec::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::trellis::{HALF_BITS, Trellis};
@@ -19,24 +20,29 @@ use crate::{Control, Error, ErrorKind, Result};
 /// How the trellis codec is to work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrellisParams {
-    /// Bits a weight that the tensor may take with all overhead, 0.5 to 8.5.
-    pub bits: f64,
+    /// What is asked for.
+    pub goal: Goal,
     /// W, bits of the register: 8, 10, 12 or 16.
     pub window: u32,
     /// Seed of the incoherence transform's signs; `None` codes the weights as they are.
     pub seed: Option<u64>,
+    /// Whether weights that are exactly zero stay so.
+    pub keep_zeros: bool,
+    /// The most that a weight may be missed by; those that codes miss by more are stored apart.
+    pub max_error: Option<f64>,
 }
 
 impl TrellisParams {
     pub(super) fn validate(&self) -> Result<()> {
         Trellis::pinned(1, self.window)?;
-        if !(0.5..=8.5).contains(&self.bits) {
-            return Err(Error::new(
+        self.goal.validate()?;
+        match self.max_error {
+            Some(bound) if !(bound >= 0.0) => Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format!("{} bits a weight: 0.5 to 8.5 are accepted", self.bits),
-            ));
+                format!("a largest error of {bound}: 0 or more is accepted"),
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -78,6 +84,9 @@ impl Fit {
 struct Encoder<'a, T> {
     weights: &'a [T],
     layout: Layout,
+    mask: Option<Mask>,
+    /// Weights of each stream that are coded.
+    lengths: Vec<usize>,
     normalise: PowerOfTwo,
     incoherence: Option<Incoherence>,
     grid: ScaleGrid,
@@ -120,24 +129,28 @@ struct Chain {
 }
 
 impl Streams {
-    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude; `header` is the
-    /// bytes that the tensor takes beside its streams.
+    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude, at `bits` a weight
+    /// with all overhead; `header` is the bytes that the tensor takes beside its streams.
     pub(super) fn encode<T: Element>(
         weights: &[T],
         shape: &[usize],
         exponent: i32,
         params: &TrellisParams,
+        bits: f64,
         header: usize,
         control: &Control,
     ) -> Result<(Self, Energy)> {
         let layout = Layout::new(shape);
+        let is_zero = |at: usize| weights[at].to_f64() == 0.0;
+        let mask = match params.keep_zeros && (0..weights.len()).into_par_iter().any(is_zero) {
+            true => Some(Mask::new(&layout, is_zero, control)?),
+            false => None,
+        };
+        let lengths = coded_lengths(&layout, mask.as_ref());
         let normalise = PowerOfTwo::new(-exponent);
-        let deviations = deviations(weights, &layout, normalise, control)?;
-        let rates = rates(&layout, &deviations, params, header)?;
-        let (smallest, largest) = deviations.iter().zip(&rates).filter(|(_, h)| **h > 0).fold(
-            (f64::MAX, f64::MIN_POSITIVE),
-            |(low, high), (deviation, _)| (low.min(*deviation), high.max(*deviation)),
-        );
+        let sources = sources(weights, &layout, &lengths, normalise, control)?;
+        let header = header + mask.as_ref().map_or(0, |mask| mask.stored().len());
+        let rates = rates(&layout, &sources, params.window, bits, header)?;
         let encoder = Encoder {
             weights,
             layout,
@@ -145,10 +158,15 @@ impl Streams {
             incoherence: params
                 .seed
                 .map(|seed| Incoherence::new(seed, layout.longest())),
-            grid: ScaleGrid::spanning(smallest.min(largest), largest),
-            deviations,
+            grid: grid(&sources, &rates),
+            deviations: sources
+                .iter()
+                .map(|source| source.variance.sqrt())
+                .collect(),
             tables: tables(&rates, params.window)?,
             rates,
+            mask,
+            lengths,
         };
         let chains = (0..layout.chains())
             .into_par_iter()
@@ -169,28 +187,46 @@ impl Streams {
             cells: joined(|chain| &chain.cells),
             grid: encoder.grid,
             rates: encoder.rates,
+            mask: encoder.mask,
+            exceptions: Exceptions::default(),
         };
         Ok((streams, energy))
     }
 }
 
-/// The root mean square of each stream; the transform keeps it. Zero for a stream of zeros, and for
-/// one so small beside the others that `f32` has no place for it.
-fn deviations<T: Element>(
+/// What each stream has to code: its weights that are not masked, and their mean square, which the
+/// transform keeps. Zero for a stream of zeros, and for one so small beside the others that `f32` has
+/// no place for it.
+fn sources<T: Element>(
     weights: &[T],
     layout: &Layout,
+    lengths: &[usize],
     normalise: PowerOfTwo,
     control: &Control,
-) -> Result<Vec<f64>> {
-    (0..layout.len())
-        .into_par_iter()
-        .map(|index| {
+) -> Result<Vec<Source>> {
+    lengths
+        .par_iter()
+        .enumerate()
+        .map(|(stream, &len)| {
             control.check()?;
-            let stream = &weights[layout.stream(index)];
+            // Masked weights are zeros and add nothing.
             let square = |w: &T| f64::from(normalise.times(w.to_f64()) as f32).powi(2);
-            Ok((stream.iter().map(square).sum::<f64>() / stream.len() as f64).sqrt())
+            let energy: f64 = weights[layout.stream(stream)].iter().map(square).sum();
+            let variance = energy / len.max(1) as f64;
+            Ok(Source { len, variance })
         })
         .collect()
+}
+
+/// The grid that holds the scales of all streams that are coded.
+fn grid(sources: &[Source], rates: &[u8]) -> ScaleGrid {
+    let coded = sources.iter().zip(rates).filter(|(_, rate)| **rate > 0);
+    let (smallest, largest) =
+        coded.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), (source, _)| {
+            let deviation = source.variance.sqrt();
+            (low.min(deviation), high.max(deviation))
+        });
+    ScaleGrid::spanning(smallest.min(largest), largest)
 }
 
 /// How far below the rate that was asked for a row may be, in half bits.
@@ -200,38 +236,57 @@ const BELOW: u8 = 2;
 /// the codes alone, in a tensor so small that the rest would take more than half.
 fn rates(
     layout: &Layout,
-    deviations: &[f64],
-    params: &TrellisParams,
+    sources: &[Source],
+    window: u32,
+    bits: f64,
     header: usize,
 ) -> Result<Vec<u8>> {
-    let budget = params.bits * layout.lengths().sum::<usize>() as f64;
-    let least = ((2.0 * params.bits) as u8).saturating_sub(BELOW).max(1);
+    let budget = bits * layout.lengths().sum::<usize>() as f64;
+    // Weights that are masked leave their bits to the others.
+    let coded: usize = sources.iter().map(|source| source.len).sum();
+    let rate = (budget - 8.0 * header as f64) / coded.max(1) as f64;
+    let least = (rate.floor() * 2.0).clamp(1.0, 16.0) as u8;
+    let least = least.saturating_sub(BELOW).max(1);
     let mut noise = vec![1.0];
     for half_bits in HALF_BITS {
-        noise.push(Trellis::pinned(half_bits, params.window)?.code.noise.into());
+        noise.push(Trellis::pinned(half_bits, window)?.code.noise.into());
     }
-    let sources: Vec<Source> = layout
-        .lengths()
-        .zip(deviations)
-        .map(|(len, deviation)| Source {
-            len,
-            variance: deviation.powi(2),
-        })
-        .collect();
     let mut rates = Vec::new();
-    for width in RATE_WIDTHS {
-        // A byte for each scale; two planes that end at a whole byte for each chain.
-        let beside = 8 * header + (8 + width as usize) * layout.len() + 14 * layout.chains() + 7;
+    // A byte for each scale to begin with; then what the scales of the streams will take, with one
+    // number to either side, as they are fitted again after the search.
+    for rate_bits in 0..=4 {
+        let scale_bits = match rate_bits {
+            0 => 8,
+            _ => scale_bits(sources, &rates),
+        };
+        // Two planes that end at a whole byte for each chain; so do the scales and rates.
+        let a_stream = (scale_bits + rate_bits) as usize;
+        let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14;
         let codes = match beside as f64 {
             beside if 2.0 * beside <= budget => budget - beside,
             _ => budget,
         };
-        rates = allocate(&sources, &noise, least, codes);
-        if rate_width(&rates) <= width {
+        rates = allocate(sources, &noise, least, codes);
+        if rate_bits > 0 && Span::of_rates(&rates).width <= rate_bits {
             break;
         }
     }
     Ok(rates)
+}
+
+/// Bits that a scale will take.
+fn scale_bits(sources: &[Source], rates: &[u8]) -> u32 {
+    let grid = grid(sources, rates);
+    let numbers = sources.iter().zip(rates).map(|(source, rate)| match rate {
+        0 => ZERO_ROW,
+        _ => grid.nearest(source.variance.sqrt()),
+    });
+    let mut numbers: Vec<u8> = numbers.collect();
+    let span = Span::of_scales(&numbers);
+    let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();
+    numbers.push(span.lowest.saturating_sub(1));
+    numbers.push(most.map_or(0, |most| most + 1).min(254));
+    Span::of_scales(&numbers).width
 }
 
 /// Search tables for the rates that occur.
@@ -254,20 +309,14 @@ impl<T: Element> Encoder<'_, T> {
     }
 
     fn chain(&self, chain: usize, work: &mut Workspace, control: &Control) -> Result<Chain> {
-        let streams = self.layout.chain(chain);
-        let weights = self.layout.chain_weights(chain);
-        let within = |stream: usize| {
-            let stream = self.layout.stream(stream);
-            stream.start - weights.start..stream.end - weights.start
-        };
-        work.values.clear();
-        let load = |w: &T| self.normalise.times(w.to_f64()) as f32;
-        work.values
-            .extend(self.weights[weights.clone()].iter().map(load));
-        work.targets.resize(weights.len(), 0);
+        self.load(chain, &mut work.values);
+        work.targets.resize(work.values.len(), 0);
         work.search.start();
-        for stream in streams.clone() {
-            let values = &mut work.values[within(stream)];
+        let mut start = 0;
+        for stream in self.layout.chain(chain) {
+            let here = start..start + self.lengths[stream];
+            start = here.end;
+            let values = &mut work.values[here.clone()];
             if let Some(incoherence) = &self.incoherence {
                 incoherence.forward(values);
             }
@@ -275,28 +324,38 @@ impl<T: Element> Encoder<'_, T> {
                 continue;
             };
             let inverse = 1.0 / self.grid.scale(self.grid.nearest(self.deviations[stream]));
-            let targets = &mut work.targets[within(stream)];
+            let targets = &mut work.targets[here];
             for (target, value) in targets.iter_mut().zip(values.iter()) {
                 *target = tables.target(value * inverse);
             }
             work.search.advance(tables, targets, control)?;
         }
         work.search.finish();
-        control.advance(weights.len() as u64);
-        Ok(self.choose(streams, within, work))
+        control.advance(self.layout.chain_weights(chain).len() as u64);
+        Ok(self.choose(chain, work))
+    }
+
+    /// The weights of a chain that are coded, normalised.
+    fn load(&self, chain: usize, values: &mut Vec<f32>) {
+        let range = self.layout.chain_weights(chain);
+        let load = |w: &T| self.normalise.times(w.to_f64()) as f32;
+        values.clear();
+        match &self.mask {
+            None => values.extend(self.weights[range].iter().map(load)),
+            Some(mask) => {
+                let coded = range.filter(|at| mask.contains(*at));
+                values.extend(coded.map(|at| load(&self.weights[at])));
+            }
+        }
     }
 
     /// Cells and scales for the path that the search has found.
-    fn choose(
-        &self,
-        streams: Range<usize>,
-        within: impl Fn(usize) -> Range<usize>,
-        work: &mut Workspace,
-    ) -> Chain {
+    fn choose(&self, chain: usize, work: &mut Workspace) -> Chain {
+        let streams = self.layout.chain(chain);
         let mut path = &work.search.path[..];
         let cells_len = |stream: usize| {
             let tables = self.tables(stream);
-            tables.map_or(0, |t| t.trellis().code.cells_len(within(stream).len()))
+            tables.map_or(0, |t| t.trellis().code.cells_len(self.lengths[stream]))
         };
         let mut chain = Chain {
             path: vec![0; packed_len(path.len(), 1)],
@@ -306,9 +365,11 @@ impl<T: Element> Encoder<'_, T> {
         };
         pack(path, 1, &mut chain.path);
         let mut cells = Writer::new(&mut chain.cells);
-        let mut register = 0;
+        let (mut register, mut start) = (0, 0);
         for stream in streams {
-            let values = &work.values[within(stream)];
+            let here = start..start + self.lengths[stream];
+            start = here.end;
+            let values = &work.values[here.clone()];
             let Some(tables) = self.tables(stream) else {
                 let lost: f64 = values.iter().map(|w| f64::from(*w).powi(2)).sum();
                 chain.energy.signal += lost;
@@ -317,13 +378,12 @@ impl<T: Element> Encoder<'_, T> {
                 continue;
             };
             let code = tables.trellis().code;
-            let targets = &work.targets[within(stream)];
-            let (here, rest) = path.split_at(code.path_len(values.len()));
+            let (bits, rest) = path.split_at(code.path_len(values.len()));
             path = rest;
             tables.choose(
                 &mut register,
-                here,
-                targets,
+                bits,
+                &work.targets[here],
                 &mut work.cells,
                 &mut work.levels,
             );

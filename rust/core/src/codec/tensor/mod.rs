@@ -2,12 +2,16 @@
 
 mod bytes;
 mod encode;
+mod exceptions;
+mod goal;
 mod streams;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 pub use encode::TrellisParams;
+pub use exceptions::Exceptions;
+pub use goal::Goal;
 pub use streams::Streams;
 
 use super::element::{Dtype, Element};
@@ -138,9 +142,7 @@ impl CompressedTensor {
             (None, _) => (Payload::Zeros, Energy::default()),
             (Some(_), _) if weights.len() < LEAST => kept_as_it_is(weights),
             (Some(exponent), Codec::Trellis(params)) => {
-                let header = bytes::header_len(shape) + bytes::trellis_header(params.seed);
-                let (streams, energy) =
-                    Streams::encode(weights, shape, exponent, params, header, control)?;
+                let (streams, energy) = goal::reach(weights, shape, exponent, params, control)?;
                 (Payload::Trellis(streams), energy)
             }
             (Some(_), Codec::Winding(params)) => winding_payload(weights, params, control)?,
@@ -168,7 +170,12 @@ impl CompressedTensor {
         match &self.payload {
             Payload::Zeros => out.fill(T::default()),
             Payload::Raw(bytes) => self.copy_raw(bytes, out),
-            Payload::Trellis(streams) => streams.decode(&self.shape, out, control)?,
+            Payload::Trellis(streams) => {
+                streams.decode(&self.shape, out, control)?;
+                for (place, value) in streams.exceptions.within(0..out.len(), self.dtype) {
+                    out[place] = T::from_f64(value);
+                }
+            }
             Payload::Winding(winding) => decode_winding(winding, out, control)?,
         }
         Ok(())

@@ -3,11 +3,13 @@
 
 use rayon::prelude::*;
 
+use super::exceptions::Exceptions;
 use crate::codec::bitstream::Reader;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
-use crate::codec::scale::ScaleGrid;
+use crate::codec::mask::Mask;
+use crate::codec::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::trellis::Trellis;
 use crate::{Control, Result};
 
@@ -30,28 +32,47 @@ pub struct Streams {
     pub path: Vec<u8>,
     /// Cells, each chain padded to a whole byte.
     pub cells: Vec<u8>,
+    /// Where zeros are kept apart: a stream's codes are those of its other weights alone.
+    pub mask: Option<Mask>,
+    /// Weights that are not left to their codes.
+    pub exceptions: Exceptions,
 }
 
-/// Bits that a stream's rate may be stored in: how far it is above the lowest.
-pub const RATE_WIDTHS: [u32; 4] = [0, 1, 2, 4];
-
-/// The lowest rate of the streams that are not zeros; 1 where all are.
-pub fn lowest_rate(rates: &[u8]) -> u8 {
-    rates.iter().copied().filter(|h| *h > 0).min().unwrap_or(1)
+/// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits
+/// as that takes. Streams of zeros have none, or the highest that the bits can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The lowest of the numbers; 0 where there is none.
+    pub lowest: u8,
+    /// Bits of each.
+    pub width: u32,
 }
 
-/// The least of [`RATE_WIDTHS`] that holds these rates; those of streams of zeros are not stored.
-pub fn rate_width(rates: &[u8]) -> u32 {
-    let span = rates
-        .iter()
-        .copied()
-        .max()
-        .unwrap_or(0)
-        .saturating_sub(lowest_rate(rates));
-    RATE_WIDTHS
-        .into_iter()
-        .find(|width| u32::from(span) < 1 << width)
-        .expect("16 rates fit in four bits")
+impl Span {
+    /// The span of the rates of the streams that are not zeros.
+    pub fn of_rates(rates: &[u8]) -> Self {
+        Self::of(rates.iter().copied().filter(|rate| *rate > 0), 0)
+    }
+
+    /// The span of the scale numbers, with room for a mark of zeros where there are any.
+    pub fn of_scales(scales: &[u8]) -> Self {
+        let marked = u32::from(scales.contains(&ZERO_ROW));
+        Self::of(scales.iter().copied().filter(|s| *s != ZERO_ROW), marked)
+    }
+
+    fn of(numbers: impl Iterator<Item = u8> + Clone, marks: u32) -> Self {
+        let lowest = numbers.clone().min().unwrap_or(0);
+        let count = numbers.max().map_or(0, |most| u32::from(most - lowest) + 1) + marks;
+        Self {
+            lowest,
+            width: count.next_power_of_two().ilog2(),
+        }
+    }
+
+    /// The highest number of so many bits.
+    pub fn mark(self) -> u8 {
+        ((1u32 << self.width) - 1) as u8
+    }
 }
 
 /// Where a stream's codes begin.
@@ -65,11 +86,20 @@ pub struct Place {
     pub cells: usize,
 }
 
+/// Weights of each stream that have codes.
+pub fn coded_lengths(layout: &Layout, mask: Option<&Mask>) -> Vec<usize> {
+    match mask {
+        Some(mask) => mask.lengths(layout),
+        None => layout.lengths().collect(),
+    }
+}
+
 /// The place of every stream, and the bytes of the two planes; `None` beyond `usize`.
 pub fn places(
     layout: &Layout,
     window: u32,
     rates: &[u8],
+    lengths: &[usize],
 ) -> Result<Option<(Vec<Place>, usize, usize)>> {
     let mut places = Vec::with_capacity(layout.len());
     let (mut path, mut cells) = (0usize, 0usize);
@@ -85,7 +115,7 @@ pub fn places(
                 continue;
             }
             let code = Trellis::pinned(rates[stream].into(), window)?.code;
-            let len = layout.stream(stream).len();
+            let len = lengths[stream];
             // A cell has at most 7 bits; eight times a plane's bytes must be a `usize` too.
             if len.checked_mul(8).is_none_or(|bits| {
                 path.checked_add(bits + 8).is_none() || cells.checked_add(bits + 8).is_none()
@@ -142,7 +172,8 @@ impl Streams {
             .seed
             .map(|seed| Incoherence::new(seed, layout.longest()));
         let restore = PowerOfTwo::new(self.exponent.into());
-        let (places, _, _) = places(&layout, self.window, &self.rates)?
+        let lengths = coded_lengths(&layout, self.mask.as_ref());
+        let (places, _, _) = places(&layout, self.window, &self.rates, &lengths)?
             .expect("a tensor in memory has planes in memory");
         super::split_mut(out, layout.lengths())
             .into_par_iter()
@@ -151,7 +182,11 @@ impl Streams {
             .try_for_each_init(Vec::new, |values, (index, (out, place))| {
                 control.check()?;
                 values.resize(out.len(), 0.0f32);
-                self.decode_stream(index, place, incoherence.as_ref(), values)?;
+                let coded = &mut values[..lengths[index]];
+                self.decode_stream(index, place, incoherence.as_ref(), coded)?;
+                if let Some(mask) = &self.mask {
+                    mask.spread(layout.stream(index), values);
+                }
                 for (element, value) in out.iter_mut().zip(values.iter()) {
                     *element = T::from_f64(restore.times(f64::from(*value)));
                 }

@@ -1,0 +1,105 @@
+//! Weights that are stored exactly, apart from the codes: those whose error would exceed a bound.
+
+use crate::codec::element::{Dtype, Element};
+use crate::{Error, ErrorKind, Result};
+use half::{bf16, f16};
+
+/// Exact weights by their places, in rising order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exceptions {
+    /// Flat C-order indices.
+    places: Vec<usize>,
+    /// The weights' own little-endian bytes, one after the other.
+    values: Vec<u8>,
+}
+
+impl Exceptions {
+    /// The weights that `decoded` misses by more than `bound`, with the squares of what it misses
+    /// them by added up.
+    pub fn beyond<T: Element>(weights: &[T], decoded: &[T], bound: f64) -> (Self, f64) {
+        let mut exceptions = Self::default();
+        let mut squares = 0.0;
+        for (place, (w, d)) in weights.iter().zip(decoded).enumerate() {
+            let error = (w.to_f64() - d.to_f64()).abs();
+            if error > bound {
+                exceptions.places.push(place);
+                w.push_le(&mut exceptions.values);
+                squares += error * error;
+            }
+        }
+        (exceptions, squares)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Number of exact weights.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The exceptions among the weights of `range`, by their places from its start.
+    pub fn within(
+        &self,
+        range: std::ops::Range<usize>,
+        dtype: Dtype,
+    ) -> impl Iterator<Item = (usize, f64)> {
+        let first = self.places.partition_point(|place| *place < range.start);
+        let last = self.places.partition_point(|place| *place < range.end);
+        let start = range.start;
+        (first..last).map(move |i| {
+            let at = i * dtype.size();
+            let value = value(&self.values[at..at + dtype.size()], dtype);
+            (self.places[i] - start, value)
+        })
+    }
+
+    /// Bytes of the stored form.
+    pub fn nbytes(&self) -> usize {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        bytes.len()
+    }
+
+    /// Append the stored form: their number, the gaps between places, the values.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        super::bytes::push_length(self.places.len(), out);
+        let mut next = 0;
+        for place in &self.places {
+            super::bytes::push_length(place - next, out);
+            next = place + 1;
+        }
+        out.extend(&self.values);
+    }
+
+    /// From what was stored.
+    pub(super) fn new(places: Vec<usize>, values: &[u8], dtype: Dtype) -> Result<Self> {
+        for (i, bytes) in values.chunks_exact(dtype.size()).enumerate() {
+            if !value(bytes, dtype).is_finite() {
+                return Err(Error::new(
+                    ErrorKind::Format,
+                    format!("the exact weight at index {} is not finite", places[i]),
+                ));
+            }
+        }
+        Ok(Self {
+            places,
+            values: values.to_vec(),
+        })
+    }
+}
+
+/// A weight from its own bytes.
+fn value(bytes: &[u8], dtype: Dtype) -> f64 {
+    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        bytes.try_into().expect("as many bytes as the dtype has")
+    }
+    match dtype {
+        Dtype::F32 => f32::from_le_bytes(array(bytes)).into(),
+        Dtype::F64 => f64::from_le_bytes(array(bytes)),
+        Dtype::F16 => f16::from_le_bytes(array(bytes)).into(),
+        Dtype::Bf16 => bf16::from_le_bytes(array(bytes)).into(),
+    }
+}

@@ -140,7 +140,7 @@ fn no_error_exceeds_its_bound() {
         .iter()
         .map(|w| f16::from_f32(*w))
         .collect();
-    for (bits, bound) in [(4.0, 0.2), (4.5, 0.15), (6.0, 0.03), (5.0, 10.0)] {
+    for (bits, bound) in [(4.5, 0.2), (4.5, 0.15), (6.0, 0.03), (5.0, 10.0)] {
         let asked = TrellisParams {
             max_error: Some(bound),
             ..params(bits, 10)

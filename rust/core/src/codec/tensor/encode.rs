@@ -57,16 +57,33 @@ struct Fit {
     levels: f64,
 }
 
+/// Sums that run side by side, as one alone would wait for itself; always as many, so that the result
+/// does not depend on the machine.
+const SUMS: usize = 8;
+
+/// Σ a·b in double precision.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut sums = [0.0; SUMS];
+    let (a, last_a) = a.as_chunks::<SUMS>();
+    let (b, last_b) = b.as_chunks::<SUMS>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..SUMS {
+            sums[i] += f64::from(a[i]) * f64::from(b[i]);
+        }
+    }
+    for (i, (a, b)) in last_a.iter().zip(last_b).enumerate() {
+        sums[i] += f64::from(*a) * f64::from(*b);
+    }
+    sums.iter().sum()
+}
+
 impl Fit {
     fn of(weights: &[f32], levels: &[f32]) -> Self {
-        let mut fit = Self::default();
-        for (w, q) in weights.iter().zip(levels) {
-            let (w, q) = (f64::from(*w), f64::from(*q));
-            fit.weights += w * w;
-            fit.product += w * q;
-            fit.levels += q * q;
+        Self {
+            weights: dot(weights, weights),
+            product: dot(weights, levels),
+            levels: dot(levels, levels),
         }
-        fit
     }
 
     /// The scale that leaves the least error.
@@ -177,7 +194,8 @@ impl Streams {
             .collect::<Result<Vec<Chain>>>()?;
         // In the order of the chains, whatever order the threads finished in.
         let energy = chains.iter().map(|chain| chain.energy).sum();
-        let joined = |part: fn(&Chain) -> &Vec<u8>| chains.iter().flat_map(part).copied().collect();
+        let joined =
+            |part: fn(&Chain) -> &[u8]| chains.iter().map(part).collect::<Vec<_>>().concat();
         let streams = Self {
             exponent: exponent as i16,
             window: params.window,
@@ -207,15 +225,22 @@ fn sources<T: Element>(
     lengths
         .par_iter()
         .enumerate()
-        .map(|(stream, &len)| {
+        .map_init(Vec::new, |values, (stream, &len)| {
             control.check()?;
+            normalise_into(&weights[layout.stream(stream)], normalise, values);
             // Masked weights are zeros and add nothing.
-            let square = |w: &T| f64::from(normalise.times(w.to_f64()) as f32).powi(2);
-            let energy: f64 = weights[layout.stream(stream)].iter().map(square).sum();
-            let variance = energy / len.max(1) as f64;
+            let variance = dot(values, values) / len.max(1) as f64;
             Ok(Source { len, variance })
         })
         .collect()
+}
+
+/// The weights as the codec sees them.
+fn normalise_into<T: Element>(weights: &[T], normalise: PowerOfTwo, values: &mut Vec<f32>) {
+    values.resize(weights.len(), 0.0);
+    for (value, weight) in values.iter_mut().zip(weights) {
+        *value = normalise.times(weight.to_f64()) as f32;
+    }
 }
 
 /// The grid that holds the scales of all streams that are coded.
@@ -338,14 +363,14 @@ impl<T: Element> Encoder<'_, T> {
     /// The weights of a chain that are coded, normalised.
     fn load(&self, chain: usize, values: &mut Vec<f32>) {
         let range = self.layout.chain_weights(chain);
-        let load = |w: &T| self.normalise.times(w.to_f64()) as f32;
-        values.clear();
-        match &self.mask {
-            None => values.extend(self.weights[range].iter().map(load)),
-            Some(mask) => {
-                let coded = range.filter(|at| mask.contains(*at));
-                values.extend(coded.map(|at| load(&self.weights[at])));
+        normalise_into(&self.weights[range.clone()], self.normalise, values);
+        if let Some(mask) = &self.mask {
+            let mut coded = 0;
+            for (at, place) in range.zip(0..values.len()) {
+                values[coded] = values[place];
+                coded += usize::from(mask.contains(at));
             }
+            values.truncate(coded);
         }
     }
 
@@ -371,7 +396,7 @@ impl<T: Element> Encoder<'_, T> {
             start = here.end;
             let values = &work.values[here.clone()];
             let Some(tables) = self.tables(stream) else {
-                let lost: f64 = values.iter().map(|w| f64::from(*w).powi(2)).sum();
+                let lost = dot(values, values);
                 chain.energy.signal += lost;
                 chain.energy.error += lost;
                 chain.scales.push(ZERO_ROW);

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{SearchTables, Step};
+use super::{SearchTables, Steps, WRAP};
 
 /// Byte numbers that double the words 0–3 in the lower half and 4–7 in the upper.
 const DOUBLE: [u8; 32] = [
@@ -18,61 +18,117 @@ const DOUBLE: [u8; 32] = [
 /// See [`fill_distances`](super::fill_distances).
 ///
 /// # Safety
-/// The machine has AVX2; `out.len()` is a multiple of 16 and divides `levels.len()`.
+/// The machine has AVX2; the code has 128 or 256 positions.
 #[target_feature(enable = "avx2")]
-pub unsafe fn distances(tables: &SearchTables<'_>, levels: &[i16], x: i16, out: &mut [u16]) {
-    let target = _mm256_set1_epi16(x);
+pub unsafe fn distances(tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match tables.positions() {
+            128 => distances_in::<8>(tables, weights, out),
+            _ => distances_in::<16>(tables, weights, out),
+        }
+    }
+}
+
+/// # Safety
+/// As [`distances`], for a code of 16·`VECTORS` positions.
+#[target_feature(enable = "avx2")]
+unsafe fn distances_in<const VECTORS: usize>(
+    tables: &SearchTables<'_>,
+    weights: &[i16],
+    out: &mut [u16],
+) {
+    let positions = 16 * VECTORS;
+    debug_assert_eq!(positions, tables.positions());
     let cap = _mm256_set1_epi16(tables.cap as i16);
     let shift = _mm_cvtsi32_si128(tables.shift as i32);
-    let mut least = _mm256_set1_epi16(-1);
-    for at in (0..out.len()).step_by(16) {
-        let mut nearest = _mm256_set1_epi16(-1);
-        for cell in levels.chunks_exact(out.len()) {
-            // SAFETY: `at + 16` is at most `out.len()`, the length of `cell`.
-            let level = unsafe { _mm256_loadu_si256(cell.as_ptr().add(at).cast()) };
-            let difference = _mm256_abs_epi16(_mm256_subs_epi16(target, level));
-            let scaled = _mm256_sll_epi16(_mm256_min_epu16(difference, cap), shift);
-            nearest = _mm256_min_epu16(nearest, _mm256_mulhrs_epi16(scaled, scaled));
+    let places = out.chunks_exact_mut(positions + WRAP);
+    for (i, (x, places)) in weights.iter().zip(places).enumerate() {
+        let target = _mm256_set1_epi16(*x);
+        let mut nearest = [_mm256_set1_epi16(-1); VECTORS];
+        let near = tables.near(i % tables.axes.len(), *x);
+        for cell in near.chunks_exact(positions) {
+            for (at, nearest) in nearest.iter_mut().enumerate() {
+                // SAFETY: a cell has 16·`VECTORS` levels.
+                let level = unsafe { _mm256_loadu_si256(cell.as_ptr().add(16 * at).cast()) };
+                let difference = _mm256_abs_epi16(_mm256_subs_epi16(target, level));
+                let scaled = _mm256_sll_epi16(_mm256_min_epu16(difference, cap), shift);
+                *nearest = _mm256_min_epu16(*nearest, _mm256_mulhrs_epi16(scaled, scaled));
+            }
         }
-        least = _mm256_min_epu16(least, nearest);
-        // SAFETY: as above, for `out`.
-        unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(at).cast(), nearest) };
+        let mut least = nearest[0];
+        for other in &nearest[1..] {
+            least = _mm256_min_epu16(least, *other);
+        }
+        let least = lowest(least);
+        for (at, nearest) in nearest.iter().enumerate() {
+            let lessened = _mm256_sub_epi16(*nearest, least);
+            // SAFETY: `places` are 16·`VECTORS` and [`WRAP`] more.
+            unsafe {
+                _mm256_storeu_si256(places.as_mut_ptr().add(16 * at).cast(), lessened);
+                if 16 * at < WRAP {
+                    _mm256_storeu_si256(
+                        places.as_mut_ptr().add(positions + 16 * at).cast(),
+                        lessened,
+                    );
+                }
+            }
+        }
     }
+}
+
+/// Subtract the least from all.
+///
+/// # Safety
+/// The machine has AVX2; the length is a multiple of 16.
+#[target_feature(enable = "avx2")]
+unsafe fn rebase(metrics: &mut [u16]) {
+    let mut least = _mm256_set1_epi16(-1);
+    for lanes in metrics.chunks_exact(16) {
+        // SAFETY: `lanes` are 16 metrics.
+        least = _mm256_min_epu16(least, unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) });
+    }
+    let least = lowest(least);
+    for lanes in metrics.chunks_exact_mut(16) {
+        // SAFETY: as above.
+        unsafe {
+            let lessened = _mm256_sub_epi16(_mm256_loadu_si256(lanes.as_ptr().cast()), least);
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), lessened);
+        }
+    }
+}
+
+/// The least lane in all lanes.
+#[target_feature(enable = "avx2")]
+fn lowest(least: __m256i) -> __m256i {
     let halves = _mm_min_epu16(
         _mm256_castsi256_si128(least),
         _mm256_extracti128_si256(least, 1),
     );
-    let least = _mm256_broadcastw_epi16(_mm_minpos_epu16(halves));
-    for at in (0..out.len()).step_by(16) {
-        // SAFETY: as above.
-        unsafe {
-            let place = out.as_mut_ptr().add(at).cast();
-            _mm256_storeu_si256(place, _mm256_sub_epi16(_mm256_loadu_si256(place), least));
-        }
-    }
+    _mm256_broadcastw_epi16(_mm_minpos_epu16(halves))
 }
 
 /// See [`add_compare_select`](super::add_compare_select).
 ///
 /// # Safety
 /// The machine has AVX2. With S = `metrics.len()`, a multiple of 64: `next` has S places,
-/// `decisions` S/32, each axis' spread 2S/2^run, and each axis has `stride` distances of which every
-/// spread plus 32 is within.
+/// each step S/32 words of `decisions`, each axis' spread 2S/2^run places, and each step and axis
+/// `stride` distances of which every spread plus 32 is within.
 #[target_feature(enable = "avx2")]
 pub unsafe fn add_compare_select(
-    step: &Step<'_>,
-    metrics: &[u16],
+    steps: &Steps<'_>,
+    metrics: &mut [u16],
     next: &mut [u16],
     decisions: &mut [u32],
-) {
+) -> bool {
     // One loop for each shape of a step: the compiler then knows what it need not look at.
     // SAFETY: the contract is this function's own.
     unsafe {
-        match (step.axes.len(), step.run_bits) {
-            (1, 5..) => select::<1, 5>(step, metrics, next, decisions),
-            (1, _) => select::<1, 4>(step, metrics, next, decisions),
-            (_, 5..) => select::<2, 5>(step, metrics, next, decisions),
-            (_, _) => select::<2, 4>(step, metrics, next, decisions),
+        match (steps.axes.len(), steps.run_bits) {
+            (1, 5..) => select_all::<1, 5>(steps, metrics, next, decisions),
+            (1, _) => select_all::<1, 4>(steps, metrics, next, decisions),
+            (_, 5..) => select_all::<2, 5>(steps, metrics, next, decisions),
+            (_, _) => select_all::<2, 4>(steps, metrics, next, decisions),
         }
     }
 }
@@ -80,8 +136,33 @@ pub unsafe fn add_compare_select(
 /// # Safety
 /// As [`add_compare_select`], for steps of `AXES` weights and runs of 2^`RUN` registers.
 #[target_feature(enable = "avx2")]
+unsafe fn select_all<'m, const AXES: usize, const RUN: u32>(
+    steps: &Steps<'_>,
+    mut metrics: &'m mut [u16],
+    mut next: &'m mut [u16],
+    decisions: &mut [u32],
+) -> bool {
+    let words = metrics.len() / 32;
+    let mut swapped = false;
+    for (distances, decisions) in steps.iter().zip(decisions.chunks_exact_mut(words)) {
+        // SAFETY: the contract is this function's own.
+        unsafe { select::<AXES, RUN>(steps, distances, metrics, next, decisions) };
+        std::mem::swap(&mut metrics, &mut next);
+        swapped = !swapped;
+    }
+    // SAFETY: the states are a multiple of 64.
+    unsafe { rebase(metrics) };
+    swapped
+}
+
+/// One step.
+///
+/// # Safety
+/// As [`select_all`], for the distances and decisions of a step.
+#[target_feature(enable = "avx2")]
 unsafe fn select<const AXES: usize, const RUN: u32>(
-    step: &Step<'_>,
+    step: &Steps<'_>,
+    distances: &[u16],
     metrics: &[u16],
     next: &mut [u16],
     decisions: &mut [u32],
@@ -104,7 +185,7 @@ unsafe fn select<const AXES: usize, const RUN: u32>(
             let spread = &step.axes.get_unchecked(axis).spread;
             let run = usize::from(*spread.get_unchecked(register >> RUN));
             let position = axis * step.stride + run + register % (1 << RUN);
-            let distance = _mm256_loadu_si256(step.distances.as_ptr().add(position).cast());
+            let distance = _mm256_loadu_si256(distances.as_ptr().add(position).cast());
             cost = _mm256_adds_epu16(cost, distance);
         }
         cost

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{SearchTables, Step};
+use super::{SearchTables, Steps, WRAP};
 
 /// Word numbers that double the lower half of a vector, and its upper half.
 const DOUBLE: [[u16; 32]; 2] = {
@@ -22,26 +22,89 @@ const DOUBLE: [[u16; 32]; 2] = {
 /// See [`fill_distances`](super::fill_distances).
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW; `out.len()` is a multiple of 32 and divides `levels.len()`.
+/// The machine has AVX-512 F and BW; the code has 128 or 256 positions.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn distances(tables: &SearchTables<'_>, levels: &[i16], x: i16, out: &mut [u16]) {
-    let target = _mm512_set1_epi16(x);
+pub unsafe fn distances(tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match tables.positions() {
+            128 => distances_in::<4>(tables, weights, out),
+            _ => distances_in::<8>(tables, weights, out),
+        }
+    }
+}
+
+/// # Safety
+/// As [`distances`], for a code of 32·`VECTORS` positions.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn distances_in<const VECTORS: usize>(
+    tables: &SearchTables<'_>,
+    weights: &[i16],
+    out: &mut [u16],
+) {
+    let positions = 32 * VECTORS;
+    debug_assert_eq!(positions, tables.positions());
     let cap = _mm512_set1_epi16(tables.cap as i16);
     let shift = _mm_cvtsi32_si128(tables.shift as i32);
-    let mut least = _mm512_set1_epi16(-1);
-    for at in (0..out.len()).step_by(32) {
-        let mut nearest = _mm512_set1_epi16(-1);
-        for cell in levels.chunks_exact(out.len()) {
-            // SAFETY: `at + 32` is at most `out.len()`, the length of `cell`.
-            let level = unsafe { _mm512_loadu_si512(cell.as_ptr().add(at).cast()) };
-            let difference = _mm512_abs_epi16(_mm512_subs_epi16(target, level));
-            let scaled = _mm512_sll_epi16(_mm512_min_epu16(difference, cap), shift);
-            nearest = _mm512_min_epu16(nearest, _mm512_mulhrs_epi16(scaled, scaled));
+    let places = out.chunks_exact_mut(positions + WRAP);
+    for (i, (x, places)) in weights.iter().zip(places).enumerate() {
+        let target = _mm512_set1_epi16(*x);
+        let mut nearest = [_mm512_set1_epi16(-1); VECTORS];
+        let near = tables.near(i % tables.axes.len(), *x);
+        for cell in near.chunks_exact(positions) {
+            for (at, nearest) in nearest.iter_mut().enumerate() {
+                // SAFETY: a cell has 32·`VECTORS` levels.
+                let level = unsafe { _mm512_loadu_si512(cell.as_ptr().add(32 * at).cast()) };
+                let difference = _mm512_abs_epi16(_mm512_subs_epi16(target, level));
+                let scaled = _mm512_sll_epi16(_mm512_min_epu16(difference, cap), shift);
+                *nearest = _mm512_min_epu16(*nearest, _mm512_mulhrs_epi16(scaled, scaled));
+            }
         }
-        least = _mm512_min_epu16(least, nearest);
-        // SAFETY: as above, for `out`.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(at).cast(), nearest) };
+        let mut least = nearest[0];
+        for other in &nearest[1..] {
+            least = _mm512_min_epu16(least, *other);
+        }
+        let least = lowest(least);
+        for (at, nearest) in nearest.iter().enumerate() {
+            let lessened = _mm512_sub_epi16(*nearest, least);
+            // SAFETY: `places` are 32·`VECTORS` and [`WRAP`] more.
+            unsafe {
+                _mm512_storeu_si512(places.as_mut_ptr().add(32 * at).cast(), lessened);
+                if 32 * at < WRAP {
+                    _mm512_storeu_si512(
+                        places.as_mut_ptr().add(positions + 32 * at).cast(),
+                        lessened,
+                    );
+                }
+            }
+        }
     }
+}
+
+/// Subtract the least from all.
+///
+/// # Safety
+/// The machine has AVX-512 F and BW; the length is a multiple of 32.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn rebase(metrics: &mut [u16]) {
+    let mut least = _mm512_set1_epi16(-1);
+    for lanes in metrics.chunks_exact(32) {
+        // SAFETY: `lanes` are 32 metrics.
+        least = _mm512_min_epu16(least, unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) });
+    }
+    let least = lowest(least);
+    for lanes in metrics.chunks_exact_mut(32) {
+        // SAFETY: as above.
+        unsafe {
+            let lessened = _mm512_sub_epi16(_mm512_loadu_si512(lanes.as_ptr().cast()), least);
+            _mm512_storeu_si512(lanes.as_mut_ptr().cast(), lessened);
+        }
+    }
+}
+
+/// The least lane in all lanes.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn lowest(least: __m512i) -> __m512i {
     let halves = _mm256_min_epu16(
         _mm512_castsi512_si256(least),
         _mm512_extracti64x4_epi64(least, 1),
@@ -50,38 +113,30 @@ pub unsafe fn distances(tables: &SearchTables<'_>, levels: &[i16], x: i16, out: 
         _mm256_castsi256_si128(halves),
         _mm256_extracti128_si256(halves, 1),
     );
-    let least = _mm512_broadcastw_epi16(_mm_minpos_epu16(quarters));
-    for at in (0..out.len()).step_by(32) {
-        // SAFETY: as above.
-        unsafe {
-            let place = out.as_mut_ptr().add(at).cast();
-            let lessened = _mm512_sub_epi16(_mm512_loadu_si512(place), least);
-            _mm512_storeu_si512(place, lessened);
-        }
-    }
+    _mm512_broadcastw_epi16(_mm_minpos_epu16(quarters))
 }
 
 /// See [`add_compare_select`](super::add_compare_select).
 ///
 /// # Safety
 /// The machine has AVX-512 F and BW. With S = `metrics.len()`, a multiple of 64: `next` has S places,
-/// `decisions` S/32, each axis' spread 2S/2^run, and each axis has `stride` distances of which every
-/// spread plus 32 is within.
+/// each step S/32 words of `decisions`, each axis' spread 2S/2^run places, and each step and axis
+/// `stride` distances of which every spread plus 32 is within.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn add_compare_select(
-    step: &Step<'_>,
-    metrics: &[u16],
+    steps: &Steps<'_>,
+    metrics: &mut [u16],
     next: &mut [u16],
     decisions: &mut [u32],
-) {
+) -> bool {
     // One loop for each shape of a step: the compiler then knows what it need not look at.
     // SAFETY: the contract is this function's own.
     unsafe {
-        match (step.axes.len(), step.run_bits) {
-            (1, 5..) => select::<1, 5>(step, metrics, next, decisions),
-            (1, _) => select::<1, 4>(step, metrics, next, decisions),
-            (_, 5..) => select::<2, 5>(step, metrics, next, decisions),
-            (_, _) => select::<2, 4>(step, metrics, next, decisions),
+        match (steps.axes.len(), steps.run_bits) {
+            (1, 5..) => select_all::<1, 5>(steps, metrics, next, decisions),
+            (1, _) => select_all::<1, 4>(steps, metrics, next, decisions),
+            (_, 5..) => select_all::<2, 5>(steps, metrics, next, decisions),
+            (_, _) => select_all::<2, 4>(steps, metrics, next, decisions),
         }
     }
 }
@@ -89,8 +144,33 @@ pub unsafe fn add_compare_select(
 /// # Safety
 /// As [`add_compare_select`], for steps of `AXES` weights and runs of 2^`RUN` registers.
 #[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn select_all<'m, const AXES: usize, const RUN: u32>(
+    steps: &Steps<'_>,
+    mut metrics: &'m mut [u16],
+    mut next: &'m mut [u16],
+    decisions: &mut [u32],
+) -> bool {
+    let words = metrics.len() / 32;
+    let mut swapped = false;
+    for (distances, decisions) in steps.iter().zip(decisions.chunks_exact_mut(words)) {
+        // SAFETY: the contract is this function's own.
+        unsafe { select::<AXES, RUN>(steps, distances, metrics, next, decisions) };
+        std::mem::swap(&mut metrics, &mut next);
+        swapped = !swapped;
+    }
+    // SAFETY: the states are a multiple of 64.
+    unsafe { rebase(metrics) };
+    swapped
+}
+
+/// One step.
+///
+/// # Safety
+/// As [`select_all`], for the distances and decisions of a step.
+#[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn select<const AXES: usize, const RUN: u32>(
-    step: &Step<'_>,
+    step: &Steps<'_>,
+    distances: &[u16],
     metrics: &[u16],
     next: &mut [u16],
     decisions: &mut [u32],
@@ -109,7 +189,7 @@ unsafe fn select<const AXES: usize, const RUN: u32>(
     let added = |mut cost: __m512i, register: usize| unsafe {
         for axis in 0..AXES {
             let spread = &step.axes.get_unchecked(axis).spread;
-            let distances = step.distances.as_ptr().add(axis * step.stride);
+            let distances = distances.as_ptr().add(axis * step.stride);
             let run = usize::from(*spread.get_unchecked(register >> RUN));
             let distance = if RUN == 5 {
                 _mm512_loadu_si512(distances.add(run).cast())

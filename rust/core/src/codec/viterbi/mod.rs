@@ -180,9 +180,18 @@ impl<'t> SearchTables<'t> {
     pub fn target(&self, deviations: f32) -> i16 {
         let outermost = f32::from(self.levels[self.levels.len() - 1]);
         let bound = (outermost + f32::from(self.cap / 2)).min(f32::from(i16::MAX));
-        (deviations * self.unit)
-            .clamp(-bound, bound)
-            .round_ties_even() as i16
+        let units = (deviations * self.unit).clamp(-bound, bound);
+        // Rounds to even as `round_ties_even` does, without a call where the machine has no such
+        // instruction: between 2^23 and 2^24 floats are whole.
+        const WHOLE: f32 = 12_582_912.0;
+        ((units + WHOLE) - WHOLE) as i16
+    }
+
+    /// Levels by position, of the cells among which the nearest to `x` lies.
+    fn near(&self, axis: usize, x: i16) -> &[i16] {
+        let cells = self.candidates(x);
+        let positions = self.positions();
+        &self.axes[axis].levels[cells.start() * positions..(cells.end() + 1) * positions]
     }
 
     fn positions(&self) -> usize {
@@ -299,30 +308,35 @@ impl Search {
                 control.check()?;
                 self.trace_back(settled);
             }
-            for (i, x) in block.iter().enumerate() {
-                let distances = &mut self.distances[i * stride..(i + 1) * stride];
-                fill_distances(tables, self.lanes, i % group, *x, distances);
-            }
-            for step in 0..block.len().div_ceil(group) {
-                let first = step * group;
-                let last = (first + group).min(block.len());
-                let at = self.decisions.len();
-                self.decisions.resize(at + words, 0);
-                add_compare_select(
-                    self.lanes,
-                    &Step {
-                        run_bits: tables.trellis.code.run_bits,
-                        axes: &tables.axes[..last - first],
-                        distances: &self.distances[first * stride..last * stride],
-                        stride,
-                    },
-                    &self.metrics,
-                    &mut self.next_metrics,
-                    &mut self.decisions[at..],
-                );
+            let steps = block.len().div_ceil(group);
+            // A last step may be one weight short; any place is as good for what is not there.
+            let distances = &mut self.distances[..steps * group * stride];
+            distances[block.len() * stride..].fill(0);
+            fill_distances(
+                self.lanes,
+                tables,
+                block,
+                &mut distances[..block.len() * stride],
+            );
+            let at = self.decisions.len();
+            self.decisions.resize(at + steps * words, 0);
+            let steps = Steps {
+                run_bits: tables.trellis.code.run_bits,
+                axes: &tables.axes,
+                distances,
+                stride,
+            };
+            let decisions = &mut self.decisions[at..];
+            let swapped = add_compare_select(
+                self.lanes,
+                &steps,
+                &mut self.metrics,
+                &mut self.next_metrics,
+                decisions,
+            );
+            if swapped {
                 std::mem::swap(&mut self.metrics, &mut self.next_metrics);
             }
-            rebase(&mut self.metrics);
         }
         Ok(())
     }
@@ -354,60 +368,55 @@ impl Search {
     }
 }
 
-/// Subtract the least metric from all.
-fn rebase(metrics: &mut [u16]) {
-    let least = metrics.iter().copied().min().unwrap_or(0);
-    for metric in metrics {
-        *metric -= least;
-    }
-}
-
-/// One step of the search: the distances of one or two weights, by axis.
-struct Step<'a> {
+/// Some steps of the search: the distances of their weights, by axis.
+struct Steps<'a> {
     run_bits: u32,
     axes: &'a [AxisTables],
-    /// For each axis `stride` places of which the first are the positions, then [`WRAP`] again.
+    /// For each step and axis `stride` places, of which the first are the positions, then [`WRAP`]
+    /// again.
     distances: &'a [u16],
     stride: usize,
 }
 
-/// The distance of a weight to the nearest level at each position, less the least of them.
-fn fill_distances(tables: &SearchTables<'_>, lanes: Lanes, axis: usize, x: i16, out: &mut [u16]) {
-    let positions = tables.positions();
-    let cells = tables.candidates(x);
-    let levels =
-        &tables.axes[axis].levels[cells.start() * positions..(cells.end() + 1) * positions];
-    let places = &mut out[..positions];
+impl Steps<'_> {
+    /// The distances of one step after another.
+    fn iter(&self) -> std::slice::ChunksExact<'_, u16> {
+        self.distances.chunks_exact(self.axes.len() * self.stride)
+    }
+}
+
+/// For each weight the distance to the nearest level at each position, less the least of them.
+fn fill_distances(lanes: Lanes, tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
     match lanes {
-        Lanes::Portable => portable::distances(tables, levels, x, places),
+        Lanes::Portable => portable::distances(tables, weights, out),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: these lanes are only chosen where the machine has them, and every code has a
         // multiple of 32 positions (s ≥ 5).
-        Lanes::Avx2 => unsafe { avx2::distances(tables, levels, x, places) },
+        Lanes::Avx2 => unsafe { avx2::distances(tables, weights, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Lanes::Avx512 => unsafe { avx512::distances(tables, levels, x, places) },
+        Lanes::Avx512 => unsafe { avx512::distances(tables, weights, out) },
     }
-    out.copy_within(..WRAP, positions);
 }
 
-/// One step: from the metrics of all states to those after one more path bit.
+/// Some steps: from the metrics of all states to those after that many path bits more, less the
+/// least of them. They are in `next` if the result says so, after an odd number of steps.
 fn add_compare_select(
     lanes: Lanes,
-    step: &Step<'_>,
-    metrics: &[u16],
+    steps: &Steps<'_>,
+    metrics: &mut [u16],
     next: &mut [u16],
     decisions: &mut [u32],
-) {
+) -> bool {
     match lanes {
-        Lanes::Portable => portable::add_compare_select(step, metrics, next, decisions),
+        Lanes::Portable => portable::add_compare_select(steps, metrics, next, decisions),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: these lanes are only chosen where the machine has them; the slices are those of
         // one code, as the modules state.
-        Lanes::Avx2 => unsafe { avx2::add_compare_select(step, metrics, next, decisions) },
+        Lanes::Avx2 => unsafe { avx2::add_compare_select(steps, metrics, next, decisions) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Lanes::Avx512 => unsafe { avx512::add_compare_select(step, metrics, next, decisions) },
+        Lanes::Avx512 => unsafe { avx512::add_compare_select(steps, metrics, next, decisions) },
     }
 }
 

@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := 1000000
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .DEFAULT_GOAL := help
@@ -36,6 +37,12 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 bench: $(VENV)/.built ## Benchmarks against peers and baselines; SHORT=--short for a glance
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/vertices.py $(SHORT)
+
+.PHONY: fuzz
+fuzz: ## Fuzz the reader of .ine and .ext files; RUNS=10000000 inputs (needs cargo-fuzz)
+	mkdir -p fuzz/corpus/representation
+	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds -- \
+		-runs=$(RUNS) -max_len=2048 -dict=fuzz/representation.dict
 
 .PHONY: format
 format: $(VENV)/.built ## Format all code

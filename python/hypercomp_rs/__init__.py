@@ -12,6 +12,14 @@ from .errors import (
     NonFiniteError,
     TooLargeError,
 )
+from .representation import (
+    HRepresentation,
+    VRepresentation,
+    read_ext,
+    read_ine,
+    write_ext,
+    write_ine,
+)
 from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
 
 __all__ = [
@@ -20,14 +28,20 @@ __all__ = [
     "DtypeError",
     "EmptyHyperplaneError",
     "FormatError",
+    "HRepresentation",
     "HypercompError",
     "InvalidArgumentError",
     "NonFiniteError",
     "TooLargeError",
+    "VRepresentation",
     "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
     "decompress_tensor",
+    "read_ext",
+    "read_ine",
     "vertices",
+    "write_ext",
+    "write_ine",
 ]

@@ -4,7 +4,14 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TensorCode", "__version__", "vertices"]
+__all__ = [
+    "TensorCode",
+    "__version__",
+    "big_vertex_rows",
+    "read_representation",
+    "vertex_rows",
+    "vertices",
+]
 
 __version__: str
 
@@ -15,6 +22,18 @@ def vertices(
     zero_rule: bool,
     threads: int | None,
 ) -> tuple[npt.NDArray[np.int64] | list[int], int | None]: ...
+def read_representation(
+    file: bytes, *, points: bool
+) -> tuple[
+    int,
+    npt.NDArray[np.int64] | list[tuple[int, int]],
+    list[int],
+    bool,
+    str,
+    list[str],
+]: ...
+def vertex_rows(numbers: npt.NDArray[np.int64], dimension: int) -> bytes: ...
+def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...
 
 @final
 class TensorCode:

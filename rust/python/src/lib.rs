@@ -7,6 +7,7 @@ mod arrangement;
 mod codec;
 mod enter;
 mod error;
+mod representation;
 
 use pyo3::prelude::*;
 
@@ -19,6 +20,8 @@ mod _core {
     use crate::arrangement::vertices;
     #[pymodule_export]
     use crate::codec::TensorCode;
+    #[pymodule_export]
+    use crate::representation::{big_vertex_rows, read_representation, vertex_rows};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

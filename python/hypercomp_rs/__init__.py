@@ -1,6 +1,7 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
 from ._core import __version__
+from .approximate import ApproximateVertices
 from .arrangement import Vertices, vertices
 from .errors import (
     CancelledError,
@@ -9,6 +10,7 @@ from .errors import (
     FormatError,
     HypercompError,
     InvalidArgumentError,
+    NearToleranceWarning,
     NonFiniteError,
     TooLargeError,
 )
@@ -23,6 +25,7 @@ from .representation import (
 from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
 
 __all__ = [
+    "ApproximateVertices",
     "CancelledError",
     "CompressedTensor",
     "DtypeError",
@@ -31,6 +34,7 @@ __all__ = [
     "HRepresentation",
     "HypercompError",
     "InvalidArgumentError",
+    "NearToleranceWarning",
     "NonFiniteError",
     "TooLargeError",
     "VRepresentation",

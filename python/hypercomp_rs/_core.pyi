@@ -7,6 +7,8 @@ import numpy.typing as npt
 __all__ = [
     "TensorCode",
     "__version__",
+    "approximate_vertices",
+    "baseline_vertices",
     "big_vertex_rows",
     "read_representation",
     "vertex_rows",
@@ -22,6 +24,16 @@ def vertices(
     zero_rule: bool,
     threads: int | None,
 ) -> tuple[npt.NDArray[np.int64] | list[int], int | None]: ...
+def approximate_vertices(
+    rows: Sequence[Sequence[tuple[int, int]]],
+    dimension: int,
+    *,
+    tolerance: float,
+    threads: int | None,
+) -> tuple[npt.NDArray[np.float64], int, int]: ...
+def baseline_vertices(
+    rows: Sequence[Sequence[tuple[int, int]]], dimension: int, *, criss_cross: bool
+) -> tuple[int, int, int]: ...
 def read_representation(
     file: bytes, *, points: bool
 ) -> tuple[

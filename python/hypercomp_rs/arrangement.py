@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _core
 from ._integers import checked_threads
+from .approximate import ApproximateVertices, approximate_vertices
 from .errors import DtypeError, InvalidArgumentError, NonFiniteError, TooLargeError
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         return f"Vertices({len(self)} in R^{self.dimension}, {kind}{cobases})"
 
 
+@overload
 def vertices(
     A: npt.ArrayLike | Sequence[Sequence[Any]],
     b: npt.ArrayLike | Sequence[Any],
@@ -161,7 +163,26 @@ def vertices(
     exact: Literal[True] = True,
     method: Method = "flats",
     threads: int | None = None,
-) -> Vertices:
+) -> Vertices: ...
+@overload
+def vertices(
+    A: npt.ArrayLike | Sequence[Sequence[Any]],
+    b: npt.ArrayLike | Sequence[Any],
+    *,
+    exact: Literal[False],
+    tolerance: float = 1e-9,
+    method: Literal["flats"] = "flats",
+    threads: int | None = None,
+) -> ApproximateVertices: ...
+def vertices(
+    A: npt.ArrayLike | Sequence[Sequence[Any]],
+    b: npt.ArrayLike | Sequence[Any],
+    *,
+    exact: bool = True,
+    tolerance: float | None = None,
+    method: Method = "flats",
+    threads: int | None = None,
+) -> Vertices | ApproximateVertices:
     """Every vertex of the arrangement of the hyperplanes ``A[i] · x = b[i]``, each exactly once.
 
     A vertex is a point in which d of the hyperplanes with independent normals meet.
@@ -176,7 +197,10 @@ def vertices(
     b
         Right-hand sides, shape (n,), of the same kinds.
     exact
-        Only exact arithmetic is there: True.
+        False searches in floats, with a tolerance and without a proof, and gives
+        :class:`ApproximateVertices`.
+    tolerance
+        With ``exact=False`` only: what counts as 0 on the scale of 1; 1e-9 unless given.
     method
         "flats": reverse search over flats, one visit a vertex however many hyperplanes meet there.
         "zero": the Zero rule's reverse search over cobases, which also counts them; an arrangement
@@ -237,10 +261,12 @@ def vertices(
     >>> vertices(A, b, method="zero")
     Vertices(21 in R^2, int64, 54 cobases)
     """
-    if exact is not True:
-        raise InvalidArgumentError(
-            f"exact={exact!r}: only exact=True is there; float arithmetic certifies nothing"
-        )
+    if not isinstance(exact, bool):
+        raise InvalidArgumentError(f"exact={exact!r}: True and False are accepted")
+    if not exact:
+        return approximate_vertices(*_rows(A, b), method, tolerance, threads)
+    if tolerance is not None:
+        raise InvalidArgumentError(f"tolerance={tolerance!r}: it belongs to exact=False")
     if method not in ("flats", "zero"):
         raise InvalidArgumentError(f"method={method!r}: 'flats' and 'zero' are accepted")
     rows, dimension = _rows(A, b)

@@ -3,6 +3,7 @@
 //! Every function here converts its arguments, enters the core through `enter`, and converts the
 //! result back. No arithmetic happens in this crate.
 
+mod approximate;
 mod arrangement;
 mod codec;
 mod enter;
@@ -16,6 +17,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use crate::approximate::{approximate_vertices, baseline_vertices};
     #[pymodule_export]
     use crate::arrangement::vertices;
     #[pymodule_export]

@@ -28,7 +28,7 @@ impl Mersenne61 {
     pub const PRIME: u64 = (1 << 61) - 1;
 
     /// The integer in ±p/2 with this residue.
-    fn symmetric(self) -> i64 {
+    pub(super) fn symmetric(self) -> i64 {
         if self.0 > Self::PRIME / 2 {
             self.0 as i64 - Self::PRIME as i64
         } else {
@@ -95,7 +95,7 @@ impl Mersenne127 {
     pub const PRIME: u128 = (1 << 127) - 1;
 
     /// The integer in ±p/2 with this residue.
-    fn symmetric(self) -> i128 {
+    pub(super) fn symmetric(self) -> i128 {
         if self.0 > Self::PRIME / 2 {
             self.0 as i128 - Self::PRIME as i128
         } else {

@@ -5,12 +5,16 @@
 //! [`wide`] ones included, or fractions) → a search, over [`flats`] or, by the [`zero_rule`], over the cobases of
 //! [`dictionary`] → [`vertex`] (lowest terms, sorted).
 
+pub mod baseline;
 pub mod bound;
+pub mod criss_cross;
 pub mod dictionary;
 pub mod field;
 pub mod flats;
+pub mod float;
 pub mod input;
 pub mod mersenne;
+pub mod moss;
 pub mod vertex;
 pub mod wide;
 pub mod zero_rule;

@@ -1,0 +1,57 @@
+//! `_core.approximate_vertices` and `_core.baseline_vertices`: the searches beside the exact engine.
+
+use hypercomp_core::Result;
+use hypercomp_core::arrangement::baseline::{self, Baseline};
+use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::float;
+use hypercomp_core::arrangement::input::Arrangement;
+use num_bigint::BigInt;
+use numpy::PyArray1;
+use pyo3::prelude::*;
+
+use crate::enter::enter;
+
+/// Coordinates (d a vertex), the number of vertices, and the number of decisions near the tolerance.
+#[pyfunction]
+#[pyo3(signature = (rows, dimension, *, tolerance, threads))]
+pub fn approximate_vertices<'py>(
+    py: Python<'py>,
+    rows: Vec<Vec<(BigInt, BigInt)>>,
+    dimension: usize,
+    tolerance: f64,
+    threads: Option<usize>,
+) -> PyResult<(Bound<'py, PyArray1<f64>>, usize, u64)> {
+    let found = enter(py, threads, |control| {
+        float::vertices(&arrangement(rows, dimension)?, tolerance, control)
+    })?;
+    let coordinates = PyArray1::from_vec(py, found.coordinates);
+    Ok((coordinates, found.vertices, found.near_decisions))
+}
+
+/// The numbers of vertices, cobases and pivots of a baseline, for the benchmarks only.
+#[pyfunction]
+#[pyo3(signature = (rows, dimension, *, criss_cross))]
+pub fn baseline_vertices(
+    py: Python<'_>,
+    rows: Vec<Vec<(BigInt, BigInt)>>,
+    dimension: usize,
+    criss_cross: bool,
+) -> PyResult<(usize, u64, u64)> {
+    let baseline = if criss_cross {
+        Baseline::CrissCross
+    } else {
+        Baseline::Moss
+    };
+    let found = enter(py, Some(1), |control| {
+        baseline::vertices(&arrangement(rows, dimension)?, baseline, control)
+    })?;
+    Ok((found.vertices.len(), found.cobases, found.pivots))
+}
+
+fn arrangement(rows: Vec<Vec<(BigInt, BigInt)>>, dimension: usize) -> Result<Arrangement> {
+    let rows: Vec<Vec<Rational>> = rows
+        .into_iter()
+        .map(|row| row.into_iter().map(|(n, d)| Rational::new(n, d)).collect())
+        .collect();
+    Arrangement::new(&rows, dimension)
+}

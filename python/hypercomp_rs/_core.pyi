@@ -32,7 +32,7 @@ def approximate_vertices(
     threads: int | None,
 ) -> tuple[npt.NDArray[np.float64], int, int]: ...
 def baseline_vertices(
-    rows: Sequence[Sequence[tuple[int, int]]], dimension: int, *, criss_cross: bool
+    rows: Sequence[Sequence[tuple[int, int]]], dimension: int, *, method: str
 ) -> tuple[int, int, int]: ...
 def read_representation(
     file: bytes, *, points: bool

@@ -7,7 +7,7 @@ use hypercomp_core::arrangement::{Method, vertices};
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 
-const BASELINES: [Baseline; 2] = [Baseline::Moss, Baseline::CrissCross];
+const BASELINES: [Baseline; 3] = [Baseline::Moss, Baseline::CrissCross, Baseline::Fractions];
 
 fn arrangement(rows: &[Vec<i64>], dimension: usize) -> Arrangement {
     let rows: Vec<Vec<Rational>> = rows

@@ -1,15 +1,16 @@
 //! `_core.approximate_vertices` and `_core.baseline_vertices`: the searches beside the exact engine.
 
-use hypercomp_core::Result;
 use hypercomp_core::arrangement::baseline::{self, Baseline};
 use hypercomp_core::arrangement::field::Rational;
 use hypercomp_core::arrangement::float;
 use hypercomp_core::arrangement::input::Arrangement;
+use hypercomp_core::{Error, ErrorKind, Result};
 use num_bigint::BigInt;
 use numpy::PyArray1;
 use pyo3::prelude::*;
 
 use crate::enter::enter;
+use crate::error::to_python;
 
 /// Coordinates (d a vertex), the number of vertices, and the number of decisions near the tolerance.
 #[pyfunction]
@@ -30,18 +31,23 @@ pub fn approximate_vertices<'py>(
 
 /// The numbers of vertices, cobases and pivots of a baseline, for the benchmarks only.
 #[pyfunction]
-#[pyo3(signature = (rows, dimension, *, criss_cross))]
+#[pyo3(signature = (rows, dimension, *, method))]
 pub fn baseline_vertices(
     py: Python<'_>,
     rows: Vec<Vec<(BigInt, BigInt)>>,
     dimension: usize,
-    criss_cross: bool,
+    method: &str,
 ) -> PyResult<(usize, u64, u64)> {
-    let baseline = if criss_cross {
-        Baseline::CrissCross
-    } else {
-        Baseline::Moss
+    let baseline = match method {
+        "moss" => Ok(Baseline::Moss),
+        "criss-cross" => Ok(Baseline::CrissCross),
+        "fractions" => Ok(Baseline::Fractions),
+        _ => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("method='{method}': 'moss', 'criss-cross' and 'fractions' are accepted"),
+        )),
     };
+    let baseline = baseline.map_err(|e| to_python(py, e))?;
     let found = enter(py, Some(1), |control| {
         baseline::vertices(&arrangement(rows, dimension)?, baseline, control)
     })?;

@@ -1,6 +1,7 @@
-//! The searches that this project's are measured against, in the same exact arithmetic, so that the
-//! comparison of arXiv 2401.16675 can be run again: [`moss`](super::moss) and
-//! [`criss_cross`](super::criss_cross). Plain on purpose: one thread, no tuning.
+//! The searches that this project's are measured against: [`moss`](super::moss) and
+//! [`criss_cross`](super::criss_cross) in the same exact arithmetic, so that the comparison of
+//! arXiv 2401.16675 can be run again, and the Zero rule without residues. Plain on purpose: no
+//! tuning.
 
 use num_bigint::BigInt;
 
@@ -12,6 +13,7 @@ use super::mersenne::{Mersenne61, Mersenne127};
 use super::moss;
 use super::vertex::Vertices;
 use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
+use super::zero_rule;
 use crate::{Control, Result};
 
 /// A search that is there to be compared with.
@@ -21,6 +23,8 @@ pub enum Baseline {
     Moss,
     /// Avis' and Fukuda's reverse search with the least-index criss-cross rule.
     CrissCross,
+    /// The Zero rule in fractions of big integers.
+    Fractions,
 }
 
 /// What a baseline has found, and the work that it was.
@@ -45,6 +49,7 @@ pub fn vertices(
 ) -> Result<Found<Vertices>> {
     let dimension = arrangement.dimension();
     let arithmetic = match baseline {
+        Baseline::Fractions => Arithmetic::Rational,
         Baseline::Moss => Arithmetic::covering(arrangement.rows(), dimension),
         Baseline::CrissCross => Arithmetic::covering(&criss_cross::rows(arrangement), dimension),
     };
@@ -73,6 +78,14 @@ where
     let found = match baseline {
         Baseline::Moss => moss::search::<F>(arrangement, control)?,
         Baseline::CrissCross => criss_cross::search::<F>(arrangement, control)?,
+        Baseline::Fractions => {
+            let found = zero_rule::search::<F>(arrangement, control)?;
+            Found {
+                vertices: found.vertices,
+                cobases: found.cobases,
+                pivots: found.cobases.saturating_sub(1),
+            }
+        }
     };
     let cobases = Some(found.cobases);
     Ok(Found {

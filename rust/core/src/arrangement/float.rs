@@ -208,14 +208,12 @@ impl Flat {
         }
         keys.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
         let mut merged = false;
-        for first in 0..keys.len() {
-            let (key, at) = keys[first];
+        for (first, &(key, at)) in keys.iter().enumerate() {
             // Each entry differs by at most the tolerance, times 1 + |right-hand side|, and weighs
             // less than 1; beyond the band nothing near is left to be counted either.
             let row = self.row(at as usize);
             let window = NEAR * judge.tolerance * (stride as f64) * (1.0 + row[self.free].abs());
-            for second in first + 1..keys.len() {
-                let (other_key, other) = keys[second];
+            for &(other_key, other) in &keys[first + 1..] {
                 if other_key - key > window {
                     break;
                 }

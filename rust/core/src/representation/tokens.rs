@@ -54,21 +54,6 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The next word, whatever line it is on.
-    pub fn next(&mut self) -> Option<Token<'a>> {
-        while let Some(byte) = self.text.get(self.at) {
-            if !byte.is_ascii_whitespace() {
-                return Some(self.word());
-            }
-            self.at += 1;
-            if *byte == b'\n' {
-                self.line += 1;
-                self.line_start = self.at;
-            }
-        }
-        None
-    }
-
     /// The next word, left where it is.
     pub fn peek(&self) -> Option<Token<'a>> {
         self.clone().next()
@@ -110,6 +95,25 @@ impl<'a> Tokens<'a> {
         };
         self.at += text.len();
         token
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    /// The next word, whatever line it is on.
+    fn next(&mut self) -> Option<Token<'a>> {
+        while let Some(byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return Some(self.word());
+            }
+            self.at += 1;
+            if *byte == b'\n' {
+                self.line += 1;
+                self.line_start = self.at;
+            }
+        }
+        None
     }
 }
 

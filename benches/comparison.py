@@ -1,8 +1,8 @@
 """The comparison of arXiv 2401.16675, run again: Moss, Avis-Fukuda, the Zero rule, and flats.
 
-All four in exact arithmetic on one thread. What each visits: Moss and the two reverse searches every
-cobasis, flats every flat. A pivot is a dictionary computed from another; Moss and the criss-cross
-rule also pivot back, and the criss-cross rule tries exchanges that turn out not to be its own.
+All four in exact arithmetic on one thread. What each visits: Moss and the two reverse searches
+every cobasis, flats every flat. A pivot is a dictionary computed from another; Moss and the
+criss-cross rule also pivot back, and the latter tries exchanges that turn out not to be its own.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """The arrangement engine against its bars, each beside a baseline in the same run.
 
-``--short`` takes small inputs and one round, and judges nothing. In full, the exit status is 1 where
-a bar is missed. One thread but where it says otherwise; times are medians of rounds in which all
-take turns, and include the coordinates.
+``--short`` takes small inputs and one round, and judges nothing. In full, the exit status is 1
+where a bar is missed. One thread but where it says otherwise; times are medians of rounds in which
+all take turns, and include the coordinates.
 """
 
 import argparse

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use hypercomp_core::arrangement::bound::Arithmetic;
 use hypercomp_core::arrangement::dictionary::Dictionary;
 use hypercomp_core::arrangement::field::{Field, Rational};
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::mersenne::{Mersenne61, Mersenne127};
+use hypercomp_core::arrangement::mersenne::Mersenne61;
 use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
-use hypercomp_core::arrangement::wide::Mersenne521;
 use hypercomp_core::arrangement::{Method, vertices, vertices_in, zero_rule};
 use hypercomp_core::{Control, ErrorKind};
 use num_bigint::BigInt;
@@ -185,10 +185,10 @@ proptest! {
             if method == Method::Zero {
                 prop_assert_eq!(chosen.cobases, Some(cobases.len() as u64));
             }
-            prop_assert_eq!(&vertices_in::<Mersenne61>(&arrangement, method, &control).unwrap(), &chosen);
-            prop_assert_eq!(&vertices_in::<Mersenne127>(&arrangement, method, &control).unwrap(), &chosen);
-            prop_assert_eq!(&vertices_in::<Mersenne521>(&arrangement, method, &control).unwrap(), &chosen);
-            prop_assert_eq!(&vertices_in::<Rational>(&arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Mersenne61, &arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Mersenne127, &arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Mersenne521, &arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Rational, &arrangement, method, &control).unwrap(), &chosen);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The baselines against the searches that are measured by them, on degenerate arrangements.
 
 use hypercomp_core::arrangement::baseline::{self, Baseline};
+use hypercomp_core::arrangement::bound::Arithmetic;
 use hypercomp_core::arrangement::field::Rational;
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::{Method, vertices};
@@ -32,7 +33,8 @@ fn agrees(arrangement: &Arrangement) {
         if kind == Baseline::Moss && found.cobases > 0 {
             assert_eq!(found.pivots, 2 * (found.cobases - 1), "there and back");
         }
-        let exact = baseline::vertices_in::<Rational>(arrangement, kind, &control).unwrap();
+        let exact =
+            baseline::vertices_in(Arithmetic::Rational, arrangement, kind, &control).unwrap();
         assert_eq!(
             (exact.vertices, exact.pivots),
             (found.vertices, found.pivots)

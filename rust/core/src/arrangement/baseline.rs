@@ -3,17 +3,15 @@
 //! arXiv 2401.16675 can be run again, and the Zero rule without residues. Plain on purpose: no
 //! tuning.
 
-use num_bigint::BigInt;
-
-use super::bound::Arithmetic;
+use super::bound::{Arithmetic, Bound};
 use super::criss_cross::{self, SignedField};
-use super::field::{Field, Rational};
+use super::dictionary::Dictionary;
+use super::field::Rational;
 use super::input::Arrangement;
 use super::mersenne::{Mersenne61, Mersenne127};
-use super::moss;
-use super::vertex::Vertices;
+use super::vertex::{Points, Vertices};
 use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
-use super::zero_rule;
+use super::{moss, zero_rule};
 use crate::{Control, Result};
 
 /// A search that is there to be compared with.
@@ -49,48 +47,80 @@ pub fn vertices(
 ) -> Result<Found<Vertices>> {
     let dimension = arrangement.dimension();
     let arithmetic = match baseline {
+        Baseline::Moss => Bound::of(arrangement.rows(), dimension).arithmetic(),
+        Baseline::CrissCross => Bound::of(&criss_cross::rows(arrangement), dimension).arithmetic(),
         Baseline::Fractions => Arithmetic::Rational,
-        Baseline::Moss => Arithmetic::covering(arrangement.rows(), dimension),
-        Baseline::CrissCross => Arithmetic::covering(&criss_cross::rows(arrangement), dimension),
     };
-    match arithmetic {
-        Arithmetic::Mersenne61 => vertices_in::<Mersenne61>(arrangement, baseline, control),
-        Arithmetic::Mersenne127 => vertices_in::<Mersenne127>(arrangement, baseline, control),
-        Arithmetic::Mersenne521 => vertices_in::<Mersenne521>(arrangement, baseline, control),
-        Arithmetic::Mersenne1279 => vertices_in::<Mersenne1279>(arrangement, baseline, control),
-        Arithmetic::Mersenne3217 => vertices_in::<Mersenne3217>(arrangement, baseline, control),
-        Arithmetic::Mersenne9689 => vertices_in::<Mersenne9689>(arrangement, baseline, control),
-        Arithmetic::Mersenne19937 => vertices_in::<Mersenne19937>(arrangement, baseline, control),
-        Arithmetic::Rational => vertices_in::<Rational>(arrangement, baseline, control),
-    }
+    vertices_in(arithmetic, arrangement, baseline, control)
 }
 
 /// [`vertices`] in a field that the caller knows to be sufficient.
-pub fn vertices_in<F: SignedField>(
+pub fn vertices_in(
+    arithmetic: Arithmetic,
     arrangement: &Arrangement,
     baseline: Baseline,
     control: &Control,
-) -> Result<Found<Vertices>>
-where
-    F::Coordinate: Into<BigInt>,
-    i64: TryFrom<<F as Field>::Coordinate>,
-{
+) -> Result<Found<Vertices>> {
+    match arithmetic {
+        Arithmetic::Mersenne61 => search::<Mersenne61>(arrangement, baseline, control),
+        Arithmetic::Mersenne127 => search::<Mersenne127>(arrangement, baseline, control),
+        Arithmetic::Mersenne521 => search::<Mersenne521>(arrangement, baseline, control),
+        Arithmetic::Mersenne1279 => search::<Mersenne1279>(arrangement, baseline, control),
+        Arithmetic::Mersenne3217 => search::<Mersenne3217>(arrangement, baseline, control),
+        Arithmetic::Mersenne9689 => search::<Mersenne9689>(arrangement, baseline, control),
+        Arithmetic::Mersenne19937 => search::<Mersenne19937>(arrangement, baseline, control),
+        Arithmetic::Rational => search::<Rational>(arrangement, baseline, control),
+    }
+}
+
+fn search<F: SignedField>(
+    arrangement: &Arrangement,
+    baseline: Baseline,
+    control: &Control,
+) -> Result<Found<Vertices>> {
+    let dimension = arrangement.dimension();
+    let limbs = Bound::of(arrangement.rows(), dimension).limbs();
     let found = match baseline {
-        Baseline::Moss => moss::search::<F>(arrangement, control)?,
-        Baseline::CrissCross => criss_cross::search::<F>(arrangement, control)?,
-        Baseline::Fractions => {
-            let found = zero_rule::search::<F>(arrangement, control)?;
-            Found {
-                vertices: found.vertices,
-                cobases: found.cobases,
-                pivots: found.cobases.saturating_sub(1),
-            }
-        }
+        Baseline::Moss => moss::search::<F>(arrangement, limbs, control)?,
+        Baseline::CrissCross => criss_cross::search::<F>(arrangement, limbs, control)?,
+        Baseline::Fractions => zero_rule_search::<F>(arrangement, limbs, control)?,
     };
-    let cobases = Some(found.cobases);
+    let points = Points {
+        dimension,
+        limbs,
+        numbers: found.vertices,
+    };
     Ok(Found {
-        vertices: Vertices::sorted(arrangement.dimension(), found.vertices, cobases),
+        vertices: points.vertices(Some(found.cobases)),
         cobases: found.cobases,
         pivots: found.pivots,
     })
+}
+
+/// The Zero rule's reverse search, plainly.
+fn zero_rule_search<F: SignedField>(
+    arrangement: &Arrangement,
+    limbs: usize,
+    control: &Control,
+) -> Result<Found<Vec<u64>>> {
+    let mut found = Found {
+        vertices: Vec::new(),
+        cobases: 0,
+        pivots: 0,
+    };
+    let mut waiting: Vec<Dictionary<F>> = Dictionary::terminal(arrangement).into_iter().collect();
+    while let Some(dictionary) = waiting.pop() {
+        control.check()?;
+        found.cobases += 1;
+        if zero_rule::reports(&dictionary) {
+            dictionary.push_vertex(limbs, &mut found.vertices);
+        }
+        for (row, column) in zero_rule::reverse(&dictionary) {
+            let mut child = dictionary.clone();
+            child.pivot(row, column);
+            found.pivots += 1;
+            waiting.push(child);
+        }
+    }
+    Ok(found)
 }

@@ -32,6 +32,7 @@ use super::baseline::Found;
 use super::field::{Field, Rational};
 use super::input::Arrangement;
 use super::mersenne::{Mersenne61, Mersenne127};
+use super::vertex::push_integer;
 use super::wide::Wide;
 use crate::{Control, Result};
 
@@ -253,24 +254,29 @@ impl<F: SignedField> Program<F> {
             })
     }
 
-    fn push_vertex(&self, out: &mut Vec<F::Coordinate>) {
+    fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {
         let stride = self.stride();
         let coordinates = &self.entries[(self.others.len() + 1) * stride..];
         let point: Vec<F> = coordinates
             .chunks_exact(stride)
             .map(|c| c[stride - 1].clone())
             .collect();
-        F::push_vertex(&point, &self.determinant, out);
+        let mut vertex = Vec::with_capacity(point.len() + 1);
+        F::push_vertex(&point, &self.determinant, &mut vertex);
+        for x in vertex {
+            push_integer(&x.into(), limbs, out);
+        }
     }
 }
 
-/// Every vertex once, in the order of the search.
+/// Every vertex once, in the order of the search, in so many words a coordinate.
 ///
 /// Time O(n·d) for each pivot, of which there are up to O(n·d) a cobasis; memory O(n·d).
 pub fn search<F: SignedField>(
     arrangement: &Arrangement,
+    limbs: usize,
     control: &Control,
-) -> Result<Found<Vec<F::Coordinate>>> {
+) -> Result<Found<Vec<u64>>> {
     let mut found = Found {
         vertices: Vec::new(),
         cobases: 0,
@@ -281,7 +287,7 @@ pub fn search<F: SignedField>(
     };
     let columns = program.cobasis.len();
     let exchanges = program.others.len() * columns;
-    visit(&program, &mut found);
+    visit(&program, limbs, &mut found);
     let (mut next, mut depth) = (0, 0u64);
     loop {
         control.check()?;
@@ -291,7 +297,7 @@ pub fn search<F: SignedField>(
             program.pivot(row, column);
             found.pivots += 1;
             if program.forward() == Some((row, column)) {
-                visit(&program, &mut found);
+                visit(&program, limbs, &mut found);
                 control.advance(1);
                 (next, depth) = (0, depth + 1);
             } else {
@@ -309,9 +315,9 @@ pub fn search<F: SignedField>(
     }
 }
 
-fn visit<F: SignedField>(program: &Program<F>, found: &mut Found<Vec<F::Coordinate>>) {
+fn visit<F: SignedField>(program: &Program<F>, limbs: usize, found: &mut Found<Vec<u64>>) {
     found.cobases += 1;
     if program.reports() {
-        program.push_vertex(&mut found.vertices);
+        program.push_vertex(limbs, &mut found.vertices);
     }
 }

@@ -8,6 +8,7 @@
 
 use super::field::Field;
 use super::input::Arrangement;
+use super::vertex::push_integer;
 
 /// A coordinate of the space in place of a hyperplane, before the first cobasis is reached.
 const COORDINATE: u32 = u32::MAX;
@@ -123,11 +124,29 @@ impl<F: Field> Dictionary<F> {
         self.determinant = other.determinant.clone();
     }
 
+    /// Go to another cobasis, by exchanges; bases of a matroid allow them in any order of entering.
+    pub fn reach(&mut self, cobasis: &[u32]) {
+        for number in cobasis {
+            let Some(row) = self.others.iter().position(|i| i == number) else {
+                continue;
+            };
+            let column = (0..self.cobasis.len())
+                .find(|&c| !cobasis.contains(&self.cobasis[c]) && !self.entry(row, c).is_zero());
+            if let Some(column) = column {
+                self.pivot(row, column);
+            }
+        }
+    }
+
     /// Append the vertex of this cobasis.
-    pub fn push_vertex(&self, out: &mut Vec<F::Coordinate>) {
+    pub fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {
         let stride = self.cobasis.len() + 1;
         let coordinates = self.entries[self.others.len() * stride..].chunks_exact(stride);
         let point: Vec<F> = coordinates.map(|c| c[stride - 1].clone()).collect();
-        F::push_vertex(&point, &self.determinant, out);
+        let mut vertex = Vec::with_capacity(stride);
+        F::push_vertex(&point, &self.determinant, &mut vertex);
+        for x in vertex {
+            push_integer(&x.into(), limbs, out);
+        }
     }
 }

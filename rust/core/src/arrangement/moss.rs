@@ -18,14 +18,15 @@ use super::input::Arrangement;
 use super::zero_rule;
 use crate::{Control, Result};
 
-/// Every vertex once, in the order of the search.
+/// Every vertex once, in the order of the search, in so many words a coordinate.
 ///
 /// Time O(n·d²) a cobasis for looking up its neighbours and O(n·d) for reaching it; memory O(d) a
 /// cobasis.
 pub fn search<F: Field>(
     arrangement: &Arrangement,
+    limbs: usize,
     control: &Control,
-) -> Result<Found<Vec<F::Coordinate>>> {
+) -> Result<Found<Vec<u64>>> {
     let mut found = Found {
         vertices: Vec::new(),
         cobases: 0,
@@ -37,14 +38,14 @@ pub fn search<F: Field>(
     let mut seen = HashSet::from([sorted(dictionary.cobasis.clone())]);
     // The exchanges that led here, by row and column; each is its own inverse.
     let mut path: Vec<(usize, usize)> = Vec::new();
-    visit(&dictionary, &mut found);
+    visit(&dictionary, limbs, &mut found);
     let mut from = (0, 0);
     loop {
         control.check()?;
         if let Some((row, column)) = unseen(&dictionary, from, &mut seen) {
             dictionary.pivot(row, column);
             found.pivots += 1;
-            visit(&dictionary, &mut found);
+            visit(&dictionary, limbs, &mut found);
             control.advance(1);
             path.push((row, column));
             from = (0, 0);
@@ -85,9 +86,9 @@ fn sorted(mut cobasis: Vec<u32>) -> Box<[u32]> {
     cobasis.into_boxed_slice()
 }
 
-fn visit<F: Field>(dictionary: &Dictionary<F>, found: &mut Found<Vec<F::Coordinate>>) {
+fn visit<F: Field>(dictionary: &Dictionary<F>, limbs: usize, found: &mut Found<Vec<u64>>) {
     found.cobases += 1;
     if zero_rule::reports(dictionary) {
-        dictionary.push_vertex(&mut found.vertices);
+        dictionary.push_vertex(limbs, &mut found.vertices);
     }
 }

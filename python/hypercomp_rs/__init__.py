@@ -1,7 +1,16 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
 from ._core import __version__
-from .arrangement import Vertices, vertices
+from ._stream import VertexStream
+from ._vertices import Vertices
+from .arrangement import (
+    Estimate,
+    count_vertices,
+    estimate_vertices,
+    flats,
+    iter_vertices,
+    vertices,
+)
 from .errors import (
     CancelledError,
     DtypeError,
@@ -9,6 +18,7 @@ from .errors import (
     FormatError,
     HypercompError,
     InvalidArgumentError,
+    MissingExtraError,
     NonFiniteError,
     TooLargeError,
 )
@@ -19,15 +29,22 @@ __all__ = [
     "CompressedTensor",
     "DtypeError",
     "EmptyHyperplaneError",
+    "Estimate",
     "FormatError",
     "HypercompError",
     "InvalidArgumentError",
+    "MissingExtraError",
     "NonFiniteError",
     "TooLargeError",
+    "VertexStream",
     "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
+    "count_vertices",
     "decompress_tensor",
+    "estimate_vertices",
+    "flats",
+    "iter_vertices",
     "vertices",
 ]

@@ -35,3 +35,7 @@ class TooLargeError(HypercompError, OverflowError):
 
 class CancelledError(HypercompError, RuntimeError):
     """The call was stopped by its caller before it had a result."""
+
+
+class MissingExtraError(HypercompError, ImportError):
+    """A feature needs a package that only an extra of this one installs; the message names it."""

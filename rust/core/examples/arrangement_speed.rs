@@ -89,12 +89,20 @@ fn main() {
         ("type B in R^5", b5.clone(), Method::Flats),
         ("big 60 in R^4", generic(60, 4, E18), Method::Flats),
         ("big 50 in R^5", generic(50, 5, E18), Method::Flats),
-        ("big type B in R^5", transformed(&b5, E18 / 2), Method::Flats),
+        (
+            "big type B in R^5",
+            transformed(&b5, E18 / 2),
+            Method::Flats,
+        ),
         ("zero 25 in R^5", generic(25, 5, 100), Method::Zero),
-        ("zero type B in R^4", type_b(4, &[-2, -1, 0, 1, 2]), Method::Zero),
+        (
+            "zero type B in R^4",
+            type_b(4, &[-2, -1, 0, 1, 2]),
+            Method::Zero,
+        ),
     ];
     for (name, rows, method) in inputs {
-        if !name.contains(&word) {
+        if !name.starts_with(&word) {
             continue;
         }
         let dimension = rows[0].len() - 1;
@@ -103,7 +111,11 @@ fn main() {
             .map(|row| row.into_iter().map(Rational::from_integer).collect())
             .collect();
         let arrangement = Arrangement::new(&rows, dimension).expect("no empty hyperplane");
-        for threads in [1, 2] {
+        for threads in [1, 2].into_iter().take(
+            std::env::args()
+                .nth(2)
+                .map_or(2, |n| n.parse().unwrap_or(2)),
+        ) {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()

@@ -16,7 +16,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use crate::arrangement::vertices;
+    use crate::arrangement::{Search, lowest_terms};
     #[pymodule_export]
     use crate::codec::TensorCode;
 

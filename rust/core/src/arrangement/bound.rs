@@ -105,14 +105,8 @@ mod tests {
     #[test]
     fn the_smallest_sufficient_field_is_chosen() {
         assert_eq!(covering(&rows(9, 4), 4), Arithmetic::Mersenne61);
-        assert_eq!(
-            covering(&rows(1 << 20, 4), 4),
-            Arithmetic::Mersenne127
-        );
-        assert_eq!(
-            covering(&rows(1 << 40, 4), 4),
-            Arithmetic::Mersenne521
-        );
+        assert_eq!(covering(&rows(1 << 20, 4), 4), Arithmetic::Mersenne127);
+        assert_eq!(covering(&rows(1 << 40, 4), 4), Arithmetic::Mersenne521);
         let of = |dimension| covering(&rows(1 << 60, dimension), dimension);
         assert_eq!(
             [of(7), of(9), of(30), of(100), of(200), of(400)],

@@ -130,9 +130,8 @@ impl<F: Field> Dictionary<F> {
             let Some(row) = self.others.iter().position(|i| i == number) else {
                 continue;
             };
-            let column = (0..self.cobasis.len()).find(|&c| {
-                !cobasis.contains(&self.cobasis[c]) && !self.entry(row, c).is_zero()
-            });
+            let column = (0..self.cobasis.len())
+                .find(|&c| !cobasis.contains(&self.cobasis[c]) && !self.entry(row, c).is_zero());
             if let Some(column) = column {
                 self.pivot(row, column);
             }

@@ -38,9 +38,8 @@ pub struct Scratch<F> {
     order: Vec<u32>,
 }
 
-impl<F> Scratch<F> {
-    /// None yet.
-    pub fn new() -> Self {
+impl<F> Default for Scratch<F> {
+    fn default() -> Self {
         Self {
             leads: Vec::new(),
             products: Vec::new(),
@@ -66,7 +65,7 @@ impl<F: Field> Flat<F> {
                 (0..=dimension).map(|c| if c == coordinate { F::one() } else { F::zero() }),
             );
         }
-        flat.normalise(&mut Scratch::new());
+        flat.normalise(&mut Scratch::default());
         flat
     }
 
@@ -186,7 +185,11 @@ impl<F: Field> walk::Flat for Flat<F> {
     fn reaches_a_vertex(&self, _: &mut Scratch<F>) -> bool {
         let stride = self.free + 1;
         let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.free);
-        for row in self.rows.chunks_exact(stride).take(walk::Flat::children(self, 0, u32::MAX).len()) {
+        for row in self
+            .rows
+            .chunks_exact(stride)
+            .take(walk::Flat::children(self, 0, u32::MAX).len())
+        {
             if echelon.len() == self.free {
                 break;
             }
@@ -206,14 +209,7 @@ impl<F: Field> walk::Flat for Flat<F> {
         }
         echelon.len() == self.free
     }
-    fn finish(
-        &self,
-        _: Option<u32>,
-        from: u32,
-        to: u32,
-        _: &mut Scratch<F>,
-        walk: &mut Walk<'_>,
-    ) {
+    fn finish(&self, _: Option<u32>, from: u32, to: u32, _: &mut Scratch<F>, walk: &mut Walk<'_>) {
         let rows = self.children(from, to);
         let granted = walk.meter.reserve(rows.len());
         walk.harvest.vertices += granted as u64;

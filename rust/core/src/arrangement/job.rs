@@ -77,7 +77,11 @@ impl Limits {
         let mut room = self.room.load(Ordering::Relaxed);
         loop {
             let granted = room.min(wanted);
-            let left = if room == u64::MAX { room } else { room - granted };
+            let left = if room == u64::MAX {
+                room
+            } else {
+                room - granted
+            };
             match self
                 .room
                 .compare_exchange_weak(room, left, Ordering::Relaxed, Ordering::Relaxed)

@@ -35,7 +35,11 @@ impl Mersenne61 {
             + ((size >> 61) as u64 & Self::PRIME)
             + (size >> 122) as u64;
         let residue = Self::reduced((folded & Self::PRIME) + (folded >> 61));
-        if value < 0 { residue.negated() } else { residue }
+        if value < 0 {
+            residue.negated()
+        } else {
+            residue
+        }
     }
 
     /// The residue as an integer in 0..p.

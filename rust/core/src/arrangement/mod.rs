@@ -10,8 +10,10 @@
 
 pub mod bound;
 pub mod dictionary;
+pub mod estimate;
 pub mod field;
 pub mod flats;
+pub mod incidence;
 pub mod input;
 pub mod job;
 pub mod lattice;

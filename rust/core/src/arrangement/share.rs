@@ -81,13 +81,7 @@ pub fn run(
 
 /// The whole of a search, or the error with which the caller stopped it.
 pub fn run_whole(search: &Search, wanted: Wanted, control: &Control) -> Result<Harvest> {
-    let (harvest, _) = run(
-        search,
-        vec![Job::whole()],
-        wanted,
-        &Limits::none(),
-        control,
-    );
+    let (harvest, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control);
     control.check()?;
     Ok(harvest)
 }

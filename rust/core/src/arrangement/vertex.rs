@@ -99,15 +99,19 @@ impl Points {
         self.reduce();
         self.sort();
         self.narrow();
-        let coordinates = if self.limbs == 1 {
+        Vertices {
+            dimension: self.dimension,
+            coordinates: self.coordinates(),
+            cobases,
+        }
+    }
+
+    /// The coordinates as integers.
+    pub fn coordinates(self) -> Coordinates {
+        if self.limbs == 1 {
             Coordinates::Small(self.numbers.into_iter().map(|x| x as i64).collect())
         } else {
             Coordinates::Big(self.numbers.chunks_exact(self.limbs).map(integer).collect())
-        };
-        Vertices {
-            dimension: self.dimension,
-            coordinates,
-            cobases,
         }
     }
 
@@ -164,7 +168,11 @@ impl Points {
             .zip(&places)
             .with_min_len(1 << 12)
             .for_each(|(to, (_, at))| {
-                to.copy_from_slice(&self.numbers[*at as usize * stride..][..stride]);
+                let from = &self.numbers[*at as usize * stride..][..stride];
+                // Word by word: a call of memcpy costs more than a few words do.
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
             });
         self.numbers = sorted;
     }
@@ -201,11 +209,7 @@ impl Order<'_> {
         for place in places.iter_mut() {
             place.0 = rising_bits(self.nearly(place.1, first));
         }
-        if rayon::current_num_threads() > 1 {
-            places.par_sort_unstable();
-        } else {
-            places.sort_unstable();
-        }
+        sort_places(places);
         let mut start = 0;
         while start < places.len() {
             let mut end = start + 1;
@@ -264,6 +268,47 @@ impl Order<'_> {
     }
 }
 
+/// Below this many, comparing is quicker than counting.
+const FEW: usize = 1 << 11;
+
+/// Sort by the first number: by counting on the 33 highest bits, then, where those are equal, by
+/// comparing.
+fn sort_places(places: &mut [Place]) {
+    const DIGIT: u32 = 11;
+    if rayon::current_num_threads() > 1 {
+        places.par_sort_unstable();
+        return;
+    }
+    if places.len() < FEW {
+        places.sort_unstable();
+        return;
+    }
+    let mut other = vec![(0, 0); places.len()];
+    let (mut from, mut to) = (&mut *places, &mut other[..]);
+    for shift in [64 - 3 * DIGIT, 64 - 2 * DIGIT, 64 - DIGIT] {
+        let digit = |place: &Place| (place.0 >> shift) as usize & ((1 << DIGIT) - 1);
+        let mut next = [0u32; 1 << DIGIT];
+        from.iter().for_each(|place| next[digit(place)] += 1);
+        let mut before = 0;
+        for slot in &mut next {
+            (*slot, before) = (before, before + *slot);
+        }
+        for place in from.iter() {
+            let slot = &mut next[digit(place)];
+            to[*slot as usize] = *place;
+            *slot += 1;
+        }
+        std::mem::swap(&mut from, &mut to);
+    }
+    // After an odd number of rounds the result is in the second half.
+    to.copy_from_slice(from);
+    for run in places.chunk_by_mut(|a, b| a.0 >> (64 - 3 * DIGIT) == b.0 >> (64 - 3 * DIGIT)) {
+        if run.len() > 1 {
+            run.sort_unstable();
+        }
+    }
+}
+
 /// An integer as a double times a power of two.
 fn scientific(words: &[u64]) -> (f64, i32) {
     let negative = words.last().is_some_and(|word| word >> 63 == 1);
@@ -273,7 +318,11 @@ fn scientific(words: &[u64]) -> (f64, i32) {
     let below = |k: usize| top.checked_sub(k).map_or(0, |at| words[at] ^ flip);
     let high = u128::from(below(0)) << 64 | u128::from(below(1));
     // With nothing below two words the complement is exact after adding 1.
-    let exact = if negative && top < 2 { 1u128 << (64 * (1 - top)) } else { 0 };
+    let exact = if negative && top < 2 {
+        1u128 << (64 * (1 - top))
+    } else {
+        0
+    };
     let size = high.saturating_add(exact) as f64;
     let value = if negative { -size } else { size };
     (value, 64 * (top as i32 - 1))
@@ -283,12 +332,22 @@ fn scientific(words: &[u64]) -> (f64, i32) {
 fn rising_bits(value: f64) -> u64 {
     // Adding 0 takes the sign off −0.
     let bits = (value + 0.0).to_bits();
-    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+    if bits >> 63 == 1 {
+        !bits
+    } else {
+        bits | 1 << 63
+    }
 }
 
 /// Whether two doubles, given by their rising bits, may stand for equal coordinates.
 fn near(a: u64, b: u64) -> bool {
-    let double = |bits: u64| f64::from_bits(if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits });
+    let double = |bits: u64| {
+        f64::from_bits(if bits >> 63 == 1 {
+            bits & !(1 << 63)
+        } else {
+            !bits
+        })
+    };
     let (a, b) = (double(a), double(b));
     a == b || (b - a) <= NEAR * a.abs().max(b.abs())
 }
@@ -304,7 +363,11 @@ mod tests {
             push_integer(&(*x).into(), limbs, &mut numbers);
             push_integer(&(*y).into(), limbs, &mut numbers);
         }
-        Points { dimension: 1, limbs, numbers }
+        Points {
+            dimension: 1,
+            limbs,
+            numbers,
+        }
     }
 
     proptest! {

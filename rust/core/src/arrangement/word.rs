@@ -137,11 +137,16 @@ impl Word for i128 {
         let mut products = Vec::with_capacity(leads.len());
         invert_all(&mut leads, &mut products);
         out.clear();
-        out.extend(residues.chunks_exact(width).zip(&leads).map(|(row, inverse)| {
-            let lead = lead(row)?;
-            let rest = row[lead + 1..].iter();
-            Some(rest.fold(lead as u64, |hash, x| mix(hash, x.times(inverse).value())))
-        }));
+        out.extend(
+            residues
+                .chunks_exact(width)
+                .zip(&leads)
+                .map(|(row, inverse)| {
+                    let lead = lead(row)?;
+                    let rest = row[lead + 1..].iter();
+                    Some(rest.fold(lead as u64, |hash, x| mix(hash, x.times(inverse).value())))
+                }),
+        );
     }
     #[inline]
     fn same_ratio(a: Self, b: Self, c: Self, d: Self) -> bool {

@@ -79,7 +79,8 @@ def test_approximate_vertices_are_read_only_and_pickle():
     [
         ({"exact": 0}, hc.InvalidArgumentError, "exact=0"),
         ({"exact": True, "tolerance": 1e-9}, hc.InvalidArgumentError, "belongs to exact=False"),
-        ({"method": "zero"}, hc.InvalidArgumentError, "'zero'"),
+        ({"method": "zero"}, hc.InvalidArgumentError, "tolerance and threads only"),
+        ({"time_limit": 1}, hc.InvalidArgumentError, "tolerance and threads only"),
         ({"tolerance": 0}, hc.InvalidArgumentError, "1e-15 to 0.01"),
         ({"tolerance": float("nan")}, hc.InvalidArgumentError, "nan"),
         ({"tolerance": "small"}, hc.DtypeError, "'small'"),

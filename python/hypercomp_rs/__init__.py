@@ -1,8 +1,17 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
 from ._core import __version__
+from ._stream import VertexStream
+from ._vertices import Vertices
 from .approximate import ApproximateVertices
-from .arrangement import Vertices, vertices
+from .arrangement import (
+    Estimate,
+    count_vertices,
+    estimate_vertices,
+    flats,
+    iter_vertices,
+    vertices,
+)
 from .errors import (
     CancelledError,
     DtypeError,
@@ -10,6 +19,7 @@ from .errors import (
     FormatError,
     HypercompError,
     InvalidArgumentError,
+    MissingExtraError,
     NearToleranceWarning,
     NonFiniteError,
     TooLargeError,
@@ -30,19 +40,26 @@ __all__ = [
     "CompressedTensor",
     "DtypeError",
     "EmptyHyperplaneError",
+    "Estimate",
     "FormatError",
     "HRepresentation",
     "HypercompError",
     "InvalidArgumentError",
+    "MissingExtraError",
     "NearToleranceWarning",
     "NonFiniteError",
     "TooLargeError",
     "VRepresentation",
+    "VertexStream",
     "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
+    "count_vertices",
     "decompress_tensor",
+    "estimate_vertices",
+    "flats",
+    "iter_vertices",
     "read_ext",
     "read_ine",
     "vertices",

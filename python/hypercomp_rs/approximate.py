@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
-from ._integers import checked_threads
+from ._search import Problem
 from .errors import DtypeError, InvalidArgumentError, NearToleranceWarning
 
 if TYPE_CHECKING:
@@ -106,18 +106,12 @@ class ApproximateVertices:
 
 
 def approximate_vertices(
-    rows: Sequence[Sequence[tuple[int, int]]],
-    dimension: int,
-    method: str,
-    tolerance: float | None,
-    threads: int | None,
+    problem: Problem, tolerance: float | None, threads: int | None
 ) -> ApproximateVertices:
-    """What ``vertices(..., exact=False)`` gives for the rows [A | b]."""
-    if method != "flats":
-        raise InvalidArgumentError(f"method={method!r}: exact=False searches over flats only")
+    """What ``vertices(..., exact=False)`` gives."""
     tolerance = _checked_tolerance(tolerance)
     coordinates, count, near = _core.approximate_vertices(
-        rows, dimension, tolerance=tolerance, threads=checked_threads(threads)
+        problem.search, tolerance=tolerance, threads=threads
     )
     if near:
         warnings.warn(
@@ -126,7 +120,7 @@ def approximate_vertices(
             NearToleranceWarning,
             stacklevel=3,
         )
-    return ApproximateVertices._of(coordinates.reshape(count, dimension), tolerance, near)
+    return ApproximateVertices._of(coordinates.reshape(count, problem.dimension), tolerance, near)
 
 
 def _checked_tolerance(tolerance: float | None) -> float:

@@ -37,6 +37,10 @@ class CancelledError(HypercompError, RuntimeError):
     """The call was stopped by its caller before it had a result."""
 
 
+class MissingExtraError(HypercompError, ImportError):
+    """A feature needs a package that only an extra of this one installs; the message names it."""
+
+
 class NearToleranceWarning(UserWarning):
     """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
 

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .arrangement import Vertices, _rows
+from ._rows import Ratio, Rows
+from ._vertices import Vertices
 from .errors import FormatError, InvalidArgumentError, TooLargeError
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def write_ine(
     1/3 -1 -1
     end
     """
-    rows, dimension = _rows(A, b)
+    rows, dimension = _ratios(A, b)
     equations = sorted(set(linearity))
     if equations and not 0 <= equations[0] <= equations[-1] < len(rows):
         raise InvalidArgumentError(f"linearity={equations}: A has {len(rows)} rows, from 0")
@@ -342,7 +343,7 @@ def vertex_rows(vertices: Vertices) -> Iterator[bytes]:
     """The rows of a V-representation, some thousands at a time."""
     for start in range(0, len(vertices), _ROWS_AT_ONCE):
         block = vertices[start : start + _ROWS_AT_ONCE]
-        numbers = np.column_stack([block.numerators, block.denominators]).reshape(-1)
+        numbers = np.ascontiguousarray(block._integers()).reshape(-1)
         if numbers.dtype == np.int64:
             yield _core.vertex_rows(numbers, block.dimension)
         else:
@@ -372,6 +373,14 @@ def _read(
         table = np.empty(len(entries), object)
         table[:] = [Fraction(*ratio) for ratio in entries]
     return table.reshape(-1, columns), linearity, nonnegative, name, options
+
+
+def _ratios(a: Any, b: Any) -> tuple[list[list[Ratio]], int]:
+    """The rows [A | b] as exact ratios, and the dimension."""
+    entries, dimension = Rows.of(a, b)
+    if isinstance(entries, np.ndarray):
+        return [[x.as_integer_ratio() for x in row] for row in entries.tolist()], dimension
+    return entries, dimension
 
 
 def _named(name: str) -> list[str]:

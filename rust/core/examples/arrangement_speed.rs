@@ -102,7 +102,7 @@ fn main() {
         ),
     ];
     for (name, rows, method) in inputs {
-        if !name.contains(&word) {
+        if !name.starts_with(&word) {
             continue;
         }
         let dimension = rows[0].len() - 1;
@@ -111,7 +111,11 @@ fn main() {
             .map(|row| row.into_iter().map(Rational::from_integer).collect())
             .collect();
         let arrangement = Arrangement::new(&rows, dimension).expect("no empty hyperplane");
-        for threads in [1, 2] {
+        for threads in [1, 2].into_iter().take(
+            std::env::args()
+                .nth(2)
+                .map_or(2, |n| n.parse().unwrap_or(2)),
+        ) {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()

@@ -1,29 +1,26 @@
 //! `_core.approximate_vertices` and `_core.baseline_vertices`: the searches beside the exact engine.
 
 use hypercomp_core::arrangement::baseline::{self, Baseline};
-use hypercomp_core::arrangement::field::Rational;
 use hypercomp_core::arrangement::float;
-use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::{Error, ErrorKind, Result};
-use num_bigint::BigInt;
+use hypercomp_core::{Error, ErrorKind};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 
+use crate::arrangement::Search;
 use crate::enter::enter;
 use crate::error::to_python;
 
 /// Coordinates (d a vertex), the number of vertices, and the number of decisions near the tolerance.
 #[pyfunction]
-#[pyo3(signature = (rows, dimension, *, tolerance, threads))]
+#[pyo3(signature = (search, *, tolerance, threads))]
 pub fn approximate_vertices<'py>(
     py: Python<'py>,
-    rows: Vec<Vec<(BigInt, BigInt)>>,
-    dimension: usize,
+    search: &Search,
     tolerance: f64,
     threads: Option<usize>,
 ) -> PyResult<(Bound<'py, PyArray1<f64>>, usize, u64)> {
     let found = enter(py, threads, |control| {
-        float::vertices(&arrangement(rows, dimension)?, tolerance, control)
+        float::vertices(search.0.arrangement(), tolerance, control)
     })?;
     let coordinates = PyArray1::from_vec(py, found.coordinates);
     Ok((coordinates, found.vertices, found.near_decisions))
@@ -31,11 +28,10 @@ pub fn approximate_vertices<'py>(
 
 /// The numbers of vertices, cobases and pivots of a baseline, for the benchmarks only.
 #[pyfunction]
-#[pyo3(signature = (rows, dimension, *, method))]
+#[pyo3(signature = (search, *, method))]
 pub fn baseline_vertices(
     py: Python<'_>,
-    rows: Vec<Vec<(BigInt, BigInt)>>,
-    dimension: usize,
+    search: &Search,
     method: &str,
 ) -> PyResult<(usize, u64, u64)> {
     let baseline = match method {
@@ -49,15 +45,7 @@ pub fn baseline_vertices(
     };
     let baseline = baseline.map_err(|e| to_python(py, e))?;
     let found = enter(py, Some(1), |control| {
-        baseline::vertices(&arrangement(rows, dimension)?, baseline, control)
+        baseline::vertices(search.0.arrangement(), baseline, control)
     })?;
     Ok((found.vertices.len(), found.cobases, found.pivots))
-}
-
-fn arrangement(rows: Vec<Vec<(BigInt, BigInt)>>, dimension: usize) -> Result<Arrangement> {
-    let rows: Vec<Vec<Rational>> = rows
-        .into_iter()
-        .map(|row| row.into_iter().map(|(n, d)| Rational::new(n, d)).collect())
-        .collect();
-    Arrangement::new(&rows, dimension)
 }

@@ -20,7 +20,7 @@ mod _core {
     #[pymodule_export]
     use crate::approximate::{approximate_vertices, baseline_vertices};
     #[pymodule_export]
-    use crate::arrangement::vertices;
+    use crate::arrangement::{Search, lowest_terms};
     #[pymodule_export]
     use crate::codec::TensorCode;
     #[pymodule_export]

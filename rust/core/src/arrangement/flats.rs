@@ -38,9 +38,8 @@ pub struct Scratch<F> {
     order: Vec<u32>,
 }
 
-impl<F> Scratch<F> {
-    /// None yet.
-    pub fn new() -> Self {
+impl<F> Default for Scratch<F> {
+    fn default() -> Self {
         Self {
             leads: Vec::new(),
             products: Vec::new(),
@@ -66,7 +65,7 @@ impl<F: Field> Flat<F> {
                 (0..=dimension).map(|c| if c == coordinate { F::one() } else { F::zero() }),
             );
         }
-        flat.normalise(&mut Scratch::new());
+        flat.normalise(&mut Scratch::default());
         flat
     }
 

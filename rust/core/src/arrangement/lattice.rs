@@ -27,7 +27,7 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
     let pivot = loop {
         let (first, second) = two_largest(values);
         let Some(second) = second else { break first };
-        let quotient = (values[first].to_f64() / values[second].to_f64()).round();
+        let quotient = rounded(values[first].to_f64() / values[second].to_f64());
         sizes[first] += quotient.abs() * sizes[second];
         // Also bounds the quotient, as no vector is 0.
         if sizes[first] > W::LIMIT {
@@ -43,6 +43,88 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
     vectors.truncate(last * width);
     reduce(vectors, width);
     Some(())
+}
+
+/// The nearest integer, or one near it; `f64::round` is a call into the C library.
+#[inline]
+fn rounded(value: f64) -> f64 {
+    // A double beyond 2⁵² is an integer, and this number has no digits below 1.
+    const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
+    if value.abs() < (1u64 << 50) as f64 {
+        (value + SHIFT) - SHIFT
+    } else {
+        value
+    }
+}
+
+/// [`cut`] of Z³ in doubles: two vectors that span the integer points of the line with this row.
+/// The row is of integers below 2⁵²; `None` where other numbers outgrow the doubles.
+pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
+    let mut parts = [
+        (row[0], [1.0, 0.0, 0.0]),
+        (row[1], [0.0, 1.0, 0.0]),
+        (row[2], [0.0, 0.0, 1.0]),
+    ];
+    // The largest value first.
+    let order = |parts: &mut [(f64, [f64; 3]); 3], i: usize, j: usize| {
+        if parts[i].0.abs() < parts[j].0.abs() {
+            parts.swap(i, j);
+        }
+    };
+    order(&mut parts, 1, 2);
+    order(&mut parts, 0, 1);
+    order(&mut parts, 1, 2);
+    while parts[1].0 != 0.0 {
+        let quotient = rounded(parts[0].0 / parts[1].0);
+        parts[0].0 -= quotient * parts[1].0;
+        for c in 0..3 {
+            parts[0].1[c] -= quotient * parts[1].1[c];
+        }
+        order(&mut parts, 0, 1);
+        order(&mut parts, 1, 2);
+    }
+    let [(divisor, _), (_, mut u), (_, mut v)] = parts;
+    // Gauss's reduction of a lattice of rank 2.
+    let dot = |a: &[f64; 3], b: &[f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    let (mut uu, mut vv) = (dot(&u, &u), dot(&v, &v));
+    for _ in 0..ROUNDS {
+        if uu > vv {
+            std::mem::swap(&mut u, &mut v);
+            std::mem::swap(&mut uu, &mut vv);
+        }
+        let quotient = rounded(dot(&u, &v) / uu);
+        if quotient == 0.0 {
+            break;
+        }
+        for c in 0..3 {
+            v[c] -= quotient * u[c];
+        }
+        vv = dot(&v, &v);
+    }
+    is_basis(&row, divisor, &u, &v).then_some([u, v])
+}
+
+/// Whether u and v span the integer points on the line of a row with this greatest common divisor:
+/// if and only if u × v is the row over ± its divisor. This is the proof that no double on the way
+/// was rounded; those of the values themselves only ever became smaller.
+fn is_basis(row: &[f64; 3], divisor: f64, u: &[f64; 3], v: &[f64; 3]) -> bool {
+    let small = |x: &[f64; 3]| x.iter().all(|x| x.abs() < (1u64 << 30) as f64);
+    let minor = |i: usize, j: usize| {
+        if small(u) && small(v) {
+            Some(u[i] * v[j] - u[j] * v[i])
+        } else {
+            let product = |x: f64, y: f64| i128::from(x as i64) * i128::from(y as i64);
+            let minor = product(u[i], v[j]) - product(u[j], v[i]);
+            let near = minor as f64;
+            (near as i128 == minor).then_some(near)
+        }
+    };
+    let (Some(x), Some(y), Some(z)) = (minor(1, 2), minor(2, 0), minor(0, 1)) else {
+        return false;
+    };
+    let normal = [x, y, z];
+    let scaled = |by: f64| normal.iter().zip(row).all(|(n, r)| by * n == *r);
+    scaled(divisor) || scaled(-divisor)
 }
 
 /// The largest magnitude of a vector's entries.
@@ -100,7 +182,7 @@ fn reduce<W: Word>(vectors: &mut [W], width: usize) {
                 ) / norm;
                 // 0.51: at a tie nothing is gained, and the next round would undo it.
                 if share.abs() > 0.51 {
-                    add_multiple(vectors, width, at, W::from_f64(-share.round()), by);
+                    add_multiple(vectors, width, at, W::from_f64(-rounded(share)), by);
                     changed = true;
                 }
             }
@@ -135,6 +217,27 @@ mod tests {
             let primitive: Vec<i64> = row.iter().map(|x| x / gcd).collect();
             let opposite: Vec<i64> = primitive.iter().map(|x| -x).collect();
             prop_assert!(cross[..] == primitive[..] || cross[..] == opposite[..]);
+        }
+
+        /// The same in doubles, up to the largest that a plane may have.
+        #[test]
+        fn a_line_is_saturated(
+            row in proptest::array::uniform3(-(1i64 << 51)..1 << 51),
+            shift in proptest::array::uniform3(0u32..52),
+            factor in 1i64..4,
+        ) {
+            let row: [i64; 3] = std::array::from_fn(|k| (row[k] >> shift[k]) / factor * factor);
+            prop_assume!(row.iter().any(|x| *x != 0));
+            let Some([u, v]) = line(row.map(|x| x as f64)) else { return Ok(()); };
+            let [u, v] = [u, v].map(|w| w.map(|x| x as i128));
+            let gcd = i128::from(row.iter().fold(0, |g: i64, x| g.gcd(x)));
+            let cross = [
+                u[1] * v[2] - u[2] * v[1],
+                u[2] * v[0] - u[0] * v[2],
+                u[0] * v[1] - u[1] * v[0],
+            ];
+            let row = row.map(i128::from);
+            prop_assert!(cross.map(|x| gcd * x) == row || cross.map(|x| -gcd * x) == row);
         }
     }
 

@@ -38,9 +38,9 @@ impl<const N: usize> Limbs<N> {
     pub fn plus(&self, other: &Self) -> Self {
         let mut words = [0; N];
         let mut carry = 0;
-        for i in 0..N {
-            let sum = u128::from(self.0[i]) + u128::from(other.0[i]) + carry;
-            words[i] = sum as u64;
+        for (word, (a, b)) in words.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            let sum = u128::from(*a) + u128::from(*b) + carry;
+            *word = sum as u64;
             carry = sum >> 64;
         }
         Self(words)
@@ -51,9 +51,9 @@ impl<const N: usize> Limbs<N> {
     pub fn negated(&self) -> Self {
         let mut words = [0; N];
         let mut carry = 1;
-        for i in 0..N {
-            let sum = u128::from(!self.0[i]) + carry;
-            words[i] = sum as u64;
+        for (word, a) in words.iter_mut().zip(&self.0) {
+            let sum = u128::from(!a) + carry;
+            *word = sum as u64;
             carry = sum >> 64;
         }
         Self(words)

@@ -13,7 +13,7 @@
 //! As u and v span a saturated lattice, the vertex β·u − α·v has the largest factor that α and β have
 //! in common, and no other.
 
-use super::lattice::cut;
+use super::lattice::line;
 use super::restriction::Restriction;
 use super::word::Word;
 
@@ -79,7 +79,9 @@ pub struct NarrowPlane {
     beta: Vec<f64>,
     quotient: Vec<f64>,
     /// u and v.
-    line: Vec<i64>,
+    line: [[f64; 3]; 2],
+    /// u and v in space, coordinate by coordinate.
+    ends: Vec<(i64, i64)>,
     seen: Seen,
     found: Vec<u32>,
     divisors: Divisors,
@@ -97,22 +99,19 @@ impl Lines<i64> for NarrowPlane {
 
     fn meet(&mut self, plane: &Restriction<i64>, at: usize, from: u32, to: u32) -> Option<()> {
         self.found.clear();
-        self.line.clear();
-        self.line.extend([1, 0, 0, 0, 1, 0, 0, 0, 1]);
-        let mut values: [i64; 3] = plane.row(at).try_into().ok()?;
-        cut(&mut self.line, &mut values, 3)?;
-        let line: [f64; 6] = std::array::from_fn(|k| self.line[k] as f64);
-        for vector in line.chunks_exact(3) {
+        self.line = line(std::array::from_fn(|c| self.rows[c][at]))?;
+        for vector in &self.line {
             let terms = vector.iter().zip(&self.largest);
             if terms.map(|(x, most)| x.abs() * most).sum::<f64>() >= EXACT {
                 return None;
             }
         }
+        let line = self.line;
         self.evaluate(&line);
         let count = plane.numbers.len();
         self.seen.clear(count + 1);
         let (alpha, beta, quotient) = (&self.alpha, &self.beta, &self.quotient);
-        for row in (0..=count).rev().filter(|row| *row != at) {
+        for row in (at + 1..=count).rev().chain((0..at).rev()) {
             let bits = quotient[row].to_bits();
             let first = self.seen.first(row as u32, bits, |other| {
                 let other = other as usize;
@@ -138,27 +137,33 @@ impl Lines<i64> for NarrowPlane {
 
     fn push(&mut self, plane: &Restriction<i64>, count: usize, limbs: usize, out: &mut Vec<u64>) {
         let width = plane.lattice.len() / 3;
-        let at = |vector: &[i64], c: usize| {
+        let at = |vector: &[f64; 3], c: usize| {
             let terms = vector.iter().zip(plane.lattice.chunks_exact(width));
-            terms.fold(0, |sum: i64, (x, basis)| sum.plus_product(*x, basis[c]))
+            terms.fold(0, |sum: i64, (x, basis)| {
+                sum.plus_product(*x as i64, basis[c])
+            })
         };
-        let (u, v) = self.line.split_at(3);
-        let ends: Vec<(i64, i64)> = (0..width).map(|c| (at(u, c), at(v, c))).collect();
+        let [u, v] = &self.line;
+        self.ends.clear();
+        self.ends.extend((0..width).map(|c| (at(u, c), at(v, c))));
         self.divisors
             .load(&self.found[..count], &self.alpha, &self.beta);
-        for (alpha, beta) in self.divisors.coprime() {
+        let start = out.len();
+        out.resize(start + count * width * limbs, 0);
+        let points = out[start..].chunks_exact_mut(width * limbs);
+        for (point, (alpha, beta)) in points.zip(self.divisors.coprime()) {
             if limbs == 1 {
-                push_narrow(&ends, alpha, beta, out);
+                put_narrow(&self.ends, alpha, beta, point);
             } else {
-                push_wide(&ends, alpha, beta, limbs, out);
+                put_wide(&self.ends, alpha, beta, limbs, point);
             }
         }
     }
 }
 
-/// Append (β·u − α·v) with a positive last coordinate; minors fit the word, so wrapping is exact.
+/// Write β·u − α·v with a positive last coordinate; minors fit the word, so wrapping is exact.
 #[inline]
-fn push_narrow(ends: &[(i64, i64)], alpha: i64, beta: i64, out: &mut Vec<u64>) {
+fn put_narrow(ends: &[(i64, i64)], alpha: i64, beta: i64, point: &mut [u64]) {
     let (u, v) = ends[ends.len() - 1];
     let last = beta.wrapping_mul(u).wrapping_sub(alpha.wrapping_mul(v));
     let (alpha, beta) = if last < 0 {
@@ -166,28 +171,27 @@ fn push_narrow(ends: &[(i64, i64)], alpha: i64, beta: i64, out: &mut Vec<u64>) {
     } else {
         (alpha, beta)
     };
-    out.extend(
-        ends.iter()
-            .map(|(u, v)| beta.wrapping_mul(*u).wrapping_sub(alpha.wrapping_mul(*v)) as u64),
-    );
+    for (x, (u, v)) in point.iter_mut().zip(ends) {
+        *x = beta.wrapping_mul(*u).wrapping_sub(alpha.wrapping_mul(*v)) as u64;
+    }
 }
 
 /// The same where coordinates have more words: products of two doubles' integers need two.
-fn push_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, out: &mut Vec<u64>) {
+fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mut [u64]) {
     let coordinate =
         |&(u, v): &(i64, i64)| i128::from(beta) * i128::from(u) - i128::from(alpha) * i128::from(v);
     let sign = ends.last().map_or(1, coordinate).signum();
-    for end in ends {
+    for (x, end) in point.chunks_exact_mut(limbs).zip(ends) {
         let value = sign * coordinate(end);
-        out.push(value as u64);
-        out.push((value >> 64) as u64);
-        out.extend(std::iter::repeat_n((value >> 127) as u64, limbs - 2));
+        x[0] = value as u64;
+        x[1] = (value >> 64) as u64;
+        x[2..].fill((value >> 127) as u64);
     }
 }
 
 impl NarrowPlane {
     /// α, β and α/β of every row; ∞ where β is 0.
-    fn evaluate(&mut self, line: &[f64; 6]) {
+    fn evaluate(&mut self, line: &[[f64; 3]; 2]) {
         let count = self.rows[0].len();
         for column in [&mut self.alpha, &mut self.beta, &mut self.quotient] {
             column.resize(count, 0.0);
@@ -212,12 +216,12 @@ type Values<'a> = (&'a mut [f64], &'a mut [f64], &'a mut [f64]);
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn evaluate_avx2(line: &[f64; 6], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
+fn evaluate_avx2(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
     evaluate(line, x, y, z, out);
 }
 
 #[inline(always)]
-fn evaluate(line: &[f64; 6], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
+fn evaluate(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
     let count = x.len();
     let (alpha, beta, quotient) = out;
     let (y, z) = (&y[..count], &z[..count]);
@@ -227,8 +231,8 @@ fn evaluate(line: &[f64; 6], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
         &mut quotient[..count],
     );
     for i in 0..count {
-        let a = x[i] * line[0] + y[i] * line[1] + z[i] * line[2];
-        let b = x[i] * line[3] + y[i] * line[4] + z[i] * line[5];
+        let a = x[i] * line[0][0] + y[i] * line[0][1] + z[i] * line[0][2];
+        let b = x[i] * line[1][0] + y[i] * line[1][1] + z[i] * line[1][2];
         alpha[i] = a;
         beta[i] = b;
         // Adding 0 takes the sign off −0.

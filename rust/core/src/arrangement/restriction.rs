@@ -8,7 +8,6 @@
 //!
 //! No residue and no tolerance decides anything: rows with one key are compared as integers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use num_bigint::BigInt;
@@ -17,7 +16,7 @@ use num_traits::ToPrimitive;
 use super::input::Arrangement;
 use super::job::Walk;
 use super::lattice::{cut, largest};
-use super::plane::Lines;
+use super::plane::{Lines, Seen};
 use super::rank;
 use super::walk::Flat;
 use super::word::{Word, proportional};
@@ -68,7 +67,7 @@ pub struct Desk<W: Word> {
     values: Vec<W>,
     keys: Vec<Option<u64>>,
     kept: Vec<bool>,
-    by_key: Table,
+    seen: Seen,
     plane: W::Plane,
 }
 
@@ -80,30 +79,9 @@ impl<W: Word> Desk<W> {
             values: Vec::new(),
             keys: Vec::new(),
             kept: Vec::new(),
-            by_key: Table::default(),
+            seen: Seen::default(),
             plane: W::Plane::default(),
         }
-    }
-}
-
-/// The rows of each key, as chains: the last row of a key, and the one before each.
-#[derive(Debug, Default)]
-struct Table {
-    last: HashMap<u64, u32, std::hash::BuildHasherDefault<Identity>>,
-    before: Vec<u32>,
-}
-
-/// Keys are hashes already.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl std::hash::Hasher for Identity {
-    fn write(&mut self, _: &[u8]) {}
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
@@ -145,28 +123,33 @@ impl<W: Word> Restriction<W> {
     /// Put the values of every row of `parent` but `chosen` at this flat's basis.
     fn evaluate(&mut self, parent: &Self, chosen: usize, matrix: &Matrix<W>) {
         let width = matrix.width;
+        let free = self.free + 1;
         self.numbers.clear();
         self.rows.clear();
+        self.rows.resize((parent.numbers.len() + 1) * free, W::ZERO);
+        let mut end = 0;
         for (at, &number) in parent.numbers.iter().enumerate() {
             if at == chosen {
                 continue;
             }
-            let start = self.rows.len();
             let row = &matrix.rows[number as usize * width..][..width];
-            for vector in self.lattice.chunks_exact(width) {
+            let values = &mut self.rows[end..end + free];
+            for (value, vector) in values.iter_mut().zip(self.lattice.chunks_exact(width)) {
                 let terms = row.iter().zip(vector);
-                self.rows
-                    .push(terms.fold(W::ZERO, |sum, (a, x)| sum.plus_product(*a, *x)));
+                *value = terms.fold(W::ZERO, |sum, (a, x)| sum.plus_product(*a, *x));
             }
-            if self.rows[start..].iter().all(|x| x.is_zero()) {
-                self.rows.truncate(start);
-            } else {
+            if values.iter().any(|x| !x.is_zero()) {
                 self.numbers.push(number);
+                end += free;
             }
         }
-        for vector in self.lattice.chunks_exact(width) {
-            self.rows.push(vector[width - 1]);
+        for (value, vector) in self.rows[end..]
+            .iter_mut()
+            .zip(self.lattice.chunks_exact(width))
+        {
+            *value = vector[width - 1];
         }
+        self.rows.truncate(end + free);
     }
 
     /// Drop rows that are parallel to the flat, and keep of those that cut it in the same place the
@@ -175,10 +158,7 @@ impl<W: Word> Restriction<W> {
         let width = self.free + 1;
         W::keys(&self.rows, width, &mut desk.keys);
         let count = self.numbers.len();
-        let Table { last, before } = &mut desk.by_key;
-        last.clear();
-        before.clear();
-        before.resize(count + 1, u32::MAX);
+        desk.seen.clear(count + 1);
         desk.kept.clear();
         desk.kept.resize(count + 1, false);
         let mut distinct = 0;
@@ -187,17 +167,13 @@ impl<W: Word> Restriction<W> {
             let Some(key) = desk.keys[at] else {
                 return false;
             };
-            let head = last.entry(key).or_insert(u32::MAX);
-            let mut other = *head;
-            while other != u32::MAX && !proportional(self.row(at), self.row(other as usize)) {
-                other = before[other as usize];
-            }
-            if other == u32::MAX {
-                before[at] = *head;
-                *head = at as u32;
-                desk.kept[at] = true;
-                distinct += 1;
-            }
+            let keys = &desk.keys;
+            let first = desk.seen.first(at as u32, key, |other| {
+                keys[other as usize] == Some(key)
+                    && proportional(self.row(at), self.row(other as usize))
+            });
+            desk.kept[at] = first;
+            distinct += usize::from(first);
         }
         if distinct <= count {
             let mut to = 0;

@@ -11,6 +11,7 @@ use num_bigint::BigInt;
 
 use super::bound::{Arithmetic, Bound};
 use super::dictionary::Dictionary;
+use super::estimate::{Random, probe_cobases, probe_flats};
 use super::field::{Field, Rational};
 use super::flats::{Flat, Scratch};
 use super::input::Arrangement;
@@ -22,7 +23,7 @@ use super::walk;
 use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
 use super::word::Word;
 use super::{Method, zero_rule};
-use crate::Control;
+use crate::{Control, Result};
 
 /// A search of an arrangement, ready to run jobs.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ enum Tier {
 /// Runs jobs in one arithmetic.
 trait Runner: Send {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>);
+    /// One probe of the size of its tree.
+    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64>;
     /// What a unit of work costs here.
     fn weight(&self) -> u64;
 }
@@ -79,6 +82,15 @@ where
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
         walk::run(&self.whole, &mut self.levels, job, &mut self.desk, walk);
     }
+    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
+        probe_flats(
+            &self.whole,
+            &mut self.levels,
+            &mut self.desk,
+            random,
+            control,
+        )
+    }
     fn weight(&self) -> u64 {
         self.weight
     }
@@ -99,6 +111,12 @@ impl<F: Field> Runner for Cobases<F> {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
         if let Some(terminal) = &self.0 {
             zero_rule::run(terminal, &job, walk);
+        }
+    }
+    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
+        match &self.0 {
+            Some(terminal) => probe_cobases(terminal, random, control),
+            None => Ok(0.0),
         }
     }
     fn weight(&self) -> u64 {
@@ -153,6 +171,25 @@ impl Search {
         self.limbs
     }
 
+    /// Estimates of the number of vertices, or of cobases for the Zero rule, whose mean is that
+    /// number; `probes` of them, independent of each other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn probes(&self, probes: usize, seed: u64, control: &Control) -> Result<Vec<f64>> {
+        let mut random = Random::new(seed);
+        if self.arrangement.dimension() == 0 {
+            return Ok(vec![1.0; probes]);
+        }
+        let Some(tier) = self.tiers.last() else {
+            return Ok(Vec::new());
+        };
+        let mut runner = self.runner(tier);
+        (0..probes)
+            .map(|_| runner.probe(&mut random, control))
+            .collect()
+    }
+
     fn runner(&self, tier: &Tier) -> Box<dyn Runner> {
         match tier {
             Tier::Narrow(matrix) => integer_flats(matrix, 1),
@@ -177,7 +214,7 @@ impl Search {
         match self.method {
             Method::Flats => Box::new(Flats::new(
                 Flat::<F>::whole(&self.arrangement),
-                Scratch::new(),
+                Scratch::default(),
                 weight,
             )),
             Method::Zero => Box::new(Cobases(Dictionary::<F>::terminal(&self.arrangement))),
@@ -245,6 +282,8 @@ impl<'a> Worker<'a> {
             }
         }
         *harvest = walk.harvest;
+        // What the last arithmetic did not do was stopped in the middle of a step.
+        walk.remaining.append(&mut walk.outgrown);
         walk.remaining
     }
 }

@@ -99,15 +99,19 @@ impl Points {
         self.reduce();
         self.sort();
         self.narrow();
-        let coordinates = if self.limbs == 1 {
+        Vertices {
+            dimension: self.dimension,
+            coordinates: self.coordinates(),
+            cobases,
+        }
+    }
+
+    /// The coordinates as integers.
+    pub fn coordinates(self) -> Coordinates {
+        if self.limbs == 1 {
             Coordinates::Small(self.numbers.into_iter().map(|x| x as i64).collect())
         } else {
             Coordinates::Big(self.numbers.chunks_exact(self.limbs).map(integer).collect())
-        };
-        Vertices {
-            dimension: self.dimension,
-            coordinates,
-            cobases,
         }
     }
 
@@ -164,7 +168,11 @@ impl Points {
             .zip(&places)
             .with_min_len(1 << 12)
             .for_each(|(to, (_, at))| {
-                to.copy_from_slice(&self.numbers[*at as usize * stride..][..stride]);
+                let from = &self.numbers[*at as usize * stride..][..stride];
+                // Word by word: a call of memcpy costs more than a few words do.
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
             });
         self.numbers = sorted;
     }
@@ -201,11 +209,7 @@ impl Order<'_> {
         for place in places.iter_mut() {
             place.0 = rising_bits(self.nearly(place.1, first));
         }
-        if rayon::current_num_threads() > 1 {
-            places.par_sort_unstable();
-        } else {
-            places.sort_unstable();
-        }
+        sort_places(places);
         let mut start = 0;
         while start < places.len() {
             let mut end = start + 1;
@@ -261,6 +265,47 @@ impl Order<'_> {
         let shift = (shift - down).clamp(-2400, 2400);
         let half = f64::powi(2.0, shift / 2);
         numerator / denominator * half * f64::powi(2.0, shift - shift / 2)
+    }
+}
+
+/// Below this many, comparing is quicker than counting.
+const FEW: usize = 1 << 11;
+
+/// Sort by the first number: by counting on the 33 highest bits, then, where those are equal, by
+/// comparing.
+fn sort_places(places: &mut [Place]) {
+    const DIGIT: u32 = 11;
+    if rayon::current_num_threads() > 1 {
+        places.par_sort_unstable();
+        return;
+    }
+    if places.len() < FEW {
+        places.sort_unstable();
+        return;
+    }
+    let mut other = vec![(0, 0); places.len()];
+    let (mut from, mut to) = (&mut *places, &mut other[..]);
+    for shift in [64 - 3 * DIGIT, 64 - 2 * DIGIT, 64 - DIGIT] {
+        let digit = |place: &Place| (place.0 >> shift) as usize & ((1 << DIGIT) - 1);
+        let mut next = [0u32; 1 << DIGIT];
+        from.iter().for_each(|place| next[digit(place)] += 1);
+        let mut before = 0;
+        for slot in &mut next {
+            (*slot, before) = (before, before + *slot);
+        }
+        for place in from.iter() {
+            let slot = &mut next[digit(place)];
+            to[*slot as usize] = *place;
+            *slot += 1;
+        }
+        std::mem::swap(&mut from, &mut to);
+    }
+    // After an odd number of rounds the result is in the second half.
+    to.copy_from_slice(from);
+    for run in places.chunk_by_mut(|a, b| a.0 >> (64 - 3 * DIGIT) == b.0 >> (64 - 3 * DIGIT)) {
+        if run.len() > 1 {
+            run.sort_unstable();
+        }
     }
 }
 

@@ -75,6 +75,17 @@ def test_numbers_are_exact():
     assert h.A.tolist() == [[2**63]]
 
 
+def test_more_digits_than_python_writes():
+    long = Fraction(10**9000 + 1, 10**8000 + 7)
+    file = io.BytesIO()
+    hc.write_ine(file, [[long, 1]], [-long])
+    h = read(file.getvalue())
+    assert (h.A.tolist(), h.b.tolist()) == ([[long, 1]], [-long])
+    file = io.BytesIO()
+    hc.write_ext(file, hc.vertices([[long.denominator]], [long.numerator]))
+    assert read(file.getvalue(), hc.read_ext).vertices.tolist() == [[long]]
+
+
 numbers = st.fractions() | st.integers() | st.integers(-(10**40), 10**40)
 shapes = st.tuples(st.integers(0, 5), st.integers(0, 4))
 

@@ -12,6 +12,7 @@ __all__ = [
     "baseline_vertices",
     "big_vertex_rows",
     "lowest_terms",
+    "rational_rows",
     "read_representation",
     "vertex_rows",
 ]
@@ -71,6 +72,7 @@ def read_representation(
     list[str],
 ]: ...
 def vertex_rows(numbers: npt.NDArray[np.int64], dimension: int) -> bytes: ...
+def rational_rows(rows: Sequence[Sequence[tuple[int, int]]]) -> bytes: ...
 def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...
 
 @final

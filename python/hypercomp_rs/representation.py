@@ -219,12 +219,15 @@ def write_ine(
         )
     integral = all(denominator == 1 for row in rows for _, denominator in row)
     lines += ["begin", f"{len(rows)} {dimension + 1} {'integer' if integral else 'rational'}"]
-    for row in rows:
-        *normal, side = (Fraction(*ratio) for ratio in row)
-        lines.append(" ".join(map(str, [side, *(-x for x in normal)])))
-    lines += ["end", ""]
+    # By Rust: Python itself refuses to write integers of more than 4,300 digits.
+    sides_first = [
+        [row[-1], *((-numerator, denominator) for numerator, denominator in row[:-1])]
+        for row in rows
+    ]
     with _opened(target, "wb") as file:
-        file.write("\n".join(lines).encode())
+        file.write("\n".join([*lines, ""]).encode())
+        file.write(_core.rational_rows(sides_first))
+        file.write(b"end\n")
 
 
 def read_ext(source: Source) -> VRepresentation:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -21,7 +22,18 @@ from .vertices import vertices
 FAILED, WRONG, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Program(click.Group):
+    """A group that answers a closed pipe by its exit code; click itself would exit with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_unread()) from None
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="hypercomp-rs")
 def program() -> None:
     """Exact vertices of hyperplane arrangements, and compressed network weights."""
@@ -42,15 +54,19 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes standard output once more on its way out, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return _unread()
     except HypercompError as error:
         return _failed(error, WRONG)
     except FileNotFoundError as error:
         return _failed(error, WRONG)
     except (OSError, MemoryError) as error:
         return _failed(error, FAILED)
+
+
+def _unread() -> int:
+    # Python flushes standard output once more on its way out, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UNREAD
 
 
 def _failed(error: BaseException, code: int) -> int:

@@ -1,6 +1,7 @@
 //! `_core.read_representation` and `_core.vertex_rows`: the bytes of `.ine` and `.ext` files in and
 //! out.
 
+use hypercomp_core::representation::number::Rational;
 use hypercomp_core::representation::{Entries, Kind, read, write};
 use hypercomp_core::{Error, ErrorKind};
 use num_bigint::BigInt;
@@ -73,6 +74,23 @@ pub fn big_vertex_rows<'py>(
         let mut rows = Vec::new();
         write::big_vertex_rows(&numbers, dimension, &mut rows);
         Ok(rows)
+    })?;
+    Ok(PyBytes::new(py, &rows))
+}
+
+/// Rows of fractions, given as pairs (numerator, positive denominator).
+#[pyfunction]
+pub fn rational_rows<'py>(
+    py: Python<'py>,
+    rows: Vec<Vec<(BigInt, BigInt)>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let rows = enter(py, Some(1), |_| {
+        let mut out = Vec::new();
+        for row in rows {
+            let row: Vec<_> = row.into_iter().map(|(n, d)| Rational::new(n, d)).collect();
+            write::row(&row, &mut out);
+        }
+        Ok(out)
     })?;
     Ok(PyBytes::new(py, &rows))
 }

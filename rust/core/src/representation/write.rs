@@ -41,6 +41,15 @@ pub fn big_vertex_rows(numbers: &[BigInt], dimension: usize, out: &mut Vec<u8>) 
     }
 }
 
+/// Append a row of fractions.
+pub fn row(entries: &[Rational], out: &mut Vec<u8>) {
+    for (c, entry) in entries.iter().enumerate() {
+        let blank = if c == 0 { "" } else { " " };
+        out.extend_from_slice(format!("{blank}{entry}").as_bytes());
+    }
+    out.push(b'\n');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

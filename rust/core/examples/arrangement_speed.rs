@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use hypercomp_core::Control;
+use hypercomp_core::arrangement::bound::Arithmetic;
 use hypercomp_core::arrangement::field::Rational;
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::job::Wanted;
@@ -120,7 +121,11 @@ fn main() {
                 .num_threads(threads)
                 .build()
                 .expect("threads");
-            let search = Search::new(arrangement.clone(), method);
+            let search = if name.starts_with("plain") {
+                Search::in_field(arrangement.clone(), method, Arithmetic::Rational)
+            } else {
+                Search::new(arrangement.clone(), method)
+            };
             let start = Instant::now();
             let wanted = |coordinates| Wanted {
                 coordinates,

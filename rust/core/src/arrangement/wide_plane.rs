@@ -6,7 +6,7 @@
 //! agree modulo the prime, so that they have no parameter on each other, the plane is left to a
 //! wider arithmetic.
 
-use super::field::{Field, invert_all};
+use super::field::{Field, invert_all, lowest_terms};
 use super::limbs::{Limbs, product};
 use super::mersenne::Mersenne61;
 use super::plane::{Lines, Seen};
@@ -91,6 +91,15 @@ impl Lines<i128> for WidePlane {
                 out.extend_from_slice(&value.0[..limbs.min(6)]);
                 let sign = if value.is_negative() { u64::MAX } else { 0 };
                 out.extend(std::iter::repeat_n(sign, limbs.saturating_sub(6)));
+            }
+            if limbs == 1 {
+                // Coordinates of one word are in lowest terms from the start; others wait until they
+                // are looked at.
+                let start = out.len() - width;
+                let mut minors: Vec<i64> = out[start..].iter().map(|x| *x as i64).collect();
+                lowest_terms(&mut minors);
+                out.truncate(start);
+                out.extend(minors.into_iter().map(|x| x as u64));
             }
         }
     }

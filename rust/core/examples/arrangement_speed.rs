@@ -96,6 +96,10 @@ fn main() {
             Method::Flats,
         ),
         ("zero 25 in R^5", generic(25, 5, 100), Method::Zero),
+        ("plain zero 16 in R^5", generic(16, 5, 100), Method::Zero),
+        ("zero 16 in R^5", generic(16, 5, 100), Method::Zero),
+        ("zero 40 in R^5", generic(40, 5, 100), Method::Zero),
+        ("zero type B of 50 in R^5", type_b(5, &[0, 1]), Method::Zero),
         (
             "zero type B in R^4",
             type_b(4, &[-2, -1, 0, 1, 2]),

@@ -54,15 +54,20 @@ impl Lines<i128> for WidePlane {
         self.line = at;
         self.place(at)?;
         let count = plane.numbers.len();
-        self.seen.clear(count + 1);
+        let mut seen = self.seen.clear(count + 1);
         let keys = &self.keys;
-        for row in (0..=count).rev().filter(|row| *row != at) {
-            let first = self.seen.first(row as u32, keys[row], |other| {
-                let other = other as usize;
+        let mut first = |row: usize| {
+            seen.first(row, keys[row], |other| {
                 keys[other] == keys[row]
                     && concurrent(plane.row(at), plane.row(row), plane.row(other))
-            });
-            if first && row < at && (from..to).contains(&plane.numbers[row]) {
+            })
+        };
+        for row in (at + 1..=count).rev() {
+            first(row);
+        }
+        let wanted = plane.between(from, to);
+        for row in (0..at).rev() {
+            if first(row) && wanted.contains(&row) {
                 self.found.push(row as u32);
             }
         }

@@ -209,10 +209,22 @@ impl Lanes {
         let mut all = [-1.0f64; 8];
         let mut through = [-1.0f64; 8];
         let step = |lane: usize, at: usize, all: &mut [f64; 8], through: &mut [f64; 8]| {
-            let number = if entries[at] == 0.0 { -1.0 } else { self.numbers[at] };
+            let number = if entries[at] == 0.0 {
+                -1.0
+            } else {
+                self.numbers[at]
+            };
             let here = if constants[at] == 0.0 { number } else { -1.0 };
-            all[lane] = if number > all[lane] { number } else { all[lane] };
-            through[lane] = if here > through[lane] { here } else { through[lane] };
+            all[lane] = if number > all[lane] {
+                number
+            } else {
+                all[lane]
+            };
+            through[lane] = if here > through[lane] {
+                here
+            } else {
+                through[lane]
+            };
         };
         for start in (0..count / 8).map(|k| 8 * k) {
             for lane in 0..8 {
@@ -235,7 +247,11 @@ impl Lanes {
             .map(|x| Residue50::from_double(*x))
             .collect();
         let mut vertex = Vec::with_capacity(point.len() + 1);
-        Residue50::push_vertex(&point, &Residue50::from_double(self.determinant), &mut vertex);
+        Residue50::push_vertex(
+            &point,
+            &Residue50::from_double(self.determinant),
+            &mut vertex,
+        );
         for x in vertex {
             out.push(x as u64);
             out.extend(std::iter::repeat_n((x >> 63) as u64, limbs - 1));

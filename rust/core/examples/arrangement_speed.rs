@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use hypercomp_core::Control;
+use hypercomp_core::arrangement::bound::Arithmetic;
 use hypercomp_core::arrangement::field::Rational;
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::job::Wanted;
@@ -95,6 +96,10 @@ fn main() {
             Method::Flats,
         ),
         ("zero 25 in R^5", generic(25, 5, 100), Method::Zero),
+        ("plain zero 16 in R^5", generic(16, 5, 100), Method::Zero),
+        ("zero 16 in R^5", generic(16, 5, 100), Method::Zero),
+        ("zero 40 in R^5", generic(40, 5, 100), Method::Zero),
+        ("zero type B of 50 in R^5", type_b(5, &[0, 1]), Method::Zero),
         (
             "zero type B in R^4",
             type_b(4, &[-2, -1, 0, 1, 2]),
@@ -120,7 +125,11 @@ fn main() {
                 .num_threads(threads)
                 .build()
                 .expect("threads");
-            let search = Search::new(arrangement.clone(), method);
+            let search = if name.starts_with("plain") {
+                Search::in_field(arrangement.clone(), method, Arithmetic::Rational)
+            } else {
+                Search::new(arrangement.clone(), method)
+            };
             let start = Instant::now();
             let wanted = |coordinates| Wanted {
                 coordinates,

@@ -67,6 +67,11 @@ impl Bound {
         (self.squared.bits().div_ceil(2) as usize + 1).div_ceil(64)
     }
 
+    /// Whether a residue modulo this prime is zero only if the minor is.
+    pub fn is_below(&self, prime: u64) -> bool {
+        &self.squared * 4 < BigInt::from(prime).pow(2)
+    }
+
     /// The cheapest field in which every zero test of a search is proved.
     pub fn arithmetic(&self) -> Arithmetic {
         let limit = &self.squared * 4;

@@ -76,6 +76,11 @@ impl<F: Field> Dictionary<F> {
         &self.entries[row * (self.cobasis.len() + 1) + column]
     }
 
+    /// The determinant of the cobasis' normals, up to its sign.
+    pub fn determinant(&self) -> &F {
+        &self.determinant
+    }
+
     /// Whether hyperplane others\[row\] contains the vertex of this cobasis.
     pub fn contains_vertex(&self, row: usize) -> bool {
         self.entry(row, self.cobasis.len()).is_zero()

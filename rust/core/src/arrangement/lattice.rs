@@ -60,30 +60,21 @@ fn rounded(value: f64) -> f64 {
 /// [`cut`] of Z³ in doubles: two vectors that span the integer points of the line with this row.
 /// The row is of integers below 2⁵²; `None` where other numbers outgrow the doubles.
 pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
-    let mut parts = [
-        (row[0], [1.0, 0.0, 0.0]),
-        (row[1], [0.0, 1.0, 0.0]),
-        (row[2], [0.0, 0.0, 1.0]),
-    ];
-    // The largest value first.
-    let order = |parts: &mut [(f64, [f64; 3]); 3], i: usize, j: usize| {
-        if parts[i].0.abs() < parts[j].0.abs() {
-            parts.swap(i, j);
-        }
-    };
-    order(&mut parts, 1, 2);
-    order(&mut parts, 0, 1);
-    order(&mut parts, 1, 2);
-    while parts[1].0 != 0.0 {
-        let quotient = rounded(parts[0].0 / parts[1].0);
-        parts[0].0 -= quotient * parts[1].0;
-        for c in 0..3 {
-            parts[0].1[c] -= quotient * parts[1].1[c];
-        }
-        order(&mut parts, 0, 1);
-        order(&mut parts, 1, 2);
+    // Each part is a value and the vector that has it; the largest value first.
+    let mut a = [row[0], 1.0, 0.0, 0.0];
+    let mut b = [row[1], 0.0, 1.0, 0.0];
+    let mut c = [row[2], 0.0, 0.0, 1.0];
+    order(&mut b, &mut c);
+    order(&mut a, &mut b);
+    order(&mut b, &mut c);
+    while b[0] != 0.0 {
+        let quotient = rounded(a[0] / b[0]);
+        let rest: [f64; 4] = std::array::from_fn(|k| a[k] - quotient * b[k]);
+        // What is left is at most half of b.
+        (a, b) = (b, rest);
+        order(&mut b, &mut c);
     }
-    let [(divisor, _), (_, mut u), (_, mut v)] = parts;
+    let (divisor, mut u, mut v) = (a[0], [b[1], b[2], b[3]], [c[1], c[2], c[3]]);
     // Gauss's reduction of a lattice of rank 2.
     let dot = |a: &[f64; 3], b: &[f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     let (mut uu, mut vv) = (dot(&u, &u), dot(&v, &v));
@@ -102,6 +93,17 @@ pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
         vv = dot(&v, &v);
     }
     is_basis(&row, divisor, &u, &v).then_some([u, v])
+}
+
+/// Put the part of the larger value first. Which it is cannot be foreseen, so there is no branch.
+#[inline(always)]
+fn order(first: &mut [f64; 4], second: &mut [f64; 4]) {
+    let swap = first[0].abs() < second[0].abs();
+    for k in 0..4 {
+        let (a, b) = (first[k], second[k]);
+        first[k] = if swap { b } else { a };
+        second[k] = if swap { a } else { b };
+    }
 }
 
 /// Whether u and v span the integer points on the line of a row with this greatest common divisor:

@@ -33,6 +33,7 @@ pub mod walk;
 pub mod wide;
 pub mod wide_plane;
 pub mod word;
+pub mod zero_lanes;
 pub mod zero_rule;
 
 use crate::{Control, Result};

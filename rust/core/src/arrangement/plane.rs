@@ -30,38 +30,48 @@ pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
     fn push(&mut self, plane: &Restriction<W>, count: usize, limbs: usize, out: &mut Vec<u64>);
 }
 
-/// Places of rows by the bits of their quotients, in open addressing.
+/// Places of rows by their keys, in open addressing.
 #[derive(Debug, Default)]
-pub struct Seen {
-    slots: Vec<u32>,
+pub struct Seen(Vec<u32>);
+
+/// [`Seen`] at work.
+pub struct Table<'a> {
+    slots: &'a mut [u32],
     shift: u32,
 }
 
 impl Seen {
     /// Nothing seen, and room for `count` rows.
     #[inline]
-    pub fn clear(&mut self, count: usize) {
-        let bits = (2 * count).next_power_of_two().trailing_zeros().max(4);
-        self.shift = 64 - bits;
-        self.slots.clear();
-        self.slots.resize(1 << bits, 0);
+    pub fn clear(&mut self, count: usize) -> Table<'_> {
+        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than clearing.
+        let bits = (8 * count).next_power_of_two().trailing_zeros().max(4);
+        self.0.clear();
+        self.0.resize(1 << bits, 0);
+        Table {
+            slots: &mut self.0,
+            shift: 64 - bits,
+        }
     }
+}
 
+impl Table<'_> {
     /// Whether row `at` is the first of its point; it is remembered if it is. `same` says of a row
     /// seen before whether it is that point.
-    #[inline]
-    pub fn first(&mut self, at: u32, key: u64, same: impl Fn(u32) -> bool) -> bool {
+    #[inline(always)]
+    pub fn first(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
         let mask = self.slots.len() - 1;
         let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
         loop {
-            match self.slots[slot & mask] {
-                0 => {
-                    self.slots[slot & mask] = at + 1;
-                    return true;
-                }
-                other if same(other - 1) => return false,
-                _ => slot += 1,
+            let place = &mut self.slots[slot & mask];
+            if *place == 0 {
+                *place = at as u32 + 1;
+                return true;
             }
+            if same(*place as usize - 1) {
+                return false;
+            }
+            slot += 1;
         }
     }
 }
@@ -109,12 +119,12 @@ impl Lines<i64> for NarrowPlane {
         let line = self.line;
         self.evaluate(&line);
         let count = plane.numbers.len();
-        self.seen.clear(count + 1);
-        let (alpha, beta, quotient) = (&self.alpha, &self.beta, &self.quotient);
-        for row in (at + 1..=count).rev().chain((0..at).rev()) {
+        let mut seen = self.seen.clear(count + 1);
+        let quotient = &self.quotient[..=count];
+        let (alpha, beta) = (&self.alpha[..=count], &self.beta[..=count]);
+        let mut first = |row: usize| {
             let bits = quotient[row].to_bits();
-            let first = self.seen.first(row as u32, bits, |other| {
-                let other = other as usize;
+            seen.first(row, bits, |other| {
                 quotient[other].to_bits() == bits
                     && i64::same_ratio(
                         alpha[row] as i64,
@@ -122,8 +132,14 @@ impl Lines<i64> for NarrowPlane {
                         alpha[other] as i64,
                         beta[other] as i64,
                     )
-            });
-            if first && row < at && (from..to).contains(&plane.numbers[row]) {
+            })
+        };
+        for row in (at + 1..=count).rev() {
+            first(row);
+        }
+        let wanted = plane.between(from, to);
+        for row in (0..at).rev() {
+            if first(row) && wanted.contains(&row) {
                 self.found.push(row as u32);
             }
         }

@@ -120,6 +120,12 @@ impl<W: Word> Restriction<W> {
         &self.rows[at * width..(at + 1) * width]
     }
 
+    /// Places of the rows numbered `from`..`to`.
+    pub fn between(&self, from: u32, to: u32) -> std::ops::Range<usize> {
+        let first = self.numbers.partition_point(|&n| n < from);
+        first..self.numbers.partition_point(|&n| n < to).max(first)
+    }
+
     /// Put the values of every row of `parent` but `chosen` at this flat's basis.
     fn evaluate(&mut self, parent: &Self, chosen: usize, matrix: &Matrix<W>) {
         let width = matrix.width;
@@ -158,19 +164,17 @@ impl<W: Word> Restriction<W> {
         let width = self.free + 1;
         W::keys(&self.rows, width, &mut desk.keys);
         let count = self.numbers.len();
-        desk.seen.clear(count + 1);
+        let mut seen = desk.seen.clear(count + 1);
         desk.kept.clear();
         desk.kept.resize(count + 1, false);
-        let mut distinct = 0;
+        let (keys, mut distinct) = (&desk.keys, 0);
         // From infinity down, so that the first of each place is the one to keep.
         for at in (0..=count).rev() {
-            let Some(key) = desk.keys[at] else {
+            let Some(key) = keys[at] else {
                 return false;
             };
-            let keys = &desk.keys;
-            let first = desk.seen.first(at as u32, key, |other| {
-                keys[other as usize] == Some(key)
-                    && proportional(self.row(at), self.row(other as usize))
+            let first = seen.first(at, key, |other| {
+                keys[other] == Some(key) && proportional(self.row(at), self.row(other))
             });
             desk.kept[at] = first;
             distinct += usize::from(first);

@@ -22,6 +22,7 @@ use super::vertex::push_integer;
 use super::walk;
 use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
 use super::word::Word;
+use super::zero_lanes::{self, Residue50};
 use super::{Method, zero_rule};
 use crate::{Control, Result};
 
@@ -39,6 +40,8 @@ pub struct Search {
 enum Tier {
     Narrow(Arc<Matrix<i64>>),
     Wide(Arc<Matrix<i128>>),
+    /// The Zero rule modulo a prime below 2⁵⁰.
+    Lanes,
     Field(Arithmetic),
 }
 
@@ -124,6 +127,26 @@ impl<F: Field> Runner for Cobases<F> {
     }
 }
 
+/// A walk over cobases in vector lanes.
+struct CobasesInLanes(Option<Dictionary<Residue50>>);
+
+impl Runner for CobasesInLanes {
+    fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
+        if let Some(terminal) = &self.0 {
+            zero_lanes::run(terminal, &job, walk);
+        }
+    }
+    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
+        match &self.0 {
+            Some(terminal) => probe_cobases(terminal, random, control),
+            None => Ok(0.0),
+        }
+    }
+    fn weight(&self) -> u64 {
+        1
+    }
+}
+
 impl Search {
     /// Prepare a search.
     pub fn new(arrangement: Arrangement, method: Method) -> Self {
@@ -138,7 +161,11 @@ impl Search {
                     .extend(Matrix::new(&arrangement, minors_fit).map(|m| Tier::Wide(Arc::new(m))));
             }
         }
-        tiers.push(Tier::Field(arithmetic));
+        if method == Method::Zero && bound.is_below(zero_lanes::PRIME) && zero_lanes::available() {
+            tiers.push(Tier::Lanes);
+        } else {
+            tiers.push(Tier::Field(arithmetic));
+        }
         Self {
             limbs: bound.limbs(),
             arrangement: Arc::new(arrangement),
@@ -194,6 +221,7 @@ impl Search {
         match tier {
             Tier::Narrow(matrix) => integer_flats(matrix, 1),
             Tier::Wide(matrix) => integer_flats(matrix, 8),
+            Tier::Lanes => Box::new(CobasesInLanes(Dictionary::terminal(&self.arrangement))),
             Tier::Field(arithmetic) => match arithmetic {
                 Arithmetic::Mersenne61 => self.in_a::<Mersenne61>(8),
                 Arithmetic::Mersenne127 => self.in_a::<Mersenne127>(16),

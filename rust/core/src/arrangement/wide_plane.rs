@@ -6,7 +6,7 @@
 //! agree modulo the prime, so that they have no parameter on each other, the plane is left to a
 //! wider arithmetic.
 
-use super::field::{Field, invert_all};
+use super::field::{Field, invert_all, lowest_terms};
 use super::limbs::{Limbs, product};
 use super::mersenne::Mersenne61;
 use super::plane::{Lines, Seen};
@@ -54,15 +54,20 @@ impl Lines<i128> for WidePlane {
         self.line = at;
         self.place(at)?;
         let count = plane.numbers.len();
-        self.seen.clear(count + 1);
+        let mut seen = self.seen.clear(count + 1);
         let keys = &self.keys;
-        for row in (0..=count).rev().filter(|row| *row != at) {
-            let first = self.seen.first(row as u32, keys[row], |other| {
-                let other = other as usize;
+        let mut first = |row: usize| {
+            seen.first(row, keys[row], |other| {
                 keys[other] == keys[row]
                     && concurrent(plane.row(at), plane.row(row), plane.row(other))
-            });
-            if first && row < at && (from..to).contains(&plane.numbers[row]) {
+            })
+        };
+        for row in (at + 1..=count).rev() {
+            first(row);
+        }
+        let wanted = plane.between(from, to);
+        for row in (0..at).rev() {
+            if first(row) && wanted.contains(&row) {
                 self.found.push(row as u32);
             }
         }
@@ -91,6 +96,15 @@ impl Lines<i128> for WidePlane {
                 out.extend_from_slice(&value.0[..limbs.min(6)]);
                 let sign = if value.is_negative() { u64::MAX } else { 0 };
                 out.extend(std::iter::repeat_n(sign, limbs.saturating_sub(6)));
+            }
+            if limbs == 1 {
+                // Coordinates of one word are in lowest terms from the start; others wait until they
+                // are looked at.
+                let start = out.len() - width;
+                let mut minors: Vec<i64> = out[start..].iter().map(|x| *x as i64).collect();
+                lowest_terms(&mut minors);
+                out.truncate(start);
+                out.extend(minors.into_iter().map(|x| x as u64));
             }
         }
     }

@@ -13,7 +13,8 @@ from timing import seconds
 
 import hypercomp_rs as hc
 from hypercomp_rs import _core
-from hypercomp_rs.arrangement import _rows
+from hypercomp_rs._rows import Rows
+from hypercomp_rs._search import Problem
 
 METHODS = {
     "Moss": "moss",
@@ -25,15 +26,15 @@ METHODS = {
 
 def inputs(short):
     """Simple arrangements first, degenerate ones after."""
-    return {
-        "30 random planes in R^3": generic(12 if short else 30, 3),
-        "20 random planes in R^4": generic(9 if short else 20, 4),
-        "15 random planes in R^6": generic(8 if short else 15, 6),
-        "grid 4 x 4 x 4 x 4": grid(3 if short else 4, 4),
-        "Catalan, n = 5, in R^4": catalan(4 if short else 5),
-        "type B in R^4, c = -1..1": type_b(2 if short else 4, (-1, 0, 1)),
-        "braid, n = 7, in R^6": braid(5 if short else 7),
-    }
+    found = {}
+    for n, d in ((12, 3), (9, 4), (8, 6)) if short else ((30, 3), (20, 4), (15, 6)):
+        found[f"{n} random planes in R^{d}"] = generic(n, d)
+    k, n, d, m = (3, 4, 2, 5) if short else (4, 5, 4, 7)
+    found[f"grid of {k}^4 points"] = grid(k, 4)
+    found[f"Catalan, n = {n}, in R^{n - 1}"] = catalan(n)
+    found[f"type B in R^{d}, c = -1..1"] = type_b(d, (-1, 0, 1))
+    found[f"braid, n = {m}, in R^{m - 1}"] = braid(m)
+    return found
 
 
 def compare(short):
@@ -42,41 +43,41 @@ def compare(short):
     for heading in ("input", "vertices", "cobases", "search", "visited", "pivots", "ms", "x Moss"):
         table.add_column(heading, justify="left" if heading in ("input", "search") else "right")
     fastest = {}
-    for name, (a, b) in inputs(short).items():
-        rows = _rows(a, b)
+    for title, (a, b) in inputs(short).items():
+        search = Problem(Rows.of(a, b), "zero").search
         calls = {
-            search: functools.partial(_search, method, a, b, rows)
-            for search, method in METHODS.items()
+            name: functools.partial(_run, method, a, b, search) for name, method in METHODS.items()
         }
-        visits = {search: call() for search, call in calls.items()}
+        visits = {name: call() for name, call in calls.items()}
+        visits["flats"] = sum(hc.flats(a, b)), None
         vertices, cobases = len(hc.vertices(a, b)), visits["Zero rule"][0]
         taken = seconds(calls, 1 if short else 3)
-        for search, t in taken.items():
-            visited, pivots = visits[search]
-            first = search == "Moss"
+        for method, t in taken.items():
+            visited, pivots = visits[method]
+            first = method == "Moss"
             table.add_row(
-                name if first else "",
+                title if first else "",
                 f"{vertices:,}" if first else "",
                 f"{cobases:,}" if first else "",
-                search,
+                method,
                 f"{visited:,}",
                 "-" if pivots is None else f"{pivots:,}",
                 f"{1e3 * t:.2f}",
                 f"{taken['Moss'] / t:.1f}",
             )
         table.add_section()
-        fastest.setdefault(min(taken, key=taken.__getitem__), []).append(name)
-    lines = [f"fastest: {search} on {', '.join(names)}" for search, names in fastest.items()]
+        fastest.setdefault(min(taken, key=taken.__getitem__), []).append(title)
+    lines = [f"fastest: {method} on {', '.join(titles)}" for method, titles in fastest.items()]
     return table, lines
 
 
-def _search(method, a, b, rows):
+def _run(method, a, b, search):
     """What a search visits, and how often it pivots."""
     if method in ("moss", "criss-cross"):
-        _, cobases, pivots = _core.baseline_vertices(*rows, method=method)
+        _, cobases, pivots = _core.baseline_vertices(search, method=method)
         return cobases, pivots
     if method == "zero":
         cobases = hc.vertices(a, b, method="zero", threads=1).cobases
         return cobases, max(cobases - 1, 0)
     hc.vertices(a, b, threads=1)
-    return 0, None
+    return None, None

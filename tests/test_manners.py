@@ -49,6 +49,7 @@ LONG_CALLS = {
     "decompress": "[hypercomp_rs.decompress_tensor(c) for _ in range(100_000)]",
     "flats": "hypercomp_rs.vertices(a, range(150))",
     "zero": "hypercomp_rs.vertices(a, range(150), method='zero')",
+    "floats": "hypercomp_rs.vertices(a, range(150), exact=False)",
     "fractions": "hypercomp_rs.vertices(a * 10**40 + 1, range(150))",
 }
 

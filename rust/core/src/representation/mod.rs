@@ -22,8 +22,8 @@
 //!
 //! The reader is for files from anywhere. It stores what it has read and nothing on the word of a
 //! header; numbers are bounded in digits and exponent, so memory is bounded by a multiple of the
-//! file's size; and what cdd and lrs read in different ways (a line with more entries than a row:
-//! cdd drops them, lrs takes them for the next row) is an error, not a guess.
+//! file's size; and what cdd and lrs read in different ways (a line with more entries than a row: lrs
+//! takes them for the next row, cdd does not) is an error, not a guess.
 
 pub mod number;
 pub mod read;

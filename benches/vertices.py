@@ -127,19 +127,24 @@ def threads(short):
         )
 
 
+# The peak that the kernel keeps for the program: ru_maxrss would begin with that of its parent.
 MEMORY = """
-import resource, sys
+import pathlib, re, sys
 sys.path.insert(0, {folder!r})
 from arrangements import generic
 import hypercomp_rs as hc
+
+def peak():
+    return int(re.search("VmHWM:\\s*(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+
 a, b = generic({n}, 5)
 hc.vertices(*generic(8, 3), threads=1)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 if {stream}:
     found = sum(len(block) for block in hc.iter_vertices(a, b, threads=1))
 else:
     found = len(hc.vertices(a, b, threads=1))
-print(found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(found, peak() - before)
 """
 
 
@@ -147,6 +152,9 @@ def memory(short):
     """Peak memory of a stream, in a process of its own."""
     folder = str(pathlib.Path(__file__).parent)
     n = 15 if short else 50
+    if not pathlib.Path("/proc/self/status").exists():
+        yield Bar("stream in R^5", "<= 50 MB", "-", "measured on Linux only", "", None)
+        return
 
     def peak(stream):
         code = MEMORY.format(folder=folder, n=n, stream=stream)
@@ -195,6 +203,7 @@ def main() -> None:
     missed = []
     for part in (speed, zero_rule, threads, memory, against_sage):
         for bar in part(short):
+            print(f"{bar.input}: {bar.measured}", file=sys.stderr)
             verdict = "" if short or bar.met is None else "met" if bar.met else "missed"
             table.add_row(bar.input, bar.asked, bar.measured, bar.baseline, bar.ratio, verdict)
             if bar.met is False:

@@ -65,7 +65,7 @@ class HRepresentation:
         lrs writes, has no boundary and is left out; an equation of that kind is kept, so that
         ``vertices`` refuses it.
         """
-        bounded = np.array([any(row) for row in self.A.tolist()], bool)
+        bounded = (self.A != 0).any(axis=1)
         bounded[list(self.linearity)] = True
         return self.A[bounded], self.b[bounded]
 
@@ -208,25 +208,20 @@ def write_ine(
     1/3 -1 -1
     end
     """
-    rows, dimension = _ratios(A, b)
+    entries, dimension = Rows.of(A, b)
+    rows, integral = _sides_first(entries)
     equations = sorted(set(linearity))
-    if equations and not 0 <= equations[0] <= equations[-1] < len(rows):
-        raise InvalidArgumentError(f"linearity={equations}: A has {len(rows)} rows, from 0")
+    if equations and not 0 <= equations[0] <= equations[-1] < len(entries):
+        raise InvalidArgumentError(f"linearity={equations}: A has {len(entries)} rows, from 0")
     lines = [*_named(name), "H-representation"]
     if equations:
         lines.append(
             " ".join(["linearity", *map(str, [len(equations), *(i + 1 for i in equations)])])
         )
-    integral = all(denominator == 1 for row in rows for _, denominator in row)
-    lines += ["begin", f"{len(rows)} {dimension + 1} {'integer' if integral else 'rational'}"]
-    # By Rust: Python itself refuses to write integers of more than 4,300 digits.
-    sides_first = [
-        [row[-1], *((-numerator, denominator) for numerator, denominator in row[:-1])]
-        for row in rows
-    ]
+    lines += ["begin", f"{len(entries)} {dimension + 1} {'integer' if integral else 'rational'}"]
     with _opened(target, "wb") as file:
         file.write("\n".join([*lines, ""]).encode())
-        file.write(_core.rational_rows(sides_first))
+        file.write(rows)
         file.write(b"end\n")
 
 
@@ -378,12 +373,19 @@ def _read(
     return table.reshape(-1, columns), linearity, nonnegative, name, options
 
 
-def _ratios(a: Any, b: Any) -> tuple[list[list[Ratio]], int]:
-    """The rows [A | b] as exact ratios, and the dimension."""
-    entries, dimension = Rows.of(a, b)
+def _sides_first(entries: npt.NDArray[Any] | list[list[Ratio]]) -> tuple[bytes, bool]:
+    """The rows ``b -A`` for rows [A | b], and whether all of them are integers.
+
+    Rust writes them: it is fast, and Python refuses to write integers of more than 4,300 digits.
+    """
     if isinstance(entries, np.ndarray):
-        return [[x.as_integer_ratio() for x in row] for row in entries.tolist()], dimension
-    return entries, dimension
+        if entries.dtype == np.int64 and not (entries == np.iinfo(np.int64).min).any():
+            table = np.column_stack([entries[:, -1], -entries[:, :-1]])
+            return _core.integer_rows(table.reshape(-1), table.shape[1]), True
+        entries = [[x.as_integer_ratio() for x in row] for row in entries.tolist()]
+    integral = all(denominator == 1 for row in entries for _, denominator in row)
+    negated = [[side, *((-n, d) for n, d in normal)] for *normal, side in entries]
+    return _core.rational_rows(negated), integral
 
 
 def _named(name: str) -> list[str]:

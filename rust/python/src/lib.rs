@@ -24,7 +24,9 @@ mod _core {
     #[pymodule_export]
     use crate::codec::TensorCode;
     #[pymodule_export]
-    use crate::representation::{big_vertex_rows, rational_rows, read_representation, vertex_rows};
+    use crate::representation::{
+        big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -78,6 +78,22 @@ pub fn big_vertex_rows<'py>(
     Ok(PyBytes::new(py, &rows))
 }
 
+/// Rows of so many integers.
+#[pyfunction]
+pub fn integer_rows<'py>(
+    py: Python<'py>,
+    numbers: PyReadonlyArray1<'py, i64>,
+    columns: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let numbers = numbers.as_slice().map_err(|_| strided(py))?;
+    let rows = enter(py, Some(1), |_| {
+        let mut rows = Vec::new();
+        write::integer_rows(numbers, columns, &mut rows);
+        Ok(rows)
+    })?;
+    Ok(PyBytes::new(py, &rows))
+}
+
 /// Rows of fractions, given as pairs (numerator, positive denominator).
 #[pyfunction]
 pub fn rational_rows<'py>(

@@ -41,6 +41,20 @@ pub fn big_vertex_rows(numbers: &[BigInt], dimension: usize, out: &mut Vec<u8>) 
     }
 }
 
+/// Append rows of so many integers.
+pub fn integer_rows(numbers: &[i64], columns: usize, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    for row in numbers.chunks_exact(columns) {
+        for (c, number) in row.iter().enumerate() {
+            if c > 0 {
+                out.push(b' ');
+            }
+            out.extend_from_slice(digits.format(*number).as_bytes());
+        }
+        out.push(b'\n');
+    }
+}
+
 /// Append a row of fractions.
 pub fn row(entries: &[Rational], out: &mut Vec<u8>) {
     for (c, entry) in entries.iter().enumerate() {
@@ -53,6 +67,19 @@ pub fn row(entries: &[Rational], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_integers_and_of_fractions_are_alike() {
+        let numbers = [3, -1, i64::MIN, 0, 7, i64::MAX];
+        let (mut integers, mut fractions) = (Vec::new(), Vec::new());
+        integer_rows(&numbers, 3, &mut integers);
+        for chunk in numbers.chunks_exact(3) {
+            let entries: Vec<_> = chunk.iter().map(|x| BigInt::from(*x).into()).collect();
+            row(&entries, &mut fractions);
+        }
+        assert_eq!(integers, fractions);
+        assert!(integers.starts_with(b"3 -1 -9223372036854775808\n"));
+    }
 
     #[test]
     fn coordinates_are_in_lowest_terms() {

@@ -28,10 +28,18 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
         let (first, second) = two_largest(values);
         let Some(second) = second else { break first };
         let quotient = rounded(values[first].to_f64() / values[second].to_f64());
-        sizes[first] += quotient.abs() * sizes[second];
-        // Also bounds the quotient, as no vector is 0.
-        if sizes[first] > W::LIMIT {
-            return None;
+        let grown = sizes[first] + quotient.abs() * sizes[second];
+        if grown < W::LIMIT {
+            sizes[first] = grown;
+        } else {
+            // Sums of sizes run ahead of the sizes: look at the vectors themselves.
+            let size = |at: usize| largest(&vectors[at * width..][..width]);
+            sizes[second] = size(second);
+            sizes[first] = size(first) + quotient.abs() * sizes[second];
+            // Also bounds the quotient, as no vector is 0.
+            if sizes[first] >= W::LIMIT {
+                return None;
+            }
         }
         let by = W::from_f64(-quotient);
         values[first] = values[first].plus_product(by, values[second]);
@@ -130,8 +138,14 @@ fn is_basis(row: &[f64; 3], divisor: f64, u: &[f64; 3], v: &[f64; 3]) -> bool {
 }
 
 /// The largest magnitude of a vector's entries.
-pub fn largest<W: Word>(vector: &[W]) -> f64 {
+fn largest<W: Word>(vector: &[W]) -> f64 {
     vector.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max)
+}
+
+/// The largest norm of the vectors.
+pub fn longest<W: Word>(vectors: &[W], width: usize) -> f64 {
+    let squares = vectors.chunks_exact(width).map(|x| dot(x, x));
+    squares.fold(0.0, f64::max).sqrt()
 }
 
 /// Places of the largest value and of the second largest that is not 0.

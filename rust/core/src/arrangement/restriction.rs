@@ -15,7 +15,7 @@ use num_traits::ToPrimitive;
 
 use super::input::Arrangement;
 use super::job::Walk;
-use super::lattice::{cut, largest};
+use super::lattice::{cut, longest};
 use super::plane::{Lines, Seen};
 use super::rank;
 use super::walk::Flat;
@@ -248,9 +248,8 @@ impl<W: Word> Flat for Restriction<W> {
         if cut(&mut child.lattice, &mut desk.values, matrix.width).is_none() {
             return false;
         }
-        // By Cauchy and Schwarz no value of a row exceeds this.
-        let spread = (matrix.width as f64).sqrt();
-        if largest(&child.lattice) * spread * matrix.norm >= W::LIMIT {
+        // By Cauchy and Schwarz no value of a row exceeds this, but for the rounding of the norms.
+        if longest(&child.lattice, matrix.width) * matrix.norm * 1.001 >= W::LIMIT {
             return false;
         }
         child.evaluate(self, at, &matrix);

@@ -108,19 +108,19 @@ where
 }
 
 /// A walk in a field.
-struct Cobases<F>(Option<Dictionary<F>>);
+struct Cobases<F> {
+    arrangement: Arc<Arrangement>,
+    terminal: Option<Dictionary<F>>,
+}
 
 impl<F: Field> Runner for Cobases<F> {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
-        if let Some(terminal) = &self.0 {
+        if let Some(terminal) = &self.terminal {
             zero_rule::run(terminal, &job, walk);
         }
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        match &self.0 {
-            Some(terminal) => probe_cobases(terminal, random, control),
-            None => Ok(0.0),
-        }
+        probe_cobases::<F>(&self.arrangement, random, control)
     }
     fn weight(&self) -> u64 {
         1
@@ -128,19 +128,16 @@ impl<F: Field> Runner for Cobases<F> {
 }
 
 /// A walk over cobases in vector lanes.
-struct CobasesInLanes(Option<Dictionary<Residue50>>);
+struct CobasesInLanes(Cobases<Residue50>);
 
 impl Runner for CobasesInLanes {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
-        if let Some(terminal) = &self.0 {
+        if let Some(terminal) = &self.0.terminal {
             zero_lanes::run(terminal, &job, walk);
         }
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        match &self.0 {
-            Some(terminal) => probe_cobases(terminal, random, control),
-            None => Ok(0.0),
-        }
+        self.0.probe(random, control)
     }
     fn weight(&self) -> u64 {
         1
@@ -221,7 +218,7 @@ impl Search {
         match tier {
             Tier::Narrow(matrix) => integer_flats(matrix, 1),
             Tier::Wide(matrix) => integer_flats(matrix, 8),
-            Tier::Lanes => Box::new(CobasesInLanes(Dictionary::terminal(&self.arrangement))),
+            Tier::Lanes => Box::new(CobasesInLanes(self.cobases())),
             Tier::Field(arithmetic) => match arithmetic {
                 Arithmetic::Mersenne61 => self.in_a::<Mersenne61>(8),
                 Arithmetic::Mersenne127 => self.in_a::<Mersenne127>(16),
@@ -235,6 +232,13 @@ impl Search {
         }
     }
 
+    fn cobases<F: Field>(&self) -> Cobases<F> {
+        Cobases {
+            arrangement: self.arrangement.clone(),
+            terminal: Dictionary::terminal(&self.arrangement),
+        }
+    }
+
     fn in_a<F: Field + 'static>(&self, weight: u64) -> Box<dyn Runner>
     where
         F::Coordinate: Into<BigInt>,
@@ -245,7 +249,7 @@ impl Search {
                 Scratch::default(),
                 weight,
             )),
-            Method::Zero => Box::new(Cobases(Dictionary::<F>::terminal(&self.arrangement))),
+            Method::Zero => Box::new(self.cobases::<F>()),
         }
     }
 }

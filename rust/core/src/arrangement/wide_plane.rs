@@ -155,3 +155,27 @@ fn concurrent(a: &[i128], b: &[i128], c: &[i128]) -> bool {
     });
     sum == Limbs::ZERO
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::Rational;
+    use super::super::input::Arrangement;
+    use super::super::restriction::Matrix;
+    use super::*;
+    use num_bigint::BigInt;
+
+    /// Lines that are one modulo the prime have no parameter on each other.
+    #[test]
+    fn lines_that_agree_modulo_the_prime_are_left_to_wider_numbers() {
+        let p = BigInt::from(Mersenne61::PRIME);
+        let n = |x: i64| BigInt::from(x);
+        let rows = [[n(1), n(0), n(0)], [n(1), p.clone(), p], [n(0), n(1), n(7)]];
+        let rows = rows.map(|row| row.map(Rational::from_integer).to_vec());
+        let arrangement = Arrangement::new(&rows, 2).unwrap();
+        let whole = Restriction::<i128>::whole(&Matrix::new(&arrangement, false).unwrap());
+        let mut plane = WidePlane::default();
+        assert!(plane.load(&whole));
+        assert!(plane.meet(&whole, 0, 0, u32::MAX).is_none());
+        assert!(plane.meet(&whole, 2, 0, u32::MAX).is_some());
+    }
+}

@@ -105,8 +105,8 @@ impl Word for i64 {
 
 impl Word for i128 {
     type Plane = WidePlane;
-    /// Two by two minors of such numbers have four words, three by three ones six.
-    const LIMIT: f64 = (1u128 << 125) as f64;
+    /// Two by two minors of such numbers have four words and three by three ones six, with signs.
+    const LIMIT: f64 = (1u128 << 126) as f64;
     const ZERO: Self = 0;
     const ONE: Self = 1;
 

@@ -28,9 +28,9 @@ from sage.geometry.hyperplane_arrangement.arrangement import HyperplaneArrangeme
 rows = json.load(sys.stdin)
 names = tuple(f"x{i}" for i in range(len(rows[0]) - 1))
 planes = HyperplaneArrangements(QQ, names)(*[[row[:-1], -row[-1]] for row in rows])
-start = time.perf_counter()
+start = time.process_time()
 vertices = planes.vertices()
-print(json.dumps([time.perf_counter() - start, len(vertices)]))
+print(json.dumps([time.process_time() - start, len(vertices)]))
 """
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     for (x, y), count in zip(points, cobases, strict=True):
         axes.annotate(str(count), (x, y), (4, 5), textcoords="offset points", fontsize=9)
     axes.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal", xticks=(), yticks=())
-    axes.legend(loc="lower right", framealpha=1)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
     figure.tight_layout()
     target = pathlib.Path(__file__).with_name("arrangement.svg")
     figure.savefig(target, metadata={"Date": None})

@@ -51,6 +51,13 @@ LONG_CALLS = {
     "zero": "hypercomp_rs.vertices(a, range(150), method='zero')",
     "floats": "hypercomp_rs.vertices(a, range(150), exact=False)",
     "fractions": "hypercomp_rs.vertices(a * 10**40 + 1, range(150))",
+    "many floats": "hypercomp_rs.vertices(f, f[:, 0])",
+    "cobases of many floats": "hypercomp_rs.vertices(f, f[:, 0], method='zero')",
+    "estimates": "hypercomp_rs.estimate_vertices(f, f[:, 0], probes=1000)",
+    "counts": "hypercomp_rs.count_vertices(a, range(150))",
+    "all flats": "hypercomp_rs.flats(a, range(150))",
+    "slices": "hypercomp_rs.vertices(a, range(150), time_limit=60)",
+    "streams": "[len(block) for block in hypercomp_rs.iter_vertices(a, range(150))]",
 }
 
 
@@ -63,6 +70,7 @@ def test_ctrl_c_stops_a_long_call_within_a_second(call):
         w = np.random.default_rng(0).standard_normal((2000, 4096)).astype(np.float32)
         c = hypercomp_rs.compress_tensor(w[:256])
         a = np.random.default_rng(0).integers(-99, 100, (150, 6)).astype(object)
+        f = np.random.default_rng(0).standard_normal((2000, 60))
         print("ready", flush=True)
         try:
             {LONG_CALLS[call]}

@@ -450,7 +450,7 @@ def test_a_dask_cluster_that_loses_a_worker(tmp_path):
     pytest.importorskip("distributed")
     script = pathlib.Path(tmp_path / "search.py")
     script.write_text(textwrap.dedent(DASK))
-    # 75 planes with a few thousand vertices and some millions of cobases: long to search, short to send.
+    # Few vertices and some millions of cobases: long to search, short to send.
     a, b = type_b(5, (-1, 0, 1))
     np.savez(tmp_path / "problem.npz", a=a, b=b)
     run = subprocess.run(

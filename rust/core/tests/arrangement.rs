@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn the_statements_about_the_zero_rule_hold(arrangement in small_arrangements()) {
         let (expected, cobases) = brute_force(&arrangement);
-        let Some(terminal) = Dictionary::<Mersenne61>::terminal(&arrangement) else {
+        let Some(terminal) = Dictionary::<Mersenne61>::terminal(&arrangement, &Control::new()) else {
             prop_assert!(cobases.is_empty());
             return Ok(());
         };

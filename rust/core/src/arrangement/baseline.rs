@@ -108,7 +108,10 @@ fn zero_rule_search<F: SignedField>(
         cobases: 0,
         pivots: 0,
     };
-    let mut waiting: Vec<Dictionary<F>> = Dictionary::terminal(arrangement).into_iter().collect();
+    let terminal = Dictionary::<F>::terminal(arrangement, control);
+    // Stopped on the way, there is none either.
+    control.check()?;
+    let mut waiting: Vec<_> = terminal.into_iter().collect();
     while let Some(dictionary) = waiting.pop() {
         control.check()?;
         found.cobases += 1;

@@ -100,7 +100,7 @@ struct Program<F> {
 impl<F: SignedField> Program<F> {
     /// At the lexicographically largest cobasis, where it is optimal; `None` where the normals do
     /// not span the space.
-    fn optimal(arrangement: &Arrangement) -> Option<Self> {
+    fn optimal(arrangement: &Arrangement, control: &Control) -> Result<Option<Self>> {
         let dimension = arrangement.dimension();
         let mut entries = Vec::new();
         for row in arrangement.rows() {
@@ -119,6 +119,7 @@ impl<F: SignedField> Program<F> {
             determinant_is_negative: false,
         };
         for row in (0..program.others.len()).rev() {
+            control.check()?;
             let column = (0..dimension)
                 .find(|&c| program.cobasis[c] == COORDINATE && !program.entry(row, c).is_zero());
             if let Some(column) = column {
@@ -126,10 +127,10 @@ impl<F: SignedField> Program<F> {
             }
         }
         if program.cobasis.contains(&COORDINATE) {
-            return None;
+            return Ok(None);
         }
         program.set_objective();
-        Some(program)
+        Ok(Some(program))
     }
 
     /// Costs of −1 and constants of 1, in place of rows that the first cobasis has made superfluous.
@@ -282,7 +283,7 @@ pub fn search<F: SignedField>(
         cobases: 0,
         pivots: 0,
     };
-    let Some(mut program) = Program::<F>::optimal(arrangement) else {
+    let Some(mut program) = Program::<F>::optimal(arrangement, control)? else {
         return Ok(found);
     };
     let columns = program.cobasis.len();

@@ -9,6 +9,7 @@
 use super::field::Field;
 use super::input::Arrangement;
 use super::vertex::push_integer;
+use crate::Control;
 
 /// A coordinate of the space in place of a hyperplane, before the first cobasis is reached.
 const COORDINATE: u32 = u32::MAX;
@@ -24,6 +25,9 @@ pub struct Dictionary<F> {
     entries: Vec<F>,
     /// Of the cobasis' normals, up to its sign.
     determinant: F,
+    /// Looked at between rows: in wide fields one pivot can take minutes. Once the caller has
+    /// cancelled, nothing that is returned is used.
+    control: Control,
 }
 
 impl<F: Field> Dictionary<F> {
@@ -32,10 +36,11 @@ impl<F: Field> Dictionary<F> {
     ///
     /// Greed finds it: from the last hyperplane to the first, each that is independent of those
     /// before it is exchanged for a coordinate.
-    pub fn terminal(arrangement: &Arrangement) -> Option<Self> {
+    pub fn terminal(arrangement: &Arrangement, control: &Control) -> Option<Self> {
         let dimension = arrangement.dimension();
         let mut entries = Vec::new();
         for row in arrangement.rows() {
+            control.check().ok()?;
             entries.extend(row[..dimension].iter().map(F::from_integer));
             entries.push(F::from_integer(&-&row[dimension]));
         }
@@ -48,8 +53,10 @@ impl<F: Field> Dictionary<F> {
             others: (0..arrangement.rows().len() as u32).collect(),
             entries,
             determinant: F::one(),
+            control: control.clone(),
         };
         for row in (0..dictionary.others.len()).rev() {
+            control.check().ok()?;
             let column = (0..dimension).find(|&c| {
                 dictionary.cobasis[c] == COORDINATE && !dictionary.entry(row, c).is_zero()
             });
@@ -107,6 +114,9 @@ impl<F: Field> Dictionary<F> {
             .collect();
         // … and put it into every other.
         for (other, entries) in self.entries.chunks_exact_mut(stride).enumerate() {
+            if self.control.check().is_err() {
+                return;
+            }
             if other == row {
                 entries.clone_from_slice(&solved);
                 continue;
@@ -127,6 +137,11 @@ impl<F: Field> Dictionary<F> {
         self.others.clone_from(&other.others);
         self.entries.clone_from(&other.entries);
         self.determinant = other.determinant.clone();
+    }
+
+    /// Let long pivots look at this stop flag.
+    pub fn attend(&mut self, control: &Control) {
+        self.control = control.clone();
     }
 
     /// Go to another cobasis, by exchanges; bases of a matroid allow them in any order of entering.

@@ -110,6 +110,7 @@ pub fn probe_cobases<F: Field>(
         let inverse = chosen[pivot].inverse();
         chosen.iter_mut().for_each(|x| *x = x.times(&inverse));
         for row in &mut rows {
+            control.check()?;
             let factor = row[pivot].clone();
             if !factor.is_zero() {
                 for (x, by) in row.iter_mut().zip(&chosen) {

@@ -10,6 +10,10 @@ use super::input::Arrangement;
 use super::job::Walk;
 use super::vertex::push_integer;
 use super::walk;
+use crate::Control;
+
+/// Rows whose leads are inverted together: enough to make the inversion cheap.
+const TOGETHER: usize = 256;
 
 /// A flat with the arrangement restricted to it.
 #[derive(Clone, Debug)]
@@ -36,26 +40,34 @@ pub struct Scratch<F> {
     leads: Vec<F>,
     products: Vec<F>,
     order: Vec<u32>,
+    /// Looked at between rows: in wide fields one flat can take minutes. Once the caller has
+    /// cancelled, nothing that is returned is used.
+    control: Control,
 }
 
-impl<F> Default for Scratch<F> {
-    fn default() -> Self {
+impl<F> Scratch<F> {
+    /// None yet.
+    pub fn new(control: Control) -> Self {
         Self {
             leads: Vec::new(),
             products: Vec::new(),
             order: Vec::new(),
+            control,
         }
     }
 }
 
 impl<F: Field> Flat<F> {
     /// The whole space.
-    pub fn whole(arrangement: &Arrangement) -> Self {
+    pub fn whole(arrangement: &Arrangement, control: &Control) -> Self {
         let dimension = arrangement.dimension();
         let mut flat = <Self as walk::Flat>::empty();
         flat.free = dimension;
         flat.smallest = u32::MAX;
         for (number, row) in arrangement.rows().iter().enumerate() {
+            if control.check().is_err() {
+                return flat;
+            }
             flat.numbers.push(number as u32);
             flat.rows.extend(row.iter().map(F::from_integer));
         }
@@ -65,7 +77,7 @@ impl<F: Field> Flat<F> {
                 (0..=dimension).map(|c| if c == coordinate { F::one() } else { F::zero() }),
             );
         }
-        flat.normalise(&mut Scratch::default());
+        flat.normalise(&mut Scratch::new(control.clone()));
         flat
     }
 
@@ -77,18 +89,24 @@ impl<F: Field> Flat<F> {
     /// Scale every row to a leading 1, and merge rows that cut the flat in the same place.
     fn normalise(&mut self, scratch: &mut Scratch<F>) {
         let stride = self.free + 1;
-        scratch.leads.clear();
-        for (row, factor) in self.rows.chunks_exact(stride).zip(&mut self.factors) {
-            let lead = row[leading(row)].clone();
-            *factor = factor.times(&lead);
-            scratch.leads.push(lead);
-        }
-        invert_all(&mut scratch.leads, &mut scratch.products);
-        for (row, inverse) in self.rows.chunks_exact_mut(stride).zip(&scratch.leads) {
-            let lead = leading(row);
-            row[lead] = F::one();
-            for value in &mut row[lead + 1..] {
-                *value = value.times(inverse);
+        let rows = self.rows.chunks_mut(stride * TOGETHER);
+        for (rows, factors) in rows.zip(self.factors.chunks_mut(TOGETHER)) {
+            if scratch.control.check().is_err() {
+                return;
+            }
+            scratch.leads.clear();
+            for (row, factor) in rows.chunks_exact(stride).zip(factors) {
+                let lead = row[leading(row)].clone();
+                *factor = factor.times(&lead);
+                scratch.leads.push(lead);
+            }
+            invert_all(&mut scratch.leads, &mut scratch.products);
+            for (row, inverse) in rows.chunks_exact_mut(stride).zip(&scratch.leads) {
+                let lead = leading(row);
+                row[lead] = F::one();
+                for value in &mut row[lead + 1..] {
+                    *value = value.times(inverse);
+                }
             }
         }
         self.merge(&mut scratch.order);
@@ -138,6 +156,9 @@ impl<F: Field> walk::Flat for Flat<F> {
         }
     }
 
+    fn attend(scratch: &mut Scratch<F>, control: &Control) {
+        scratch.control = control.clone();
+    }
     fn free(&self) -> usize {
         self.free
     }
@@ -159,6 +180,9 @@ impl<F: Field> walk::Flat for Flat<F> {
         child.factors.clear();
         child.place.clear();
         for (other, row) in self.rows.chunks_exact(stride).enumerate() {
+            if scratch.control.check().is_err() {
+                return false;
+            }
             let start = child.rows.len();
             eliminate(row, chosen, pivot, &mut child.rows);
             if child.rows[start..start + child.free].iter().all(F::is_zero) {
@@ -182,7 +206,7 @@ impl<F: Field> walk::Flat for Flat<F> {
         child.normalise(scratch);
         true
     }
-    fn reaches_a_vertex(&self, _: &mut Scratch<F>) -> bool {
+    fn reaches_a_vertex(&self, scratch: &mut Scratch<F>) -> bool {
         let stride = self.free + 1;
         let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.free);
         for row in self
@@ -190,7 +214,7 @@ impl<F: Field> walk::Flat for Flat<F> {
             .chunks_exact(stride)
             .take(walk::Flat::children(self, 0, u32::MAX).len())
         {
-            if echelon.len() == self.free {
+            if echelon.len() == self.free || scratch.control.check().is_err() {
                 break;
             }
             let mut row = row[..self.free].to_vec();

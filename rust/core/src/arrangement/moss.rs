@@ -32,8 +32,9 @@ pub fn search<F: Field>(
         cobases: 0,
         pivots: 0,
     };
-    let Some(mut dictionary) = Dictionary::<F>::terminal(arrangement) else {
-        return Ok(found);
+    let Some(mut dictionary) = Dictionary::<F>::terminal(arrangement, control) else {
+        // Stopped on the way, there is none either.
+        return control.check().map(|()| found);
     };
     let mut seen = HashSet::from([sorted(dictionary.cobasis.clone())]);
     // The exchanges that led here, by row and column; each is its own inverse.

@@ -48,6 +48,8 @@ enum Tier {
 /// Runs jobs in one arithmetic.
 trait Runner: Send {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>);
+    /// Let long steps look at this stop flag.
+    fn attend(&mut self, control: &Control);
     /// One probe of the size of its tree.
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64>;
     /// What a unit of work costs here.
@@ -85,6 +87,9 @@ where
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
         walk::run(&self.whole, &mut self.levels, job, &mut self.desk, walk);
     }
+    fn attend(&mut self, control: &Control) {
+        F::attend(&mut self.desk, control);
+    }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
         probe_flats(
             &self.whole,
@@ -119,6 +124,11 @@ impl<F: Field> Runner for Cobases<F> {
             zero_rule::run(terminal, &job, walk);
         }
     }
+    fn attend(&mut self, control: &Control) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.attend(control);
+        }
+    }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
         probe_cobases::<F>(&self.arrangement, random, control)
     }
@@ -135,6 +145,9 @@ impl Runner for CobasesInLanes {
         if let Some(terminal) = &self.0.terminal {
             zero_lanes::run(terminal, &job, walk);
         }
+    }
+    fn attend(&mut self, control: &Control) {
+        self.0.attend(control);
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
         self.0.probe(random, control)
@@ -208,48 +221,48 @@ impl Search {
         let Some(tier) = self.tiers.last() else {
             return Ok(Vec::new());
         };
-        let mut runner = self.runner(tier);
+        let mut runner = self.runner(tier, control);
         (0..probes)
             .map(|_| runner.probe(&mut random, control))
             .collect()
     }
 
-    fn runner(&self, tier: &Tier) -> Box<dyn Runner> {
+    fn runner(&self, tier: &Tier, control: &Control) -> Box<dyn Runner> {
         match tier {
             Tier::Narrow(matrix) => integer_flats(matrix, 1),
             Tier::Wide(matrix) => integer_flats(matrix, 8),
-            Tier::Lanes => Box::new(CobasesInLanes(self.cobases())),
+            Tier::Lanes => Box::new(CobasesInLanes(self.cobases(control))),
             Tier::Field(arithmetic) => match arithmetic {
-                Arithmetic::Mersenne61 => self.in_a::<Mersenne61>(8),
-                Arithmetic::Mersenne127 => self.in_a::<Mersenne127>(16),
-                Arithmetic::Mersenne521 => self.in_a::<Mersenne521>(1 << 7),
-                Arithmetic::Mersenne1279 => self.in_a::<Mersenne1279>(1 << 9),
-                Arithmetic::Mersenne3217 => self.in_a::<Mersenne3217>(1 << 12),
-                Arithmetic::Mersenne9689 => self.in_a::<Mersenne9689>(1 << 15),
-                Arithmetic::Mersenne19937 => self.in_a::<Mersenne19937>(1 << 17),
-                Arithmetic::Rational => self.in_a::<Rational>(1 << 18),
+                Arithmetic::Mersenne61 => self.in_a::<Mersenne61>(8, control),
+                Arithmetic::Mersenne127 => self.in_a::<Mersenne127>(16, control),
+                Arithmetic::Mersenne521 => self.in_a::<Mersenne521>(1 << 7, control),
+                Arithmetic::Mersenne1279 => self.in_a::<Mersenne1279>(1 << 9, control),
+                Arithmetic::Mersenne3217 => self.in_a::<Mersenne3217>(1 << 12, control),
+                Arithmetic::Mersenne9689 => self.in_a::<Mersenne9689>(1 << 15, control),
+                Arithmetic::Mersenne19937 => self.in_a::<Mersenne19937>(1 << 17, control),
+                Arithmetic::Rational => self.in_a::<Rational>(1 << 18, control),
             },
         }
     }
 
-    fn cobases<F: Field>(&self) -> Cobases<F> {
+    fn cobases<F: Field>(&self, control: &Control) -> Cobases<F> {
         Cobases {
             arrangement: self.arrangement.clone(),
-            terminal: Dictionary::terminal(&self.arrangement),
+            terminal: Dictionary::terminal(&self.arrangement, control),
         }
     }
 
-    fn in_a<F: Field + 'static>(&self, weight: u64) -> Box<dyn Runner>
+    fn in_a<F: Field + 'static>(&self, weight: u64, control: &Control) -> Box<dyn Runner>
     where
         F::Coordinate: Into<BigInt>,
     {
         match self.method {
             Method::Flats => Box::new(Flats::new(
-                Flat::<F>::whole(&self.arrangement),
-                Scratch::default(),
+                Flat::<F>::whole(&self.arrangement, control),
+                Scratch::new(control.clone()),
                 weight,
             )),
-            Method::Zero => Box::new(self.cobases::<F>()),
+            Method::Zero => Box::new(self.cobases::<F>(control)),
         }
     }
 }
@@ -295,12 +308,18 @@ impl<'a> Worker<'a> {
         } else {
             let mut jobs = vec![job];
             for (tier, runner) in search.tiers.iter().zip(&mut self.runners) {
-                runner.get_or_init(|| search.runner(tier));
+                runner.get_or_init(|| search.runner(tier, control));
                 let Some(runner) = runner.get_mut() else {
                     break;
                 };
+                if control.check().is_err() {
+                    // A workspace whose making was stopped is not to be used.
+                    walk.remaining.append(&mut jobs);
+                    break;
+                }
+                runner.attend(control);
                 walk.meter.weight = runner.weight();
-                for job in jobs {
+                for job in jobs.drain(..) {
                     if walk.meter.stopped() {
                         walk.remaining.push(job);
                     } else {

@@ -24,6 +24,7 @@
 //! Source: the Zero rule is that of arXiv 2401.16675; the search over flats is this project's.
 
 use super::job::{Job, Walk};
+use crate::Control;
 
 /// A flat with the arrangement restricted to it, in some arithmetic.
 pub trait Flat: Sized {
@@ -34,6 +35,8 @@ pub trait Flat: Sized {
 
     /// A flat to be overwritten.
     fn empty() -> Self;
+    /// Let long steps look at this stop flag.
+    fn attend(_: &mut Self::Desk, _: &Control) {}
     /// Its dimension.
     fn free(&self) -> usize;
     /// The smallest member of its greedy basis, `u32::MAX` for the whole space.

@@ -313,30 +313,32 @@ KILLED = """
     import sys
     import numpy as np
     import hypercomp_rs as hc
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(-9, 10, (44, 4)), rng.integers(-9, 10, 44)
-    found = hc.vertices(
-        a, b, method=sys.argv[2], threads=1, checkpoint=sys.argv[1], checkpoint_seconds=0
-    )
+    _, problem, path, method = sys.argv
+    a, b = np.load(problem)["a"], np.load(problem)["b"]
+    print("ready", flush=True)
+    found = hc.vertices(a, b, method=method, threads=1, checkpoint=path, checkpoint_seconds=0)
     print(len(found), found.cobases)
 """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="this system has no SIGKILL")
-@pytest.mark.parametrize("method", METHODS)
-def test_a_search_killed_at_any_moment_ends_with_the_same_result(tmp_path, method):
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(-9, 10, (44, 4)), rng.integers(-9, 10, 44)
+@pytest.mark.parametrize(("method", "d"), [("flats", 6), ("zero", 5)])
+def test_a_search_killed_at_any_moment_ends_with_the_same_result(tmp_path, method, d):
+    a, b = type_b(d, (-1, 0, 1))
     expected = hc.vertices(a, b, method=method)
-    path = tmp_path / "search"
-    code = textwrap.dedent(KILLED)
+    problem, path = tmp_path / "problem.npz", tmp_path / "search"
+    np.savez(problem, a=a, b=b)
+    arguments = [sys.executable, "-c", textwrap.dedent(KILLED), problem, path, method]
+    rng = np.random.default_rng()
+    seed = int(rng.integers(1 << 32))
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
     kills = 0
-    for wait in itertools.chain([0.25, 0.3, 0.35, 0.4, 0.5], itertools.repeat(60)):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, path, method], stdout=subprocess.PIPE, text=True
-        )
+    while True:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
         try:
-            out, _ = process.communicate(timeout=wait)
+            out, _ = process.communicate(timeout=rng.uniform(0.05, 0.6) if kills < 5 else 120)
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)

@@ -64,7 +64,7 @@ class Checkpoint:
             "crc32": zlib.crc32(words.data),
         }
         text = json.dumps(header).encode()
-        new = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
+        new = self.path.with_name(f"{self.path.name}.new")
         try:
             with new.open("wb") as file:
                 file.write(MAGIC + len(text).to_bytes(8, "little") + text)

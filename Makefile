@@ -4,13 +4,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := 1000000
 RUST := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.built ## Compress a real sentence encoder, then enumerate a degenerate arrangement
@@ -33,9 +34,28 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: $(VENV)/.built ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-vertices ## Benchmarks against peers and baselines; SHORT=--short for a glance
+
+.PHONY: bench-codec
+bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
+
+.PHONY: bench-vertices
+bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
 	$(BIN)/python benches/vertices.py $(SHORT)
+
+# SageMath is under the GPL and brings dozens of packages: it has an environment of its own, which
+# only the benchmark runs, in a process of its own.
+.PHONY: bench-env
+bench-env: toolchain ## Install SageMath's arrangements, to be measured beside ours
+	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
+
+.PHONY: fuzz
+fuzz: ## Fuzz the reader of .ine and .ext files; RUNS=10000000 inputs (needs cargo-fuzz)
+	mkdir -p fuzz/corpus/representation
+	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds -- \
+		-runs=$(RUNS) -max_len=2048 -dict=fuzz/representation.dict
 
 .PHONY: format
 format: $(VENV)/.built ## Format all code

@@ -35,7 +35,7 @@ def test_import_is_quick_and_leaves_torch_alone():
         start = time.perf_counter()
         import hypercomp_rs
         print(time.perf_counter() - start)
-        assert not {"torch", "rich", "matplotlib"} & set(sys.modules)
+        assert not {"torch", "rich", "click", "matplotlib"} & set(sys.modules)
     """
     runs = [python(code) for _ in range(5)]
     for run in runs:
@@ -49,7 +49,15 @@ LONG_CALLS = {
     "decompress": "[hypercomp_rs.decompress_tensor(c) for _ in range(100_000)]",
     "flats": "hypercomp_rs.vertices(a, range(150))",
     "zero": "hypercomp_rs.vertices(a, range(150), method='zero')",
+    "floats": "hypercomp_rs.vertices(a, range(150), exact=False)",
     "fractions": "hypercomp_rs.vertices(a * 10**40 + 1, range(150))",
+    "many floats": "hypercomp_rs.vertices(f, f[:, 0])",
+    "cobases of many floats": "hypercomp_rs.vertices(f, f[:, 0], method='zero')",
+    "estimates": "hypercomp_rs.estimate_vertices(f, f[:, 0], probes=1000)",
+    "counts": "hypercomp_rs.count_vertices(a, range(150))",
+    "all flats": "hypercomp_rs.flats(a, range(150))",
+    "slices": "hypercomp_rs.vertices(a, range(150), time_limit=60)",
+    "streams": "[len(block) for block in hypercomp_rs.iter_vertices(a, range(150))]",
 }
 
 
@@ -62,6 +70,7 @@ def test_ctrl_c_stops_a_long_call_within_a_second(call):
         w = np.random.default_rng(0).standard_normal((2000, 4096)).astype(np.float32)
         c = hypercomp_rs.compress_tensor(w[:256])
         a = np.random.default_rng(0).integers(-99, 100, (150, 6)).astype(object)
+        f = np.random.default_rng(0).standard_normal((2000, 60))
         print("ready", flush=True)
         try:
             {LONG_CALLS[call]}
@@ -107,6 +116,9 @@ def test_the_layers_of_architecture_md_hold():
             assert "arrangement::" not in text, path
         if "arrangement" in path.parts:
             assert "codec::" not in text, path
+            assert "representation::" not in text, path
+        if "representation" in path.parts:
+            assert not re.search(r"(codec|arrangement)::", text), path
     manifest = (ROOT / "rust/core/Cargo.toml").read_text()
     assert not re.search(r"^(pyo3|numpy|cudarc|hypercomp)", manifest, re.MULTILINE)
     for path, text in sources("python/hypercomp_rs", ".py").items():

@@ -275,7 +275,7 @@ def test_bad_input_is_named(a, b, error, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"exact": False}, "exact=False"),
+        ({"exact": 1}, "exact=1"),
         ({"method": "simplex"}, "'flats' and 'zero'"),
         ({"threads": 0}, "threads=0"),
         ({"threads": 1.5}, "threads=1.5"),

@@ -1,7 +1,17 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
 from ._core import __version__
-from .arrangement import Vertices, vertices
+from ._stream import VertexStream
+from ._vertices import Vertices
+from .approximate import ApproximateVertices
+from .arrangement import (
+    Estimate,
+    count_vertices,
+    estimate_vertices,
+    flats,
+    iter_vertices,
+    vertices,
+)
 from .errors import (
     CancelledError,
     DtypeError,
@@ -9,28 +19,53 @@ from .errors import (
     FormatError,
     HypercompError,
     InvalidArgumentError,
+    MissingExtraError,
+    NearToleranceWarning,
     NonFiniteError,
     TooLargeError,
 )
 from .rate_distortion import RateDistortion, rate_distortion
+from .representation import (
+    HRepresentation,
+    VRepresentation,
+    read_ext,
+    read_ine,
+    write_ext,
+    write_ine,
+)
 from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
 
 __all__ = [
+    "ApproximateVertices",
     "CancelledError",
     "CompressedTensor",
     "DtypeError",
     "EmptyHyperplaneError",
+    "Estimate",
     "FormatError",
+    "HRepresentation",
     "HypercompError",
     "InvalidArgumentError",
+    "MissingExtraError",
+    "NearToleranceWarning",
     "NonFiniteError",
     "RateDistortion",
     "TooLargeError",
+    "VRepresentation",
+    "VertexStream",
     "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
+    "count_vertices",
     "decompress_tensor",
+    "estimate_vertices",
+    "flats",
+    "iter_vertices",
     "rate_distortion",
+    "read_ext",
+    "read_ine",
     "vertices",
+    "write_ext",
+    "write_ine",
 ]

@@ -4,17 +4,78 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TensorCode", "__version__", "vertices"]
+__all__ = [
+    "Search",
+    "TensorCode",
+    "__version__",
+    "approximate_vertices",
+    "baseline_vertices",
+    "big_vertex_rows",
+    "integer_rows",
+    "lowest_terms",
+    "rational_rows",
+    "read_representation",
+    "vertex_rows",
+]
 
 __version__: str
 
-def vertices(
-    rows: Sequence[Sequence[tuple[int, int]]],
-    dimension: int,
-    *,
-    zero_rule: bool,
-    threads: int | None,
-) -> tuple[npt.NDArray[np.int64] | list[int], int | None]: ...
+def lowest_terms(
+    numbers: npt.NDArray[np.uint64], dimension: int, limbs: int, *, threads: int | None
+) -> npt.NDArray[np.int64] | list[int]: ...
+
+@final
+class Search:
+    def __new__(
+        cls,
+        rows: npt.NDArray[Any] | Sequence[Sequence[tuple[int, int]]],
+        dimension: int,
+        *,
+        zero_rule: bool,
+    ) -> Search: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def limbs(self) -> int: ...
+    @property
+    def hyperplanes(self) -> npt.NDArray[np.int64]: ...
+    def run(
+        self,
+        jobs: Sequence[tuple[Sequence[int], int, int]],
+        *,
+        threads: int | None,
+        coordinates: bool,
+        all_flats: bool,
+        most: int | None,
+        seconds: float | None,
+        sort: bool,
+    ) -> tuple[npt.NDArray[np.uint64], int, int, list[int], list[tuple[list[int], int, int]]]: ...
+    def probes(self, probes: int, seed: int) -> list[float]: ...
+    def sort(
+        self, numbers: npt.NDArray[np.uint64], threads: int | None
+    ) -> npt.NDArray[np.uint64]: ...
+    def incidence(
+        self, numbers: npt.NDArray[np.uint64], threads: int | None
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]: ...
+
+def approximate_vertices(
+    search: Search, *, tolerance: float, threads: int | None
+) -> tuple[npt.NDArray[np.float64], int, int]: ...
+def baseline_vertices(search: Search, *, method: str) -> tuple[int, int, int]: ...
+def read_representation(
+    file: bytes, *, points: bool
+) -> tuple[
+    int,
+    npt.NDArray[np.int64] | list[tuple[int, int]],
+    list[int],
+    bool,
+    str,
+    list[str],
+]: ...
+def vertex_rows(numbers: npt.NDArray[np.int64], dimension: int) -> bytes: ...
+def integer_rows(numbers: npt.NDArray[np.int64], columns: int) -> bytes: ...
+def rational_rows(rows: Sequence[Sequence[tuple[int, int]]]) -> bytes: ...
+def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...
 
 @final
 class TensorCode:

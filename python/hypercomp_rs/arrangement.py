@@ -2,166 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, overload
+import concurrent.futures
+import math
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from . import _core
-from ._integers import checked_threads
-from .errors import DtypeError, InvalidArgumentError, NonFiniteError, TooLargeError
+from ._checkpoint import Checkpoint
+from ._integers import checked, checked_threads
+from ._progress import Bar
+from ._rows import Rows
+from ._search import WHOLE, Limits, Method, Problem, State, run, run_on, run_slices
+from ._stream import VertexStream
+from ._vertices import Vertices
+from .approximate import DEFAULT_TOLERANCE, ApproximateVertices, approximate_vertices
+from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-Method = Literal["flats", "zero"]
+    Matrix = npt.ArrayLike | Sequence[Sequence[Any]]
+    Vector = npt.ArrayLike | Sequence[Any]
 
-ACCEPTED = "int, float, Fraction and strings such as '1/3' are accepted"
-
-# An exact number as its numerator and positive denominator.
-Ratio = tuple[int, int]
-
-
-class Vertices(Sequence[tuple[Fraction, ...]]):
-    """The vertices of an arrangement; made by :func:`vertices`.
-
-    A sequence of points, each a tuple of :class:`fractions.Fraction`, sorted lexicographically.
-    A slice is a :class:`Vertices` too. Immutable and picklable.
-    """
-
-    __slots__ = ("_cobases", "_denominators", "_numerators")
-
-    _numerators: npt.NDArray[Any]
-    _denominators: npt.NDArray[Any]
-    _cobases: int | None
-
-    def __init__(self) -> None:
-        """Not for users: see :func:`vertices`."""
-        raise TypeError("Vertices are made by hypercomp_rs.vertices")
-
-    @classmethod
-    def _of(
-        cls,
-        numerators: npt.NDArray[Any],
-        denominators: npt.NDArray[Any],
-        cobases: int | None,
-    ) -> Vertices:
-        found = cls.__new__(cls)
-        numerators.flags.writeable = False
-        denominators.flags.writeable = False
-        found._numerators = numerators
-        found._denominators = denominators
-        found._cobases = cobases
-        return found
-
-    @property
-    def numerators(self) -> npt.NDArray[Any]:
-        """Numerators, shape (v, d); ``int64`` where all fit, else Python integers (``object``)."""
-        return self._numerators
-
-    @property
-    def denominators(self) -> npt.NDArray[Any]:
-        """The denominator of each vertex, shape (v,), positive; dtype as of :attr:`numerators`.
-
-        It has no factor in common with all of the vertex's numerators.
-        """
-        return self._denominators
-
-    @property
-    def dimension(self) -> int:
-        """Dimension d of the space."""
-        return int(self._numerators.shape[1])
-
-    @property
-    def cobases(self) -> int | None:
-        """Number of cobases of the arrangement, where ``method="zero"`` has visited them.
-
-        A cobasis is a set of d of its distinct hyperplanes with independent normals.
-        """
-        return self._cobases
-
-    def fractions(self) -> list[tuple[Fraction, ...]]:
-        """All vertices as tuples of fractions."""
-        return list(self)
-
-    def to_numpy(self) -> npt.NDArray[np.float64]:
-        """All vertices as float64, shape (v, d), each coordinate correctly rounded.
-
-        Raises
-        ------
-        TooLargeError
-            A coordinate is beyond the range of float64.
-        """
-        limit = 2**53
-        numerators, denominators = self._numerators, self._denominators[:, None]
-        if numerators.dtype == np.int64:
-            # A quotient of two integers that float64 holds exactly is rounded once.
-            exact = (np.abs(numerators) <= limit) & (denominators <= limit)
-            rounded: npt.NDArray[np.float64] = numerators / denominators
-            rows = np.flatnonzero(~exact.all(axis=1))
-        else:
-            rounded = np.empty(numerators.shape)
-            rows = np.arange(len(self))
-        for row in rows.tolist():
-            denominator = int(self._denominators[row])
-            for column, numerator in enumerate(numerators[row].tolist()):
-                try:
-                    rounded[row, column] = numerator / denominator
-                except OverflowError as error:
-                    raise TooLargeError(
-                        f"coordinate {column} of vertex {row} is beyond the range of float64"
-                    ) from error
-        return rounded
-
-    def __len__(self) -> int:
-        return len(self._denominators)
-
-    @overload
-    def __getitem__(self, index: int) -> tuple[Fraction, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Vertices: ...
-    def __getitem__(self, index: int | slice) -> tuple[Fraction, ...] | Vertices:
-        """One vertex, or those of a slice; a slice knows no number of cobases."""
-        if isinstance(index, slice):
-            return self._of(self._numerators[index], self._denominators[index], None)
-        denominator = int(self._denominators[index])
-        return tuple(Fraction(n, denominator) for n in self._numerators[index].tolist())
-
-    def __iter__(self) -> Iterator[tuple[Fraction, ...]]:
-        for row, denominator in zip(
-            self._numerators.tolist(), self._denominators.tolist(), strict=True
-        ):
-            yield tuple(Fraction(n, denominator) for n in row)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both are the same points of the same space, however they were found."""
-        if not isinstance(other, Vertices):
-            return NotImplemented
-        return np.array_equal(self._numerators, other._numerators) and np.array_equal(
-            self._denominators, other._denominators
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its arrays."""
-        return Vertices._of, (self._numerators, self._denominators, self._cobases)
-
-    def __repr__(self) -> str:
-        kind = "int64" if self._numerators.dtype == np.int64 else "big integers"
-        cobases = "" if self._cobases is None else f", {self._cobases} cobases"
-        return f"Vertices({len(self)} in R^{self.dimension}, {kind}{cobases})"
+# Probes behind a progress bar's total: a glance, as they take time of the search.
+GLANCE = 200
 
 
+@overload
 def vertices(
-    A: npt.ArrayLike | Sequence[Sequence[Any]],
-    b: npt.ArrayLike | Sequence[Any],
+    A: Matrix,
+    b: Vector,
     *,
     exact: Literal[True] = True,
     method: Method = "flats",
     threads: int | None = None,
-) -> Vertices:
+    max_vertices: int | None = None,
+    time_limit: float | None = None,
+    resume: Vertices | None = None,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 10.0,
+    executor: concurrent.futures.Executor | None = None,
+) -> Vertices: ...
+@overload
+def vertices(
+    A: Matrix,
+    b: Vector,
+    *,
+    exact: Literal[False],
+    tolerance: float = DEFAULT_TOLERANCE,
+    threads: int | None = None,
+) -> ApproximateVertices: ...
+def vertices(
+    A: Matrix,
+    b: Vector,
+    *,
+    exact: bool = True,
+    tolerance: float | None = None,
+    method: Method = "flats",
+    threads: int | None = None,
+    max_vertices: int | None = None,
+    time_limit: float | None = None,
+    resume: Vertices | None = None,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 10.0,
+    executor: concurrent.futures.Executor | None = None,
+) -> Vertices | ApproximateVertices:
     """Every vertex of the arrangement of the hyperplanes ``A[i] · x = b[i]``, each exactly once.
 
     A vertex is a point in which d of the hyperplanes with independent normals meet.
@@ -176,13 +87,39 @@ def vertices(
     b
         Right-hand sides, shape (n,), of the same kinds.
     exact
-        Only exact arithmetic is there: True.
+        False searches in floats, with a tolerance and without a proof, and gives
+        :class:`ApproximateVertices`. Of the arguments below, only `tolerance` and `threads` go
+        with it.
+    tolerance
+        With ``exact=False`` only: what counts as 0 on the scale of 1; 1e-9 unless given.
     method
         "flats": reverse search over flats, one visit a vertex however many hyperplanes meet there.
         "zero": the Zero rule's reverse search over cobases, which also counts them; an arrangement
         can have thousands of times as many cobases as vertices.
     threads
-        Threads to search with; None for one a core.
+        Threads to search with; None for one a core. Not used with `executor`.
+    max_vertices
+        Stop after this many vertices. They are the first in the order of the search, and one
+        thread finds them, so that they are the same every time.
+    time_limit
+        Stop after this many seconds. Which vertices are found by then depends on the machine.
+    resume
+        A partial result of the same A, b and method: the search goes on where that one stopped,
+        and the new result has the vertices of both.
+    progress
+        Show a bar on standard error or a notebook, with an estimate of the total. Needs rich, which
+        the extra ``hypercomp-rs[cli]`` installs.
+    checkpoint
+        A file that keeps the state of the search. Where it exists the search goes on from it, with
+        nothing found twice and nothing lost, whenever the last run was killed. It is replaced
+        atomically, and at the end has the whole result; delete it when it is no longer needed.
+    checkpoint_seconds
+        Time between two writes; more where a write takes long.
+    executor
+        Where to search: any :class:`concurrent.futures.Executor`, of threads, processes, Dask
+        (``client.get_executor()``) or others. Subtrees are sent out with a budget of about a
+        second, and what is left of each comes back as new jobs. A job whose worker died is sent out
+        again, up to three times, where the executor itself lives on.
 
     Returns
     -------
@@ -194,6 +131,8 @@ def vertices(
         everywhere and is left out. Where the normals do not span the space (so where n < d) there
         is no vertex. In R^0, which is one point, that point is a vertex.
 
+        Where a limit was reached, `complete` is False and the vertices are some of all.
+
     Raises
     ------
     EmptyHyperplaneError
@@ -203,12 +142,21 @@ def vertices(
     DtypeError
         An entry is not a number as above.
     InvalidArgumentError
-        Shapes that do not fit, a string that is no number, or an argument outside what is accepted.
+        Shapes that do not fit, a string that is no number, an argument outside what is accepted,
+        or a `checkpoint` or `resume` of another arrangement.
+    TooLargeError
+        A has more than 2^24 entries.
+    FormatError
+        The checkpoint is damaged.
+    MissingExtraError
+        ``progress=True`` without rich.
 
     Notes
     -----
-    Exact means proved: the search runs modulo a prime larger than twice Hadamard's bound on every
-    minor of [A | b], so that a residue is zero if and only if the number is, or else in fractions.
+    Exact means proved: numbers are integers, or residues modulo a prime larger than twice
+    Hadamard's bound on every minor of [A | b], so that one is zero if and only if the number is.
+    Coordinates of more than 64 bits are brought to lowest terms when they are first looked at.
+
     Memory O(n·d²) a thread beside the result. Time O(n·d) for each flat that has a vertex below
     it, or for each cobasis. Ctrl-C stops it. ``docs/vertices.md`` has the proofs.
 
@@ -237,75 +185,256 @@ def vertices(
     >>> vertices(A, b, method="zero")
     Vertices(21 in R^2, int64, 54 cobases)
     """
-    if exact is not True:
-        raise InvalidArgumentError(
-            f"exact={exact!r}: only exact=True is there; float arithmetic certifies nothing"
-        )
+    if not isinstance(exact, bool):
+        raise InvalidArgumentError(f"exact={exact!r}: True and False are accepted")
+    if exact and tolerance is not None:
+        raise InvalidArgumentError(f"tolerance={tolerance!r}: it belongs to exact=False")
+    problem = _problem(A, b, method)
+    threads = checked_threads(threads)
+    limits = _limits(max_vertices, time_limit)
+    if not exact:
+        exact_only = (max_vertices, time_limit, resume, checkpoint, executor)
+        if method != "flats" or progress or any(x is not None for x in exact_only):
+            raise InvalidArgumentError("exact=False goes with tolerance and threads only")
+        return approximate_vertices(problem, tolerance, threads)
+    watched = progress or checkpoint is not None or executor is not None or resume is not None
+    if not watched and limits == Limits():
+        found = run(problem.search, [WHOLE], threads=threads, sort=True)
+        return _result(problem, found.numbers, found.cobases, State(jobs=[]))
+    with ExitStack() as stack:
+        state, followers = State(), []
+        if checkpoint is not None:
+            seconds = _checked_seconds("checkpoint_seconds", checkpoint_seconds)
+            keeper = Checkpoint(checkpoint, seconds, problem)
+            state = keeper.load()
+            followers.append(keeper.follow)
+            stack.callback(lambda: keeper.save(state))
+        if resume is not None:
+            _resumed(state, resume, problem)
+        if progress:
+            bar = Bar(float(np.mean(problem.search.probes(GLANCE, 0))) if state.jobs else 0)
+            followers.append(stack.enter_context(bar).follow)
+
+        def follow(state: State) -> None:
+            for follower in followers:
+                follower(state)
+
+        if executor is None:
+            run_slices(problem, state, limits, threads, follow)
+        else:
+            run_on(executor, problem, state, limits, follow)
+        follow(state)
+        numbers = problem.search.sort(state.numbers(), threads=threads)
+    return _result(problem, numbers, state.cobases, state)
+
+
+def iter_vertices(
+    A: Matrix,
+    b: Vector,
+    *,
+    method: Method = "flats",
+    threads: int | None = None,
+    block: int = 65_536,
+) -> VertexStream:
+    """The vertices as a stream of blocks, in bounded memory.
+
+    A search in the background stays two blocks ahead. It stops when the stream is closed, dropped
+    or left as a context manager.
+
+    Parameters
+    ----------
+    A, b, method, threads
+        As for :func:`vertices`.
+    block
+        Vertices in a block; the last may have fewer.
+
+    Returns
+    -------
+    VertexStream
+        An iterator of :class:`Vertices`, each sorted. Together they are those of :func:`vertices`,
+        each once; which come first depends on the threads. Memory O(n·d²) a thread and about four
+        blocks, whatever the number of vertices.
+
+    Raises
+    ------
+    HypercompError
+        As :func:`vertices`.
+
+    Examples
+    --------
+    >>> from hypercomp_rs import iter_vertices
+    >>> with iter_vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1], block=2) as stream:
+    ...     [len(block) for block in stream]
+    [2, 1]
+    """
+    return VertexStream(
+        _problem(A, b, method), checked_threads(threads), checked("block", block, 1, 1 << 32)
+    )
+
+
+def count_vertices(
+    A: Matrix, b: Vector, *, method: Method = "flats", threads: int | None = None
+) -> int:
+    """The number of vertices, without their coordinates: faster, and in no memory to speak of.
+
+    Parameters and errors are those of :func:`vertices`.
+
+    Examples
+    --------
+    >>> from hypercomp_rs import count_vertices
+    >>> count_vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
+    3
+    """
+    problem = _problem(A, b, method)
+    threads = checked_threads(threads)
+    return run(problem.search, [WHOLE], threads=threads, coordinates=False).vertices
+
+
+def flats(A: Matrix, b: Vector, *, threads: int | None = None) -> list[int]:
+    """The number of flats of each dimension: element k counts those of dimension k, up to d.
+
+    A flat is a non-empty intersection of hyperplanes; the whole space, the intersection of none,
+    is the one of dimension d, and the vertices are those of dimension 0. Parameters and errors are
+    those of :func:`vertices`. Time O(n·d) a flat, all of them counted.
+
+    Examples
+    --------
+    Three lines in general position:
+
+    >>> from hypercomp_rs import flats
+    >>> flats([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
+    [3, 3, 1]
+    """
+    problem = _problem(A, b, "flats")
+    threads = checked_threads(threads)
+    found = run(problem.search, [WHOLE], threads=threads, coordinates=False, all_flats=True)
+    if problem.dimension == 0:
+        return [1]
+    return [*found.flats[:-1], 1]
+
+
+class Estimate(NamedTuple):
+    """How large a search looks; made by :func:`estimate_vertices`.
+
+    Errors are standard errors. Estimates have the true number as their mean, but where trees are
+    uneven most are below it and a few far above.
+    """
+
+    vertices: float
+    vertices_error: float
+    cobases: float
+    cobases_error: float
+    seconds: float
+    """Predicted time of ``vertices(..., method="flats")`` on these threads."""
+    zero_seconds: float
+    """Predicted time with ``method="zero"``."""
+
+
+def estimate_vertices(
+    A: Matrix,
+    b: Vector,
+    *,
+    probes: int = 1000,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Estimate:
+    """How many vertices and cobases there are, and how long a search would take, by random probes.
+
+    Knuth's estimator: a probe walks from the root of a search tree to a leaf and counts each node
+    as one over the probability of coming there, so that its mean is the number of nodes.
+    Children are drawn as if all d-subsets of hyperplanes were independent; where they are, every
+    probe gives the true number. (D. E. Knuth, Estimating the Efficiency of Backtrack Programs,
+    Mathematics of Computation 29, 1975.) Times are predicted from a short run of each search, a
+    fifth of a second.
+
+    Parameters
+    ----------
+    A, b, threads
+        As for :func:`vertices`.
+    probes
+        Number of probes, at least 2; each takes O(n·d²).
+    seed
+        Of the probes; the same seed gives the same numbers, but for times.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    HypercompError
+        As :func:`vertices`.
+
+    Examples
+    --------
+    >>> from hypercomp_rs import estimate_vertices
+    >>> estimate = estimate_vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
+    >>> round(estimate.vertices, 6), round(estimate.vertices_error, 6)
+    (3.0, 0.0)
+    """
+    probes = checked("probes", probes, 2, 1 << 32)
+    seed = checked("seed", seed, 0, (1 << 64) - 1)
+    threads = checked_threads(threads)
+    rows = Rows.of(A, b)
+    results = []
+    for method in ("flats", "zero"):
+        search = Problem(rows, method).search
+        counts = np.array(search.probes(probes, seed))
+        mean, error = float(counts.mean()), float(counts.std(ddof=1) / math.sqrt(probes))
+        start = time.monotonic()
+        found = run(search, [WHOLE], threads=threads, seconds=0.2)
+        taken = time.monotonic() - start
+        done = found.vertices if method == "flats" else found.cobases
+        seconds = taken if not found.left else taken * mean / done if done else math.inf
+        results.append((mean, error, seconds))
+    (vertices, vertices_error, seconds), (cobases, cobases_error, zero_seconds) = results
+    return Estimate(vertices, vertices_error, cobases, cobases_error, seconds, zero_seconds)
+
+
+def _problem(a: Any, b: Any, method: Method) -> Problem:
     if method not in ("flats", "zero"):
         raise InvalidArgumentError(f"method={method!r}: 'flats' and 'zero' are accepted")
-    rows, dimension = _rows(A, b)
-    found, cobases = _core.vertices(
-        rows, dimension, zero_rule=method == "zero", threads=checked_threads(threads)
-    )
-    table = found if isinstance(found, np.ndarray) else np.array(found, dtype=object)
-    table = table.reshape(-1, dimension + 1)
-    return Vertices._of(table[:, :-1], table[:, -1], cobases)
+    problem = Problem(Rows.of(a, b), method)
+    # Built now, so that bad input raises before anything starts.
+    _ = problem.search
+    return problem
 
 
-def _rows(a: Any, b: Any) -> tuple[list[list[Ratio]], int]:
-    """The rows [a | b] as exact ratios, and the dimension."""
-    normals = a.tolist() if isinstance(a, np.ndarray) else _listed(a, "A")
-    sides = b.tolist() if isinstance(b, np.ndarray) else _listed(b, "b")
-    if isinstance(a, np.ndarray) and a.ndim != 2:
-        raise InvalidArgumentError(f"A has shape {a.shape}: (n, d) is accepted")
-    if isinstance(b, np.ndarray) and b.ndim != 1:
-        raise InvalidArgumentError(f"b has shape {b.shape}: (n,) is accepted")
-    if len(normals) != len(sides):
+def _limits(max_vertices: int | None, time_limit: float | None) -> Limits:
+    if max_vertices is not None:
+        max_vertices = checked("max_vertices", max_vertices, 0, 1 << 62)
+    if time_limit is None:
+        return Limits(max_vertices)
+    return Limits(max_vertices, time.monotonic() + _checked_seconds("time_limit", time_limit))
+
+
+def _checked_seconds(name: str, seconds: object) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float | np.number):
+        raise InvalidArgumentError(f"{name}={seconds!r}: a number of seconds is accepted")
+    number = float(seconds)
+    if not 0 <= number < math.inf:
+        raise InvalidArgumentError(f"{name}={number}: finite seconds from 0 are accepted")
+    return number
+
+
+def _resumed(state: State, partial: object, problem: Problem) -> None:
+    """Let a new state be that of a partial result."""
+    if not isinstance(partial, Vertices):
+        raise InvalidArgumentError(f"resume is a {type(partial).__name__}: Vertices are accepted")
+    if partial._problem.digest != problem.digest:
         raise InvalidArgumentError(
-            f"A has {len(normals)} rows and b {len(sides)} entries: one for each row is accepted"
+            "resume is of another arrangement or method: give the same A, b and method"
         )
-    lists = [_listed(row, f"A[{i}]") for i, row in enumerate(normals)]
-    # An array without rows still has columns.
-    dimension = a.shape[1] if isinstance(a, np.ndarray) else len(lists[0]) if lists else 0
-    for i, row in enumerate(lists):
-        if len(row) != dimension:
-            raise InvalidArgumentError(
-                f"A[{i}] has {len(row)} entries and A[0] has {dimension}: rows of one length are "
-                "accepted"
-            )
-    return [
-        [*(_ratio(x, f"A[{i}, {j}]") for j, x in enumerate(row)), _ratio(side, f"b[{i}]")]
-        for i, (row, side) in enumerate(zip(lists, sides, strict=True))
-    ], dimension
+    if state.vertices:
+        raise InvalidArgumentError("resume and an existing checkpoint: give one of them")
+    state.jobs = list(partial._jobs)
+    state.vertices = len(partial)
+    state.cobases = partial._cobases or 0
+    state.blocks = [partial._words.reshape(-1)]
 
 
-def _listed(x: Any, name: str) -> list[Any]:
-    """`x` as a list, if it is a sequence and no string."""
-    if isinstance(x, np.ndarray):
-        if x.ndim != 1:
-            raise InvalidArgumentError(f"{name} has shape {x.shape}: one axis is accepted")
-        listed: list[Any] = x.tolist()
-        return listed
-    if isinstance(x, str | bytes) or not isinstance(x, Sequence):
-        raise DtypeError(f"{name} is a {type(x).__name__}: a numpy array or a list is accepted")
-    return list(x)
-
-
-def _ratio(x: Any, name: str) -> Ratio:
-    """A number as the exact ratio that it is."""
-    if isinstance(x, str):
-        try:
-            return Fraction(x).as_integer_ratio()
-        except ValueError as error:
-            raise InvalidArgumentError(f"{name} is {x!r}: {ACCEPTED}") from error
-        except ZeroDivisionError as error:
-            raise InvalidArgumentError(f"{name} is {x!r}, a division by zero") from error
-    if isinstance(x, np.integer):
-        return int(x), 1
-    if isinstance(x, bool | np.bool_) or not hasattr(x, "as_integer_ratio"):
-        raise DtypeError(f"{name} is a {type(x).__name__}: {ACCEPTED}")
-    try:
-        numerator, denominator = x.as_integer_ratio()
-    except (ValueError, OverflowError) as error:
-        raise NonFiniteError(f"{name} is {x}: every entry must be finite") from error
-    return int(numerator), int(denominator)
+def _result(
+    problem: Problem, numbers: npt.NDArray[np.uint64], cobases: int, state: State
+) -> Vertices:
+    known = cobases if problem.method == "zero" else None
+    return Vertices._of(problem, numbers, known, tuple(state.jobs))

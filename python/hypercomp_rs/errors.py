@@ -35,3 +35,14 @@ class TooLargeError(HypercompError, OverflowError):
 
 class CancelledError(HypercompError, RuntimeError):
     """The call was stopped by its caller before it had a result."""
+
+
+class MissingExtraError(HypercompError, ImportError):
+    """A feature needs a package that only an extra of this one installs; the message names it."""
+
+
+class NearToleranceWarning(UserWarning):
+    """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
+
+    The result may lack vertices, or hold some twice or where there are none.
+    """

@@ -2,13 +2,15 @@
 //!
 //! * [`codec`]: weights as trajectory codes of an ergodic map (arXiv 2409.00592).
 //! * [`arrangement`]: the vertices of a hyperplane arrangement, exactly (arXiv 2401.16675).
+//! * [`representation`]: the files of the field, `.ine` and `.ext`.
 //!
-//! The two never import each other. Both report with [`Error`] and are stopped through [`Control`].
+//! They never import each other. All report with [`Error`] and are stopped through [`Control`].
 
 pub mod arrangement;
 pub mod codec;
 mod control;
 mod error;
+pub mod representation;
 
 pub use control::Control;
 pub use error::{Error, ErrorKind, Result};

@@ -1,17 +1,20 @@
 //! The arrangement engine against facts, brute force, and the statements about the Zero rule.
 
-use std::collections::{BTreeSet, HashSet};
+mod brute_force;
 
+use std::collections::HashSet;
+
+use brute_force::{brute_force, points};
+
+use hypercomp_core::arrangement::bound::Arithmetic;
 use hypercomp_core::arrangement::dictionary::Dictionary;
 use hypercomp_core::arrangement::field::{Field, Rational};
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::mersenne::{Mersenne61, Mersenne127};
+use hypercomp_core::arrangement::mersenne::Mersenne61;
 use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
-use hypercomp_core::arrangement::wide::Mersenne521;
 use hypercomp_core::arrangement::{Method, vertices, vertices_in, zero_rule};
 use hypercomp_core::{Control, ErrorKind};
 use num_bigint::BigInt;
-use num_traits::Zero;
 use proptest::prelude::*;
 
 fn arrangement(rows: &[Vec<i64>], dimension: usize) -> Arrangement {
@@ -28,80 +31,6 @@ fn arrangement(rows: &[Vec<i64>], dimension: usize) -> Arrangement {
 
 fn find(arrangement: &Arrangement, method: Method) -> Vertices {
     vertices(arrangement, method, &Control::new()).unwrap()
-}
-
-/// Row-reduce the chosen rows; the point where they meet, if it is one.
-fn meet(rows: &[&Vec<BigInt>], dimension: usize) -> Option<Vec<Rational>> {
-    let mut matrix: Vec<Vec<Rational>> = rows
-        .iter()
-        .map(|row| row.iter().cloned().map(Rational::from_integer).collect())
-        .collect();
-    for column in 0..dimension {
-        let pivot = (column..dimension).find(|&r| !Zero::is_zero(&matrix[r][column]))?;
-        matrix.swap(column, pivot);
-        let lead = matrix[column][column].clone();
-        matrix[column].iter_mut().for_each(|x| *x /= lead.clone());
-        let solved = matrix[column].clone();
-        for (r, row) in matrix.iter_mut().enumerate().filter(|(r, _)| *r != column) {
-            debug_assert_ne!(r, column);
-            let factor = row[column].clone();
-            row.iter_mut()
-                .zip(&solved)
-                .for_each(|(x, s)| *x -= &factor * s);
-        }
-    }
-    Some(matrix.iter().map(|row| row[dimension].clone()).collect())
-}
-
-fn subsets(n: usize, k: usize) -> Vec<Vec<usize>> {
-    if k == 0 {
-        return vec![Vec::new()];
-    }
-    (k - 1..n)
-        .flat_map(|last| {
-            subsets(last, k - 1).into_iter().map(move |mut s| {
-                s.push(last);
-                s
-            })
-        })
-        .collect()
-}
-
-/// All d-subsets with independent normals, and the points where they meet.
-fn brute_force(arrangement: &Arrangement) -> (BTreeSet<Vec<Rational>>, HashSet<Vec<u32>>) {
-    let (mut points, mut cobases) = (BTreeSet::new(), HashSet::new());
-    for subset in subsets(arrangement.rows().len(), arrangement.dimension()) {
-        let rows: Vec<_> = subset.iter().map(|&i| &arrangement.rows()[i]).collect();
-        if let Some(point) = meet(&rows, arrangement.dimension()) {
-            points.insert(point);
-            cobases.insert(subset.iter().map(|&i| i as u32).collect());
-        }
-    }
-    (points, cobases)
-}
-
-/// What was found, as fractions; checks that it is sorted and in lowest terms.
-fn points(found: &Vertices) -> Vec<Vec<Rational>> {
-    let numbers: Vec<BigInt> = match &found.coordinates {
-        Coordinates::Small(x) => x.iter().map(|x| BigInt::from(*x)).collect(),
-        Coordinates::Big(x) => x.clone(),
-    };
-    let points: Vec<Vec<Rational>> = numbers
-        .chunks_exact(found.dimension + 1)
-        .map(|v| {
-            let denominator = &v[found.dimension];
-            let gcd = v
-                .iter()
-                .fold(BigInt::zero(), |g, x| num_integer::gcd(g, x.clone()));
-            assert!(gcd == 1.into() && *denominator > 0.into(), "{v:?}");
-            let coordinates = v[..found.dimension].iter();
-            coordinates
-                .map(|x| Rational::new(x.clone(), denominator.clone()))
-                .collect()
-        })
-        .collect();
-    assert!(points.is_sorted_by(|a, b| a < b), "sorted, and each once");
-    points
 }
 
 /// Small arrangements, most of them degenerate: few values, repeated and scaled rows.
@@ -185,17 +114,17 @@ proptest! {
             if method == Method::Zero {
                 prop_assert_eq!(chosen.cobases, Some(cobases.len() as u64));
             }
-            prop_assert_eq!(&vertices_in::<Mersenne61>(&arrangement, method, &control).unwrap(), &chosen);
-            prop_assert_eq!(&vertices_in::<Mersenne127>(&arrangement, method, &control).unwrap(), &chosen);
-            prop_assert_eq!(&vertices_in::<Mersenne521>(&arrangement, method, &control).unwrap(), &chosen);
-            prop_assert_eq!(&vertices_in::<Rational>(&arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Mersenne61, &arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Mersenne127, &arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Mersenne521, &arrangement, method, &control).unwrap(), &chosen);
+            prop_assert_eq!(&vertices_in(Arithmetic::Rational, &arrangement, method, &control).unwrap(), &chosen);
         }
     }
 
     #[test]
     fn the_statements_about_the_zero_rule_hold(arrangement in small_arrangements()) {
         let (expected, cobases) = brute_force(&arrangement);
-        let Some(terminal) = Dictionary::<Mersenne61>::terminal(&arrangement) else {
+        let Some(terminal) = Dictionary::<Mersenne61>::terminal(&arrangement, &Control::new()) else {
             prop_assert!(cobases.is_empty());
             return Ok(());
         };

@@ -1,50 +1,237 @@
-//! `_core.vertices`: fractions in, coordinates out.
+//! `_core.Search`: an arrangement and the running of jobs in it; and what becomes of the vertices.
+
+use std::time::{Duration, Instant};
 
 use hypercomp_core::arrangement::field::Rational;
-use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
+use hypercomp_core::arrangement::incidence;
+use hypercomp_core::arrangement::input::{Arrangement, dyadic};
+use hypercomp_core::arrangement::job::{Job, Limits, Wanted};
+use hypercomp_core::arrangement::vertex::{Coordinates, Points};
 use hypercomp_core::arrangement::{self, Method};
+use hypercomp_core::{Control, Error, ErrorKind, Result};
 use num_bigint::BigInt;
-use numpy::PyArray1;
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::enter::enter;
 
-/// The vertices of the hyperplanes whose rows [a|b] are given as pairs (numerator, positive
-/// denominator), with d + 1 entries a row.
-///
-/// Returns an array of int64 or a list of int with d numerators and a denominator for each vertex
-/// in turn, and the number of cobases where the method visits them.
-#[pyfunction]
-#[pyo3(signature = (rows, dimension, *, zero_rule, threads))]
-pub fn vertices<'py>(
-    py: Python<'py>,
-    rows: Vec<Vec<(BigInt, BigInt)>>,
-    dimension: usize,
-    zero_rule: bool,
-    threads: Option<usize>,
-) -> PyResult<(Bound<'py, PyAny>, Option<u64>)> {
-    let method = if zero_rule {
-        Method::Zero
-    } else {
-        Method::Flats
-    };
-    let found = enter(py, threads, |control| {
-        let rows: Vec<Vec<Rational>> = rows
+/// Rows [a|b], with d + 1 entries each.
+#[derive(FromPyObject)]
+enum Rows<'py> {
+    Integers(PyReadonlyArray2<'py, i64>),
+    Floats(PyReadonlyArray2<'py, f64>),
+    /// Pairs (numerator, positive denominator).
+    Ratios(Vec<Vec<(BigInt, BigInt)>>),
+}
+
+/// A job as Python sees it: node, first and last position.
+type Triple = (Vec<u32>, u32, u32);
+
+/// What one run gives back: vertices, their number, cobases, flats by dimension, jobs that are left.
+type Outcome<'py> = (Bound<'py, PyArray1<u64>>, u64, u64, Vec<u64>, Vec<Triple>);
+
+/// A search of an arrangement. Holds no state of its own: jobs go in, vertices and jobs come out.
+#[pyclass(frozen, module = "hypercomp_rs._core")]
+pub struct Search(pub(crate) arrangement::search::Search);
+
+#[pymethods]
+impl Search {
+    #[new]
+    #[pyo3(signature = (rows, dimension, *, zero_rule))]
+    fn new(py: Python<'_>, rows: Rows<'_>, dimension: usize, zero_rule: bool) -> PyResult<Self> {
+        let method = if zero_rule {
+            Method::Zero
+        } else {
+            Method::Flats
+        };
+        let found = match rows {
+            Rows::Integers(rows) => {
+                let rows = rows.as_array();
+                let row = |i: usize| {
+                    rows.row(i)
+                        .iter()
+                        .map(|x| BigInt::from(*x).into())
+                        .collect()
+                };
+                prepare(py, rows.nrows(), row, dimension)
+            }
+            Rows::Floats(rows) => {
+                let rows = rows.as_array();
+                // Python has refused NaN and infinities.
+                let row = |i: usize| rows.row(i).iter().map(|x| dyadic(*x)).collect();
+                prepare(py, rows.nrows(), row, dimension)
+            }
+            Rows::Ratios(rows) => {
+                let ratio = |(n, d): &(BigInt, BigInt)| Rational::new(n.clone(), d.clone());
+                let row = |i: usize| rows[i].iter().map(ratio).collect();
+                prepare(py, rows.len(), row, dimension)
+            }
+        };
+        Ok(Self(arrangement::search::Search::new(found?, method)))
+    }
+
+    /// d.
+    #[getter]
+    fn dimension(&self) -> usize {
+        self.0.arrangement().dimension()
+    }
+
+    /// 64-bit words of each coordinate of a vertex.
+    #[getter]
+    fn limbs(&self) -> usize {
+        self.0.limbs()
+    }
+
+    /// The distinct hyperplane that each row is, −1 for 0·x = 0.
+    #[getter]
+    fn hyperplanes<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let given = self.0.arrangement().given().iter();
+        PyArray1::from_iter(py, given.map(|h| h.map_or(-1, i64::from)))
+    }
+
+    /// Run jobs until none is left, `most` vertices are found, or `seconds` have passed.
+    #[pyo3(signature = (jobs, *, threads, coordinates, all_flats, most, seconds, sort))]
+    #[allow(clippy::too_many_arguments)]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        jobs: Vec<Triple>,
+        threads: Option<usize>,
+        coordinates: bool,
+        all_flats: bool,
+        most: Option<u64>,
+        seconds: Option<f64>,
+        sort: bool,
+    ) -> PyResult<Outcome<'py>> {
+        let wanted = Wanted {
+            coordinates,
+            all_flats,
+        };
+        let jobs = jobs
             .into_iter()
-            .map(|row| row.into_iter().map(|(n, d)| Rational::new(n, d)).collect())
+            .map(|(node, from, to)| Job { node, from, to })
             .collect();
-        arrangement::vertices(&Arrangement::new(&rows, dimension)?, method, control)
+        let wait = seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok());
+        let (found, left) = enter(py, threads, |control| {
+            let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
+            let limits = Limits::new(most, deadline);
+            let (mut harvest, left) =
+                arrangement::share::run(&self.0, jobs, wanted, &limits, control);
+            if sort {
+                let mut points = self.points(std::mem::take(&mut harvest.numbers));
+                points.sort();
+                harvest.numbers = points.numbers;
+            }
+            control.check()?;
+            Ok((harvest, left))
+        })?;
+        let left = left.into_iter().map(|job| (job.node, job.from, job.to));
+        Ok((
+            PyArray1::from_vec(py, found.numbers),
+            found.vertices,
+            found.cobases,
+            found.flats,
+            left.collect(),
+        ))
+    }
+
+    /// Random estimates of the number of vertices, or of cobases.
+    fn probes(&self, py: Python<'_>, probes: usize, seed: u64) -> PyResult<Vec<f64>> {
+        enter(py, Some(1), |control| self.0.probes(probes, seed, control))
+    }
+
+    /// Vertices sorted by their coordinates.
+    fn sort<'py>(
+        &self,
+        py: Python<'py>,
+        numbers: PyReadonlyArray1<'_, u64>,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let mut points = self.points(taken(&numbers)?);
+        let points = enter(py, threads, move |_| {
+            points.sort();
+            Ok(points.numbers)
+        })?;
+        Ok(PyArray1::from_vec(py, points))
+    }
+
+    /// Which distinct hyperplanes contain which vertices: where each vertex' begin, and all of them.
+    #[allow(clippy::type_complexity)]
+    fn incidence<'py>(
+        &self,
+        py: Python<'py>,
+        numbers: PyReadonlyArray1<'_, u64>,
+        threads: Option<usize>,
+    ) -> PyResult<(Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>)> {
+        let points = self.points(taken(&numbers)?);
+        let (starts, numbers) = enter(py, threads, |control| {
+            incidence::incidence(self.0.arrangement(), &points, control)
+        })?;
+        Ok((
+            PyArray1::from_vec(py, starts),
+            PyArray1::from_vec(py, numbers),
+        ))
+    }
+}
+
+impl Search {
+    fn points(&self, numbers: Vec<u64>) -> Points {
+        Points {
+            dimension: self.0.arrangement().dimension(),
+            limbs: self.0.limbs(),
+            numbers,
+        }
+    }
+}
+
+fn taken(numbers: &PyReadonlyArray1<'_, u64>) -> PyResult<Vec<u64>> {
+    Ok(numbers.as_slice()?.to_vec())
+}
+
+/// The arrangement of `count` rows.
+fn prepare<F>(py: Python<'_>, count: usize, row: F, dimension: usize) -> PyResult<Arrangement>
+where
+    F: Fn(usize) -> Vec<Rational> + Send,
+{
+    enter(
+        py,
+        Some(1),
+        move |control: &Control| -> Result<Arrangement> {
+            if u32::try_from(count).is_err() {
+                return Err(Error::new(
+                    ErrorKind::TooLarge,
+                    format!("{count} rows: fewer than 2^32 are accepted"),
+                ));
+            }
+            Arrangement::from_rows((0..count).map(row), dimension, control)
+        },
+    )
+}
+
+/// Coordinates of `limbs` words each in lowest terms: an array of int64 where all fit, else a list of
+/// integers.
+#[pyfunction]
+#[pyo3(signature = (numbers, dimension, limbs, *, threads))]
+pub fn lowest_terms<'py>(
+    py: Python<'py>,
+    numbers: PyReadonlyArray1<'_, u64>,
+    dimension: usize,
+    limbs: usize,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut points = Points {
+        dimension,
+        limbs,
+        numbers: taken(&numbers)?,
+    };
+    let coordinates = enter(py, threads, move |_| {
+        points.reduce();
+        points.narrow();
+        Ok(points.coordinates())
     })?;
-    let Vertices {
-        coordinates,
-        cobases,
-        ..
-    } = found;
-    let coordinates = match coordinates {
+    Ok(match coordinates {
         Coordinates::Small(numbers) => PyArray1::from_vec(py, numbers).into_any(),
         Coordinates::Big(numbers) => PyList::new(py, numbers)?.into_any(),
-    };
-    Ok((coordinates, cobases))
+    })
 }

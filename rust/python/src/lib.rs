@@ -3,10 +3,12 @@
 //! Every function here converts its arguments, enters the core through `enter`, and converts the
 //! result back. No arithmetic happens in this crate.
 
+mod approximate;
 mod arrangement;
 mod codec;
 mod enter;
 mod error;
+mod representation;
 
 use pyo3::prelude::*;
 
@@ -16,9 +18,15 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use crate::arrangement::vertices;
+    use crate::approximate::{approximate_vertices, baseline_vertices};
+    #[pymodule_export]
+    use crate::arrangement::{Search, lowest_terms};
     #[pymodule_export]
     use crate::codec::TensorCode;
+    #[pymodule_export]
+    use crate::representation::{
+        big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -41,38 +41,52 @@ pub enum Arithmetic {
     Rational,
 }
 
-/// Whether 2B < `prime`, for B² the product of these squared norms.
-fn covered(squared_norms: &[BigInt], prime: &BigInt) -> bool {
-    let limit = prime.pow(2);
-    let mut product = BigInt::from(4);
-    squared_norms.iter().all(|norm| {
-        product *= norm;
-        product < limit
-    })
+/// A bound B on the magnitude of every minor, by its square.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    squared: BigInt,
 }
 
-impl Arithmetic {
+impl Bound {
     /// For the hyperplanes \[a|b\] in R^`dimension`, none of them zero.
-    pub fn covering(rows: &[Vec<BigInt>], dimension: usize) -> Self {
+    pub fn of(rows: &[Vec<BigInt>], dimension: usize) -> Self {
         let mut norms: Vec<BigInt> = rows
             .iter()
             .map(|row| row.iter().map(|x| x * x).sum::<BigInt>())
             .collect();
         debug_assert!(norms.iter().all(Signed::is_positive));
         norms.sort_unstable_by(|a, b| b.cmp(a));
-        norms.truncate(dimension + 1);
+        Self {
+            squared: norms.iter().take(dimension + 1).product(),
+        }
+    }
+
+    /// 64-bit words that hold every minor in two's complement.
+    pub fn limbs(&self) -> usize {
+        // B² < 2^bits, so |minor| < 2^⌈bits/2⌉, and a sign.
+        (self.squared.bits().div_ceil(2) as usize + 1).div_ceil(64)
+    }
+
+    /// Whether a residue modulo this prime is zero only if the minor is.
+    pub fn is_below(&self, prime: u64) -> bool {
+        &self.squared * 4 < BigInt::from(prime).pow(2)
+    }
+
+    /// The cheapest field in which every zero test of a search is proved.
+    pub fn arithmetic(&self) -> Arithmetic {
+        let limit = &self.squared * 4;
         [
-            (Mersenne61::PRIME.into(), Self::Mersenne61),
-            (Mersenne127::PRIME.into(), Self::Mersenne127),
-            (Mersenne521::prime(), Self::Mersenne521),
-            (Mersenne1279::prime(), Self::Mersenne1279),
-            (Mersenne3217::prime(), Self::Mersenne3217),
-            (Mersenne9689::prime(), Self::Mersenne9689),
-            (Mersenne19937::prime(), Self::Mersenne19937),
+            (Mersenne61::PRIME.into(), Arithmetic::Mersenne61),
+            (Mersenne127::PRIME.into(), Arithmetic::Mersenne127),
+            (Mersenne521::prime(), Arithmetic::Mersenne521),
+            (Mersenne1279::prime(), Arithmetic::Mersenne1279),
+            (Mersenne3217::prime(), Arithmetic::Mersenne3217),
+            (Mersenne9689::prime(), Arithmetic::Mersenne9689),
+            (Mersenne19937::prime(), Arithmetic::Mersenne19937),
         ]
         .into_iter()
-        .find(|(prime, _)| covered(&norms, prime))
-        .map_or(Self::Rational, |(_, arithmetic)| arithmetic)
+        .find(|(prime, _)| limit < prime.pow(2))
+        .map_or(Arithmetic::Rational, |(_, arithmetic)| arithmetic)
     }
 }
 
@@ -89,18 +103,16 @@ mod tests {
         (0..dimension + 3).map(row).collect()
     }
 
+    fn covering(rows: &[Vec<BigInt>], dimension: usize) -> Arithmetic {
+        Bound::of(rows, dimension).arithmetic()
+    }
+
     #[test]
     fn the_smallest_sufficient_field_is_chosen() {
-        assert_eq!(Arithmetic::covering(&rows(9, 4), 4), Arithmetic::Mersenne61);
-        assert_eq!(
-            Arithmetic::covering(&rows(1 << 20, 4), 4),
-            Arithmetic::Mersenne127
-        );
-        assert_eq!(
-            Arithmetic::covering(&rows(1 << 40, 4), 4),
-            Arithmetic::Mersenne521
-        );
-        let of = |dimension| Arithmetic::covering(&rows(1 << 60, dimension), dimension);
+        assert_eq!(covering(&rows(9, 4), 4), Arithmetic::Mersenne61);
+        assert_eq!(covering(&rows(1 << 20, 4), 4), Arithmetic::Mersenne127);
+        assert_eq!(covering(&rows(1 << 40, 4), 4), Arithmetic::Mersenne521);
+        let of = |dimension| covering(&rows(1 << 60, dimension), dimension);
         assert_eq!(
             [of(7), of(9), of(30), of(100), of(200), of(400)],
             [
@@ -112,7 +124,7 @@ mod tests {
                 Arithmetic::Rational,
             ]
         );
-        assert_eq!(Arithmetic::covering(&[], 4), Arithmetic::Mersenne61);
+        assert_eq!(covering(&[], 4), Arithmetic::Mersenne61);
     }
 
     /// At d = 1 the bound is the product of two norms: (2m² + …) < (p/2)² decides, to the unit.
@@ -120,7 +132,7 @@ mod tests {
     fn the_threshold_is_sharp() {
         let arithmetic = |m: u64| {
             let row = vec![BigInt::from(m), BigInt::from(0)];
-            Arithmetic::covering(&[row.clone(), row], 1)
+            covering(&[row.clone(), row], 1)
         };
         // 2·m² < 2⁶¹ − 1.
         let last = ((Mersenne61::PRIME - 1) / 2).isqrt();

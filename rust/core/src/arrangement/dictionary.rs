@@ -8,6 +8,8 @@
 
 use super::field::Field;
 use super::input::Arrangement;
+use super::vertex::push_integer;
+use crate::Control;
 
 /// A coordinate of the space in place of a hyperplane, before the first cobasis is reached.
 const COORDINATE: u32 = u32::MAX;
@@ -23,6 +25,9 @@ pub struct Dictionary<F> {
     entries: Vec<F>,
     /// Of the cobasis' normals, up to its sign.
     determinant: F,
+    /// Looked at between rows: in wide fields one pivot can take minutes. Once the caller has
+    /// cancelled, nothing that is returned is used.
+    control: Control,
 }
 
 impl<F: Field> Dictionary<F> {
@@ -31,10 +36,11 @@ impl<F: Field> Dictionary<F> {
     ///
     /// Greed finds it: from the last hyperplane to the first, each that is independent of those
     /// before it is exchanged for a coordinate.
-    pub fn terminal(arrangement: &Arrangement) -> Option<Self> {
+    pub fn terminal(arrangement: &Arrangement, control: &Control) -> Option<Self> {
         let dimension = arrangement.dimension();
         let mut entries = Vec::new();
         for row in arrangement.rows() {
+            control.check().ok()?;
             entries.extend(row[..dimension].iter().map(F::from_integer));
             entries.push(F::from_integer(&-&row[dimension]));
         }
@@ -47,8 +53,10 @@ impl<F: Field> Dictionary<F> {
             others: (0..arrangement.rows().len() as u32).collect(),
             entries,
             determinant: F::one(),
+            control: control.clone(),
         };
         for row in (0..dictionary.others.len()).rev() {
+            control.check().ok()?;
             let column = (0..dimension).find(|&c| {
                 dictionary.cobasis[c] == COORDINATE && !dictionary.entry(row, c).is_zero()
             });
@@ -73,6 +81,11 @@ impl<F: Field> Dictionary<F> {
     /// D\[others\[row\]\]\[cobasis\[column\]\].
     pub fn entry(&self, row: usize, column: usize) -> &F {
         &self.entries[row * (self.cobasis.len() + 1) + column]
+    }
+
+    /// The determinant of the cobasis' normals, up to its sign.
+    pub fn determinant(&self) -> &F {
+        &self.determinant
     }
 
     /// Whether hyperplane others\[row\] contains the vertex of this cobasis.
@@ -101,6 +114,9 @@ impl<F: Field> Dictionary<F> {
             .collect();
         // … and put it into every other.
         for (other, entries) in self.entries.chunks_exact_mut(stride).enumerate() {
+            if self.control.check().is_err() {
+                return;
+            }
             if other == row {
                 entries.clone_from_slice(&solved);
                 continue;
@@ -123,11 +139,34 @@ impl<F: Field> Dictionary<F> {
         self.determinant = other.determinant.clone();
     }
 
+    /// Let long pivots look at this stop flag.
+    pub fn attend(&mut self, control: &Control) {
+        self.control = control.clone();
+    }
+
+    /// Go to another cobasis, by exchanges; bases of a matroid allow them in any order of entering.
+    pub fn reach(&mut self, cobasis: &[u32]) {
+        for number in cobasis {
+            let Some(row) = self.others.iter().position(|i| i == number) else {
+                continue;
+            };
+            let column = (0..self.cobasis.len())
+                .find(|&c| !cobasis.contains(&self.cobasis[c]) && !self.entry(row, c).is_zero());
+            if let Some(column) = column {
+                self.pivot(row, column);
+            }
+        }
+    }
+
     /// Append the vertex of this cobasis.
-    pub fn push_vertex(&self, out: &mut Vec<F::Coordinate>) {
+    pub fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {
         let stride = self.cobasis.len() + 1;
         let coordinates = self.entries[self.others.len() * stride..].chunks_exact(stride);
         let point: Vec<F> = coordinates.map(|c| c[stride - 1].clone()).collect();
-        F::push_vertex(&point, &self.determinant, out);
+        let mut vertex = Vec::with_capacity(stride);
+        F::push_vertex(&point, &self.determinant, &mut vertex);
+        for x in vertex {
+            push_integer(&x.into(), limbs, out);
+        }
     }
 }

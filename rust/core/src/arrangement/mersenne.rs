@@ -27,8 +27,29 @@ impl Mersenne61 {
     /// 2⁶¹ − 1.
     pub const PRIME: u64 = (1 << 61) - 1;
 
+    /// The residue of a machine integer.
+    #[inline]
+    pub fn of(value: i128) -> Self {
+        let size = value.unsigned_abs();
+        let folded = (size as u64 & Self::PRIME)
+            + ((size >> 61) as u64 & Self::PRIME)
+            + (size >> 122) as u64;
+        let residue = Self::reduced((folded & Self::PRIME) + (folded >> 61));
+        if value < 0 {
+            residue.negated()
+        } else {
+            residue
+        }
+    }
+
+    /// The residue as an integer in 0..p.
+    #[inline]
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
     /// The integer in ±p/2 with this residue.
-    fn symmetric(self) -> i64 {
+    pub(super) fn symmetric(self) -> i64 {
         if self.0 > Self::PRIME / 2 {
             self.0 as i64 - Self::PRIME as i64
         } else {
@@ -95,7 +116,7 @@ impl Mersenne127 {
     pub const PRIME: u128 = (1 << 127) - 1;
 
     /// The integer in ±p/2 with this residue.
-    fn symmetric(self) -> i128 {
+    pub(super) fn symmetric(self) -> i128 {
         if self.0 > Self::PRIME / 2 {
             self.0 as i128 - Self::PRIME as i128
         } else {
@@ -196,6 +217,16 @@ mod tests {
             ] {
                 agrees::<Mersenne61>(&p61, &a, &b);
                 agrees::<Mersenne127>(&p127, &a, &b);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn machine_integers_have_the_residues_of_big_ones(a: i128, near in -2i128..3) {
+            let p = i128::from(Mersenne61::PRIME);
+            for value in [a, i128::MIN, i128::MAX, p + near, near * p, (1 << 122) + near, near] {
+                prop_assert_eq!(Mersenne61::of(value), Mersenne61::from_integer(&value.into()));
             }
         }
     }

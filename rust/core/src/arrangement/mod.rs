@@ -1,29 +1,47 @@
 //! Vertices of hyperplane arrangements, exactly (arXiv 2401.16675).
 //!
-//! Data flows one way: [`input`] (rational rows → distinct integer hyperplanes) → [`bound`] (the
-//! cheapest [`field`] in which every zero test is proved: residues modulo a [`mersenne`] prime,
-//! [`wide`] ones included, or fractions) → a search, over [`flats`] or, by the [`zero_rule`], over the cobases of
-//! [`dictionary`] → [`vertex`] (lowest terms, sorted).
+//! Data flows one way: [`input`] (rational rows → distinct integer hyperplanes) → [`search`], which
+//! runs [`job`]s on the threads of [`share`]: the [`walk`] over flats, in the integers of a
+//! [`restriction`] (with its [`plane`]s or [`wide_plane`]s) or in a [`field`] ([`flats`]), or the
+//! [`zero_rule`] over the cobases of [`dictionary`] → [`vertex`] (lowest terms, sorted).
+//!
+//! [`bound`] says how large any number can become, and so in which field a residue proves that it is
+//! zero: modulo a [`mersenne`] prime, [`wide`] ones included, or fractions.
 
+pub mod baseline;
 pub mod bound;
+pub mod criss_cross;
 pub mod dictionary;
+pub mod estimate;
 pub mod field;
 pub mod flats;
+pub mod float;
+pub mod incidence;
 pub mod input;
+pub mod job;
+pub mod lattice;
+pub mod limbs;
 pub mod mersenne;
+pub mod moss;
+pub mod plane;
+pub mod rank;
+pub mod restriction;
+pub mod search;
+pub mod share;
 pub mod vertex;
+pub mod walk;
 pub mod wide;
+pub mod wide_plane;
+pub mod word;
+pub mod zero_lanes;
 pub mod zero_rule;
-
-use num_bigint::BigInt;
 
 use crate::{Control, Result};
 use bound::Arithmetic;
-use field::{Field, Rational};
 use input::Arrangement;
-use mersenne::{Mersenne61, Mersenne127};
-use vertex::Vertices;
-use wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
+use job::Wanted;
+use search::Search;
+use vertex::{Points, Vertices};
 
 /// How the vertices are searched for; both find the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,35 +81,33 @@ pub enum Method {
 /// # Ok::<(), hypercomp_core::Error>(())
 /// ```
 pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) -> Result<Vertices> {
-    match Arithmetic::covering(arrangement.rows(), arrangement.dimension()) {
-        Arithmetic::Mersenne61 => vertices_in::<Mersenne61>(arrangement, method, control),
-        Arithmetic::Mersenne127 => vertices_in::<Mersenne127>(arrangement, method, control),
-        Arithmetic::Mersenne521 => vertices_in::<Mersenne521>(arrangement, method, control),
-        Arithmetic::Mersenne1279 => vertices_in::<Mersenne1279>(arrangement, method, control),
-        Arithmetic::Mersenne3217 => vertices_in::<Mersenne3217>(arrangement, method, control),
-        Arithmetic::Mersenne9689 => vertices_in::<Mersenne9689>(arrangement, method, control),
-        Arithmetic::Mersenne19937 => vertices_in::<Mersenne19937>(arrangement, method, control),
-        Arithmetic::Rational => vertices_in::<Rational>(arrangement, method, control),
-    }
+    vertices_of(&Search::new(arrangement.clone(), method), control)
 }
 
 /// [`vertices`] in a field that the caller knows to be sufficient.
-pub fn vertices_in<F: Field>(
+pub fn vertices_in(
+    arithmetic: Arithmetic,
     arrangement: &Arrangement,
     method: Method,
     control: &Control,
-) -> Result<Vertices>
-where
-    F::Coordinate: Into<BigInt>,
-    i64: TryFrom<F::Coordinate>,
-{
-    let dimension = arrangement.dimension();
-    let (found, cobases) = match method {
-        Method::Flats => (flats::search::<F>(arrangement, control)?, None),
-        Method::Zero => {
-            let found = zero_rule::search::<F>(arrangement, control)?;
-            (found.vertices, Some(found.cobases))
-        }
+) -> Result<Vertices> {
+    vertices_of(
+        &Search::in_field(arrangement.clone(), method, arithmetic),
+        control,
+    )
+}
+
+fn vertices_of(search: &Search, control: &Control) -> Result<Vertices> {
+    let wanted = Wanted {
+        coordinates: true,
+        all_flats: false,
     };
-    Ok(Vertices::sorted(dimension, found, cobases))
+    let harvest = share::run_whole(search, wanted, control)?;
+    let points = Points {
+        dimension: search.arrangement().dimension(),
+        limbs: search.limbs(),
+        numbers: harvest.numbers,
+    };
+    let cobases = (search.method() == Method::Zero).then_some(harvest.cobases);
+    Ok(points.vertices(cobases))
 }

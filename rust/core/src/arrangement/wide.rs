@@ -78,7 +78,7 @@ impl<const WORDS: usize, const BITS: u32> Wide<WORDS, BITS> {
     }
 
     /// The integer in ±p/2 with this residue.
-    fn symmetric(self) -> BigInt {
+    pub(super) fn symmetric(self) -> BigInt {
         let value = self.to_integer();
         let prime = Self::prime();
         if &value + &value > prime {

@@ -19,34 +19,9 @@
 //!
 //! Each statement is a property in this module's tests.
 
-use rayon::prelude::*;
-
 use super::dictionary::Dictionary;
 use super::field::Field;
-use super::input::Arrangement;
-use crate::{Control, Result};
-
-/// Levels of the tree whose subtrees are shared out to threads: the degenerate trees are wide at
-/// the top, as a cobasis has up to n·d children.
-const SHARED_LEVELS: usize = 2;
-
-/// What a search over cobases finds.
-#[derive(Clone, Debug)]
-pub struct Found<C> {
-    /// Numerators and denominator of every vertex, one after the other.
-    pub vertices: Vec<C>,
-    /// Number of cobases.
-    pub cobases: u64,
-}
-
-impl<C> Found<C> {
-    fn new() -> Self {
-        Self {
-            vertices: Vec::new(),
-            cobases: 0,
-        }
-    }
-}
+use super::job::{Job, Walk};
 
 /// The pivot (row, column) that the Zero rule makes, `None` at the terminal.
 pub fn forward<F: Field>(dictionary: &Dictionary<F>) -> Option<(usize, usize)> {
@@ -107,72 +82,71 @@ pub fn reports<F: Field>(dictionary: &Dictionary<F>) -> bool {
     })
 }
 
-/// Every vertex once and the number of cobases, in the order of the search.
-pub fn search<F: Field>(
-    arrangement: &Arrangement,
-    control: &Control,
-) -> Result<Found<F::Coordinate>> {
-    match Dictionary::<F>::terminal(arrangement) {
-        Some(terminal) => shared(&terminal, SHARED_LEVELS, control),
-        None => Ok(Found::new()),
+/// Run a job below the terminal dictionary.
+pub fn run<F: Field>(terminal: &Dictionary<F>, job: &Job, walk: &mut Walk<'_>) {
+    let mut root = terminal.clone();
+    if !job.node.is_empty() {
+        root.reach(&job.node);
     }
+    visit(&root, job.from, job.to, &mut Vec::new(), walk);
 }
 
-fn visit_one<F: Field>(dictionary: &Dictionary<F>, found: &mut Found<F::Coordinate>) {
-    found.cobases += 1;
-    if reports(dictionary) {
-        dictionary.push_vertex(&mut found.vertices);
-    }
+/// The reverse pivots in an order that depends on the cobasis alone.
+fn children<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
+    let mut pivots = reverse(dictionary);
+    pivots.sort_unstable_by_key(|&(row, column)| {
+        (dictionary.cobasis[column], dictionary.others[row])
+    });
+    pivots
 }
 
-/// The subtree of `dictionary`, whose children are shared out to the threads.
-fn shared<F: Field>(
-    dictionary: &Dictionary<F>,
-    levels: usize,
-    control: &Control,
-) -> Result<Found<F::Coordinate>> {
-    let mut found = Found::new();
-    if levels == 0 {
-        let mut below = Vec::new();
-        visit(dictionary, &mut below, &mut found, control)?;
-        return Ok(found);
-    }
-    visit_one(dictionary, &mut found);
-    let subtrees = reverse(dictionary)
-        .into_par_iter()
-        .map(|(row, column)| {
-            let mut child = dictionary.clone();
-            child.pivot(row, column);
-            shared(&child, levels - 1, control)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    for subtree in subtrees {
-        found.vertices.extend(subtree.vertices);
-        found.cobases += subtree.cobases;
-    }
-    Ok(found)
+/// Leave these positions of a dictionary's subtree to a later run.
+fn leave<F: Field>(dictionary: &Dictionary<F>, from: u32, to: u32, walk: &mut Walk<'_>) {
+    let mut node = dictionary.cobasis.clone();
+    node.sort_unstable();
+    walk.remaining.push(Job { node, from, to });
 }
 
-/// Depth first below `dictionary`; `below` is the workspace of the levels that were reached.
+/// Depth first: position 0 is `dictionary` itself, the others are its children's subtrees; `below`
+/// is the workspace of the levels that were reached.
 fn visit<F: Field>(
     dictionary: &Dictionary<F>,
+    from: u32,
+    to: u32,
     below: &mut Vec<Dictionary<F>>,
-    found: &mut Found<F::Coordinate>,
-    control: &Control,
-) -> Result<()> {
-    control.check()?;
-    visit_one(dictionary, found);
-    control.advance(1);
-    let pivots = reverse(dictionary);
-    if pivots.is_empty() {
-        return Ok(());
+    walk: &mut Walk<'_>,
+) {
+    if from == 0 {
+        let reported = reports(dictionary);
+        let cost = (dictionary.others.len() * dictionary.cobasis.len()) as u64;
+        if !walk.meter.spend(cost) || (reported && walk.meter.reserve(1) == 0) {
+            leave(dictionary, 0, to, walk);
+            return;
+        }
+        walk.harvest.cobases += 1;
+        if reported {
+            walk.harvest.vertices += 1;
+            if walk.wanted.coordinates {
+                dictionary.push_vertex(walk.limbs, &mut walk.harvest.numbers);
+            }
+        }
+    }
+    let pivots = children(dictionary);
+    let first = from.max(1);
+    let last = to.min(pivots.len() as u32 + 1);
+    if first >= last {
+        return;
     }
     let mut child = below.pop().unwrap_or_else(|| dictionary.clone());
-    for (row, column) in pivots {
+    for position in first..last {
+        if walk.meter.stopped() {
+            leave(dictionary, position, to, walk);
+            break;
+        }
+        let (row, column) = pivots[position as usize - 1];
         child.assign(dictionary);
         child.pivot(row, column);
-        visit(&child, below, found, control)?;
+        visit(&child, 0, u32::MAX, below, walk);
     }
     below.push(child);
-    Ok(())
 }

@@ -1,0 +1,237 @@
+"""Running the jobs of a search: in slices, on an executor, with whoever follows it.
+
+A search is a list of jobs. A run of some of them gives vertices and the jobs that are left, so
+limits, checkpoints, progress and executors need nothing of each other. A job is plain numbers:
+(node, first position, last position), see ``rust/core/src/arrangement/job.rs``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from . import _core
+from ._rows import Rows
+from .errors import HypercompError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Method = Literal["flats", "zero"]
+Job = tuple[list[int], int, int]
+
+WHOLE: Job = ([], 0, 2**32 - 1)
+
+# Seconds between two looks at limits, checkpoints and progress.
+SLICE = 0.1
+# What a job on an executor may take before it hands back the rest: long beside its transfer, short
+# beside a whole search.
+JOB_SECONDS = 1.0
+JOB_VERTICES = 200_000
+# Jobs on an executor at one time; each comes back as several.
+IN_FLIGHT = 32
+# How often a job may fail before the search does: a worker that died loses its jobs.
+ATTEMPTS = 4
+
+
+class Problem:
+    """An arrangement and how to search it; picklable, and built where it is first used."""
+
+    def __init__(self, rows: Rows, method: Method) -> None:
+        self.rows = rows
+        self.method = method
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d of the space."""
+        return self.rows.dimension
+
+    @cached_property
+    def search(self) -> _core.Search:
+        """The search, built once in this process."""
+        return _core.Search(self.rows.entries, self.rows.dimension, zero_rule=self.method == "zero")
+
+    @cached_property
+    def digest(self) -> str:
+        """A name of the problem that other processes and later runs agree on."""
+        entries = self.rows.entries
+        if isinstance(entries, np.ndarray):
+            content = entries.dtype.str.encode() + entries.tobytes()
+        else:
+            content = repr(entries).encode()
+        start = f"{self.method} {self.rows.dimension} {len(entries)} ".encode()
+        return hashlib.sha256(start + content).hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the search, which does not leave the process."""
+        return {"rows": self.rows, "method": self.method}
+
+
+@dataclass
+class State:
+    """How far a search has come."""
+
+    jobs: list[Job] = field(default_factory=lambda: [WHOLE])
+    vertices: int = 0
+    cobases: int = 0
+    blocks: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+
+    def add(self, found: Found) -> None:
+        """Take in what a run has found; its jobs are not touched."""
+        if len(found.numbers):
+            self.blocks.append(found.numbers)
+        self.vertices += found.vertices
+        self.cobases += found.cobases
+
+    def numbers(self) -> npt.NDArray[np.uint64]:
+        """The coordinates of all vertices so far."""
+        if len(self.blocks) != 1:
+            self.blocks = [np.concatenate([np.empty(0, np.uint64), *self.blocks])]
+        return self.blocks[0]
+
+
+@dataclass
+class Found:
+    """What a run has found."""
+
+    numbers: npt.NDArray[np.uint64]
+    vertices: int
+    cobases: int
+    flats: list[int]
+    left: list[Job]
+
+
+def run(
+    search: _core.Search,
+    jobs: list[Job],
+    *,
+    threads: int | None,
+    coordinates: bool = True,
+    all_flats: bool = False,
+    most: int | None = None,
+    seconds: float | None = None,
+    sort: bool = False,
+) -> Found:
+    """Run jobs until none is left or a limit is reached."""
+    return Found(
+        *search.run(
+            jobs,
+            threads=threads,
+            coordinates=coordinates,
+            all_flats=all_flats,
+            most=most,
+            seconds=seconds,
+            sort=sort,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, if not at the end."""
+
+    max_vertices: int | None = None
+    deadline: float | None = None
+
+    def reached(self, state: State) -> bool:
+        """Whether to stop now."""
+        return (self.max_vertices is not None and state.vertices >= self.max_vertices) or (
+            self.deadline is not None and time.monotonic() >= self.deadline
+        )
+
+    def slice(self, state: State) -> tuple[int | None, float]:
+        """Vertices and seconds that the next slice may take."""
+        most = None if self.max_vertices is None else self.max_vertices - state.vertices
+        if self.deadline is None:
+            return most, SLICE
+        return most, min(SLICE, max(0.0, self.deadline - time.monotonic()))
+
+
+def run_slices(
+    problem: Problem,
+    state: State,
+    limits: Limits,
+    threads: int | None,
+    follow: Callable[[State], None],
+) -> None:
+    """Run a search on threads, slice by slice, and let `follow` see each state."""
+    # Which vertices come first depends on the threads, so a limit on their number takes one.
+    threads = threads if limits.max_vertices is None else 1
+    while state.jobs and not limits.reached(state):
+        most, seconds = limits.slice(state)
+        found = run(problem.search, state.jobs, threads=threads, most=most, seconds=seconds)
+        state.add(found)
+        state.jobs = found.left
+        follow(state)
+
+
+@lru_cache(maxsize=4)
+def _search_of(digest: str, pickled: bytes) -> _core.Search:
+    problem: Problem = pickle.loads(pickled)
+    return problem.search
+
+
+def run_remote(digest: str, pickled: bytes, job: Job, seconds: float, most: int) -> Found:
+    """Run one job for a while; what an executor's worker does."""
+    return run(_search_of(digest, pickled), [job], threads=1, seconds=seconds, most=most)
+
+
+def run_on(
+    executor: concurrent.futures.Executor,
+    problem: Problem,
+    state: State,
+    limits: Limits,
+    follow: Callable[[State], None],
+) -> None:
+    """Run a search on an executor. `state` has every job that is not done, also those in flight."""
+    pickled = pickle.dumps(problem)
+    # The first jobs are short, so that there soon are enough for all workers.
+    seconds = JOB_SECONDS / 20
+    flying: dict[concurrent.futures.Future[Found], tuple[Job, int]] = {}
+    waiting = [(job, 1) for job in state.jobs]
+    try:
+        while (waiting or flying) and not limits.reached(state):
+            while waiting and len(flying) < IN_FLIGHT:
+                job, attempt = waiting.pop()
+                future = executor.submit(
+                    run_remote, problem.digest, pickled, job, seconds, _most(limits, state)
+                )
+                flying[future] = job, attempt
+            done, _ = concurrent.futures.wait(
+                flying, SLICE, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            for future in done:
+                job, attempt = flying.pop(future)
+                try:
+                    found = future.result()
+                except (HypercompError, concurrent.futures.BrokenExecutor):
+                    raise
+                except Exception:
+                    if attempt == ATTEMPTS:
+                        raise
+                    waiting.append((job, attempt + 1))
+                    continue
+                state.add(found)
+                waiting += [(left, 1) for left in found.left]
+                if len(waiting) >= IN_FLIGHT:
+                    seconds = JOB_SECONDS
+            state.jobs = [job for job, _ in waiting] + [job for job, _ in flying.values()]
+            if done:
+                follow(state)
+    finally:
+        for future in flying:
+            future.cancel()
+
+
+def _most(limits: Limits, state: State) -> int:
+    if limits.max_vertices is None:
+        return JOB_VERTICES
+    return min(JOB_VERTICES, max(1, limits.max_vertices - state.vertices))

@@ -1,0 +1,223 @@
+"""What a search has found, as a sequence of exact points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from . import _core
+from ._search import Job, Problem
+from .errors import TooLargeError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+class Vertices(Sequence[tuple[Fraction, ...]]):
+    """The vertices of an arrangement; made by :func:`vertices`.
+
+    A sequence of points, each a tuple of :class:`fractions.Fraction`, sorted lexicographically.
+    A slice is a :class:`Vertices` too. Immutable and picklable.
+    """
+
+    __slots__ = ("_cobases", "_jobs", "_problem", "_table", "_words")
+
+    _problem: Problem
+    # Homogeneous coordinates in 64-bit words, shape (v, (d + 1)·limbs).
+    _words: npt.NDArray[np.uint64]
+    _cobases: int | None
+    _jobs: tuple[Job, ...]
+    # Numerators and denominator in lowest terms, shape (v, d + 1); made when first asked for where
+    # they have more than one word.
+    _table: npt.NDArray[Any] | None
+
+    def __init__(self) -> None:
+        """Not for users: see :func:`vertices`."""
+        raise TypeError("Vertices are made by hypercomp_rs.vertices")
+
+    @classmethod
+    def _of(
+        cls,
+        problem: Problem,
+        words: npt.NDArray[np.uint64],
+        cobases: int | None,
+        jobs: tuple[Job, ...] = (),
+    ) -> Vertices:
+        found = cls.__new__(cls)
+        words.flags.writeable = False
+        found._problem = problem
+        found._words = words.reshape(-1, (problem.dimension + 1) * problem.search.limbs)
+        found._cobases = cobases
+        found._jobs = jobs
+        found._table = None
+        return found
+
+    def _integers(self) -> npt.NDArray[Any]:
+        if self._table is None:
+            limbs, dimension = self._problem.search.limbs, self.dimension
+            if limbs == 1:
+                table: npt.NDArray[Any] = self._words.view(np.int64)
+            else:
+                flat = np.ascontiguousarray(self._words).reshape(-1)
+                numbers = _core.lowest_terms(flat, dimension, limbs, threads=None)
+                table = np.array(numbers, None if isinstance(numbers, np.ndarray) else object)
+                table = table.reshape(-1, dimension + 1)
+                table.flags.writeable = False
+            self._table = table
+        return self._table
+
+    @property
+    def numerators(self) -> npt.NDArray[Any]:
+        """Numerators, shape (v, d); ``int64`` where all fit, else Python integers (``object``)."""
+        return self._integers()[:, :-1]
+
+    @property
+    def denominators(self) -> npt.NDArray[Any]:
+        """The denominator of each vertex, shape (v,), positive; dtype as of :attr:`numerators`.
+
+        It has no factor in common with all of the vertex's numerators.
+        """
+        table: npt.NDArray[Any] = self._integers()[:, -1]
+        return table
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d of the space."""
+        return self._problem.dimension
+
+    @property
+    def cobases(self) -> int | None:
+        """Number of cobases of the arrangement, where ``method="zero"`` has visited them.
+
+        A cobasis is a set of d of its distinct hyperplanes with independent normals.
+        """
+        return self._cobases
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search came to its end.
+
+        Where it was limited, ``vertices(..., resume=found)`` goes on where it stopped.
+        """
+        return not self._jobs
+
+    def fractions(self) -> list[tuple[Fraction, ...]]:
+        """All vertices as tuples of fractions."""
+        return list(self)
+
+    def to_numpy(self) -> npt.NDArray[np.float64]:
+        """All vertices as float64, shape (v, d), each coordinate correctly rounded.
+
+        Raises
+        ------
+        TooLargeError
+            A coordinate is beyond the range of float64.
+        """
+        limit = 2**53
+        numerators, denominators = self.numerators, self.denominators[:, None]
+        if numerators.dtype == np.int64:
+            # A quotient of two integers that float64 holds exactly is rounded once.
+            exact = (np.abs(numerators) <= limit) & (denominators <= limit)
+            rounded: npt.NDArray[np.float64] = numerators / denominators
+            rows = np.flatnonzero(~exact.all(axis=1))
+        else:
+            rounded = np.empty(numerators.shape)
+            rows = np.arange(len(self))
+        for row in rows.tolist():
+            denominator = int(denominators[row, 0])
+            for column, numerator in enumerate(numerators[row].tolist()):
+                try:
+                    rounded[row, column] = numerator / denominator
+                except OverflowError as error:
+                    raise TooLargeError(
+                        f"coordinate {column} of vertex {row} is beyond the range of float64"
+                    ) from error
+        return rounded
+
+    def incidence(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Which rows of A contain which vertices, as the two arrays of a CSR matrix.
+
+        Vertex i lies on the rows ``indices[indptr[i]:indptr[i + 1]]``, which rise. All rows count:
+        those that are multiples of each other are all listed, rows ``0·x = 0`` never. Time
+        O(v·n·d).
+
+        Returns
+        -------
+        indptr
+            int64, shape (v + 1,).
+        indices
+            int64, shape (number of incidences,): row numbers of A.
+
+        Examples
+        --------
+        >>> from hypercomp_rs import vertices
+        >>> found = vertices([[1, 0], [0, 1], [2, 0]], [0, 0, 0])
+        >>> indptr, indices = found.incidence()
+        >>> indptr, indices
+        (array([0, 3]), array([0, 1, 2]))
+        """
+        starts, hyperplanes = self._through()
+        given = self._problem.search.hyperplanes
+        # The rows of each hyperplane, one hyperplane after the other.
+        rows = np.argsort(given, kind="stable")[np.count_nonzero(given < 0) :]
+        counts = np.bincount(given[given >= 0], minlength=1)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        each = counts[hyperplanes]
+        ends = np.concatenate([[0], np.cumsum(each)])
+        within = np.arange(ends[-1]) - np.repeat(ends[:-1], each)
+        indptr = ends[starts]
+        indices = rows[np.repeat(first[hyperplanes], each) + within]
+        vertex = np.repeat(np.arange(len(self)), np.diff(indptr))
+        return indptr, indices[np.lexsort((indices, vertex))]
+
+    @property
+    def simple(self) -> npt.NDArray[np.bool_]:
+        """Whether exactly d distinct hyperplanes meet in each vertex; bool, shape (v,)."""
+        starts, _ = self._through()
+        simple: npt.NDArray[np.bool_] = np.diff(starts) == self.dimension
+        return simple
+
+    def _through(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The distinct hyperplanes through each vertex, as a CSR pair."""
+        flat = np.ascontiguousarray(self._words).reshape(-1)
+        starts, hyperplanes = self._problem.search.incidence(flat, threads=None)
+        return starts.astype(np.int64), hyperplanes.astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Fraction, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Vertices: ...
+    def __getitem__(self, index: int | slice) -> tuple[Fraction, ...] | Vertices:
+        """One vertex, or those of a slice; a slice knows no number of cobases."""
+        if isinstance(index, slice):
+            return self._of(self._problem, np.ascontiguousarray(self._words[index]), None)
+        *numerators, denominator = self._integers()[index].tolist()
+        return tuple(Fraction(n, denominator) for n in numerators)
+
+    def __iter__(self) -> Iterator[tuple[Fraction, ...]]:
+        for *numerators, denominator in self._integers().tolist():
+            yield tuple(Fraction(n, denominator) for n in numerators)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same points of the same space, however they were found."""
+        if not isinstance(other, Vertices):
+            return NotImplemented
+        return np.array_equal(self._integers(), other._integers())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its coordinates and its problem."""
+        return Vertices._of, (self._problem, self._words, self._cobases, self._jobs)
+
+    def __repr__(self) -> str:
+        kind = "int64" if self._integers().dtype == np.int64 else "big integers"
+        cobases = "" if self._cobases is None else f", {self._cobases} cobases"
+        partial = "" if self.complete else ", partial"
+        return f"Vertices({len(self)} in R^{self.dimension}, {kind}{cobases}{partial})"

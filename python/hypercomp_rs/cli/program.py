@@ -1,0 +1,77 @@
+"""The group of commands, and what becomes of errors and signals.
+
+click and not typer: it is what typer is built on, brings no other package, and leaves standard
+output and exit codes to us. Exit codes: 0 all is done, 1 the system failed (a full disk, no
+memory), 2 the input or an option is wrong, 3 a limit was reached and the result is partial, 130
+Ctrl-C, 141 nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import HypercompError
+from .vertices import vertices
+
+FAILED, WRONG, INTERRUPTED, UNREAD = 1, 2, 130, 141
+
+
+class Program(click.Group):
+    """A group that answers a closed pipe by its exit code; click itself would exit with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_unread()) from None
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="hypercomp-rs")
+def program() -> None:
+    """Exact vertices of hyperplane arrangements, and compressed network weights."""
+
+
+program.add_command(vertices)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of the command line with these arguments."""
+    try:
+        code = program.main(list(arguments), prog_name="hypercomp-rs", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return WRONG
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _unread()
+    except HypercompError as error:
+        return _failed(error, WRONG)
+    except FileNotFoundError as error:
+        return _failed(error, WRONG)
+    except (OSError, MemoryError) as error:
+        return _failed(error, FAILED)
+
+
+def _unread() -> int:
+    # Python flushes standard output once more on its way out, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return UNREAD
+
+
+def _failed(error: BaseException, code: int) -> int:
+    says = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        says = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    click.echo(f"hypercomp-rs: {says}", err=True)
+    return code

@@ -1,0 +1,171 @@
+"""``hypercomp-rs vertices``: an ``.ine`` file in, the vertices of its arrangement out.
+
+Options have the names that lrs has for the same, where it has one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import click
+import numpy as np
+
+from .. import arrangement
+from .._progress import Bar
+from .._rows import Rows
+from .._search import WHOLE, Method, Problem, State, run
+from .._vertices import Vertices
+from ..errors import InvalidArgumentError
+from ..representation import read_ine
+from .writers import Extreme, JsonLines
+
+if TYPE_CHECKING:
+    from ..arrangement import Matrix, Vector
+
+# The exit code where a limit was reached.
+PARTIAL = 3
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "-o",
+    "--output",
+    type=click.File("wb", lazy=False),
+    default="-",
+    help="Where to write; - is standard output.",
+)
+@click.option("--count", is_flag=True, help="Only the number of vertices; faster.")
+@click.option("--estimate", is_flag=True, help="Only how many there are about, by random probes.")
+@click.option(
+    "--probes",
+    type=click.IntRange(2, 1 << 32),
+    default=1000,
+    show_default=True,
+    help="Probes of --estimate.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of the probes.")
+@click.option(
+    "--method",
+    type=click.Choice(["flats", "zero"]),
+    default="flats",
+    show_default=True,
+    help="Search over flats, or over cobases with the Zero rule.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 1 << 16), help="Threads to search with.  [default: all]"
+)
+@click.option("--maxoutput", type=click.IntRange(0), help="Stop after this many vertices.")
+@click.option("--time-limit", type=click.FloatRange(0), help="Stop after this many seconds.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the state of the search in this file; begin anew.",
+)
+@click.option(
+    "--restart",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Go on from this file, and keep the state there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON, a value on each line.")
+@click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="A bar on standard error.  [default: if that is a terminal]",
+)
+def vertices(
+    file: IO[bytes],
+    output: IO[bytes],
+    count: bool,
+    estimate: bool,
+    probes: int,
+    seed: int,
+    method: str,
+    threads: int | None,
+    maxoutput: int | None,
+    time_limit: float | None,
+    checkpoint: Path | None,
+    restart: Path | None,
+    as_json: bool,
+    progress: bool | None,
+) -> int:
+    """Every vertex of the arrangement in FILE, exactly; - is standard input.
+
+    FILE is an H-representation as cddlib and lrslib read it (.ine). The boundary of every
+    inequality is a hyperplane of the arrangement, and so is every equation ("linearity"). The
+    vertices are written as a V-representation (.ext), while they are found; with a limit or a
+    checkpoint they are kept in memory and written at the end, sorted.
+
+    Exit codes: 0 all is done, 1 the system failed, 2 the file or an option is wrong, 3 a limit was
+    reached, 130 Ctrl-C.
+    """
+    limited = maxoutput is not None or time_limit is not None
+    kept = _kept(checkpoint, restart)
+    if count and estimate:
+        raise click.UsageError("--count and --estimate: give one of them")
+    if (count or estimate) and (limited or kept is not None):
+        raise click.UsageError("limits and checkpoints go with neither --count nor --estimate")
+    h = read_ine(file)
+    writer = (JsonLines if as_json else Extreme)(output, h.dimension, h.name)
+    if progress is None:
+        progress = sys.stderr.isatty()
+    chosen = cast(Method, method)
+    if estimate:
+        sizes = arrangement.estimate_vertices(
+            *h.hyperplanes(), probes=probes, seed=seed, threads=threads
+        )
+        writer.estimate(sizes._asdict())
+        return 0
+    if count:
+        problem = Problem(Rows.of(*h.hyperplanes()), chosen)
+        found = run(problem.search, [WHOLE], threads=threads, coordinates=False)
+        writer.count(found.vertices, found.cobases if method == "zero" else None)
+        return 0
+    if not limited and kept is None:
+        # Made before anything is written: it refuses bad input.
+        a, b = h.hyperplanes()
+        with arrangement.iter_vertices(a, b, method=chosen, threads=threads) as stream:
+            writer.vertices(_followed(stream, a, b, chosen) if progress else stream)
+        return 0
+    held = arrangement.vertices(
+        *h.hyperplanes(),
+        method=chosen,
+        threads=threads,
+        max_vertices=maxoutput,
+        time_limit=time_limit,
+        checkpoint=kept,
+        progress=progress,
+    )
+    writer.vertices([held], cobases=held.cobases, complete=held.complete)
+    return 0 if held.complete else PARTIAL
+
+
+def _kept(checkpoint: Path | None, restart: Path | None) -> Path | None:
+    """The file that keeps the state of the search."""
+    if checkpoint is None:
+        return restart
+    if restart is not None:
+        raise click.UsageError("--checkpoint and --restart: give one of them")
+    if checkpoint.exists():
+        # Going on from it unasked, or writing over it, could both be wrong.
+        raise InvalidArgumentError(
+            f"{checkpoint} exists: go on from it with --restart, or delete it"
+        )
+    return checkpoint
+
+
+def _followed(
+    stream: Iterable[Vertices], a: Matrix, b: Vector, method: Method
+) -> Iterator[Vertices]:
+    """A stream with a bar."""
+    probes = Problem(Rows.of(a, b), method).search.probes(arrangement.GLANCE, 0)
+    number = 0
+    with Bar(float(np.mean(probes))) as bar:
+        for block in stream:
+            yield block
+            number += len(block)
+            bar.follow(State(vertices=number))
+        bar.follow(State(jobs=[], vertices=number))

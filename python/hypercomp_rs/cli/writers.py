@@ -1,0 +1,107 @@
+"""What a command prints: as lrs would, or as JSON.
+
+Blocks of vertices are written and flushed as they come, so that nothing is held back from a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+from .._vertices import Vertices
+from ..representation import vertex_rows
+
+
+class Writer(ABC):
+    """Writes the answers of ``hypercomp-rs vertices``."""
+
+    def __init__(self, out: IO[bytes], dimension: int, name: str) -> None:
+        self.out = out
+        self.dimension = dimension
+        self.name = name
+
+    @abstractmethod
+    def count(self, number: int, cobases: int | None) -> None:
+        """A number of vertices."""
+
+    @abstractmethod
+    def estimate(self, sizes: Mapping[str, float]) -> None:
+        """The fields of an estimate."""
+
+    @abstractmethod
+    def vertices(
+        self, blocks: Iterable[Vertices], *, cobases: int | None = None, complete: bool = True
+    ) -> None:
+        """All of the blocks, and a word at the end."""
+
+
+class Extreme(Writer):
+    """A V-representation with comments, as lrs writes it."""
+
+    def count(self, number: int, cobases: int | None) -> None:
+        """The number alone."""
+        self.out.write(b"%d\n" % number)
+
+    def estimate(self, sizes: Mapping[str, float]) -> None:
+        """A line for each size, with its standard error, and for each search."""
+        for what in ("vertices", "cobases"):
+            line = f"{what:<9}{sizes[what]:.6g} ± {sizes[f'{what}_error']:.2g}\n"
+            self.out.write(line.encode())
+        for what, key in (("flats", "seconds"), ("zero", "zero_seconds")):
+            self.out.write(f"{what:<9}{sizes[key]:.3g} s\n".encode())
+
+    def vertices(
+        self, blocks: Iterable[Vertices], *, cobases: int | None = None, complete: bool = True
+    ) -> None:
+        """Rows between ``begin`` and ``end``, and the totals in a comment."""
+        if self.name:
+            self.out.write(self.name.encode() + b"\n")
+        self.out.write(b"V-representation\nbegin\n***** %d rational\n" % (self.dimension + 1))
+        number = 0
+        for block in blocks:
+            number += len(block)
+            for rows in vertex_rows(block):
+                self.out.write(rows)
+            self.out.flush()
+        totals = f"*Totals: vertices={number}"
+        if cobases is not None:
+            totals += f" bases={cobases}"
+        if not complete:
+            totals += " (partial: a limit was reached)"
+        self.out.write(f"end\n{totals}\n".encode())
+
+
+class JsonLines(Writer):
+    """JSON: a list of strings for each vertex, and an object at the end."""
+
+    def count(self, number: int, cobases: int | None) -> None:
+        """An object with the numbers."""
+        self._line(self._totals(number, cobases))
+
+    def estimate(self, sizes: Mapping[str, float]) -> None:
+        """An object with the fields of the estimate."""
+        self._line({"dimension": self.dimension, **sizes})
+
+    def vertices(
+        self, blocks: Iterable[Vertices], *, cobases: int | None = None, complete: bool = True
+    ) -> None:
+        """A line for each vertex, and the totals."""
+        number = 0
+        for block in blocks:
+            number += len(block)
+            for rows in vertex_rows(block):
+                lines = (row.split()[1:] for row in rows.decode().splitlines())
+                self.out.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+            self.out.flush()
+        self._line({**self._totals(number, cobases), "complete": complete})
+
+    def _totals(self, number: int, cobases: int | None) -> dict[str, Any]:
+        totals: dict[str, Any] = {"vertices": number, "dimension": self.dimension}
+        if cobases is not None:
+            totals["cobases"] = cobases
+        return totals
+
+    def _line(self, value: Any) -> None:
+        self.out.write(json.dumps(value).encode() + b"\n")

@@ -1,0 +1,168 @@
+//! Time and rate of the arrangement searches on the inputs that the bars name, without Python.
+//!
+//! `cargo run --release -p hypercomp-core --example arrangement_speed [WORD]` runs those whose name
+//! contains WORD.
+
+use std::time::Instant;
+
+use hypercomp_core::Control;
+use hypercomp_core::arrangement::bound::Arithmetic;
+use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::input::Arrangement;
+use hypercomp_core::arrangement::job::Wanted;
+use hypercomp_core::arrangement::search::Search;
+use hypercomp_core::arrangement::vertex::Points;
+use hypercomp_core::arrangement::{Method, share};
+use num_bigint::BigInt;
+
+/// A small linear congruential generator: the inputs are the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((u128::from(self.0) * u128::from(limit)) >> 64) as u64
+    }
+
+    fn symmetric(&mut self, largest: u64) -> i64 {
+        self.below(2 * largest + 1) as i64 - largest as i64
+    }
+}
+
+fn generic(n: usize, d: usize, largest: u64) -> Vec<Vec<BigInt>> {
+    let mut random = Random(1);
+    (0..n)
+        .map(|_| (0..=d).map(|_| random.symmetric(largest).into()).collect())
+        .collect()
+}
+
+/// x_i = c and x_i ± x_j = c.
+fn type_b(d: usize, constants: &[i64]) -> Vec<Vec<BigInt>> {
+    let mut rows = Vec::new();
+    for &c in constants {
+        for i in 0..d {
+            let mut row = vec![BigInt::from(0); d + 1];
+            row[i] = 1.into();
+            row[d] = c.into();
+            rows.push(row);
+            for j in i + 1..d {
+                for sign in [1, -1] {
+                    let mut row = vec![BigInt::from(0); d + 1];
+                    row[i] = 1.into();
+                    row[j] = sign.into();
+                    row[d] = c.into();
+                    rows.push(row);
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// The same arrangement in other coordinates: x = T·y for a T of entries up to `largest`.
+fn transformed(rows: &[Vec<BigInt>], largest: u64) -> Vec<Vec<BigInt>> {
+    let d = rows[0].len() - 1;
+    let mut random = Random(2);
+    let map: Vec<Vec<BigInt>> = (0..d)
+        .map(|_| (0..d).map(|_| random.symmetric(largest).into()).collect())
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let mut new: Vec<BigInt> = (0..d)
+                .map(|c| (0..d).map(|k| &row[k] * &map[k][c]).sum())
+                .collect();
+            new.push(row[d].clone());
+            new
+        })
+        .collect()
+}
+
+fn main() {
+    let word = std::env::args().nth(1).unwrap_or_default();
+    const E18: u64 = 1_000_000_000_000_000_000;
+    let b5 = type_b(5, &[-2, -1, 0, 1, 2]);
+    let inputs = [
+        ("60 in R^4", generic(60, 4, 100), Method::Flats),
+        ("50 in R^5", generic(50, 5, 100), Method::Flats),
+        ("type B in R^5", b5.clone(), Method::Flats),
+        ("big 60 in R^4", generic(60, 4, E18), Method::Flats),
+        ("big 50 in R^5", generic(50, 5, E18), Method::Flats),
+        (
+            "big type B in R^5",
+            transformed(&b5, E18 / 2),
+            Method::Flats,
+        ),
+        ("zero 25 in R^5", generic(25, 5, 100), Method::Zero),
+        ("plain zero 16 in R^5", generic(16, 5, 100), Method::Zero),
+        ("zero 16 in R^5", generic(16, 5, 100), Method::Zero),
+        ("zero 40 in R^5", generic(40, 5, 100), Method::Zero),
+        ("zero type B of 50 in R^5", type_b(5, &[0, 1]), Method::Zero),
+        (
+            "zero type B in R^4",
+            type_b(4, &[-2, -1, 0, 1, 2]),
+            Method::Zero,
+        ),
+    ];
+    for (name, rows, method) in inputs {
+        if !name.starts_with(&word) {
+            continue;
+        }
+        let dimension = rows[0].len() - 1;
+        let rows: Vec<Vec<Rational>> = rows
+            .into_iter()
+            .map(|row| row.into_iter().map(Rational::from_integer).collect())
+            .collect();
+        let arrangement = Arrangement::new(&rows, dimension).expect("no empty hyperplane");
+        for threads in [1, 2].into_iter().take(
+            std::env::args()
+                .nth(2)
+                .map_or(2, |n| n.parse().unwrap_or(2)),
+        ) {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads");
+            let search = if name.starts_with("plain") {
+                Search::in_field(arrangement.clone(), method, Arithmetic::Rational)
+            } else {
+                Search::new(arrangement.clone(), method)
+            };
+            let start = Instant::now();
+            let wanted = |coordinates| Wanted {
+                coordinates,
+                all_flats: false,
+            };
+            let run = |coordinates| {
+                pool.install(|| share::run_whole(&search, wanted(coordinates), &Control::new()))
+                    .expect("not cancelled")
+            };
+            let counted = run(false);
+            let count = start.elapsed();
+            let found = run(true);
+            let searched = start.elapsed() - count;
+            let mut points = Points {
+                dimension,
+                limbs: search.limbs(),
+                numbers: found.numbers,
+            };
+            pool.install(|| points.sort());
+            let sorted = start.elapsed() - count - searched;
+            let per = |t: std::time::Duration, n: u64| t.as_nanos() as f64 / n.max(1) as f64;
+            println!(
+                "{name}, {threads} threads: {} vertices, {} cobases, flats {:?}: count {:.0} ms, search {:.0} ms, \
+                 sort {:.0} ms; {:.1} ns a vertex, {:.0} ns a cobasis",
+                counted.vertices,
+                counted.cobases,
+                counted.flats,
+                count.as_secs_f64() * 1e3,
+                searched.as_secs_f64() * 1e3,
+                sorted.as_secs_f64() * 1e3,
+                per(searched + sorted, counted.vertices),
+                per(count, counted.cobases),
+            );
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A flat in floats, and the arrangement restricted to it.
+
+use super::{Found, Judge, NEAR};
+
+/// A flat with the arrangement restricted to it; the fields are those of `flats`, without what only
+/// exact coordinates need.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flat {
+    pub(super) free: usize,
+    pub(super) smallest: u32,
+    pub(super) numbers: Vec<u32>,
+    /// `free` coefficients, the largest of magnitude 1, and a right-hand side for each row.
+    pub(super) rows: Vec<f64>,
+    pub(super) place: Vec<f64>,
+}
+
+impl Flat {
+    fn row(&self, at: usize) -> &[f64] {
+        let stride = self.free + 1;
+        &self.rows[at * stride..(at + 1) * stride]
+    }
+
+    pub(super) fn candidates(&self) -> usize {
+        self.numbers.partition_point(|&n| n < self.smallest)
+    }
+
+    /// The child that row `at` cuts out, into `child`.
+    pub(super) fn restrict(
+        &self,
+        at: usize,
+        child: &mut Self,
+        judge: Judge,
+        keys: &mut Vec<(f64, u32)>,
+        near: &mut u64,
+    ) {
+        let chosen = self.row(at);
+        let pivot = largest(&chosen[..self.free]);
+        let lead = chosen[pivot];
+        let stride = self.free + 1;
+        child.free = self.free - 1;
+        child.smallest = self.numbers[at];
+        child.numbers.clear();
+        child.rows.clear();
+        child.place.clear();
+        for (other, row) in self.rows.chunks_exact(stride).enumerate() {
+            if other == at {
+                continue;
+            }
+            let start = child.rows.len();
+            let factor = row[pivot] / lead;
+            let kept = (0..stride).filter(|c| *c != pivot);
+            child.rows.extend(kept.map(|c| row[c] - factor * chosen[c]));
+            let left = &child.rows[start..start + child.free];
+            if judge.is_zero(magnitude(left), near) {
+                child.rows.truncate(start);
+            } else {
+                child.numbers.push(self.numbers[other]);
+            }
+        }
+        for coordinate in self.place.chunks_exact(stride) {
+            // x = v·y + u with y_p = (β − …)/lead, so the constant changes the other way.
+            let factor = coordinate[pivot] / lead;
+            child.place.extend(
+                (0..self.free)
+                    .filter(|c| *c != pivot)
+                    .map(|c| coordinate[c] - factor * chosen[c]),
+            );
+            child
+                .place
+                .push(coordinate[self.free] + factor * chosen[self.free]);
+        }
+        child.normalise(judge, keys, near);
+    }
+
+    /// Scale every row to a largest coefficient of 1, and of rows that cut the flat in the same place
+    /// keep that of the largest number.
+    ///
+    /// Rows that agree up to sign have nearly the same `key`, so only neighbours in its order are
+    /// compared.
+    pub(super) fn normalise(&mut self, judge: Judge, keys: &mut Vec<(f64, u32)>, near: &mut u64) {
+        let stride = self.free + 1;
+        keys.clear();
+        for (at, row) in self.rows.chunks_exact_mut(stride).enumerate() {
+            let scale = 1.0 / magnitude(&row[..self.free]);
+            row.iter_mut().for_each(|x| *x *= scale);
+            keys.push((key(row), at as u32));
+        }
+        keys.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
+        let mut merged = false;
+        for (first, &(key, at)) in keys.iter().enumerate() {
+            // Each entry differs by at most the tolerance, times 1 + |right-hand side|, and weighs
+            // less than 1; beyond the band nothing near is left to be counted either.
+            let row = self.row(at as usize);
+            let window = NEAR * judge.tolerance * (stride as f64) * (1.0 + row[self.free].abs());
+            for &(other_key, other) in &keys[first + 1..] {
+                if other_key - key > window {
+                    break;
+                }
+                let apart = difference(self.row(at as usize), self.row(other as usize));
+                if judge.is_zero(apart, near) {
+                    let smaller = at.min(other) as usize;
+                    self.numbers[smaller] = GONE;
+                    merged = true;
+                }
+            }
+        }
+        if merged {
+            self.drop_merged();
+        }
+    }
+
+    fn drop_merged(&mut self) {
+        let stride = self.free + 1;
+        let mut to = 0;
+        for from in 0..self.numbers.len() {
+            if self.numbers[from] != GONE {
+                self.numbers[to] = self.numbers[from];
+                self.rows
+                    .copy_within(from * stride..(from + 1) * stride, to * stride);
+                to += 1;
+            }
+        }
+        self.numbers.truncate(to);
+        self.rows.truncate(to * stride);
+    }
+
+    /// Whether the candidates have full rank, without which no vertex lies below.
+    pub(super) fn reaches_a_vertex(
+        &self,
+        judge: Judge,
+        echelon: &mut Vec<f64>,
+        near: &mut u64,
+    ) -> bool {
+        let (free, stride) = (self.free, self.free + 1);
+        echelon.clear();
+        for row in self.rows.chunks_exact(stride).take(self.candidates()) {
+            let start = echelon.len();
+            echelon.extend_from_slice(&row[..free]);
+            let (before, row) = echelon.split_at_mut(start);
+            for other in before.chunks_exact(free) {
+                let pivot = largest(other);
+                let factor = row[pivot] / other[pivot];
+                row.iter_mut()
+                    .zip(other)
+                    .for_each(|(x, y)| *x -= factor * y);
+                row[pivot] = 0.0;
+            }
+            let left = magnitude(row);
+            if judge.is_zero(left, near) {
+                echelon.truncate(start);
+            } else {
+                row.iter_mut().for_each(|x| *x /= left);
+                if echelon.len() == free * free {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Append the vertices on this line.
+    pub(super) fn push_vertices(&self, out: &mut Found) {
+        for at in 0..self.candidates() {
+            let row = self.row(at);
+            let parameter = row[1] / row[0];
+            let coordinates = self.place.chunks_exact(2);
+            out.coordinates
+                .extend(coordinates.map(|c| c[1] + c[0] * parameter));
+        }
+        out.vertices += self.candidates();
+    }
+}
+
+/// The number of a row that has been merged into another; no row has it.
+pub(super) const GONE: u32 = u32::MAX;
+
+pub(super) fn magnitude(coefficients: &[f64]) -> f64 {
+    coefficients.iter().fold(0.0, |m, x| x.abs().max(m))
+}
+
+/// Place of the first of the largest coefficients.
+fn largest(coefficients: &[f64]) -> usize {
+    let mut at = 0;
+    for (c, x) in coefficients.iter().enumerate() {
+        if x.abs() > coefficients[at].abs() {
+            at = c;
+        }
+    }
+    at
+}
+
+/// The same for rows that agree up to sign; nearly the same if they nearly agree.
+fn key(row: &[f64]) -> f64 {
+    // Multiples of the golden ratio modulo 1: rows of small integers seldom share such a sum.
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for x in row {
+        weight += 0.618_033_988_749_895;
+        if weight >= 1.0 {
+            weight -= 1.0;
+        }
+        sum += x * weight;
+    }
+    sum.abs()
+}
+
+/// How far two rows are from agreeing up to sign, right-hand sides relative to their magnitude.
+fn difference(a: &[f64], b: &[f64]) -> f64 {
+    let side = a.len() - 1;
+    let scale = 1.0 / a[side].abs().max(b[side].abs()).max(1.0);
+    let (mut minus, mut plus) = (0f64, 0f64);
+    for (c, (x, y)) in a.iter().zip(b).enumerate() {
+        let weight = if c == side { scale } else { 1.0 };
+        minus = minus.max((x - y).abs() * weight);
+        plus = plus.max((x + y).abs() * weight);
+    }
+    minus.min(plus)
+}

@@ -1,0 +1,266 @@
+//! Lattices of integer points on flats.
+//!
+//! A flat of dimension r is kept as a basis of the integer points of its homogeneous span, a
+//! lattice of rank r + 1 in Z^(d+1) that is *saturated*: it holds every integer point of the space
+//! that it spans. On it a hyperplane \[a|b\] is the row of its values at the basis, and two things
+//! follow from saturation: the values are as small as they can be, and a point with coprime
+//! coordinates in the basis has coprime coordinates in Z^(d+1).
+//!
+//! A hyperplane cuts out the sublattice on which it vanishes. Euclid's algorithm on its values,
+//! carried out on the basis vectors, ends with one vector where it does not vanish and r where it
+//! does; each step is unimodular, so those r are a saturated basis again.
+
+use super::word::Word;
+
+/// Rounds of pairwise reduction: it is for small numbers only, and stops where it gains nothing.
+const ROUNDS: usize = 8;
+
+/// `vectors` becomes a basis of its sublattice on which the linear form with these values at the
+/// basis vectors vanishes; `values` is used up. `None` where numbers would outgrow `W::LIMIT`.
+pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Option<()> {
+    let last = values.len() - 1;
+    let mut sizes = [0.0f64; 64];
+    let sizes = sizes.get_mut(..values.len())?;
+    for (size, vector) in sizes.iter_mut().zip(vectors.chunks_exact(width)) {
+        *size = largest(vector);
+    }
+    let pivot = loop {
+        let (first, second) = two_largest(values);
+        let Some(second) = second else { break first };
+        let quotient = rounded(values[first].to_f64() / values[second].to_f64());
+        let grown = sizes[first] + quotient.abs() * sizes[second];
+        if grown < W::LIMIT {
+            sizes[first] = grown;
+        } else {
+            // Sums of sizes run ahead of the sizes: look at the vectors themselves.
+            let size = |at: usize| largest(&vectors[at * width..][..width]);
+            sizes[second] = size(second);
+            sizes[first] = size(first) + quotient.abs() * sizes[second];
+            // Also bounds the quotient, as no vector is 0.
+            if sizes[first] >= W::LIMIT {
+                return None;
+            }
+        }
+        let by = W::from_f64(-quotient);
+        values[first] = values[first].plus_product(by, values[second]);
+        add_multiple(vectors, width, first, by, second);
+    };
+    for c in 0..width {
+        vectors.swap(pivot * width + c, last * width + c);
+    }
+    vectors.truncate(last * width);
+    reduce(vectors, width);
+    Some(())
+}
+
+/// The nearest integer, or one near it; `f64::round` is a call into the C library.
+#[inline]
+fn rounded(value: f64) -> f64 {
+    // A double beyond 2⁵² is an integer, and this number has no digits below 1.
+    const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
+    if value.abs() < (1u64 << 50) as f64 {
+        (value + SHIFT) - SHIFT
+    } else {
+        value
+    }
+}
+
+/// [`cut`] of Z³ in doubles: two vectors that span the integer points of the line with this row.
+/// The row is of integers below 2⁵²; `None` where other numbers outgrow the doubles.
+pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
+    // Each part is a value and the vector that has it; the largest value first.
+    let mut a = [row[0], 1.0, 0.0, 0.0];
+    let mut b = [row[1], 0.0, 1.0, 0.0];
+    let mut c = [row[2], 0.0, 0.0, 1.0];
+    order(&mut b, &mut c);
+    order(&mut a, &mut b);
+    order(&mut b, &mut c);
+    while b[0] != 0.0 {
+        let quotient = rounded(a[0] / b[0]);
+        let rest: [f64; 4] = std::array::from_fn(|k| a[k] - quotient * b[k]);
+        // What is left is at most half of b.
+        (a, b) = (b, rest);
+        order(&mut b, &mut c);
+    }
+    let (divisor, mut u, mut v) = (a[0], [b[1], b[2], b[3]], [c[1], c[2], c[3]]);
+    // Gauss's reduction of a lattice of rank 2.
+    let dot = |a: &[f64; 3], b: &[f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    let (mut uu, mut vv) = (dot(&u, &u), dot(&v, &v));
+    for _ in 0..ROUNDS {
+        if uu > vv {
+            std::mem::swap(&mut u, &mut v);
+            std::mem::swap(&mut uu, &mut vv);
+        }
+        let quotient = rounded(dot(&u, &v) / uu);
+        if quotient == 0.0 {
+            break;
+        }
+        for c in 0..3 {
+            v[c] -= quotient * u[c];
+        }
+        vv = dot(&v, &v);
+    }
+    is_basis(&row, divisor, &u, &v).then_some([u, v])
+}
+
+/// Put the part of the larger value first. Which it is cannot be foreseen, so there is no branch.
+#[inline(always)]
+fn order(first: &mut [f64; 4], second: &mut [f64; 4]) {
+    let swap = first[0].abs() < second[0].abs();
+    for k in 0..4 {
+        let (a, b) = (first[k], second[k]);
+        first[k] = if swap { b } else { a };
+        second[k] = if swap { a } else { b };
+    }
+}
+
+/// Whether u and v span the integer points on the line of a row with this greatest common divisor:
+/// if and only if u × v is the row over ± its divisor. This is the proof that no double on the way
+/// was rounded; those of the values themselves only ever became smaller.
+fn is_basis(row: &[f64; 3], divisor: f64, u: &[f64; 3], v: &[f64; 3]) -> bool {
+    let small = |x: &[f64; 3]| x.iter().all(|x| x.abs() < (1u64 << 30) as f64);
+    let minor = |i: usize, j: usize| {
+        if small(u) && small(v) {
+            Some(u[i] * v[j] - u[j] * v[i])
+        } else {
+            let product = |x: f64, y: f64| i128::from(x as i64) * i128::from(y as i64);
+            let minor = product(u[i], v[j]) - product(u[j], v[i]);
+            let near = minor as f64;
+            (near as i128 == minor).then_some(near)
+        }
+    };
+    let (Some(x), Some(y), Some(z)) = (minor(1, 2), minor(2, 0), minor(0, 1)) else {
+        return false;
+    };
+    let normal = [x, y, z];
+    let scaled = |by: f64| normal.iter().zip(row).all(|(n, r)| by * n == *r);
+    scaled(divisor) || scaled(-divisor)
+}
+
+/// The largest magnitude of a vector's entries.
+fn largest<W: Word>(vector: &[W]) -> f64 {
+    vector.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max)
+}
+
+/// The largest norm of the vectors.
+pub fn longest<W: Word>(vectors: &[W], width: usize) -> f64 {
+    let squares = vectors.chunks_exact(width).map(|x| dot(x, x));
+    squares.fold(0.0, f64::max).sqrt()
+}
+
+/// Places of the largest value and of the second largest that is not 0.
+fn two_largest<W: Word>(values: &[W]) -> (usize, Option<usize>) {
+    let (mut first, mut second) = (0, None);
+    let (mut most, mut next) = (-1.0, 0.0);
+    for (at, value) in values.iter().enumerate() {
+        let size = value.to_f64().abs();
+        if size > most {
+            if most > 0.0 {
+                (second, next) = (Some(first), most);
+            }
+            (first, most) = (at, size);
+        } else if size > next {
+            (second, next) = (Some(at), size);
+        }
+    }
+    (first, second)
+}
+
+fn add_multiple<W: Word>(vectors: &mut [W], width: usize, to: usize, by: W, from: usize) {
+    for c in 0..width {
+        vectors[to * width + c] =
+            vectors[to * width + c].plus_product(by, vectors[from * width + c]);
+    }
+}
+
+fn dot<W: Word>(a: &[W], b: &[W]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x.to_f64() * y.to_f64()).sum()
+}
+
+/// Make the basis vectors shorter, each by multiples of the others. What is subtracted is chosen
+/// with doubles, but every step is unimodular whatever they say.
+fn reduce<W: Word>(vectors: &mut [W], width: usize) {
+    let count = vectors.len() / width;
+    if count < 2 {
+        return;
+    }
+    for _ in 0..ROUNDS {
+        let mut changed = false;
+        for by in 0..count {
+            let norm = dot(
+                &vectors[by * width..][..width],
+                &vectors[by * width..][..width],
+            );
+            for at in (0..count).filter(|at| *at != by) {
+                let share = dot(
+                    &vectors[at * width..][..width],
+                    &vectors[by * width..][..width],
+                ) / norm;
+                // 0.51: at a tie nothing is gained, and the next round would undo it.
+                if share.abs() > 0.51 {
+                    add_multiple(vectors, width, at, W::from_f64(-rounded(share)), by);
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_integer::Integer;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A saturated lattice of rank 2 in Z³ has minors without a common factor; they are its
+        /// normal, up to a sign.
+        #[test]
+        fn a_cut_is_saturated(row in proptest::collection::vec(-999i64..1000, 3)) {
+            prop_assume!(row.iter().any(|x| *x != 0));
+            let gcd = row.iter().fold(0, |g: i64, x| g.gcd(x));
+            let mut vectors: Vec<i64> = vec![1, 0, 0, 0, 1, 0, 0, 0, 1];
+            cut(&mut vectors, &mut row.clone(), 3).unwrap();
+            let (u, v) = vectors.split_at(3);
+            let cross = [
+                u[1] * v[2] - u[2] * v[1],
+                u[2] * v[0] - u[0] * v[2],
+                u[0] * v[1] - u[1] * v[0],
+            ];
+            let primitive: Vec<i64> = row.iter().map(|x| x / gcd).collect();
+            let opposite: Vec<i64> = primitive.iter().map(|x| -x).collect();
+            prop_assert!(cross[..] == primitive[..] || cross[..] == opposite[..]);
+        }
+
+        /// The same in doubles, up to the largest that a plane may have.
+        #[test]
+        fn a_line_is_saturated(
+            row in proptest::array::uniform3(-(1i64 << 51)..1 << 51),
+            shift in proptest::array::uniform3(0u32..52),
+            factor in 1i64..4,
+        ) {
+            let row: [i64; 3] = std::array::from_fn(|k| (row[k] >> shift[k]) / factor * factor);
+            prop_assume!(row.iter().any(|x| *x != 0));
+            let Some([u, v]) = line(row.map(|x| x as f64)) else { return Ok(()); };
+            let [u, v] = [u, v].map(|w| w.map(|x| x as i128));
+            let gcd = i128::from(row.iter().fold(0, |g: i64, x| g.gcd(x)));
+            let cross = [
+                u[1] * v[2] - u[2] * v[1],
+                u[2] * v[0] - u[0] * v[2],
+                u[0] * v[1] - u[1] * v[0],
+            ];
+            let row = row.map(i128::from);
+            prop_assert!(cross.map(|x| gcd * x) == row || cross.map(|x| -gcd * x) == row);
+        }
+    }
+
+    #[test]
+    fn numbers_that_outgrow_the_word_are_noticed() {
+        let large = 1i64 << 51;
+        let mut vectors = vec![large, 1, 0, 1, large, 0, 1, 1, large];
+        assert!(cut(&mut vectors, &mut [large - 1, 3, large - 7], 3).is_none());
+    }
+}

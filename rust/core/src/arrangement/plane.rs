@@ -1,0 +1,394 @@
+//! The last two levels: all vertices on a plane, a line at a time, in doubles.
+//!
+//! On a plane rows are three integers (x, y, z), and a line is one of them, ℓ. Two vectors u and v
+//! span the integer points of the line (see [`lattice`](super::lattice)); a row c has the values
+//! α = c·u and β = c·v there, meets the line in β·u − α·v, and α/β tells where that is. All these
+//! are integers below 2⁵³, which doubles hold; so is every partial sum; and the quotient of two,
+//! once rounded, depends on the ratio alone. So rows that meet the line in the same point have the
+//! same quotient, bit for bit; those with the same quotient are compared as integers.
+//!
+//! Row i makes a vertex of line j if i < j and no row above i, infinity included, meets the line in
+//! that point: such a row would be in the greedy basis of the vertex in place of i or of j.
+//!
+//! As u and v span a saturated lattice, the vertex β·u − α·v has the largest factor that α and β have
+//! in common, and no other.
+
+use super::lattice::line;
+use super::restriction::Restriction;
+use super::word::Word;
+
+/// How the lines of a plane are enumerated.
+pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
+    /// Take up a plane; false if its numbers do not fit.
+    fn load(&mut self, plane: &Restriction<W>) -> bool;
+    /// Find the rows numbered `from`..`to` that make vertices of the line `at`; `None` if its numbers
+    /// do not fit.
+    fn meet(&mut self, plane: &Restriction<W>, at: usize, from: u32, to: u32) -> Option<()>;
+    /// Rows found, rising.
+    fn found(&self) -> &[u32];
+    /// Append the vertices of the first `count` rows found, each coordinate in `limbs` words.
+    fn push(&mut self, plane: &Restriction<W>, count: usize, limbs: usize, out: &mut Vec<u64>);
+}
+
+/// Places of rows by their keys, in open addressing.
+#[derive(Debug, Default)]
+pub struct Seen(Vec<u32>);
+
+/// [`Seen`] at work.
+pub struct Table<'a> {
+    slots: &'a mut [u32],
+    shift: u32,
+}
+
+impl Seen {
+    /// Nothing seen, and room for `count` rows.
+    #[inline]
+    pub fn clear(&mut self, count: usize) -> Table<'_> {
+        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than clearing.
+        let bits = (8 * count).next_power_of_two().trailing_zeros().max(4);
+        self.0.clear();
+        self.0.resize(1 << bits, 0);
+        Table {
+            slots: &mut self.0,
+            shift: 64 - bits,
+        }
+    }
+}
+
+impl Table<'_> {
+    /// Whether row `at` is the first of its point; it is remembered if it is. `same` says of a row
+    /// seen before whether it is that point.
+    #[inline(always)]
+    pub fn first(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
+        let mask = self.slots.len() - 1;
+        let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
+        loop {
+            let place = &mut self.slots[slot & mask];
+            if *place == 0 {
+                *place = at as u32 + 1;
+                return true;
+            }
+            if same(*place as usize - 1) {
+                return false;
+            }
+            slot += 1;
+        }
+    }
+}
+
+/// Up to 2⁵³ every integer is a double.
+const EXACT: f64 = (1u64 << 53) as f64;
+
+/// Rows of small integers as doubles, coordinate by coordinate, infinity's last.
+#[derive(Debug, Default)]
+pub struct NarrowPlane {
+    rows: [Vec<f64>; 3],
+    largest: [f64; 3],
+    /// Values of every row at u and v of the present line, and their quotients.
+    alpha: Vec<f64>,
+    beta: Vec<f64>,
+    quotient: Vec<f64>,
+    /// u and v.
+    line: [[f64; 3]; 2],
+    /// u and v in space, coordinate by coordinate.
+    ends: Vec<(i64, i64)>,
+    seen: Seen,
+    found: Vec<u32>,
+    divisors: Divisors,
+}
+
+impl Lines<i64> for NarrowPlane {
+    fn load(&mut self, plane: &Restriction<i64>) -> bool {
+        for (c, column) in self.rows.iter_mut().enumerate() {
+            column.clear();
+            column.extend(plane.rows.chunks_exact(3).map(|row| row[c] as f64));
+            self.largest[c] = column.iter().fold(0.0, |most, x| x.abs().max(most));
+        }
+        true
+    }
+
+    fn meet(&mut self, plane: &Restriction<i64>, at: usize, from: u32, to: u32) -> Option<()> {
+        self.found.clear();
+        self.line = line(std::array::from_fn(|c| self.rows[c][at]))?;
+        for vector in &self.line {
+            let terms = vector.iter().zip(&self.largest);
+            if terms.map(|(x, most)| x.abs() * most).sum::<f64>() >= EXACT {
+                return None;
+            }
+        }
+        let line = self.line;
+        self.evaluate(&line);
+        let count = plane.numbers.len();
+        let mut seen = self.seen.clear(count + 1);
+        let quotient = &self.quotient[..=count];
+        let (alpha, beta) = (&self.alpha[..=count], &self.beta[..=count]);
+        let mut first = |row: usize| {
+            let bits = quotient[row].to_bits();
+            seen.first(row, bits, |other| {
+                quotient[other].to_bits() == bits
+                    && i64::same_ratio(
+                        alpha[row] as i64,
+                        beta[row] as i64,
+                        alpha[other] as i64,
+                        beta[other] as i64,
+                    )
+            })
+        };
+        for row in (at + 1..=count).rev() {
+            first(row);
+        }
+        let wanted = plane.between(from, to);
+        for row in (0..at).rev() {
+            if first(row) && wanted.contains(&row) {
+                self.found.push(row as u32);
+            }
+        }
+        self.found.reverse();
+        Some(())
+    }
+
+    fn found(&self) -> &[u32] {
+        &self.found
+    }
+
+    fn push(&mut self, plane: &Restriction<i64>, count: usize, limbs: usize, out: &mut Vec<u64>) {
+        let width = plane.lattice.len() / 3;
+        let at = |vector: &[f64; 3], c: usize| {
+            let terms = vector.iter().zip(plane.lattice.chunks_exact(width));
+            terms.fold(0, |sum: i64, (x, basis)| {
+                sum.plus_product(*x as i64, basis[c])
+            })
+        };
+        let [u, v] = &self.line;
+        self.ends.clear();
+        self.ends.extend((0..width).map(|c| (at(u, c), at(v, c))));
+        self.divisors
+            .load(&self.found[..count], &self.alpha, &self.beta);
+        let start = out.len();
+        out.resize(start + count * width * limbs, 0);
+        let points = out[start..].chunks_exact_mut(width * limbs);
+        for (point, (alpha, beta)) in points.zip(self.divisors.coprime()) {
+            if limbs == 1 {
+                put_narrow(&self.ends, alpha, beta, point);
+            } else {
+                put_wide(&self.ends, alpha, beta, limbs, point);
+            }
+        }
+    }
+}
+
+/// Write β·u − α·v with a positive last coordinate; minors fit the word, so wrapping is exact.
+#[inline]
+fn put_narrow(ends: &[(i64, i64)], alpha: i64, beta: i64, point: &mut [u64]) {
+    let (u, v) = ends[ends.len() - 1];
+    let last = beta.wrapping_mul(u).wrapping_sub(alpha.wrapping_mul(v));
+    let (alpha, beta) = if last < 0 {
+        (-alpha, -beta)
+    } else {
+        (alpha, beta)
+    };
+    for (x, (u, v)) in point.iter_mut().zip(ends) {
+        *x = beta.wrapping_mul(*u).wrapping_sub(alpha.wrapping_mul(*v)) as u64;
+    }
+}
+
+/// The same where coordinates have more words: products of two doubles' integers need two.
+fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mut [u64]) {
+    let coordinate =
+        |&(u, v): &(i64, i64)| i128::from(beta) * i128::from(u) - i128::from(alpha) * i128::from(v);
+    let sign = ends.last().map_or(1, coordinate).signum();
+    for (x, end) in point.chunks_exact_mut(limbs).zip(ends) {
+        let value = sign * coordinate(end);
+        x[0] = value as u64;
+        x[1] = (value >> 64) as u64;
+        x[2..].fill((value >> 127) as u64);
+    }
+}
+
+impl NarrowPlane {
+    /// α, β and α/β of every row; ∞ where β is 0.
+    fn evaluate(&mut self, line: &[[f64; 3]; 2]) {
+        let count = self.rows[0].len();
+        for column in [&mut self.alpha, &mut self.beta, &mut self.quotient] {
+            column.resize(count, 0.0);
+        }
+        let [x, y, z] = self.rows.each_ref().map(|column| &column[..count]);
+        let out = (
+            &mut self.alpha[..],
+            &mut self.beta[..],
+            &mut self.quotient[..],
+        );
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the CPU has AVX2.
+            unsafe { evaluate_avx2(line, x, y, z, out) };
+            return;
+        }
+        evaluate(line, x, y, z, out);
+    }
+}
+
+type Values<'a> = (&'a mut [f64], &'a mut [f64], &'a mut [f64]);
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn evaluate_avx2(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
+    evaluate(line, x, y, z, out);
+}
+
+#[inline(always)]
+fn evaluate(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
+    let count = x.len();
+    let (alpha, beta, quotient) = out;
+    let (y, z) = (&y[..count], &z[..count]);
+    let (alpha, beta, quotient) = (
+        &mut alpha[..count],
+        &mut beta[..count],
+        &mut quotient[..count],
+    );
+    for i in 0..count {
+        let a = x[i] * line[0][0] + y[i] * line[0][1] + z[i] * line[0][2];
+        let b = x[i] * line[1][0] + y[i] * line[1][1] + z[i] * line[1][2];
+        alpha[i] = a;
+        beta[i] = b;
+        // Adding 0 takes the sign off −0.
+        let ratio = a / b + 0.0;
+        quotient[i] = if b == 0.0 { f64::INFINITY } else { ratio };
+    }
+}
+
+/// Lanes that go together.
+const LANES: usize = 8;
+
+/// Pairs (α, β) and their greatest common divisors, in lanes.
+#[derive(Debug, Default)]
+struct Divisors {
+    alpha: Vec<f64>,
+    beta: Vec<f64>,
+    divisor: Vec<f64>,
+    count: usize,
+}
+
+impl Divisors {
+    /// The values of these rows, and their divisors.
+    fn load(&mut self, rows: &[u32], alpha: &[f64], beta: &[f64]) {
+        self.count = rows.len();
+        let padded = rows.len().next_multiple_of(LANES);
+        for (to, from) in [(&mut self.alpha, alpha), (&mut self.beta, beta)] {
+            to.clear();
+            to.extend(rows.iter().map(|&row| from[row as usize]));
+            to.resize(padded, 1.0);
+        }
+        self.divisor.clear();
+        for (a, b) in self
+            .alpha
+            .chunks_exact(LANES)
+            .zip(self.beta.chunks_exact(LANES))
+        {
+            let lanes = |x: &[f64]| std::array::from_fn(|k| x[k].abs() as u64);
+            let divisors: [u64; LANES] = greatest_common(lanes(a), lanes(b));
+            self.divisor.extend(divisors.map(|x| x as f64));
+        }
+    }
+
+    /// Each pair without its common factor; doubles divide exactly.
+    fn coprime(&self) -> impl Iterator<Item = (i64, i64)> {
+        (0..self.count).map(|k| {
+            let divisor = self.divisor[k];
+            (
+                (self.alpha[k] / divisor) as i64,
+                (self.beta[k] / divisor) as i64,
+            )
+        })
+    }
+}
+
+/// The greatest common divisor in each lane, by the binary algorithm without branches; at most one
+/// of a lane's two numbers is 0.
+fn greatest_common(mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
+    let mut twos = [0; LANES];
+    let (mut most_a, mut most_b) = (0, 0);
+    for k in 0..LANES {
+        twos[k] = (a[k] | b[k]).trailing_zeros();
+        a[k] >>= twos[k];
+        b[k] >>= twos[k];
+        if a[k] & 1 == 0 {
+            (a[k], b[k]) = (b[k], a[k]);
+        }
+        most_a |= a[k];
+        most_b |= b[k];
+    }
+    // Each step takes a bit off one of the two.
+    let bits = |x: u64| u64::BITS - x.leading_zeros();
+    let steps = bits(most_a) + bits(most_b);
+    let odd = if bits(most_a | most_b) < 32 {
+        let narrow = |x: [u64; LANES]| x.map(|x| x as u32);
+        odd_part_32(narrow(a), narrow(b), steps).map(u64::from)
+    } else {
+        odd_part_64(a, b, steps)
+    };
+    std::array::from_fn(|k| odd[k] << twos[k])
+}
+
+macro_rules! odd_part {
+    ($name:ident, $avx2:ident, $plain:ident, $word:ty, $signed:ty) => {
+        #[inline(always)]
+        fn $plain(mut a: [$word; LANES], mut b: [$word; LANES], steps: u32) -> [$word; LANES] {
+            for _ in 0..steps {
+                for k in 0..LANES {
+                    // a is odd. An odd b becomes the difference, which is even, and a the smaller.
+                    let odd = (b[k] & 1).wrapping_neg();
+                    let difference = b[k].wrapping_sub(a[k]);
+                    // All numbers are below half the word's range, so this is the sign.
+                    let less = (difference as $signed >> (<$word>::BITS - 1)) as $word;
+                    a[k] = a[k].wrapping_add(difference & less & odd);
+                    let size = (difference ^ less).wrapping_sub(less);
+                    b[k] = (b[k] ^ ((b[k] ^ size) & odd)) >> 1;
+                }
+            }
+            a
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2")]
+        fn $avx2(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
+            $plain(a, b, steps)
+        }
+
+        fn $name(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the CPU has AVX2.
+                return unsafe { $avx2(a, b, steps) };
+            }
+            $plain(a, b, steps)
+        }
+    };
+}
+
+odd_part!(odd_part_32, odd_part_32_avx2, odd_part_32_plain, u32, i32);
+odd_part!(odd_part_64, odd_part_64_avx2, odd_part_64_plain, u64, i64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_integer::Integer;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn lanes_have_greatest_common_divisors(
+            a in proptest::array::uniform8(0u64..1 << 26),
+            b in proptest::array::uniform8(1u64..1 << 26),
+            common in proptest::array::uniform8(1u64..1 << 26),
+        ) {
+            for scale in [[1; LANES], common] {
+                let a: [u64; LANES] = std::array::from_fn(|k| a[k] * scale[k]);
+                let b: [u64; LANES] = std::array::from_fn(|k| b[k] * scale[k]);
+                let expected: [u64; LANES] = std::array::from_fn(|k| a[k].gcd(&b[k]));
+                prop_assert_eq!(greatest_common(a, b), expected);
+                prop_assert_eq!(greatest_common(b, a), expected);
+            }
+        }
+    }
+}

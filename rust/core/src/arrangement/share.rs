@@ -1,0 +1,172 @@
+//! A search shared out to threads.
+//!
+//! Each thread takes a job, runs it for a budget, and puts what is left of it back; the jobs at the
+//! top of the stack are the deepest and so the smallest, and an idle thread takes from the bottom,
+//! where the large ones are. Where there are fewer jobs than threads, a job's range of children is
+//! cut in two. So no thread waits for long, however unbalanced the tree.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use super::job::{Harvest, Job, Limits, Wanted};
+use super::search::{Search, Worker};
+use crate::{Control, Result};
+
+/// Units of work in a budget: about a millisecond's, and so long that taking up a job costs nothing.
+const BUDGET: u64 = 1 << 20;
+
+/// The jobs that wait, and how many threads are at work.
+struct Queue {
+    jobs: VecDeque<Job>,
+    busy: usize,
+    harvest: Harvest,
+}
+
+/// A thread that is at work on a job. Also when it panics it stops being so, or the others would wait
+/// for ever.
+struct AtWork<'a, 'b>(&'b Shared<'a>);
+
+impl Drop for AtWork<'_, '_> {
+    fn drop(&mut self) {
+        self.0.lock().busy -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+struct Shared<'a> {
+    search: &'a Search,
+    wanted: Wanted,
+    limits: &'a Limits,
+    control: &'a Control,
+    threads: usize,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+/// Run jobs on the threads of the present pool, until none is left, a limit is reached or the caller
+/// cancels. What was found, and the jobs that are left.
+pub fn run(
+    search: &Search,
+    jobs: Vec<Job>,
+    wanted: Wanted,
+    limits: &Limits,
+    control: &Control,
+) -> (Harvest, Vec<Job>) {
+    let threads = rayon::current_num_threads();
+    let shared = Shared {
+        search,
+        wanted,
+        limits,
+        control,
+        threads,
+        queue: Mutex::new(Queue {
+            jobs: jobs.into(),
+            busy: 0,
+            harvest: Harvest::new(search.arrangement().dimension()),
+        }),
+        changed: Condvar::new(),
+    };
+    rayon::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| shared.work());
+        }
+        shared.work();
+    });
+    let queue = shared
+        .queue
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    (queue.harvest, queue.jobs.into())
+}
+
+/// The whole of a search, or the error with which the caller stopped it.
+pub fn run_whole(search: &Search, wanted: Wanted, control: &Control) -> Result<Harvest> {
+    let (harvest, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control);
+    control.check()?;
+    Ok(harvest)
+}
+
+impl Shared<'_> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn stopping(&self) -> bool {
+        self.control.check().is_err() || self.limits.reached()
+    }
+
+    fn work(&self) {
+        let mut worker = Worker::new(self.search);
+        let mut harvest = Harvest::new(self.search.arrangement().dimension());
+        let mut steals = true;
+        while let Some(job) = self.take(steals) {
+            let at_work = AtWork(self);
+            let budget = if self.threads == 1 { u64::MAX } else { BUDGET };
+            let left = worker.run(
+                job,
+                self.wanted,
+                budget,
+                self.limits,
+                self.control,
+                &mut harvest,
+            );
+            steals = left.is_empty();
+            self.put_back(left);
+            drop(at_work);
+        }
+        self.lock().harvest.add(harvest);
+    }
+
+    /// A job, or none if there is nothing more to do.
+    fn take(&self, steals: bool) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if self.stopping() {
+                return None;
+            }
+            let job = if steals {
+                queue.jobs.pop_front()
+            } else {
+                queue.jobs.pop_back()
+            };
+            if let Some(job) = job {
+                queue.busy += 1;
+                return Some(job);
+            }
+            if queue.busy == 0 {
+                return None;
+            }
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Put back what is left of a job, which lists its smallest part first.
+    fn put_back(&self, left: Vec<Job>) {
+        let mut queue = self.lock();
+        for job in left.into_iter().rev() {
+            // The numbers of a flat's children end with its smallest member's.
+            let rows = self.search.arrangement().rows().len() as u32;
+            let end = job.to.min(*job.node.last().unwrap_or(&rows));
+            if queue.jobs.len() < self.threads && self.is_range(&job) && end > job.from + 1 {
+                let middle = job.from + (end - job.from) / 2;
+                queue.jobs.push_back(Job {
+                    from: middle,
+                    ..job.clone()
+                });
+                queue.jobs.push_back(Job { to: middle, ..job });
+            } else {
+                queue.jobs.push_back(job);
+            }
+        }
+    }
+
+    /// Whether a job's positions are the numbers of hyperplanes.
+    fn is_range(&self, _: &Job) -> bool {
+        self.search.method() == super::Method::Flats
+    }
+}

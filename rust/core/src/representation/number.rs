@@ -1,0 +1,226 @@
+//! Exact numbers from words: integers, fractions p/q, and decimals as the rationals that they are.
+
+use num_bigint::BigInt;
+use num_rational::Ratio;
+use num_traits::{Pow, Zero};
+
+use super::tokens::Token;
+use crate::{Error, ErrorKind, Result};
+
+/// An exact fraction.
+pub type Rational = Ratio<BigInt>;
+
+/// Digits of a numerator or denominator. Conversion takes time quadratic in them: the longest is
+/// read in milliseconds, so that a file of any numbers can be stopped at once.
+pub const MOST_DIGITS: usize = 20_000;
+
+/// Magnitude of a decimal's exponent, well beyond any float's; a few bytes of exponent must not
+/// become kilobytes of zeros.
+pub const LARGEST_EXPONENT: u32 = 1_000;
+
+/// What the header says about the numbers below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberType {
+    /// `integer` or `rational`: as lrs does, neither is checked against the other.
+    Rational,
+    /// `real`: decimals too.
+    Real,
+}
+
+/// A number, narrow where it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// An integer of 64 bits.
+    Integer(i64),
+    /// Any other.
+    Rational(Rational),
+}
+
+impl From<Rational> for Number {
+    fn from(value: Rational) -> Self {
+        match value.is_integer().then(|| i64::try_from(value.numer())) {
+            Some(Ok(integer)) => Self::Integer(integer),
+            _ => Self::Rational(value),
+        }
+    }
+}
+
+/// The number that a word is.
+pub fn parse(token: &Token<'_>, of: NumberType) -> Result<Number> {
+    if let Some(integer) = small(token.text) {
+        return Ok(Number::Integer(integer));
+    }
+    let (negative, unsigned) = match token.text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, token.text),
+    };
+    let value = match unsigned.iter().position(|b| *b == b'/') {
+        Some(slash) => fraction(token, &unsigned[..slash], &unsigned[slash + 1..])?,
+        None if of == NumberType::Real => decimal(token, unsigned)?,
+        None => Rational::from_integer(digits(token, unsigned)?),
+    };
+    Ok(Number::from(if negative { -value } else { value }))
+}
+
+/// What nearly every entry of nearly every file is.
+fn small(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn fraction(token: &Token<'_>, numerator: &[u8], denominator: &[u8]) -> Result<Rational> {
+    let (numerator, denominator) = (digits(token, numerator)?, digits(token, denominator)?);
+    if denominator.is_zero() {
+        return Err(token.error(format_args!("{} divides by zero", token.quoted())));
+    }
+    Ok(Rational::new(numerator, denominator))
+}
+
+/// whole.part × 10^exponent.
+fn decimal(token: &Token<'_>, text: &[u8]) -> Result<Rational> {
+    let (mantissa, power) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
+        Some(at) => (&text[..at], exponent(token, &text[at + 1..])?),
+        None => (text, 0),
+    };
+    let (whole, part) = match mantissa.iter().position(|b| *b == b'.') {
+        Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+        None => (mantissa, &b""[..]),
+    };
+    let all = digits(token, &[whole, part].concat())?;
+    let power = power - part.len() as i32;
+    let ten = BigInt::from(10).pow(power.unsigned_abs());
+    Ok(if power < 0 {
+        Rational::new(all, ten)
+    } else {
+        Rational::from_integer(all * ten)
+    })
+}
+
+fn exponent(token: &Token<'_>, text: &[u8]) -> Result<i32> {
+    let value = small(text).ok_or_else(|| malformed(token))?;
+    if value.unsigned_abs() > u64::from(LARGEST_EXPONENT) {
+        return Err(too_large(
+            token,
+            format_args!("exponents up to {LARGEST_EXPONENT} are accepted"),
+        ));
+    }
+    Ok(value as i32)
+}
+
+/// An integer without a sign.
+fn digits(token: &Token<'_>, text: &[u8]) -> Result<BigInt> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return Err(malformed(token));
+    }
+    if text.len() > MOST_DIGITS {
+        return Err(too_large(
+            token,
+            format_args!("{} digits; up to {MOST_DIGITS} are accepted", text.len()),
+        ));
+    }
+    BigInt::parse_bytes(text, 10).ok_or_else(|| malformed(token))
+}
+
+fn malformed(token: &Token<'_>) -> Error {
+    let decimal = token.text.iter().any(|b| matches!(b, b'.' | b'e' | b'E'));
+    let hint = if decimal {
+        "integers and fractions such as -3/4 are accepted, and decimals such as -7.5e-3 below a header that says 'real'"
+    } else {
+        "integers and fractions such as -3/4 are accepted"
+    };
+    token.error(format_args!("{} is no number: {hint}", token.quoted()))
+}
+
+fn too_large(token: &Token<'_>, says: std::fmt::Arguments<'_>) -> Error {
+    let error = token.error(format_args!("{}: {says}", token.quoted()));
+    Error::new(ErrorKind::TooLarge, error.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, of: NumberType) -> Result<Number> {
+        let token = Token {
+            text: text.as_bytes(),
+            line: 7,
+            column: 3,
+        };
+        parse(&token, of)
+    }
+
+    fn rational(numerator: &str, denominator: &str) -> Number {
+        let [n, d] = [numerator, denominator].map(|x| x.parse::<BigInt>().unwrap());
+        Number::from(Rational::new(n, d))
+    }
+
+    #[test]
+    fn numbers_are_exact() {
+        for (text, numerator, denominator) in [
+            ("0", "0", "1"),
+            ("+17", "17", "1"),
+            ("-9223372036854775808", "-9223372036854775808", "1"),
+            ("9223372036854775808", "9223372036854775808", "1"),
+            ("-6/4", "-3", "2"),
+            ("+6/3", "2", "1"),
+            ("0/5", "0", "1"),
+            ("000/0001", "0", "1"),
+        ] {
+            for of in [NumberType::Rational, NumberType::Real] {
+                assert_eq!(value(text, of).unwrap(), rational(numerator, denominator));
+            }
+        }
+        for (text, numerator, denominator) in [
+            ("0.1", "1", "10"),
+            ("-.5", "-1", "2"),
+            ("5.", "5", "1"),
+            ("-7.5e-3", "-3", "400"),
+            ("1E+2", "100", "1"),
+            ("12.50e1", "125", "1"),
+        ] {
+            assert_eq!(
+                value(text, NumberType::Real).unwrap(),
+                rational(numerator, denominator)
+            );
+            assert!(value(text, NumberType::Rational).is_err());
+        }
+    }
+
+    #[test]
+    fn other_words_are_no_numbers() {
+        for text in [
+            "", "-", "+", "--1", "+-1", "1/", "/2", "1/-2", "1/2/3", "1/2.5", "x", "0x10", "1_000",
+            "nan", "inf", ".", "e5", "1e", "1e+", "1.2.3", "1e5.5", "1/2e3", "١", "1,5", "2*3",
+        ] {
+            for of in [NumberType::Rational, NumberType::Real] {
+                let error = value(text, of).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Format, "{text}");
+                assert!(error.message().starts_with("line 7, column 3: "), "{error}");
+            }
+        }
+        assert!(
+            value("1/0", NumberType::Real)
+                .unwrap_err()
+                .message()
+                .contains("divides by zero")
+        );
+    }
+
+    #[test]
+    fn long_numbers_are_refused_before_they_are_made() {
+        let longest = "7".repeat(MOST_DIGITS);
+        assert!(value(&longest, NumberType::Rational).is_ok());
+        let longer = longest + "7";
+        for text in [
+            longer.as_str(),
+            &format!("1/{longer}"),
+            "1e1001",
+            "1e-99999999999",
+        ] {
+            let error = value(text, NumberType::Real).unwrap_err();
+            let kinds = [ErrorKind::TooLarge, ErrorKind::Format];
+            assert!(kinds.contains(&error.kind()), "{error}");
+            assert!(error.message().len() < 300, "{error}");
+        }
+    }
+}

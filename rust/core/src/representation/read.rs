@@ -1,0 +1,263 @@
+//! Words into a representation; what is refused, and why, is in the [module's notes](super).
+
+use super::number::{NumberType, parse};
+use super::tokens::{Token, Tokens};
+use super::{Entries, Kind, Representation};
+use crate::{Control, Result};
+
+/// Words by which lrs and cdd mark equations and lines.
+const LINEARITY: [&[u8]; 3] = [b"linearity", b"equality", b"partial_enum"];
+
+/// Entries between two looks at the [`Control`]; the longest number takes milliseconds.
+const CHECK_INTERVAL: usize = 16;
+
+/// Read an H- or V-representation.
+///
+/// `expected` is what it is taken for where it does not say. Time is linear in the file's length
+/// but for numbers of very many digits, memory a multiple of it, whatever its header claims.
+///
+/// # Errors
+/// [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column for what is malformed or is
+/// not of the `expected` kind, [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a number of
+/// more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+///
+/// # Example
+/// ```
+/// use hypercomp_core::Control;
+/// use hypercomp_core::representation::{Entries, Kind, read};
+///
+/// let file = b"triangle\nH-representation\nbegin\n3 3 integer\n0 1 0\n0 0 1\n1 -1 -1\nend\n";
+/// let triangle = read(file, Kind::H, &Control::new())?;
+/// assert_eq!((triangle.name.as_str(), triangle.columns), ("triangle", 3));
+/// assert_eq!(triangle.entries, Entries::Integers(vec![0, 1, 0, 0, 0, 1, 1, -1, -1]));
+/// # Ok::<(), hypercomp_core::Error>(())
+/// ```
+pub fn read(file: &[u8], expected: Kind, control: &Control) -> Result<Representation> {
+    let mut reader = Reader {
+        tokens: Tokens::new(file),
+        control,
+        found: Representation {
+            kind: expected,
+            name: String::new(),
+            columns: 0,
+            entries: Entries::Integers(Vec::new()),
+            linearity: Vec::new(),
+            nonnegative: false,
+            options: Vec::new(),
+        },
+        linearity: Vec::new(),
+    };
+    reader.preamble()?;
+    let rows = reader.matrix()?;
+    reader.options()?;
+    reader.linearity(rows)
+}
+
+struct Reader<'a> {
+    tokens: Tokens<'a>,
+    control: &'a Control,
+    found: Representation,
+    /// Rows counted from 1 as the file counts them, and where it names them.
+    linearity: Vec<Token<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self, wanted: &str) -> Result<Token<'a>> {
+        let token = self.tokens.next();
+        token.ok_or_else(|| {
+            self.tokens
+                .end()
+                .error(format_args!("the file ends where {wanted} is expected"))
+        })
+    }
+
+    /// Everything up to and with `begin`.
+    fn preamble(&mut self) -> Result<()> {
+        let mut named = false;
+        let mut said = false;
+        loop {
+            let token = self.next("'begin'")?;
+            match token.text {
+                b"begin" => return Ok(()),
+                b"H-representation" => self.kind(token, Kind::H, &mut said)?,
+                b"V-representation" => self.kind(token, Kind::V, &mut said)?,
+                _ if self.option(token)? => {}
+                _ => {
+                    // A name or, as in lrs, a comment.
+                    let line = self.tokens.rest_of_line(token);
+                    if !named && !is_comment(line) && !said {
+                        self.found.name = String::from_utf8_lossy(line).into_owned();
+                        named = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn kind(&mut self, token: Token<'a>, kind: Kind, said: &mut bool) -> Result<()> {
+        if *said {
+            return Err(token.error("the file has said before which representation it is"));
+        }
+        *said = true;
+        if kind == self.found.kind {
+            return Ok(());
+        }
+        Err(token.error(match kind {
+            Kind::H => "this is an H-representation: a V-representation is expected",
+            Kind::V => "this is a V-representation: an H-representation is expected",
+        }))
+    }
+
+    /// Whether `token` begins an option that this reader acts on; if so, it is read.
+    fn option(&mut self, token: Token<'a>) -> Result<bool> {
+        if token.text == b"nonnegative" {
+            if self.found.kind == Kind::V {
+                return Err(token.error("'nonnegative' belongs to an H-representation"));
+            }
+            self.found.nonnegative = true;
+            return Ok(true);
+        }
+        if !LINEARITY.contains(&token.text) {
+            return Ok(false);
+        }
+        let count = self.next("the number of linearities")?;
+        let rows = natural(count, "a number of linearities")?;
+        // Nothing is set aside for them: the file ends before a wrong number is reached.
+        for _ in 0..rows {
+            self.control.check()?;
+            let row = self.next("the number of a row")?;
+            natural(row, "the number of a row")?;
+            self.linearity.push(row);
+        }
+        Ok(true)
+    }
+
+    /// Sizes, rows and `end`; the number of rows.
+    fn matrix(&mut self) -> Result<usize> {
+        let rows = self.next("the number of rows")?;
+        let announced = if !rows.text.is_empty() && rows.text.iter().all(|b| *b == b'*') {
+            None
+        } else {
+            Some(natural(rows, "a number of rows, or *****,")?)
+        };
+        let columns = self.next("the number of columns")?;
+        self.found.columns = natural(columns, "a number of columns")?;
+        if self.found.columns == 0 {
+            return Err(columns.error("0 columns: the right-hand side alone makes 1"));
+        }
+        let of = self.next("'rational', 'integer' or 'real'")?;
+        let number_type = match of.text {
+            b"rational" | b"integer" => NumberType::Rational,
+            b"real" => NumberType::Real,
+            _ => {
+                return Err(of.error(format_args!(
+                    "{} is no type of number: 'rational', 'integer' and 'real' are accepted",
+                    of.quoted()
+                )));
+            }
+        };
+        let mut found = 0;
+        loop {
+            let token = self.next("a row or 'end'")?;
+            if token.text == b"end" {
+                break;
+            }
+            if announced == Some(found) {
+                return Err(token.error(format_args!(
+                    "{} follows the last of the {found} rows that line {} announces: 'end' is expected",
+                    token.quoted(),
+                    rows.line
+                )));
+            }
+            self.row(token, found + 1, number_type)?;
+            found += 1;
+        }
+        match announced {
+            Some(n) if n != found => Err(rows.error(format_args!(
+                "{n} rows are announced, and 'end' follows after {found}"
+            ))),
+            _ => Ok(found),
+        }
+    }
+
+    /// The row that begins with `first`; it may go on over several lines.
+    fn row(&mut self, first: Token<'a>, number: usize, of: NumberType) -> Result<()> {
+        let columns = self.found.columns;
+        if self.found.kind == Kind::V && !matches!(first.text, b"0" | b"1") {
+            return Err(first.error(format_args!(
+                "row {number} begins with {}: 1 for a vertex and 0 for a ray are accepted",
+                first.quoted()
+            )));
+        }
+        let mut token = first;
+        for entry in 0..columns {
+            if entry % CHECK_INTERVAL == 0 {
+                self.control.check()?;
+            }
+            if entry > 0 {
+                token = self.next("the rest of a row")?;
+            }
+            if token.text == b"end" {
+                return Err(token.error(format_args!(
+                    "'end' follows after {entry} of the {columns} entries of row {number}"
+                )));
+            }
+            self.found.entries.push(parse(&token, of)?);
+        }
+        match self.tokens.peek() {
+            Some(next) if next.line == token.line && next.text != b"end" => {
+                Err(next.error(format_args!(
+                    "{} follows the {columns} entries of row {number}: a row ends with its line",
+                    next.quoted()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything after `end`.
+    fn options(&mut self) -> Result<()> {
+        while let Some(token) = self.tokens.next() {
+            if self.option(token)? {
+                continue;
+            }
+            let line = self.tokens.rest_of_line(token);
+            if !is_comment(line) {
+                let line = String::from_utf8_lossy(line).into_owned();
+                self.found.options.push(line);
+            }
+        }
+        Ok(())
+    }
+
+    fn linearity(mut self, rows: usize) -> Result<Representation> {
+        for token in &self.linearity {
+            let row = natural(*token, "the number of a row")?;
+            if row == 0 || row > rows {
+                return Err(token.error(format_args!(
+                    "row {row} is no row: they are numbered from 1 to {rows}"
+                )));
+            }
+            self.found.linearity.push(row - 1);
+        }
+        self.found.linearity.sort_unstable();
+        self.found.linearity.dedup();
+        Ok(self.found)
+    }
+}
+
+fn is_comment(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b'*' | b'#'))
+}
+
+/// A size or the number of a row.
+fn natural(token: Token<'_>, what: &str) -> Result<usize> {
+    let digits = !token.text.is_empty() && token.text.iter().all(u8::is_ascii_digit);
+    let value = std::str::from_utf8(token.text).ok().filter(|_| digits);
+    match value.map(str::parse) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) => Err(token.error(format_args!("{} is too large", token.quoted()))),
+        None => Err(token.error(format_args!("{what} is expected, not {}", token.quoted()))),
+    }
+}

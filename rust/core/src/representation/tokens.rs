@@ -1,0 +1,142 @@
+//! Words of a file, each with the line and column where it stands, for errors that can be found.
+
+use crate::{Error, ErrorKind};
+
+/// A word, and where it stands; lines and columns count from 1, columns in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// The word itself.
+    pub text: &'a [u8],
+    /// Its line.
+    pub line: usize,
+    /// The column of its first byte.
+    pub column: usize,
+}
+
+impl Token<'_> {
+    /// An error about this word.
+    pub fn error(&self, says: impl std::fmt::Display) -> Error {
+        let message = format!("line {}, column {}: {says}", self.line, self.column);
+        Error::new(ErrorKind::Format, message)
+    }
+
+    /// The word as an error quotes it: short, and printable whatever the file holds.
+    pub fn quoted(&self) -> String {
+        const SHOWN: usize = 40;
+        let shown = &self.text[..self.text.len().min(SHOWN)];
+        let more = if self.text.len() > SHOWN { "…" } else { "" };
+        format!("'{}{more}'", shown.escape_ascii())
+    }
+}
+
+/// The words of a file in order, and its lines where a line counts as one.
+#[derive(Clone, Debug)]
+pub struct Tokens<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+    line_start: usize,
+}
+
+impl<'a> Tokens<'a> {
+    /// From the first byte, past a byte order mark.
+    pub fn new(text: &'a [u8]) -> Self {
+        let at = if text.starts_with(b"\xef\xbb\xbf") {
+            3
+        } else {
+            0
+        };
+        Self {
+            text,
+            at,
+            line: 1,
+            line_start: at,
+        }
+    }
+
+    /// The next word, left where it is.
+    pub fn peek(&self) -> Option<Token<'a>> {
+        self.clone().next()
+    }
+
+    /// From the place of `token` to the end of its line, without white space at the end.
+    pub fn rest_of_line(&mut self, token: Token<'a>) -> &'a [u8] {
+        let start = self.line_start + token.column - 1;
+        let rest = &self.text[start..];
+        let length = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+        self.at = start + length;
+        rest[..length].trim_ascii_end()
+    }
+
+    /// Where the file ends, for an error about what is missing there.
+    pub fn end(&self) -> Token<'a> {
+        let lines = self.text[self.at..].iter().filter(|b| **b == b'\n').count();
+        let line_start = self
+            .text
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |i| i + 1);
+        Token {
+            text: b"",
+            line: self.line + lines,
+            column: self.text.len() - line_start + 1,
+        }
+    }
+
+    /// The word that begins here.
+    fn word(&mut self) -> Token<'a> {
+        let rest = &self.text[self.at..];
+        let blank = rest.iter().position(u8::is_ascii_whitespace);
+        let text = &rest[..blank.unwrap_or(rest.len())];
+        let token = Token {
+            text,
+            line: self.line,
+            column: self.at - self.line_start + 1,
+        };
+        self.at += text.len();
+        token
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    /// The next word, whatever line it is on.
+    fn next(&mut self) -> Option<Token<'a>> {
+        while let Some(byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return Some(self.word());
+            }
+            self.at += 1;
+            if *byte == b'\n' {
+                self.line += 1;
+                self.line_start = self.at;
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_know_where_they_stand() {
+        let mut tokens = Tokens::new(b"\xef\xbb\xbfone  two\r\n\n  three \t four  \nfive");
+        let at = |t: Option<Token>| t.map(|t| (t.text.to_vec(), t.line, t.column));
+        assert_eq!(at(tokens.next()), Some((b"one".to_vec(), 1, 1)));
+        assert_eq!(at(tokens.peek()), Some((b"two".to_vec(), 1, 6)));
+        assert_eq!(at(tokens.next()), Some((b"two".to_vec(), 1, 6)));
+        let three = tokens.next();
+        assert_eq!(at(three), Some((b"three".to_vec(), 3, 3)));
+        assert_eq!(tokens.rest_of_line(three.unwrap()), b"three \t four");
+        assert_eq!(at(tokens.next()), Some((b"five".to_vec(), 4, 1)));
+        assert_eq!(at(tokens.next()), None);
+        assert_eq!(at(Some(tokens.end())), Some((Vec::new(), 4, 5)));
+        assert_eq!(
+            at(Some(Tokens::new(b"a\nb\n").end())),
+            Some((Vec::new(), 3, 1))
+        );
+    }
+}

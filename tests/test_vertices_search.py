@@ -1,0 +1,492 @@
+"""Searches that are streamed, limited, resumed, killed, shared out and estimated."""
+
+import concurrent.futures
+import gc
+import itertools
+import math
+import os
+import pathlib
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import hypercomp_rs as hc
+
+METHODS = ("flats", "zero")
+
+
+def type_b(d, constants):
+    """x_i = c and x_i ± x_j = c."""
+    a, b = [], []
+    for c in constants:
+        for i in range(d):
+            a.append([int(k == i) for k in range(d)])
+            b.append(c)
+        for i, j in itertools.combinations(range(d), 2):
+            for sign in (1, -1):
+                a.append([1 if k == i else sign if k == j else 0 for k in range(d)])
+                b.append(c)
+    return np.array(a), np.array(b)
+
+
+def generic(n, d, largest=100):
+    rng = np.random.default_rng(n)
+    return rng.integers(-largest, largest + 1, (n, d)), rng.integers(-largest, largest + 1, n)
+
+
+def united(parts):
+    return sorted(point for part in parts for point in part)
+
+
+# Streams
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_a_stream_has_every_vertex_once(method, block):
+    a, b = type_b(3, (-1, 0, 1))
+    with hc.iter_vertices(a, b, method=method, block=block) as stream:
+        blocks = list(stream)
+    assert all(len(part) == block for part in blocks[:-1])
+    assert all(list(part) == sorted(part) for part in blocks)
+    assert united(blocks) == list(hc.vertices(a, b))
+
+
+@pytest.mark.parametrize("end", ["close", "drop", "with"])
+def test_the_search_behind_a_stream_stops_with_it(end):
+    a, b = generic(400, 5)
+    before = threading.active_count()
+    stream = hc.iter_vertices(a, b, block=1000)
+    assert len(next(stream)) == 1000
+    if end == "close":
+        stream.close()
+    elif end == "drop":
+        del stream
+        gc.collect()
+    else:
+        with stream:
+            pass
+        assert next(stream, None) is None
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
+def test_a_stream_takes_little_memory():
+    code = """
+        import resource, sys
+        import numpy as np
+        import hypercomp_rs as hc
+        rng = np.random.default_rng(0)
+        a, b = rng.integers(-99, 100, (60, 4)), rng.integers(-99, 100, 60)
+        next(hc.iter_vertices(a[:12], b[:12]))
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        before = peak()
+        count = sum(len(block) for block in hc.iter_vertices(a, b))
+        print(count, peak() - before)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    count, grown = map(int, run.stdout.split())
+    # Their coordinates alone would be 19 MB; two of those and some more would be held by a copy.
+    assert count > 480_000
+    assert grown <= 50
+
+
+def test_bad_input_of_a_stream_is_named_at_once():
+    with pytest.raises(hc.EmptyHyperplaneError):
+        hc.iter_vertices([[0]], [1])
+    with pytest.raises(hc.InvalidArgumentError, match="block=0"):
+        hc.iter_vertices([[1]], [1], block=0)
+
+
+# Counts
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_counting_is_finding_without_coordinates(method):
+    for a, b in (type_b(3, (-1, 0, 1)), generic(12, 4), (np.zeros((0, 0)), np.zeros(0))):
+        assert hc.count_vertices(a, b, method=method) == len(hc.vertices(a, b))
+
+
+def test_flats_of_known_arrangements():
+    # Generic: any k ≤ d hyperplanes meet in a flat of their own.
+    a, b = [[t**k for k in range(4)] for t in range(1, 10)], [t**4 for t in range(1, 10)]
+    assert hc.flats(a, b) == [math.comb(9, 4 - k) for k in range(5)]
+    # Coordinate hyperplanes: Boolean lattice. Braid arrangement: Stirling numbers of partitions.
+    assert hc.flats(np.eye(6), np.zeros(6)) == [math.comb(6, k) for k in range(7)]
+    a, b = [], []
+    for i, j in itertools.combinations(range(5), 2):
+        row = [0] * 5
+        row[i], row[j] = 1, -1
+        a.append(row)
+        b.append(0)
+    assert hc.flats(a, b) == [0, 1, 15, 25, 10, 1]
+    assert hc.flats(np.zeros((0, 3)), []) == [0, 0, 0, 1]
+    assert hc.flats([[], []], [0, 0]) == [1]
+
+
+# Limits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_limited_search_says_so_and_goes_on(method):
+    a, b = type_b(3, (-1, 0, 1))
+    whole = hc.vertices(a, b, method=method)
+    assert whole.complete
+    part = hc.vertices(a, b, method=method, max_vertices=10)
+    assert (len(part), part.complete) == (10, False)
+    assert repr(part).endswith("partial)")
+    assert part == hc.vertices(a, b, method=method, max_vertices=10, threads=2)
+    assert set(part) <= set(whole)
+    steps = 1
+    while not part.complete:
+        part = pickle.loads(pickle.dumps(part))
+        part = hc.vertices(a, b, method=method, resume=part, max_vertices=len(part) + 50)
+        steps += 1
+    assert steps > 3
+    assert part == whole
+    assert part.cobases == whole.cobases
+    none = hc.vertices(a, b, method=method, time_limit=0)
+    assert (len(none), none.complete) == (0, False)
+    assert hc.vertices(a, b, method=method, resume=none, time_limit=60) == whole
+
+
+def test_a_time_limit_is_kept():
+    a, b = generic(300, 5)
+    start = time.monotonic()
+    found = hc.vertices(a, b, time_limit=0.3)
+    assert 0.2 < time.monotonic() - start < 3
+    assert not found.complete
+    assert len(found) > 1000
+
+
+# Incidence
+
+
+def lead(row):
+    return next(int(x) for x in row if x)
+
+
+def test_incidence_is_every_row_through_every_vertex():
+    rng = np.random.default_rng(3)
+    for scale in (1, 10**18):
+        a = rng.integers(-1, 2, (12, 3)).astype(object) * scale + rng.integers(-1, 2)
+        b = rng.integers(-1, 2, 12).astype(object)
+        a[5], b[5] = 2 * a[4], 2 * b[4]
+        a[7] = 0
+        b[[not any(row) for row in a]] = 0
+        found = hc.vertices(a, b)
+        indptr, indices = found.incidence()
+        assert indptr.dtype == indices.dtype == np.int64
+        for i, point in enumerate(found):
+            through = [
+                row
+                for row in range(12)
+                if any(a[row])
+                and sum(Fraction(int(x)) * y for x, y in zip(a[row], point, strict=True)) == b[row]
+            ]
+            assert indices[indptr[i] : indptr[i + 1]].tolist() == through
+            distinct = {tuple(Fraction(int(x), lead(a[r])) for x in [*a[r], b[r]]) for r in through}
+            assert found.simple[i] == (len(distinct) == 3)
+        part = found[2:5]
+        assert part.incidence()[1].tolist() == indices[indptr[2] : indptr[5]].tolist()
+
+
+def test_incidence_of_nothing():
+    indptr, indices = hc.vertices([[1, 0]], [0]).incidence()
+    assert (indptr.tolist(), indices.tolist()) == ([0], [])
+    point = hc.vertices([[], []], [0, 0])
+    assert [x.tolist() for x in point.incidence()] == [[0, 0], []]
+    assert point.simple.tolist() == [True]
+
+
+# Estimates
+
+
+@pytest.mark.parametrize("d", [2, 3, 4])
+def test_estimates_cover_the_truth(d):
+    a, b = type_b(d, (-1, 0, 1))
+    vertices = len(hc.vertices(a, b))
+    cobases = hc.vertices(a, b, method="zero").cobases
+    covered = np.zeros(2)
+    means = np.zeros(2)
+    for seed in range(40):
+        estimate = hc.estimate_vertices(a, b, probes=400, seed=seed)
+        pairs = [
+            (estimate.vertices, estimate.vertices_error, vertices),
+            (estimate.cobases, estimate.cobases_error, cobases),
+        ]
+        covered += [abs(mean - truth) <= 2 * error + 1e-9 * truth for mean, error, truth in pairs]
+        means += [mean / 40 for mean, _, _ in pairs]
+    # Two standard errors hold 95 % of a normal mean; the products' tails are long.
+    assert (covered >= 30).all()
+    assert np.allclose(means, [vertices, cobases], rtol=0.1)
+    assert estimate == estimate._replace(seconds=estimate.seconds)
+    assert 0 < estimate.seconds < 10
+
+
+def test_estimates_are_exact_where_every_subset_is_independent():
+    a, b = [[t**k for k in range(5)] for t in range(1, 30)], [t**5 for t in range(1, 30)]
+    estimate = hc.estimate_vertices(a, b, probes=10)
+    truth = math.comb(29, 5)
+    assert np.allclose([estimate.vertices, estimate.cobases], truth, rtol=1e-9)
+    assert np.allclose([estimate.vertices_error, estimate.cobases_error], 0, atol=1e-6 * truth)
+
+
+def test_a_hopeless_search_says_how_large_it_looks():
+    a, b = generic(300, 12)
+    estimate = hc.estimate_vertices(a, b, probes=20)
+    assert estimate.vertices > 1e15
+    assert estimate.seconds > 1e6
+    assert estimate.zero_seconds > 1e6
+    with pytest.raises(hc.InvalidArgumentError, match="probes=1"):
+        hc.estimate_vertices(a, b, probes=1)
+
+
+# Progress
+
+
+def test_progress_needs_rich_and_shows_the_estimate(capfd):
+    pytest.importorskip("rich")
+    a, b = type_b(3, (-1, 0, 1))
+    assert hc.vertices(a, b, progress=True) == hc.vertices(a, b)
+    assert "vertices" in capfd.readouterr().err
+
+
+def test_progress_without_rich_is_a_named_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(hc.MissingExtraError, match=r"hypercomp-rs\[cli\]"):
+        hc.vertices([[1]], [1], progress=True)
+
+
+# Checkpoints
+
+
+def test_a_finished_checkpoint_is_the_result(tmp_path):
+    a, b = type_b(3, (-1, 0, 1))
+    path = tmp_path / "search"
+    found = hc.vertices(a, b, method="zero", checkpoint=path)
+    assert path.exists()
+    again = hc.vertices(a, b, method="zero", checkpoint=path)
+    assert again == found
+    assert again.cobases == found.cobases
+    assert [p.name for p in tmp_path.iterdir()] == ["search"]
+
+
+def test_a_checkpoint_takes_limits_in_turn(tmp_path):
+    a, b = generic(20, 3)
+    path = tmp_path / "search"
+    for most in (100, 500, None):
+        found = hc.vertices(a, b, checkpoint=path, max_vertices=most)
+        assert found.complete == (most is None)
+    assert found == hc.vertices(a, b)
+
+
+def test_checkpoints_that_do_not_fit_are_named(tmp_path):
+    path = tmp_path / "search"
+    hc.vertices([[1, 0], [0, 1]], [1, 2], checkpoint=path)
+    with pytest.raises(hc.InvalidArgumentError, match="another arrangement"):
+        hc.vertices([[1, 0], [0, 1]], [1, 3], checkpoint=path)
+    with pytest.raises(hc.InvalidArgumentError, match="another arrangement or method"):
+        hc.vertices([[1, 0], [0, 1]], [1, 2], method="zero", checkpoint=path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:40], b"", whole[:60] + b"?" + whole[61:]):
+        path.write_bytes(damaged)
+        with pytest.raises(hc.FormatError, match="no checkpoint"):
+            hc.vertices([[1, 0], [0, 1]], [1, 2], checkpoint=path)
+    with pytest.raises(FileNotFoundError):
+        hc.vertices([[1]], [1], checkpoint=tmp_path / "no folder" / "search")
+
+
+KILLED = """
+    import sys
+    import numpy as np
+    import hypercomp_rs as hc
+    _, problem, path, method = sys.argv
+    a, b = np.load(problem)["a"], np.load(problem)["b"]
+    print("ready", flush=True)
+    found = hc.vertices(a, b, method=method, threads=1, checkpoint=path, checkpoint_seconds=0)
+    print(len(found), found.cobases)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no SIGKILL")
+@pytest.mark.parametrize(("method", "d"), [("flats", 6), ("zero", 5)])
+def test_a_search_killed_at_any_moment_ends_with_the_same_result(tmp_path, method, d):
+    a, b = type_b(d, (-1, 0, 1))
+    expected = hc.vertices(a, b, method=method)
+    problem, path = tmp_path / "problem.npz", tmp_path / "search"
+    np.savez(problem, a=a, b=b)
+    arguments = [sys.executable, "-c", textwrap.dedent(KILLED), problem, path, method]
+    rng = np.random.default_rng()
+    seed = int(rng.integers(1 << 32))
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    kills = 0
+    while True:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        try:
+            out, _ = process.communicate(timeout=rng.uniform(0.05, 0.6) if kills < 5 else 120)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+    assert kills >= 1
+    assert out.split() == [str(len(expected)), str(expected.cobases)]
+    assert hc.vertices(a, b, method=method, checkpoint=path) == expected
+
+
+# Executors
+
+
+@pytest.fixture(scope="module")
+def problem():
+    a, b = type_b(4, (-1, 0, 1))
+    return a, b, {method: hc.vertices(a, b, method=method) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_executor_of_threads(problem, method):
+    a, b, expected = problem
+    with concurrent.futures.ThreadPoolExecutor(3) as executor:
+        found = hc.vertices(a, b, method=method, executor=executor)
+        part = hc.vertices(a, b, method=method, executor=executor, time_limit=0.01)
+        assert hc.vertices(a, b, method=method, executor=executor, resume=part) == found
+    assert found == expected[method]
+    assert found.cobases == expected[method].cobases
+
+
+def test_an_executor_of_processes(problem, tmp_path):
+    a, b, expected = problem
+    context = __import__("multiprocessing").get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        for method in METHODS:
+            found = hc.vertices(
+                a, b, method=method, executor=executor, checkpoint=tmp_path / method
+            )
+            assert found == expected[method]
+            assert found.cobases == expected[method].cobases
+
+
+class Unlucky(concurrent.futures.ThreadPoolExecutor):
+    """Every third job is lost with its worker."""
+
+    count = 0
+
+    def submit(self, work, /, *arguments, **named):
+        self.count += 1
+        if self.count % 3 == 0:
+            return super().submit(self.lose)
+        return super().submit(work, *arguments, **named)
+
+    def lose(self):
+        raise OSError("the worker is gone")
+
+
+def test_lost_jobs_are_sent_again(problem):
+    a, b, expected = problem
+    with Unlucky(2) as executor:
+        found = hc.vertices(a, b, method="zero", executor=executor)
+    assert found == expected["zero"]
+    assert found.cobases == expected["zero"].cobases
+
+
+def test_an_executor_that_always_fails_raises(problem):
+    a, b, _ = problem
+
+    class Broken(Unlucky):
+        def submit(self, work, /, *arguments, **named):
+            return concurrent.futures.ThreadPoolExecutor.submit(self, self.lose)
+
+    with Broken(1) as executor, pytest.raises(OSError, match="gone"):
+        hc.vertices(a, b, executor=executor)
+
+
+DASK = """
+    import os, signal, sys, threading, time
+    import numpy as np
+    import hypercomp_rs as hc
+
+    def main():
+        from dask.distributed import Client, LocalCluster
+        a, b = np.load(sys.argv[1])["a"], np.load(sys.argv[1])["b"]
+        expected = hc.vertices(a, b, method="zero")
+        ended = []
+        with LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster, Client(cluster) as client:
+            victim = next(iter(client.run(os.getpid).values()))
+
+            def kill():
+                os.kill(victim, signal.SIGKILL)
+                ended.append("worker")
+
+            threading.Timer(0.4, kill).start()
+            found = hc.vertices(a, b, method="zero", executor=client.get_executor())
+            ended.append("search")
+            assert ended == ["worker", "search"]
+            assert found == expected and found.cobases == expected.cobases
+            assert hc.vertices(a, b, executor=client.get_executor()) == expected
+        print("equal")
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no SIGKILL")
+def test_a_dask_cluster_that_loses_a_worker(tmp_path):
+    pytest.importorskip("distributed")
+    script = pathlib.Path(tmp_path / "search.py")
+    script.write_text(textwrap.dedent(DASK))
+    # Few vertices and some millions of cobases: long to search, short to send.
+    a, b = type_b(5, (-1, 0, 1))
+    np.savez(tmp_path / "problem.npz", a=a, b=b)
+    run = subprocess.run(
+        [sys.executable, script, tmp_path / "problem.npz"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.stdout.endswith("equal\n"), run.stderr
+
+
+# Hostile input
+
+
+def test_too_many_entries_are_a_named_error():
+    a = np.ones((1_000_000, 60), np.int8)
+    with pytest.raises(hc.TooLargeError, match="16777216 are accepted"):
+        hc.vertices(a, np.ones(1_000_000, np.int8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"max_vertices": -1}, "max_vertices=-1"),
+        ({"max_vertices": 1.5}, "max_vertices=1.5"),
+        ({"time_limit": -1}, "time_limit=-1"),
+        ({"time_limit": float("nan")}, "time_limit=nan"),
+        ({"time_limit": "1"}, "time_limit='1'"),
+        ({"checkpoint": "x", "checkpoint_seconds": True}, "checkpoint_seconds=True"),
+        ({"resume": [1]}, "resume is a list"),
+        ({"resume": hc.vertices([[1]], [2])}, "another arrangement"),
+    ],
+)
+def test_bad_limits_are_named(arguments, says):
+    with pytest.raises(hc.InvalidArgumentError, match=says):
+        hc.vertices([[1]], [1], **arguments)

@@ -13,6 +13,7 @@ class Bar:
 
     def __init__(self, estimate: float) -> None:
         try:
+            from rich.console import Console
             from rich.progress import (
                 BarColumn,
                 MofNCompleteColumn,
@@ -32,6 +33,8 @@ class Bar:
             TextColumn("(total estimated)"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            # Standard output is the program's own.
+            console=Console(stderr=True),
         )
         self._estimate = max(1, round(estimate))
         self._task = self._progress.add_task("vertices", total=self._estimate)

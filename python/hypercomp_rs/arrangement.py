@@ -76,7 +76,7 @@ def vertices(
         A partial result of the same A, b and method: the search goes on where that one stopped,
         and the new result has the vertices of both.
     progress
-        Show a bar on standard error or a notebook, with an estimate of the total. Needs rich, which
+        Show a bar on standard error, with an estimate of the total. Needs rich, which
         the extra ``hypercomp-rs[cli]`` installs.
     checkpoint
         A file that keeps the state of the search. Where it exists the search goes on from it, with

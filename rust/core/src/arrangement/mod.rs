@@ -19,6 +19,7 @@ pub mod job;
 pub mod lattice;
 pub mod limbs;
 pub mod mersenne;
+pub mod pages;
 pub mod plane;
 pub mod rank;
 pub mod restriction;

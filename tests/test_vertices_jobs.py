@@ -107,6 +107,8 @@ def test_an_executor_of_threads(problem, method):
     a, b, expected = problem
     with concurrent.futures.ThreadPoolExecutor(3) as executor:
         found = hc.vertices(a, b, method=method, executor=executor)
+        few = hc.vertices(a, b, method=method, executor=executor, max_vertices=100)
+        assert (len(few), few.complete) == (100, False)
         part = hc.vertices(a, b, method=method, executor=executor, time_limit=0.01)
         assert hc.vertices(a, b, method=method, executor=executor, resume=part) == found
     assert found == expected[method]

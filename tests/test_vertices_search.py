@@ -158,6 +158,14 @@ def test_a_limited_search_says_so_and_goes_on(method):
     assert hc.vertices(a, b, method=method, resume=none, time_limit=60) == whole
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_vertices_do_not_depend_on_how_a_search_is_cut(method, monkeypatch):
+    a, b = generic(40, 4)
+    first = hc.vertices(a, b, method=method, max_vertices=30_000)
+    monkeypatch.setattr("hypercomp_rs._search.SLICE", 0.001)
+    assert hc.vertices(a, b, method=method, max_vertices=30_000) == first
+
+
 def test_a_time_limit_is_kept():
     a, b = generic(300, 5)
     start = time.monotonic()

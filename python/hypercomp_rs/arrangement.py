@@ -69,7 +69,8 @@ def vertices(
         Threads to search with; None for one a core. Not used with `executor`.
     max_vertices
         Stop after this many vertices. They are the first in the order of the search, and one
-        thread finds them, so that they are the same every time.
+        thread finds them, so that they are the same every time; on an executor one job runs
+        at a time, and which vertices come first depends on its speed.
     time_limit
         Stop after this many seconds. Which vertices are found by then depends on the machine.
     resume

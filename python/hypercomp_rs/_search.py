@@ -195,11 +195,13 @@ def run_on(
     pickled = pickle.dumps(problem)
     # The first jobs are short, so that there soon are enough for all workers.
     seconds = JOB_SECONDS / 20
+    # Several jobs at a time would together find more than the limit.
+    in_flight = IN_FLIGHT if limits.max_vertices is None else 1
     flying: dict[concurrent.futures.Future[Found], tuple[Job, int]] = {}
     waiting = [(job, 1) for job in state.jobs]
     try:
         while (waiting or flying) and not limits.reached(state):
-            while waiting and len(flying) < IN_FLIGHT:
+            while waiting and len(flying) < in_flight:
                 job, attempt = waiting.pop()
                 future = executor.submit(
                     run_remote, problem.digest, pickled, job, seconds, _most(limits, state)

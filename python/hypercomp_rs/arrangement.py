@@ -100,14 +100,15 @@ def vertices(
         Threads to search with; None for one a core. Not used with `executor`.
     max_vertices
         Stop after this many vertices. They are the first in the order of the search, and one
-        thread finds them, so that they are the same every time.
+        thread finds them, so that they are the same every time; on an executor one job runs
+        at a time, and which vertices come first depends on its speed.
     time_limit
         Stop after this many seconds. Which vertices are found by then depends on the machine.
     resume
         A partial result of the same A, b and method: the search goes on where that one stopped,
         and the new result has the vertices of both.
     progress
-        Show a bar on standard error or a notebook, with an estimate of the total. Needs rich, which
+        Show a bar on standard error, with an estimate of the total. Needs rich, which
         the extra ``hypercomp-rs[cli]`` installs.
     checkpoint
         A file that keeps the state of the search. Where it exists the search goes on from it, with

@@ -23,6 +23,7 @@ pub mod lattice;
 pub mod limbs;
 pub mod mersenne;
 pub mod moss;
+pub mod pages;
 pub mod plane;
 pub mod rank;
 pub mod restriction;

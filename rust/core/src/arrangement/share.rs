@@ -100,6 +100,7 @@ impl Shared<'_> {
     fn work(&self) {
         let mut worker = Worker::new(self.search);
         let mut harvest = Harvest::new(self.search.arrangement().dimension());
+        // One thread takes its jobs in order, from the front.
         let mut steals = true;
         while let Some(job) = self.take(steals) {
             let at_work = AtWork(self);
@@ -112,7 +113,7 @@ impl Shared<'_> {
                 self.control,
                 &mut harvest,
             );
-            steals = left.is_empty();
+            steals = left.is_empty() || self.threads == 1;
             self.put_back(left);
             drop(at_work);
         }
@@ -148,6 +149,13 @@ impl Shared<'_> {
     /// Put back what is left of a job, which lists its smallest part first.
     fn put_back(&self, left: Vec<Job>) {
         let mut queue = self.lock();
+        if self.threads == 1 {
+            // In the order of the search, so that however it is cut the same vertices come first.
+            left.into_iter()
+                .rev()
+                .for_each(|job| queue.jobs.push_front(job));
+            return;
+        }
         for job in left.into_iter().rev() {
             // The numbers of a flat's children end with its smallest member's.
             let rows = self.search.arrangement().rows().len() as u32;

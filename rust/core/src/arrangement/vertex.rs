@@ -10,6 +10,8 @@ use num_integer::Integer;
 use num_traits::{Signed, Zero};
 use rayon::prelude::*;
 
+use super::pages;
+
 /// Append an integer in `limbs` words, which hold it.
 pub fn push_integer(value: &BigInt, limbs: usize, out: &mut Vec<u64>) {
     let end = out.len() + limbs;
@@ -155,7 +157,9 @@ impl Points {
     /// Sort lexicographically by coordinates.
     pub fn sort(&mut self) {
         let stride = self.stride();
-        let mut places: Vec<Place> = (0..self.len() as u32).map(|at| (0, at)).collect();
+        let mut places: Vec<Place> = Vec::with_capacity(self.len());
+        pages::advise(&places);
+        places.extend((0..self.len() as u32).map(|at| (0, at)));
         let order = Order {
             dimension: self.dimension,
             limbs: self.limbs,
@@ -163,6 +167,7 @@ impl Points {
         };
         order.sort(&mut places, 0);
         let mut sorted = vec![0; self.numbers.len()];
+        pages::advise(&sorted);
         sorted
             .par_chunks_exact_mut(stride)
             .zip(&places)
@@ -284,6 +289,7 @@ fn sort_places(places: &mut [Place]) {
         return;
     }
     let mut other = vec![(0, 0); places.len()];
+    pages::advise(&other);
     let (mut from, mut to) = (&mut *places, &mut other[..]);
     for shift in [64 - 3 * DIGIT, 64 - 2 * DIGIT, 64 - DIGIT] {
         let digit = |place: &Place| (place.0 >> shift) as usize & ((1 << DIGIT) - 1);

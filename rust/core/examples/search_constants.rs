@@ -127,8 +127,9 @@ fn solve(mut a: [[f64; 3]; 3], mut b: [f64; 3]) -> [f64; 3] {
     for i in 0..3 {
         for row in i + 1..3 {
             let factor = a[row][i] / a[i][i];
-            for column in i..3 {
-                a[row][column] -= factor * a[i][column];
+            let pivot = a[i];
+            for (x, by) in a[row].iter_mut().zip(pivot).skip(i) {
+                *x -= factor * by;
             }
             b[row] -= factor * b[i];
         }

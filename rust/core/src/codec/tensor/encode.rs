@@ -37,7 +37,7 @@ impl TrellisParams {
         Trellis::pinned(1, self.window)?;
         self.goal.validate()?;
         match self.max_error {
-            Some(bound) if !(bound >= 0.0) => Err(Error::new(
+            Some(bound) if bound.is_nan() || bound < 0.0 => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!("a largest error of {bound}: 0 or more is accepted"),
             )),

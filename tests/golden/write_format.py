@@ -1,0 +1,40 @@
+"""Writes the golden files of the present format version; run once for each version, then never again.
+
+``python tests/golden/write_format.py`` from the root of the checkout.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+import hypercomp_rs as hc
+
+HERE = Path(__file__).parent
+
+
+def cases():
+    rng = np.random.default_rng(20261124)
+    w = rng.standard_normal((24, 384)).astype(np.float32)
+    sparse = rng.standard_normal((16, 300)).astype(np.float16)
+    sparse[rng.random(sparse.shape) < 0.6] = 0
+    sparse[3] = 0
+    filters = (rng.standard_normal((8, 16, 3, 3)) * 1e-3).astype(np.float64)
+    yield "balanced", hc.compress_tensor(w, bits=3.3)
+    yield "fast", hc.compress_tensor(w[:5, :101], bits=1.5, effort="fast", seed=7)
+    yield "high", hc.compress_tensor(filters, bits=4.5, effort="high")
+    yield "max", hc.compress_tensor(w[:4], bits=2.6, effort="max", incoherence="none")
+    yield "sparse", hc.compress_tensor(sparse, bits=4, sparsity="keep", max_error=0.2)
+    yield "winding", hc.compress_tensor(w, codec="winding")
+    yield "raw", hc.compress_tensor(w[0, :7])
+    yield "zeros", hc.compress_tensor(0 * w)
+
+
+def main():
+    for name, c in cases():
+        path = HERE / f"format-1-{name}.hypc"
+        path.write_bytes(c.to_bytes())
+        np.savez_compressed(path.with_suffix(".npz"), decoded=c.decompress(np.float32))
+
+
+if __name__ == "__main__":
+    main()

@@ -120,6 +120,12 @@ impl Layout {
         start + piece * self.piece..start + end
     }
 
+    /// The stream that has the weight of this flat C-order index.
+    pub fn stream_of(&self, weight: usize) -> usize {
+        let (row, at) = (weight / self.row_len, weight % self.row_len);
+        row * self.pieces + (at / self.piece).min(self.pieces - 1)
+    }
+
     /// The weights of all streams of a chain, as flat C-order indices.
     pub fn chain_weights(&self, index: usize) -> Range<usize> {
         let streams = self.chain(index);
@@ -180,6 +186,8 @@ mod tests {
                     prop_assert_eq!(stream.start, next.1);
                     prop_assert!(!stream.is_empty() && stream.len() <= LONGEST.1.max(2 * JOINED));
                     prop_assert!(stream.len() <= layout.longest());
+                    prop_assert_eq!(layout.stream_of(stream.start), i);
+                    prop_assert_eq!(layout.stream_of(stream.end - 1), i);
                     next.1 = stream.end;
                 }
                 prop_assert_eq!(layout.chain_weights(chain).end, next.1);

@@ -7,6 +7,7 @@
 
 pub mod bitstream;
 pub mod constants;
+pub mod decode;
 pub mod element;
 pub mod hadamard;
 pub mod layout;

@@ -3,7 +3,7 @@
 //! Nothing read is trusted: every size is checked against the bytes that are there before anything
 //! is allocated or walked by it, and a checksum covers the whole.
 
-use super::streams::{RATE_WIDTHS, Streams, lowest_rate, places, rate_width};
+use super::streams::{RATE_WIDTHS, Starts, Streams, lowest_rate, rate_width, starts};
 use super::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
 use crate::codec::bitstream::{Reader, pack, packed_len};
 use crate::codec::element::Dtype;
@@ -293,7 +293,7 @@ fn read_trellis(input: &mut Input<'_>, layout: &Layout) -> Result<Streams> {
         }
     }
     let (_, path, cells) =
-        places(layout, window, &rates)?.ok_or_else(|| malformed("planes beyond this machine"))?;
+        starts(layout, &rates).ok_or_else(|| malformed("planes beyond this machine"))?;
     Ok(Streams {
         exponent,
         window,
@@ -303,5 +303,6 @@ fn read_trellis(input: &mut Input<'_>, layout: &Layout) -> Result<Streams> {
         rates,
         path: input.take(path, "the path plane")?.to_vec(),
         cells: input.take(cells, "the cell plane")?.to_vec(),
+        starts: Starts::default(),
     })
 }

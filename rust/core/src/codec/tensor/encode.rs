@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Energy;
-use super::streams::{RATE_WIDTHS, Streams, rate_width};
+use super::streams::{RATE_WIDTHS, Starts, Streams, rate_width};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
@@ -169,6 +169,7 @@ impl Streams {
             cells: joined(|chain| &chain.cells),
             grid: encoder.grid,
             rates: encoder.rates,
+            starts: Starts::default(),
         };
         Ok((streams, energy))
     }

@@ -1,15 +1,20 @@
 //! A compressed tensor: what is kept of it, how it is made, and how it is read back.
 
 mod bytes;
+mod decode;
 mod encode;
 mod streams;
+
+use std::ops::Range;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use decode::Decoder;
 pub use encode::TrellisParams;
 pub use streams::Streams;
 
+use super::decode::Unit;
 use super::element::{Dtype, Element};
 use super::winding::{Winding, WindingParams};
 use crate::{Control, Error, ErrorKind, Result};
@@ -154,24 +159,51 @@ impl CompressedTensor {
     }
 
     /// Decode into `out`, which must have as many elements as the tensor, in C order.
+    ///
+    /// The same bits for any number of threads, on any machine. O(n).
     pub fn decompress<T: Element>(&self, out: &mut [T], control: &Control) -> Result<()> {
-        if out.len() != self.len() {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "an output of {} elements for {} weights",
-                    out.len(),
-                    self.len()
-                ),
-            ));
-        }
+        self.decompress_range(0..self.len(), out, control)
+    }
+
+    /// Decode the weights of a range of flat C-order indices.
+    ///
+    /// The same bits as in the whole tensor. O(length): a trellis decodes at most the Hadamard blocks
+    /// that the range touches, up to 2048 weights more at either end, and finds their codes in time
+    /// in proportion to the streams of a chain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a range that is not within the tensor, or unless `out` has
+    /// its length; [`ErrorKind::Cancelled`] through `control`.
+    pub fn decompress_range<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
+        self.check_range(&range, out.len())?;
         match &self.payload {
             Payload::Zeros => out.fill(T::default()),
-            Payload::Raw(bytes) => self.copy_raw(bytes, out),
-            Payload::Trellis(streams) => streams.decode(&self.shape, out, control)?,
-            Payload::Winding(winding) => decode_winding(winding, out, control)?,
+            Payload::Raw(bytes) => {
+                let size = self.dtype.size();
+                self.copy_raw(&bytes[range.start * size..range.end * size], out);
+            }
+            Payload::Trellis(streams) => {
+                Decoder::new(streams, &self.shape, Unit::detect())?.decode(range, out, control)?;
+            }
+            Payload::Winding(winding) => winding.decode_as(range, out, control)?,
         }
         Ok(())
+    }
+
+    fn check_range(&self, range: &Range<usize>, places: usize) -> Result<()> {
+        let why = if range.start > range.end || range.end > self.len() {
+            format!("weights {range:?}: the tensor has 0..{}", self.len())
+        } else if places != range.len() {
+            format!("an output of {places} elements for {} weights", range.len())
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, why))
     }
 
     fn copy_raw<T: Element>(&self, bytes: &[u8], out: &mut [T]) {
@@ -276,19 +308,4 @@ fn kept_as_it_is<T: Element>(weights: &[T]) -> (Payload, Energy) {
         weight.push_le(&mut bytes);
     }
     (Payload::Raw(bytes), Energy::default())
-}
-
-fn decode_winding<T: Element>(winding: &Winding, out: &mut [T], control: &Control) -> Result<()> {
-    out.par_chunks_mut(COMPARED)
-        .enumerate()
-        .try_for_each_init(Vec::new, |narrow, (chunk, out)| {
-            control.check()?;
-            narrow.resize(out.len(), 0.0);
-            let start = chunk * COMPARED;
-            winding.decode_range(start..start + out.len(), narrow)?;
-            for (place, value) in out.iter_mut().zip(narrow.iter()) {
-                *place = T::from_f64(f64::from(*value));
-            }
-            Ok(())
-        })
 }

@@ -1,0 +1,228 @@
+//! Decoding as a user of the crate meets it: every shape and rate against the plain decoder, and any
+//! range against the whole.
+
+use half::{bf16, f16};
+use hypercomp_core::codec::bitstream::Reader;
+use hypercomp_core::codec::decode::Unit;
+use hypercomp_core::codec::element::{Element, PowerOfTwo};
+use hypercomp_core::codec::hadamard::Incoherence;
+use hypercomp_core::codec::layout::Layout;
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
+use hypercomp_core::codec::trellis::Trellis;
+use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::{Control, ErrorKind};
+use proptest::prelude::*;
+
+/// Weights of many magnitudes, with rows of zeros.
+fn weights(shape: &[usize], mut state: u64) -> Vec<f32> {
+    let row = shape.last().copied().unwrap_or(1).max(1);
+    (0..shape.iter().product::<usize>())
+        .map(|i| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let uniform = (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+            let size = [1.0, 0.1, 0.0, 3.0, 0.01][i / row % 5];
+            size * uniform * uniform * uniform
+        })
+        .collect()
+}
+
+fn compress<T: Element>(weights: &[T], shape: &[usize], codec: &Codec) -> CompressedTensor {
+    CompressedTensor::compress(weights, shape, codec, &Control::new()).unwrap()
+}
+
+fn decompress<T: Element>(tensor: &CompressedTensor) -> Vec<T> {
+    let mut out = vec![T::default(); tensor.len()];
+    tensor.decompress(&mut out, &Control::new()).unwrap();
+    out
+}
+
+fn bytes<T: Element>(values: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    values.iter().for_each(|v| v.push_le(&mut bytes));
+    bytes
+}
+
+/// All weights, bit by bit: a chain at a time from its start, with no vector and no table of places.
+fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
+    let layout = Layout::new(shape);
+    let power = PowerOfTwo::new(streams.exponent.into());
+    let (mut path_bit, mut cell_bit) = (0usize, 0usize);
+    let mut out = Vec::new();
+    for chain in 0..layout.chains() {
+        let start = path_bit;
+        for stream in layout.chain(chain) {
+            let mut values = vec![0.0f32; layout.stream(stream).len()];
+            let rate = usize::from(streams.rates[stream]);
+            if rate > 0 {
+                let trellis = Trellis::pinned(rate as u32, streams.window).unwrap();
+                let mut path = Reader::starting_at(&streams.path, 1, start);
+                let mask = (1 << streams.window) - 1;
+                let register =
+                    (start..path_bit).fold(0, |r, _| (r << 1 | path.next_field() as usize) & mask);
+                let cell_bits = trellis.code.cell_bits();
+                let cells = Reader::starting_at(&streams.cells, cell_bits, cell_bit);
+                let scale = streams.grid.scale(streams.scales[stream]);
+                trellis.decode(&mut path, cells, register, scale, &mut values);
+                path_bit += trellis.code.path_len(values.len());
+                cell_bit += trellis.code.cells_len(values.len());
+                if let Some(seed) = streams.seed {
+                    Incoherence::on(Unit::Portable, seed, values.len()).inverse(&mut values);
+                }
+            }
+            out.extend(
+                values
+                    .iter()
+                    .map(|v| T::from_f64(power.times(f64::from(*v)))),
+            );
+        }
+        path_bit = path_bit.next_multiple_of(8);
+        cell_bit = cell_bit.next_multiple_of(8);
+    }
+    out
+}
+
+fn decodes_alike<T: Element>(
+    tensor: &CompressedTensor,
+    streams: &Streams,
+) -> Result<(), TestCaseError> {
+    let (fast, slow) = (decompress::<T>(tensor), plain::<T>(streams, tensor.shape()));
+    prop_assert_eq!(fast.len(), slow.len());
+    for (i, (a, b)) in fast.into_iter().zip(slow).enumerate() {
+        prop_assert!(
+            bytes(&[a]) == bytes(&[b]),
+            "{} {}: {} {}",
+            T::DTYPE.name(),
+            i,
+            a.to_f64(),
+            b.to_f64()
+        );
+    }
+    Ok(())
+}
+
+/// Shapes whose rows are kept, cut into pieces, joined, and odd.
+fn shapes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        (1usize..12, 120usize..700).prop_map(|(r, c)| vec![r, c]),
+        (1usize..4, 1usize..5).prop_map(|(r, c)| vec![r, c * 256]),
+        (1usize..80, 1usize..40).prop_map(|(r, c)| vec![r, c]),
+        (1usize..6, 1usize..9, 1usize..5).prop_map(|(a, b, c)| vec![a, b, c, 3]),
+        (1usize..3, 1000usize..5000).prop_map(|(r, c)| vec![r, c]),
+        (0usize..2000).prop_map(|n| vec![n]),
+        Just(vec![2, 20_000]),
+        Just(vec![]),
+        Just(vec![3, 0, 5]),
+    ]
+}
+
+fn codecs() -> impl Strategy<Value = Codec> {
+    let window = prop_oneof![Just(8u32), Just(10), Just(12)];
+    prop_oneof![
+        4 => (0.5f64..8.5, window, any::<Option<u64>>())
+            .prop_map(|(bits, window, seed)| Codec::Trellis(TrellisParams { bits, window, seed })),
+        1 => (1usize..5).prop_map(|group| {
+            Codec::Winding(WindingParams { group, samples: 200, ..WindingParams::default() })
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_tensor_decodes_like_the_plain_decoder(
+        shape in shapes(), codec in codecs(), seed: u64, power in -150i32..130,
+    ) {
+        let weights: Vec<f64> = weights(&shape, seed)
+            .iter()
+            .map(|w| PowerOfTwo::new(power).times(f64::from(*w)))
+            .collect();
+        let tensor = compress(&weights, &shape, &codec);
+        if let Payload::Trellis(streams) = tensor.payload() {
+            decodes_alike::<f32>(&tensor, streams)?;
+            decodes_alike::<f64>(&tensor, streams)?;
+            decodes_alike::<f16>(&tensor, streams)?;
+            decodes_alike::<bf16>(&tensor, streams)?;
+        }
+    }
+
+    #[test]
+    fn any_range_decodes_as_in_the_whole(
+        shape in shapes(), codec in codecs(), seed: u64, ends in proptest::collection::vec(any::<usize>(), 10),
+    ) {
+        let tensor = compress(&weights(&shape, seed), &shape, &codec);
+        let whole: Vec<f32> = decompress(&tensor);
+        for pair in ends.chunks(2) {
+            let (a, b) = (pair[0] % (whole.len() + 1), pair[1] % (whole.len() + 1));
+            for range in [a.min(b)..a.max(b), a..a.saturating_add(1).min(whole.len())] {
+                let mut out = vec![f32::NAN; range.len()];
+                tensor.decompress_range(range.clone(), &mut out, &Control::new()).unwrap();
+                prop_assert_eq!(bytes(&out), bytes(&whole[range]));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_widest_window_decodes_like_the_plain_decoder() {
+    let shape = [3, 200];
+    for seed in [None, Some(3)] {
+        let codec = Codec::Trellis(TrellisParams {
+            bits: 3.3,
+            window: 16,
+            seed,
+        });
+        let tensor = compress(&weights(&shape, 1), &shape, &codec);
+        let Payload::Trellis(streams) = tensor.payload() else {
+            panic!("a trellis was asked for");
+        };
+        assert_eq!(decompress::<f32>(&tensor), plain::<f32>(streams, &shape));
+    }
+}
+
+#[test]
+fn long_ranges_are_decoded_in_parallel_and_the_same() {
+    let shape = [130, 1500];
+    let codec = Codec::Trellis(TrellisParams {
+        bits: 2.5,
+        window: 8,
+        seed: Some(1),
+    });
+    let tensor = compress(&weights(&shape, 2), &shape, &codec);
+    let Payload::Trellis(streams) = tensor.payload() else {
+        panic!("a trellis was asked for");
+    };
+    let whole = plain::<f32>(streams, &shape);
+    let range = 777..whole.len() - 1234;
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let mut out = vec![0.0f32; range.len()];
+        pool.install(|| tensor.decompress_range(range.clone(), &mut out, &Control::new()))
+            .unwrap();
+        assert_eq!(out, whole[range.clone()]);
+    }
+}
+
+#[test]
+fn a_range_beyond_the_tensor_is_refused() {
+    let tensor = compress(
+        &[1.0f32; 40],
+        &[40],
+        &Codec::Winding(WindingParams::default()),
+    );
+    let control = Control::new();
+    for (range, places) in [(0..41, 41), (41..41, 0), (3..5, 3)] {
+        let error = tensor
+            .decompress_range(range, &mut vec![0.0f32; places], &control)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    control.cancel();
+    let error = tensor.decompress(&mut [0.0f32; 40], &control).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+}

@@ -155,7 +155,7 @@ class CompressedTensor:
         name, kind = (self.dtype, self._kind) if dtype is None else _arrays.wanted(dtype)
         elements = _arrays.empty(name, self.size)
         result = _arrays.shaped(elements, name, self.shape, kind)
-        self._code.decompress_into(elements, name, checked_threads(threads))
+        self._code.decompress_into(0, elements, name, checked_threads(threads))
         return result
 
     def to_bytes(self) -> bytes:

@@ -109,3 +109,13 @@ pub fn enter<T: Send>(
         (None, None) => unreachable!("the scope resumed the panic of its task"),
     }
 }
+
+/// Run `work`, which takes less than a millisecond and asks for no other thread, on the calling
+/// thread with the GIL released: a passage through a pool would take longer than it.
+pub fn enter_briefly<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&Control) -> Result<T> + Send,
+) -> PyResult<T> {
+    py.detach(|| work(&Control::new()))
+        .map_err(|e| to_python(py, e))
+}

@@ -102,10 +102,9 @@ impl Layout {
         index / self.chain
     }
 
-    /// Weights of a row, and the streams that it is cut into; `None` where streams join rows.
-    pub fn row(&self) -> Option<(usize, usize)> {
-        (self.row_len >= SHORT_ROW && self.piece <= self.row_len)
-            .then_some((self.row_len, self.pieces))
+    /// The streams of a row of `columns` weights, where every row is so many whole ones.
+    pub fn streams_a_row(&self, columns: usize) -> Option<usize> {
+        (self.row_len == columns).then_some(self.pieces)
     }
 
     /// The weights of stream `index`, as flat C-order indices.
@@ -211,6 +210,15 @@ mod tests {
         assert_eq!(lengths(&[100, 20_000])[..3], [10240, 9760, 10240]);
         assert_eq!(lengths(&[513, 1]), [513]);
         assert_eq!(lengths(&[0, 7]), []);
+    }
+
+    #[test]
+    fn rows_are_whole_streams_or_not() {
+        let of = |shape: &[usize]| Layout::new(shape).streams_a_row(*shape.last().unwrap());
+        assert_eq!(of(&[7, 384]), Some(1));
+        assert_eq!(of(&[100, 20_000]), Some(2));
+        assert_eq!(of(&[64, 100]), None);
+        assert_eq!(of(&[1, 100]), Some(1));
     }
 
     #[test]

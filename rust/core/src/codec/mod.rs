@@ -11,6 +11,7 @@ pub mod decode;
 pub mod element;
 pub mod hadamard;
 pub mod layout;
+pub mod product;
 pub mod rate;
 pub mod scale;
 pub mod scoring;

@@ -8,15 +8,11 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::streams::{Cursor, Streams};
-use crate::codec::decode::{BLOCK, Memory, Plans, Source, Unit, levels};
+use crate::codec::decode::{ALONE, BLOCK, Memory, Plans, Source, Unit, levels};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::{Incoherence, closure};
 use crate::codec::layout::Layout;
 use crate::{Control, Result};
-
-/// Ranges of fewer weights are decoded by the calling thread alone: the others would take longer to
-/// wake up.
-pub(super) const ALONE: usize = 1 << 16;
 
 /// What decoding reads: one for all threads.
 pub(super) struct Decoder<'a> {
@@ -72,7 +68,7 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         if range.len() < ALONE {
-            return self.decode_run(range, out, &mut Workspace::default(), control);
+            return self.decode_alone(range, out, control);
         }
         let chain_of = |weight| self.layout.chain_of(self.layout.stream_of(weight));
         let runs: Vec<Range<usize>> = (chain_of(range.start)..=chain_of(range.end - 1))
@@ -87,6 +83,16 @@ impl<'a> Decoder<'a> {
             })
     }
 
+    /// The same on the calling thread.
+    pub fn decode_alone<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
+        self.decode_run(range, out, &mut Workspace::default(), control)
+    }
+
     fn decode_run<T: Element>(
         &self,
         range: Range<usize>,
@@ -94,6 +100,9 @@ impl<'a> Decoder<'a> {
         workspace: &mut Workspace,
         control: &Control,
     ) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
         let mut cursor = self.cursor(self.layout.stream_of(range.start));
         while !out.is_empty() {
             control.check()?;

@@ -3,6 +3,8 @@
 mod bytes;
 mod decode;
 mod encode;
+mod flat;
+mod product;
 mod streams;
 
 use std::ops::Range;
@@ -185,7 +187,11 @@ impl CompressedTensor {
             Payload::Zeros => out.fill(T::default()),
             Payload::Raw(bytes) => {
                 let size = self.dtype.size();
-                self.copy_raw(&bytes[range.start * size..range.end * size], out);
+                copy_raw(
+                    &bytes[range.start * size..range.end * size],
+                    self.dtype,
+                    out,
+                );
             }
             Payload::Trellis(streams) => {
                 Decoder::new(streams, &self.shape, Unit::detect())?.decode(range, out, control)?;
@@ -204,24 +210,6 @@ impl CompressedTensor {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidArgument, why))
-    }
-
-    fn copy_raw<T: Element>(&self, bytes: &[u8], out: &mut [T]) {
-        fn read<const N: usize, T: Element>(
-            bytes: &[u8],
-            out: &mut [T],
-            value: fn([u8; N]) -> f64,
-        ) {
-            for (place, chunk) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
-                *place = T::from_f64(value(*chunk));
-            }
-        }
-        match self.dtype {
-            Dtype::F32 => read(bytes, out, |b| f32::from_le_bytes(b).into()),
-            Dtype::F64 => read(bytes, out, f64::from_le_bytes),
-            Dtype::F16 => read(bytes, out, |b| f16::from_le_bytes(b).into()),
-            Dtype::Bf16 => read(bytes, out, |b| bf16::from_le_bytes(b).into()),
-        }
     }
 
     /// Lengths of the axes.
@@ -308,4 +296,19 @@ fn kept_as_it_is<T: Element>(weights: &[T]) -> (Payload, Energy) {
         weight.push_le(&mut bytes);
     }
     (Payload::Raw(bytes), Energy::default())
+}
+
+/// The weights of a type whose little-endian bytes these are, as many as there is place for.
+fn copy_raw<T: Element>(bytes: &[u8], dtype: Dtype, out: &mut [T]) {
+    fn read<const N: usize, T: Element>(bytes: &[u8], out: &mut [T], value: fn([u8; N]) -> f64) {
+        for (place, chunk) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
+            *place = T::from_f64(value(*chunk));
+        }
+    }
+    match dtype {
+        Dtype::F32 => read(bytes, out, |b| f32::from_le_bytes(b).into()),
+        Dtype::F64 => read(bytes, out, f64::from_le_bytes),
+        Dtype::F16 => read(bytes, out, |b| f16::from_le_bytes(b).into()),
+        Dtype::Bf16 => read(bytes, out, |b| bf16::from_le_bytes(b).into()),
+    }
 }

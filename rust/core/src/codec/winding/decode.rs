@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::coder::Coder;
 use super::codes::Codes;
 use super::{CHUNK, Winding};
-use crate::codec::decode::Unit;
+use crate::codec::decode::{ALONE, Unit};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::{Control, Result};
 
@@ -18,9 +18,6 @@ const TABLED: usize = 1 << 16;
 /// Groups to be decoded for each one in the table; working one out takes eight times as long as
 /// looking it up.
 const WORTH: usize = 2;
-
-/// Chunks that one thread decodes at least.
-const ALONE: usize = 4;
 
 /// How the groups of one tensor are decoded.
 struct Groups<'w, const K: usize> {
@@ -85,21 +82,34 @@ pub fn decode_all<const K: usize>(
 ) -> Result<()> {
     let groups = Groups::<K>::new(winding, out.len());
     let (unit, one) = (Unit::detect(), PowerOfTwo::new(0));
-    // A few weights are not worth waking anyone up for.
+    let decode = |values: &mut Vec<f32>, (chunk, out): (usize, &mut [_])| {
+        control.check()?;
+        values.resize(out.len(), 0.0);
+        groups.fill(start + chunk * CHUNK * K, values);
+        Element::restore(values, one, unit, out);
+        control.advance(out.len() as u64);
+        Ok(())
+    };
+    if out.len() < ALONE {
+        let mut values = Vec::new();
+        let mut chunks = out.chunks_mut(CHUNK * K).enumerate();
+        return chunks.try_for_each(|chunk| decode(&mut values, chunk));
+    }
     out.par_chunks_mut(CHUNK * K)
         .enumerate()
-        .with_min_len(ALONE)
-        .try_for_each_init(Vec::new, |values, (chunk, out)| {
-            control.check()?;
-            values.resize(out.len(), 0.0);
-            groups.fill(start + chunk * CHUNK * K, values);
-            Element::restore(values, one, unit, out);
-            control.advance(out.len() as u64);
-            Ok(())
-        })
+        .try_for_each_init(Vec::new, decode)
 }
 
 /// Decode the weights from index `start` on.
 pub fn decode_some<const K: usize>(winding: &Winding, start: usize, out: &mut [f32]) {
     Groups::<K>::new(winding, out.len()).fill(start, out);
+}
+
+/// Fills a slice with the weights from an index on.
+pub type Filler<'w> = Box<dyn Fn(usize, &mut [f32]) + Sync + 'w>;
+
+/// The [`Filler`] of all weights.
+pub fn filler<const K: usize>(winding: &Winding) -> Filler<'_> {
+    let groups = Groups::<K>::new(winding, winding.len);
+    Box::new(move |start, out| groups.fill(start, out))
 }

@@ -49,7 +49,8 @@ use crate::codec::element::Element;
 use crate::{Control, Error, ErrorKind, Result};
 use coder::Coder;
 use codes::Codes;
-use decode::{decode_all, decode_some};
+pub(super) use decode::Filler;
+use decode::{decode_all, decode_some, filler};
 pub use params::WindingParams;
 
 /// Groups searched or decoded between two looks at the stop flag, well under a millisecond; a
@@ -161,6 +162,11 @@ impl Winding {
         self.check_range(&range, out.len())?;
         with_group!(self.params, decode_some(self, range.start, out));
         Ok(())
+    }
+
+    /// What fills a slice with the weights from an index on, for many calls.
+    pub(super) fn filler(&self) -> Filler<'_> {
+        with_group!(self.params, filler(self))
     }
 
     fn check_range(&self, range: &Range<usize>, places: usize) -> Result<()> {

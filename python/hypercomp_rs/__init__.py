@@ -10,8 +10,10 @@ from .errors import (
     HypercompError,
     InvalidArgumentError,
     NonFiniteError,
+    OutOfBoundsError,
     TooLargeError,
 )
+from .products import matmul, matvec
 from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
 
 __all__ = [
@@ -23,11 +25,14 @@ __all__ = [
     "HypercompError",
     "InvalidArgumentError",
     "NonFiniteError",
+    "OutOfBoundsError",
     "TooLargeError",
     "Vertices",
     "Winding",
     "__version__",
     "compress_tensor",
     "decompress_tensor",
+    "matmul",
+    "matvec",
     "vertices",
 ]

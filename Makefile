@@ -35,6 +35,7 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 .PHONY: bench
 bench: $(VENV)/.built ## Benchmarks against peers and baselines; SHORT=--short for a glance
 	$(BIN)/python benches/codec.py $(SHORT)
+	$(BIN)/python benches/decode.py $(SHORT)
 	$(BIN)/python benches/vertices.py $(SHORT)
 
 .PHONY: format

@@ -5,11 +5,17 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def seconds(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median time of each call over `rounds` rounds in which every contestant runs once."""
+def seconds(
+    contestants: Mapping[str, Callable[[], object]], rounds: int, rest: float = 0.0
+) -> dict[str, float]:
+    """The median time of each call over `rounds` rounds in which every contestant runs once.
+
+    `rest` is a pause in seconds before each, for the threads of the one before to go to sleep.
+    """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, call in contestants.items():
+            time.sleep(rest)
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)

@@ -9,6 +9,7 @@ pub mod arrangement;
 pub mod codec;
 mod control;
 mod error;
+pub mod team;
 
 pub use control::Control;
 pub use error::{Error, ErrorKind, Result};

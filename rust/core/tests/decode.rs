@@ -10,6 +10,7 @@ use hypercomp_core::codec::layout::Layout;
 use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
 use hypercomp_core::codec::trellis::Trellis;
 use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 
@@ -230,7 +231,7 @@ fn a_range_beyond_the_tensor_is_refused() {
 fn matmul(tensor: &CompressedTensor, unit: Unit, x: &[f32], batch: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; tensor.shape()[0] * batch];
     tensor
-        .matmul_on(unit, x, batch, &mut out, &Control::new())
+        .matmul_on(unit, &CurrentPool, x, batch, &mut out, &Control::new())
         .unwrap();
     out
 }

@@ -5,8 +5,7 @@
 
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
-use hypercomp_core::Control;
-use hypercomp_core::codec::decode::ALONE;
+use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
 use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
@@ -14,7 +13,7 @@ use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::enter::{enter, enter_briefly};
+use crate::enter::{enter, enter_together};
 use crate::error::to_python;
 
 /// A compressed tensor, as the core keeps it.
@@ -150,12 +149,11 @@ impl TensorCode {
     ) -> PyResult<()> {
         let py = out.py();
         let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
-        let multiply = |control: &Control| self.0.matmul(x, batch, out, control);
-        if self.0.len().saturating_mul(batch) < ALONE {
-            enter_briefly(py, multiply)
-        } else {
-            enter(py, threads, multiply)
-        }
+        let size = self.0.len().saturating_mul(batch);
+        enter_together(py, threads, size, |team, control| {
+            self.0
+                .matmul_on(Unit::detect(), team, x, batch, out, control)
+        })
     }
 
     #[getter]
@@ -212,12 +210,8 @@ impl TensorCode {
         threads: Option<usize>,
     ) -> PyResult<()> {
         let range = start..start.saturating_add(out.len());
-        let alone = range.len() < ALONE;
-        let decode = |control: &Control| self.0.decompress_range(range, out, control);
-        if alone {
-            enter_briefly(py, decode)
-        } else {
-            enter(py, threads, decode)
-        }
+        enter_together(py, threads, range.len(), |team, control| {
+            self.0.decompress_by(team, range, out, control)
+        })
     }
 }

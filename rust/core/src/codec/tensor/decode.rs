@@ -5,13 +5,12 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::streams::{Cursor, Streams};
 use crate::codec::decode::{ALONE, BLOCK, Memory, Plans, Source, Unit, levels};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::{Incoherence, closure};
 use crate::codec::layout::Layout;
+use crate::team::{Team, share};
 use crate::{Control, Result};
 
 /// What decoding reads: one for all threads.
@@ -62,11 +61,9 @@ impl<'a> Decoder<'a> {
         &self,
         range: Range<usize>,
         out: &mut [T],
+        team: &dyn Team,
         control: &Control,
     ) -> Result<()> {
-        if range.is_empty() {
-            return Ok(());
-        }
         if range.len() < ALONE {
             return self.decode_alone(range, out, control);
         }
@@ -75,12 +72,11 @@ impl<'a> Decoder<'a> {
             .map(|chain| self.layout.chain_weights(chain))
             .map(|chain| chain.start.max(range.start)..chain.end.min(range.end))
             .collect();
-        super::split_mut(out, runs.iter().map(Range::len))
-            .into_par_iter()
-            .zip(&runs)
-            .try_for_each_init(Workspace::default, |workspace, (out, run)| {
-                self.decode_run(run.clone(), out, workspace, control)
-            })
+        let parts = super::split_mut(out, runs.iter().map(Range::len)).into_iter();
+        let decode = |workspace: &mut Workspace, (out, run): (&mut [T], &Range<usize>)| {
+            self.decode_run(run.clone(), out, workspace, control)
+        };
+        share(team, parts.zip(&runs), Workspace::default, decode)
     }
 
     /// The same on the calling thread.

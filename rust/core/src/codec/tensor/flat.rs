@@ -11,7 +11,7 @@ use crate::{Control, Result};
 pub(super) enum Flat<'a> {
     Zeros,
     Raw(&'a [u8], Dtype),
-    Trellis(Decoder<'a>),
+    Trellis(Box<Decoder<'a>>),
     Winding(Filler<'a>),
 }
 
@@ -21,7 +21,9 @@ impl<'a> Flat<'a> {
         Ok(match &tensor.payload {
             Payload::Zeros => Self::Zeros,
             Payload::Raw(bytes) => Self::Raw(bytes, tensor.dtype),
-            Payload::Trellis(streams) => Self::Trellis(Decoder::new(streams, &tensor.shape, unit)?),
+            Payload::Trellis(streams) => {
+                Self::Trellis(Box::new(Decoder::new(streams, &tensor.shape, unit)?))
+            }
             Payload::Winding(winding) => Self::Winding(winding.filler()),
         })
     }

@@ -19,6 +19,7 @@ pub use streams::Streams;
 use super::decode::Unit;
 use super::element::{Dtype, Element};
 use super::winding::{Winding, WindingParams};
+use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result};
 
 /// How a tensor is to be coded.
@@ -182,6 +183,17 @@ impl CompressedTensor {
         out: &mut [T],
         control: &Control,
     ) -> Result<()> {
+        self.decompress_by(&CurrentPool, range, out, control)
+    }
+
+    /// The same by a team.
+    pub fn decompress_by<T: Element>(
+        &self,
+        team: &dyn Team,
+        range: Range<usize>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
         self.check_range(&range, out.len())?;
         match &self.payload {
             Payload::Zeros => out.fill(T::default()),
@@ -194,9 +206,10 @@ impl CompressedTensor {
                 );
             }
             Payload::Trellis(streams) => {
-                Decoder::new(streams, &self.shape, Unit::detect())?.decode(range, out, control)?;
+                let decoder = Decoder::new(streams, &self.shape, Unit::detect())?;
+                decoder.decode(range, out, team, control)?;
             }
-            Payload::Winding(winding) => winding.decode_as(range, out, control)?,
+            Payload::Winding(winding) => winding.decode_as(range, out, team, control)?,
         }
         Ok(())
     }

@@ -14,14 +14,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::decode::Decoder;
 use super::flat::Flat;
 use super::{CompressedTensor, Payload};
 use crate::codec::decode::{ALONE, BLOCK, Codes, Memory, Unit, dot, lane_sum, levels};
 use crate::codec::element::PowerOfTwo;
 use crate::codec::product::{BATCH, PANEL, ROWS, Sums, accumulate};
+use crate::team::{Alone, CurrentPool, Team, share};
 use crate::{Control, Error, ErrorKind, Result};
 
 impl CompressedTensor {
@@ -43,13 +42,14 @@ impl CompressedTensor {
         out: &mut [f32],
         control: &Control,
     ) -> Result<()> {
-        self.matmul_on(Unit::detect(), x, batch, out, control)
+        self.matmul_on(Unit::detect(), &CurrentPool, x, batch, out, control)
     }
 
-    /// The same on a vector unit that the machine has.
+    /// The same on a vector unit that the machine has, by a team.
     pub fn matmul_on(
         &self,
         unit: Unit,
+        team: &dyn Team,
         x: &[f32],
         batch: usize,
         out: &mut [f32],
@@ -75,7 +75,7 @@ impl CompressedTensor {
         }
         let matrix = Matrix::new(self, unit, rows, columns)?;
         for (x, out) in x.chunks(BATCH * columns).zip(out.chunks_mut(BATCH * rows)) {
-            matrix.times(x, out, control)?;
+            matrix.times(x, out, team, control)?;
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ fn invalid(message: String) -> Error {
 /// Where a row's factors come from.
 enum Source<'a> {
     /// Levels of whole streams.
-    Streams(Decoder<'a>),
+    Streams(Box<Decoder<'a>>),
     /// Weights.
     Flat(Flat<'a>),
 }
@@ -130,7 +130,7 @@ impl<'a> Matrix<'a> {
                 return Ok(Self {
                     segments: (0..pieces).map(|i| decoder.layout.stream(i)).collect(),
                     restore: decoder.restore,
-                    source: Source::Streams(decoder),
+                    source: Source::Streams(Box::new(decoder)),
                     unit,
                     rows,
                     columns,
@@ -149,7 +149,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Multiply a batch of at most [`BATCH`].
-    fn times(&self, x: &[f32], out: &mut [f32], control: &Control) -> Result<()> {
+    fn times(&self, x: &[f32], out: &mut [f32], team: &dyn Team, control: &Control) -> Result<()> {
         let vectors = self.transformed(x);
         let mut blocks: Vec<Vec<&mut [f32]>> = Vec::new();
         blocks.resize_with(self.rows.div_ceil(ROWS), || {
@@ -174,17 +174,13 @@ impl<'a> Matrix<'a> {
             }
             Ok(())
         };
-        if self.rows * x.len() < ALONE {
-            let mut workspace = Workspace::default();
-            return blocks
-                .into_iter()
-                .enumerate()
-                .try_for_each(|block| times(&mut workspace, block));
-        }
-        blocks
-            .into_par_iter()
-            .enumerate()
-            .try_for_each_init(Workspace::default, times)
+        let team = if self.rows * x.len() < ALONE {
+            &Alone
+        } else {
+            team
+        };
+        let blocks = blocks.into_iter().enumerate();
+        share(team, blocks, Workspace::default, times)
     }
 
     /// The batch in the basis of the rows' factors.

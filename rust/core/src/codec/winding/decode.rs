@@ -4,13 +4,12 @@
 //! many more are to be decoded, all of them are worked out first, and decoding is a field of bits
 //! and a load; else each is worked out as it comes. The weights are the same.
 
-use rayon::prelude::*;
-
 use super::coder::Coder;
 use super::codes::Codes;
 use super::{CHUNK, Winding};
 use crate::codec::decode::{ALONE, Unit};
 use crate::codec::element::{Element, PowerOfTwo};
+use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
 
 /// The most groups that are tabled: a megabyte at K = 4.
@@ -78,6 +77,7 @@ pub fn decode_all<const K: usize>(
     winding: &Winding,
     start: usize,
     out: &mut [impl Element],
+    team: &dyn Team,
     control: &Control,
 ) -> Result<()> {
     let groups = Groups::<K>::new(winding, out.len());
@@ -90,14 +90,9 @@ pub fn decode_all<const K: usize>(
         control.advance(out.len() as u64);
         Ok(())
     };
-    if out.len() < ALONE {
-        let mut values = Vec::new();
-        let mut chunks = out.chunks_mut(CHUNK * K).enumerate();
-        return chunks.try_for_each(|chunk| decode(&mut values, chunk));
-    }
-    out.par_chunks_mut(CHUNK * K)
-        .enumerate()
-        .try_for_each_init(Vec::new, decode)
+    let team = if out.len() < ALONE { &Alone } else { team };
+    let chunks = out.chunks_mut(CHUNK * K).enumerate();
+    share(team, chunks, Vec::new, decode)
 }
 
 /// Decode the weights from index `start` on.

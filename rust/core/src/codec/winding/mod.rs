@@ -46,6 +46,7 @@ mod survey;
 use std::ops::Range;
 
 use crate::codec::element::Element;
+use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result};
 use coder::Coder;
 use codes::Codes;
@@ -134,7 +135,7 @@ impl Winding {
     /// [`ErrorKind::InvalidArgument`] unless `out` has [`len`](Self::len) places,
     /// [`ErrorKind::Cancelled`] through `control`.
     pub fn decode(&self, out: &mut [f32], control: &Control) -> Result<()> {
-        self.decode_as(0..self.len, out, control)
+        self.decode_as(0..self.len, out, &CurrentPool, control)
     }
 
     /// Decode the weights of a range of flat C-order indices, rounded to any type of weights.
@@ -147,10 +148,14 @@ impl Winding {
         &self,
         range: Range<usize>,
         out: &mut [T],
+        team: &dyn Team,
         control: &Control,
     ) -> Result<()> {
         self.check_range(&range, out.len())?;
-        with_group!(self.params, decode_all(self, range.start, out, control))
+        with_group!(
+            self.params,
+            decode_all(self, range.start, out, team, control)
+        )
     }
 
     /// Decode the weights of a range of flat C-order indices on the calling thread. O(length),

@@ -100,7 +100,7 @@ unsafe fn each_block(
     let mut path = codes.path_from(from).as_ptr();
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..count {
-        // SAFETY: `check` says that 8 and 16 bytes are here for each of the blocks.
+        // SAFETY: `check` says that 8 and at least 16 bytes are here for each of the blocks.
         let (window, bytes) = unsafe {
             (
                 path.cast::<u64>().read_unaligned(),

@@ -18,8 +18,36 @@ struct Lanes {
     offset_mask: __m512i,
     spread_down: __m128i,
     cell_down: __m128i,
+    curve: Curve,
+}
+
+/// The levels of a code, in registers.
+pub struct Curve {
     t_line: [__m512; 2],
     shape: [__m512; 3],
+}
+
+impl Curve {
+    #[target_feature(enable = "avx512f")]
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            t_line: plan.t_line.map(|x| _mm512_set1_ps(x)),
+            shape: plan.shape.map(|x| _mm512_set1_ps(x)),
+        }
+    }
+
+    /// The levels of sixteen phases.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn levels(&self, phase: __m512i) -> __m512 {
+        let t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(phase), self.t_line[0], self.t_line[1]);
+        let one = _mm512_set1_ps(1.0);
+        let u = _mm512_fnmadd_ps(t, t, one);
+        let log = _mm512_sub_epi32(_mm512_castps_si512(one), _mm512_castps_si512(u));
+        let v = _mm512_cvtepi32_ps(log);
+        let [a, b, c] = self.shape;
+        _mm512_mul_ps(t, _mm512_fmadd_ps(_mm512_fmadd_ps(c, v, b), v, a))
+    }
 }
 
 impl Lanes {
@@ -41,8 +69,7 @@ impl Lanes {
             offset_mask: broadcast(plan.offset_mask),
             spread_down: _mm_cvtsi32_si128(plan.spread_down as i32),
             cell_down: _mm_cvtsi32_si128(plan.cell_down as i32),
-            t_line: plan.t_line.map(|x| _mm512_set1_ps(x)),
-            shape: plan.shape.map(|x| _mm512_set1_ps(x)),
+            curve: Curve::new(plan),
         }
     }
 
@@ -59,13 +86,7 @@ impl Lanes {
         let cell = _mm512_srl_epi32(_mm512_sllv_epi32(bytes, self.cell_up), self.cell_down);
         // Bits of the offset where the mask is set, of the cell where it is not.
         let phase = _mm512_ternarylogic_epi32(self.offset_mask, offset, cell, 0xCA);
-        let t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(phase), self.t_line[0], self.t_line[1]);
-        let one = _mm512_set1_ps(1.0);
-        let u = _mm512_fnmadd_ps(t, t, one);
-        let log = _mm512_sub_epi32(_mm512_castps_si512(one), _mm512_castps_si512(u));
-        let v = _mm512_cvtepi32_ps(log);
-        let [a, b, c] = self.shape;
-        _mm512_mul_ps(t, _mm512_fmadd_ps(_mm512_fmadd_ps(c, v, b), v, a))
+        self.curve.levels(phase)
     }
 }
 
@@ -92,7 +113,7 @@ unsafe fn each_block(
         )
     };
     for i in 0..count {
-        // SAFETY: `check` says that 8 and 16 bytes are here for each of the blocks.
+        // SAFETY: `check` says that 8 and at least 16 bytes are here for each of the blocks.
         let (window, bytes) = unsafe {
             (
                 path.cast::<u64>().read_unaligned(),
@@ -121,16 +142,15 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     }
 }
 
-/// See [`dot`](super::dot).
+/// See [`dot`](super::dot): goes on with `sum`, from weight `from` on, which has the first of `x`.
 ///
 /// # Safety
 /// The machine has AVX-512 F and BW, and [`Codes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
-    let mut sum = _mm512_setzero_ps();
+pub unsafe fn dot(codes: &Codes<'_>, from: usize, x: &[f32], mut sum: __m512) -> PerLane<f32> {
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {
-        each_block(codes, 0, x.len() / BLOCK, |i, levels| {
+        each_block(codes, from, x.len() / BLOCK, |i, levels| {
             sum = _mm512_fmadd_ps(levels, _mm512_loadu_ps(x.as_ptr().add(i * BLOCK)), sum);
         });
     }

@@ -4,8 +4,8 @@ use super::plan::{BLOCK, Plan, Plans};
 
 /// Bytes before the first path bit: a window is read as the last of eight.
 const BEFORE: usize = 8;
-/// Bytes after the last cell: sixteen are read wherever a block begins.
-const AFTER: usize = 16;
+/// Bytes from the first cell of the last block on: so many may be read wherever a block begins.
+const AFTER: usize = 64;
 
 /// Where the codes of a stream are.
 #[derive(Clone, Copy, Debug)]

@@ -28,6 +28,8 @@ mod portable;
 #[cfg(test)]
 mod tests;
 mod unit;
+#[cfg(target_arch = "x86_64")]
+mod vbmi;
 
 pub use codes::{Codes, Memory, Source};
 pub use plan::{BLOCK, Plan, Plans};
@@ -51,6 +53,9 @@ pub fn levels(unit: Unit, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Unit::Avx512 => unsafe { avx512::levels(codes, from, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Vbmi => unsafe { vbmi::levels(codes, from, out) },
     }
 }
 
@@ -67,7 +72,10 @@ pub fn dot(unit: Unit, codes: &Codes<'_>, x: &[f32]) -> f32 {
         Unit::Avx2 => unsafe { avx2::dot(codes, x) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::dot(codes, x) },
+        Unit::Avx512 => unsafe { avx512::dot(codes, 0, x, std::arch::x86_64::_mm512_setzero_ps()) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Vbmi => unsafe { vbmi::dot(codes, x) },
     };
     lane_sum(&sums)
 }

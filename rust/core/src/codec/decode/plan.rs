@@ -45,6 +45,9 @@ pub struct Plan {
     pub t_line: [f32; 2],
     /// Coefficients of the level (see [`Code::scaled_shape`]).
     pub shape: [f32; 3],
+    /// The same for 32 lanes, where the code allows it.
+    #[cfg(target_arch = "x86_64")]
+    pub table: Option<super::vbmi::Table>,
     /// Bytes of a block in the path plane.
     pub path_step: usize,
     /// Bytes of a block in the cell plane.
@@ -79,6 +82,8 @@ impl Plan {
             cell_down: 32 - code.offset_bits - code.cell_bits(),
             t_line: [2.0 / points, 1.0 / points - 1.0],
             shape: code.scaled_shape(),
+            #[cfg(target_arch = "x86_64")]
+            table: super::vbmi::Table::new(code, skipped),
             path_step: (steps / 8) as usize,
             cell_step: 2 * code.cell_bits() as usize,
         }

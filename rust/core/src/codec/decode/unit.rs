@@ -11,6 +11,9 @@ pub enum Unit {
     /// 512-bit vectors of x86-64 (AVX-512 F, BW and DQ).
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same with byte permutes (AVX-512 VBMI).
+    #[cfg(target_arch = "x86_64")]
+    Vbmi,
 }
 
 impl Unit {
@@ -29,6 +32,9 @@ impl Unit {
                 && is_x86_feature_detected!("avx512dq")
             {
                 units.push(Self::Avx512);
+                if is_x86_feature_detected!("avx512vbmi") {
+                    units.push(Self::Vbmi);
+                }
             }
         }
         units
@@ -51,7 +57,7 @@ impl Unit {
             Self::Avx2 => unsafe { run_avx2(plain) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Self::Avx512 => unsafe { run_avx512(plain) },
+            Self::Avx512 | Self::Vbmi => unsafe { run_avx512(plain) },
         }
     }
 }

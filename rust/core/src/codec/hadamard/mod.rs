@@ -124,7 +124,9 @@ impl Incoherence {
             Unit::Avx2 if block.len() >= BLOCKS.0 => unsafe { avx2::transform(block) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Unit::Avx512 if block.len() >= BLOCKS.0 => unsafe { avx512::transform(block) },
+            Unit::Avx512 | Unit::Vbmi if block.len() >= BLOCKS.0 => unsafe {
+                avx512::transform(block)
+            },
             _ => transform(block),
         }
     }

@@ -44,7 +44,7 @@ pub fn accumulate(unit: Unit, len: usize, rows: &[f32], vectors: &[f32], sums: &
         Unit::Avx2 => unsafe { avx2::accumulate(len, rows, vectors, sums) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::accumulate(len, rows, vectors, sums) },
+        Unit::Avx512 | Unit::Vbmi => unsafe { avx512::accumulate(len, rows, vectors, sums) },
     }
 }
 

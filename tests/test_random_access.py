@@ -110,3 +110,41 @@ def test_bad_rows_are_refused():
         CASES[0].rows(0.0, 3)
     with pytest.raises(hc.InvalidArgumentError):
         CASES[0].rows(0, 3, threads=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+def test_an_array_can_be_decoded_into(dtype):
+    c, whole = CASES[0], CASES[0].decompress(dtype)
+    out = np.ones(c.shape, dtype)
+    assert c.decompress(out=out) is out
+    np.testing.assert_array_equal(out, whole)
+
+
+def test_a_torch_tensor_can_be_decoded_into():
+    c = CASES[0]
+    for dtype in (torch.float32, torch.bfloat16):
+        out = torch.empty(2, *c.shape, dtype=dtype)
+        assert c.decompress(out=out[1]) is not None
+        assert torch.equal(out[1], c.decompress(dtype))
+
+
+def test_what_cannot_be_decoded_into_is_refused():
+    c = CASES[0]
+    read_only = np.zeros(c.shape, np.float32)
+    read_only.flags.writeable = False
+    for out in (
+        np.zeros((700, 40), np.float32).T,
+        np.zeros(c.shape, ">f4"),
+        read_only,
+        torch.zeros(700, 40).T,
+    ):
+        with pytest.raises(hc.InvalidArgumentError, match="out must be contiguous"):
+            c.decompress(out=out)
+    with pytest.raises(hc.InvalidArgumentError, match="shape"):
+        c.decompress(out=np.zeros(28_000, np.float32))
+    with pytest.raises(hc.InvalidArgumentError, match="both given"):
+        c.decompress(np.float32, out=np.zeros(c.shape, np.float32))
+    with pytest.raises(hc.DtypeError, match="int64"):
+        c.decompress(out=np.zeros(c.shape, np.int64))
+    with pytest.raises(hc.DtypeError, match="list"):
+        c.decompress(out=[])

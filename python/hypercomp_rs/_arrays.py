@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .errors import DtypeError
+from .errors import DtypeError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -127,6 +127,24 @@ def empty(dtype: str, length: int) -> npt.NDArray[Any]:
     if dtype not in ("float32", "float64", "float16", "bfloat16"):
         raise DtypeError(f"dtype={dtype}: {ACCEPTED}")
     return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+
+
+def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Flat:
+    """The memory of `out`, an array or tensor of this shape that can be written to as it lies."""
+    if not is_tensor(out) and not isinstance(out, np.ndarray):
+        raise DtypeError(
+            f"out is a {type(out).__name__}: a numpy array or a torch tensor is accepted"
+        )
+    if tuple(out.shape) != shape:
+        raise InvalidArgumentError(f"out has shape {tuple(out.shape)}: {shape} is needed")
+    flat = flatten(out, "out")
+    lies = out.is_contiguous() if is_tensor(out) else out.flags.c_contiguous  # type: ignore[union-attr]
+    native = is_tensor(out) or out.dtype.isnative
+    if not (lies and native and flat.elements.flags.writeable) or getattr(out, "is_cuda", False):
+        raise InvalidArgumentError(
+            "out must be contiguous, writeable, in native byte order and in the CPU's memory"
+        )
+    return flat
 
 
 def shaped(

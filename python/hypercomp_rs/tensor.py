@@ -122,7 +122,11 @@ class CompressedTensor:
         return self._code.sqnr_db
 
     def decompress(
-        self, dtype: npt.DTypeLike | torch.dtype | None = None, *, threads: int | None = None
+        self,
+        dtype: npt.DTypeLike | torch.dtype | None = None,
+        *,
+        out: npt.NDArray[Any] | torch.Tensor | None = None,
+        threads: int | None = None,
     ) -> npt.NDArray[Any] | torch.Tensor:
         """Decode all weights.
 
@@ -132,19 +136,25 @@ class CompressedTensor:
             A numpy dtype for a numpy array or a torch dtype for a torch tensor: float32, float64,
             float16 or bfloat16. By default the dtype and the kind of array it was made from;
             a tensor read by :meth:`from_bytes` is numpy's.
+        out
+            A contiguous array or tensor of :attr:`shape` to decode into, instead of a new one; its
+            dtype is that of the result. The system gives new memory more slowly than it is filled,
+            so whoever decodes often should keep one.
         threads
             Threads to decode with; None for one a core.
 
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            Contiguous, of :attr:`shape`; torch tensors are on the CPU. The values do not depend
-            on the machine or the number of threads.
+            Contiguous, of :attr:`shape`, or `out`; torch tensors are on the CPU. The values do not
+            depend on the machine or the number of threads.
 
         Raises
         ------
         DtypeError
             Another dtype, or numpy's bfloat16 where ``ml_dtypes`` is not installed.
+        InvalidArgumentError
+            `out` has another shape, lies in pieces, is read-only, or a dtype was given beside it.
 
         Examples
         --------
@@ -153,7 +163,13 @@ class CompressedTensor:
         >>> c.decompress(np.float16).dtype
         dtype('float16')
         """
-        return self._run(0, self.shape, dtype, threads)
+        if out is None:
+            return self._run(0, self.shape, dtype, threads)
+        if dtype is not None:
+            raise InvalidArgumentError("dtype and out were both given: the dtype is that of out")
+        flat = _arrays.writable(out, self.shape)
+        self._code.decompress_into(0, flat.elements, flat.dtype, checked_threads(threads))
+        return out
 
     def rows(
         self,

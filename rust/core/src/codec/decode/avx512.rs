@@ -40,7 +40,14 @@ impl Curve {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub fn levels(&self, phase: __m512i) -> __m512 {
-        let t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(phase), self.t_line[0], self.t_line[1]);
+        let [scale, start] = self.t_line;
+        self.levels_at(_mm512_fmadd_ps(_mm512_cvtepi32_ps(phase), scale, start))
+    }
+
+    /// The levels at sixteen t.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub fn levels_at(&self, t: __m512) -> __m512 {
         let one = _mm512_set1_ps(1.0);
         let u = _mm512_fnmadd_ps(t, t, one);
         let log = _mm512_sub_epi32(_mm512_castps_si512(one), _mm512_castps_si512(u));

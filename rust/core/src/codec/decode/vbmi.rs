@@ -7,7 +7,9 @@
 //! turns all 64 into what they add, one multiply-add of bytes adds the two. Cells are taken by one
 //! permute, too. That is half of the instructions of `avx512`, and the levels are computed as there.
 //!
-//! Weights j and 16 + j share the two halves of 32-bit lane j, so that a mask and a shift part them.
+//! Weights j and 16 + j share the two halves of 32-bit lane j. A shift and a mask make either phase
+//! the mantissa of a float 2 + 2·phase/2^L, from which t is one exact subtraction. The vector units
+//! are busiest with multiply-adds (measured: one a cycle), and a conversion would need one more.
 
 use std::arch::x86_64::*;
 
@@ -90,12 +92,20 @@ struct Lanes {
     cell_up: __m512i,
     cell_down: __m128i,
     offset_mask: __m512i,
+    /// Shift that brings the phase in the lower half of a 32-bit lane to the top of a mantissa, and
+    /// the one that brings the other there.
+    mantissa: [__m128i; 2],
+    mantissa_mask: __m512i,
+    /// 3 − 2^−L.
+    centre: __m512,
     curve: Curve,
 }
 
 impl Lanes {
     #[target_feature(enable = "avx512f,avx512bw")]
     fn new(plan: &Plan, table: &Table) -> Self {
+        let phase_bits = plan.code().phase_bits() as i32;
+        let shift = |by| _mm_cvtsi32_si128(by);
         // SAFETY: every array of the table has 64 bytes.
         unsafe {
             Self {
@@ -110,6 +120,10 @@ impl Lanes {
                 cell_up: _mm512_loadu_si512(table.cell_up.as_ptr().cast()),
                 cell_down: _mm_cvtsi32_si128(plan.cell_down as i32 - 16),
                 offset_mask: _mm512_set1_epi16(plan.offset_mask as i16),
+                // From 7 to 15 bits, so that neither shift is negative and the halves stay apart.
+                mantissa: [shift(23 - phase_bits), shift(phase_bits - 7)],
+                mantissa_mask: _mm512_set1_epi32(((1 << phase_bits) - 1) << (23 - phase_bits)),
+                centre: _mm512_set1_ps(2.0 - plan.t_line[1]),
                 curve: Curve::new(plan),
             }
         }
@@ -128,10 +142,16 @@ impl Lanes {
         let bytes = _mm512_permutexvar_epi8(self.cell_bytes, cells);
         let cell = _mm512_srl_epi16(_mm512_sllv_epi16(bytes, self.cell_up), self.cell_down);
         let phases = _mm512_ternarylogic_epi32(self.offset_mask, offset, cell, 0xCA);
+        let [low, high] = self.mantissa;
+        let level = |shifted| {
+            let two = _mm512_set1_epi32(2f32.to_bits() as i32);
+            let float = _mm512_ternarylogic_epi32(shifted, self.mantissa_mask, two, 0xEA);
+            let t = _mm512_sub_ps(_mm512_castsi512_ps(float), self.centre);
+            self.curve.levels_at(t)
+        };
         [
-            self.curve
-                .levels(_mm512_and_si512(phases, _mm512_set1_epi32(0xFFFF))),
-            self.curve.levels(_mm512_srli_epi32(phases, 16)),
+            level(_mm512_sll_epi32(phases, low)),
+            level(_mm512_srl_epi32(phases, high)),
         ]
     }
 }

@@ -148,7 +148,7 @@ impl Element for f32 {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
-        unit.run(|| {
+        unit.run(move || {
             for (place, value) in out.iter_mut().zip(values) {
                 *place = (value * first * second).clamp(f32::MIN, f32::MAX);
             }
@@ -188,10 +188,9 @@ impl Element for f16 {
             return restore_slowly(values, power, out);
         };
         // What is rounded on the way through `f32`, its subnormals, is nothing in an `f16`.
-        let limit = f16::MAX.to_f32();
-        unit.run(|| {
+        unit.run(move || {
             for (place, value) in out.iter_mut().zip(values) {
-                let product = (value * first * second).clamp(-limit, limit);
+                let product = (value * first * second).clamp(-F16_MAX, F16_MAX);
                 *place = f16::from_bits(f16_bits(product));
             }
         });
@@ -217,8 +216,7 @@ impl Element for bf16 {
             let subnormal = unit.run(|| {
                 let mut subnormal = false;
                 for (place, value) in out.iter_mut().zip(values) {
-                    let limit = bf16::MAX.to_f32();
-                    let product = (value * first * second).clamp(-limit, limit);
+                    let product = (value * first * second).clamp(-BF16_MAX, BF16_MAX);
                     subnormal |= product.abs() < f32::MIN_POSITIVE && *value != 0.0;
                     // To the nearest, ties to even; no product is so large that this overflows.
                     let bits = product.to_bits();
@@ -249,6 +247,11 @@ fn to_odd(value: f64) -> f32 {
         bits + 1
     })
 }
+
+/// The largest of the 16-bit types; constants, as a limit that is not known beforehand keeps the
+/// compiler from making vectors of a loop.
+const F16_MAX: f32 = 65504.0;
+const BF16_MAX: f32 = f32::from_bits(0x7F7F_0000);
 
 /// The bits of the `f16` nearest to a float within its range, ties to even, without a branch, so that
 /// a loop over it becomes vectors.

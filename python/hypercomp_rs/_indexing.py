@@ -36,7 +36,7 @@ def select(shape: Sequence[int], index: object) -> Selection:
         stride = stride // length if length else 0
         if isinstance(item, slice):
             chosen = range(length)[item]
-            first, last = (min(chosen), max(chosen)) if chosen else (0, -1)
+            first, last = sorted((chosen[0], chosen[-1])) if chosen else (0, -1)
             # Of the run the same ones, counted from its start.
             stop = chosen.stop - first
             kept = slice(chosen.start - first, stop if stop >= 0 else None, chosen.step)

@@ -231,7 +231,7 @@ class CompressedTensor:
         """Decode what basic indexing selects: ``c[i]``, ``c[i:j]``, ``c[i, j]``, ``c[..., 0]``.
 
         Of the dtype and kind that :meth:`decompress` gives by default; one weight is a numpy scalar
-        or a torch tensor without axes. One thread decodes a run of fewer than 65536 weights.
+        or a torch tensor without axes. One thread decodes a run of fewer than 131072 weights.
 
         Raises
         ------

@@ -37,7 +37,7 @@ pub use unit::Unit;
 
 /// Fewer weights are decoded, or fewer products added, by the calling thread alone and without a look
 /// at any thread pool: others would take longer to wake up.
-pub const ALONE: usize = 1 << 16;
+pub const ALONE: usize = 1 << 17;
 
 /// Decode `out.len()` levels, a multiple of [`BLOCK`], from weight `from` of `codes` on, which is
 /// one too. The levels after the last weight are of no meaning.

@@ -39,6 +39,7 @@ bench: bench-codec bench-vertices ## Benchmarks against peers and baselines; SHO
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
+	$(BIN)/python benches/decode.py $(SHORT)
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars

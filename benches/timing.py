@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping
 def seconds(
     contestants: Mapping[str, Callable[[], object]],
     rounds: int,
+    rest: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """The median time of each call over `rounds` rounds in which every contestant runs once.
 
-    ``time.process_time`` as the clock leaves out what other programs take of a core.
+    `rest` is a pause in seconds before each, for the threads of the one before to go to sleep.
+    `clock` may be the process's own, where others share the machine and one thread is timed.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, call in contestants.items():
+            time.sleep(rest)
             start = clock()
             call()
             times[name].append(clock() - start)

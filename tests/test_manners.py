@@ -47,6 +47,7 @@ LONG_CALLS = {
     "trellis": "hypercomp_rs.compress_tensor(w, effort='max', bits=8)",
     "winding": "[hypercomp_rs.compress_tensor(w, codec='winding') for _ in range(1000)]",
     "decompress": "[hypercomp_rs.decompress_tensor(c) for _ in range(100_000)]",
+    "matmul": "[hypercomp_rs.matmul(c, w[:64]) for _ in range(100_000)]",
     "flats": "hypercomp_rs.vertices(a, range(150))",
     "zero": "hypercomp_rs.vertices(a, range(150), method='zero')",
     "floats": "hypercomp_rs.vertices(a, range(150), exact=False)",

@@ -22,8 +22,10 @@ from .errors import (
     MissingExtraError,
     NearToleranceWarning,
     NonFiniteError,
+    OutOfBoundsError,
     TooLargeError,
 )
+from .products import matmul, matvec
 from .rate_distortion import RateDistortion, rate_distortion
 from .representation import (
     HRepresentation,
@@ -49,6 +51,7 @@ __all__ = [
     "MissingExtraError",
     "NearToleranceWarning",
     "NonFiniteError",
+    "OutOfBoundsError",
     "RateDistortion",
     "TooLargeError",
     "VRepresentation",
@@ -62,6 +65,8 @@ __all__ = [
     "estimate_vertices",
     "flats",
     "iter_vertices",
+    "matmul",
+    "matvec",
     "rate_distortion",
     "read_ext",
     "read_ine",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .errors import DtypeError
+from .errors import DtypeError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,23 +39,30 @@ def is_tensor(w: object) -> bool:
     return torch is not None and isinstance(w, torch.Tensor)
 
 
-def flatten(w: npt.NDArray[Any] | torch.Tensor) -> Flat:
-    """The elements of a numpy array or torch tensor, copied only where they must be."""
+def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> Flat:
+    """The elements of a numpy array or torch tensor, copied only where they must be.
+
+    `name` is the argument's, for what an error says.
+    """
     if is_tensor(w):
-        return _flatten_torch(w)
+        return _flatten_torch(w, name)
     if isinstance(w, np.ma.MaskedArray):
-        raise DtypeError("w is a masked array: fill its masked entries first (w.filled(0))")
+        raise DtypeError(
+            f"{name} is a masked array: fill its masked entries first ({name}.filled(0))"
+        )
     if not isinstance(w, np.ndarray | np.generic):
-        raise DtypeError(f"w is a {type(w).__name__}: a numpy array or a torch tensor is accepted")
+        raise DtypeError(
+            f"{name} is a {type(w).__name__}: a numpy array or a torch tensor is accepted"
+        )
     dtype = w.dtype.newbyteorder("=")
     if dtype.name not in ("float32", "float64", "float16", "bfloat16"):
-        raise DtypeError(f"w has dtype {dtype.name}: {ACCEPTED}")
+        raise DtypeError(f"{name} has dtype {dtype.name}: {ACCEPTED}")
     flat = np.ascontiguousarray(w, dtype).reshape(-1)
     bits = flat.view(np.uint16) if dtype.itemsize == 2 else flat
     return Flat(bits, dtype.name, w.shape, "numpy")
 
 
-def _flatten_torch(w: Any) -> Flat:
+def _flatten_torch(w: Any, name: str) -> Flat:
     import torch
 
     names = {
@@ -65,9 +72,11 @@ def _flatten_torch(w: Any) -> Flat:
         torch.bfloat16: "bfloat16",
     }
     if w.dtype not in names:
-        raise DtypeError(f"w has dtype {w.dtype}: {ACCEPTED}")
+        raise DtypeError(f"{name} has dtype {w.dtype}: {ACCEPTED}")
     if w.layout is not torch.strided:
-        raise DtypeError(f"w has layout {w.layout}: a dense tensor is accepted (w.to_dense())")
+        raise DtypeError(
+            f"{name} has layout {w.layout}: a dense tensor is accepted ({name}.to_dense())"
+        )
     dense = w.detach().cpu().contiguous().reshape(-1)
     # numpy has no bfloat16, but both have int16.
     bits = dense.view(torch.int16) if dense.element_size() == 2 else dense
@@ -75,6 +84,29 @@ def _flatten_torch(w: Any) -> Flat:
     if elements.dtype == np.int16:
         elements = elements.view(np.uint16)
     return Flat(elements, names[w.dtype], tuple(w.shape), "torch")
+
+
+def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
+    """The elements as ``float32``: rounded, widened, or the same memory."""
+    if flat.dtype == "bfloat16":
+        # A bfloat16 is the upper half of a float32.
+        return (flat.elements.astype(np.uint32) << 16).view(np.float32)
+    elements = flat.elements.view(np.float16) if flat.dtype == "float16" else flat.elements
+    with np.errstate(over="ignore"):
+        return elements.astype(np.float32, copy=False)
+
+
+def from_float32(elements: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[Any]:
+    """The elements rounded to a dtype, ties to even; 16-bit floats as ``uint16``."""
+    if dtype == "bfloat16":
+        bits = elements.view(np.uint32)
+        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+        # The sum would carry a NaN's mantissa into its sign.
+        nan = np.isnan(elements)
+        return np.where(nan, bits >> 16 | 0x40, rounded).astype(np.uint16)
+    with np.errstate(over="ignore"):
+        rounded = elements.astype(dtype, copy=False)
+    return rounded.view(np.uint16) if dtype == "float16" else rounded
 
 
 def wanted(dtype: object) -> tuple[str, Kind]:
@@ -95,6 +127,24 @@ def empty(dtype: str, length: int) -> npt.NDArray[Any]:
     if dtype not in ("float32", "float64", "float16", "bfloat16"):
         raise DtypeError(f"dtype={dtype}: {ACCEPTED}")
     return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+
+
+def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Flat:
+    """The memory of `out`, an array or tensor of this shape that can be written to as it lies."""
+    if not is_tensor(out) and not isinstance(out, np.ndarray):
+        raise DtypeError(
+            f"out is a {type(out).__name__}: a numpy array or a torch tensor is accepted"
+        )
+    if tuple(out.shape) != shape:
+        raise InvalidArgumentError(f"out has shape {tuple(out.shape)}: {shape} is needed")
+    flat = flatten(out, "out")
+    lies = out.is_contiguous() if is_tensor(out) else out.flags.c_contiguous  # type: ignore[union-attr]
+    native = is_tensor(out) or out.dtype.isnative
+    if not (lies and native and flat.elements.flags.writeable) or getattr(out, "is_cuda", False):
+        raise InvalidArgumentError(
+            "out must be contiguous, writeable, in native byte order and in the CPU's memory"
+        )
+    return flat
 
 
 def shaped(

@@ -106,7 +106,16 @@ class TensorCode:
         threshold: float,
         threads: int | None,
     ) -> TensorCode: ...
-    def decompress_into(self, out: npt.NDArray[Any], dtype: str, threads: int | None) -> None: ...
+    def decompress_into(
+        self, start: int, out: npt.NDArray[Any], dtype: str, threads: int | None
+    ) -> None: ...
+    def matmul_into(
+        self,
+        x: npt.NDArray[np.float32],
+        batch: int,
+        out: npt.NDArray[np.float32],
+        threads: int | None,
+    ) -> None: ...
     @property
     def shape(self) -> list[int]: ...
     @property

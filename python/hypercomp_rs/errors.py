@@ -17,6 +17,10 @@ class NonFiniteError(InvalidArgumentError):
     """A weight or a coefficient is NaN or infinite; the message gives its position."""
 
 
+class OutOfBoundsError(HypercompError, IndexError):
+    """An index beyond the end of an axis, or more indices than there are axes."""
+
+
 class DtypeError(HypercompError, TypeError):
     """An element type that the call does not take."""
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _arrays
+import numpy as np
+
+from . import _arrays, _indexing
 from ._core import TensorCode
 from ._integers import checked, checked_threads
 from ._reals import checked_real
-from .errors import DtypeError, InvalidArgumentError
+from .errors import DtypeError, InvalidArgumentError, OutOfBoundsError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import torch
 
@@ -126,7 +128,11 @@ class CompressedTensor:
         return self._code.sqnr_db
 
     def decompress(
-        self, dtype: npt.DTypeLike | torch.dtype | None = None, *, threads: int | None = None
+        self,
+        dtype: npt.DTypeLike | torch.dtype | None = None,
+        *,
+        out: npt.NDArray[Any] | torch.Tensor | None = None,
+        threads: int | None = None,
     ) -> npt.NDArray[Any] | torch.Tensor:
         """Decode all weights.
 
@@ -136,19 +142,25 @@ class CompressedTensor:
             A numpy dtype for a numpy array or a torch dtype for a torch tensor: float32, float64,
             float16 or bfloat16. By default the dtype and the kind of array it was made from;
             a tensor read by :meth:`from_bytes` is numpy's.
+        out
+            A contiguous array or tensor of :attr:`shape` to decode into, instead of a new one; its
+            dtype is that of the result. The system gives new memory more slowly than it is filled,
+            so whoever decodes often should keep one.
         threads
             Threads to decode with; None for one a core.
 
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            Contiguous, of :attr:`shape`; torch tensors are on the CPU. The values do not depend
-            on the machine or the number of threads.
+            Contiguous, of :attr:`shape`, or `out`; torch tensors are on the CPU. The values do not
+            depend on the machine or the number of threads.
 
         Raises
         ------
         DtypeError
             Another dtype, or numpy's bfloat16 where ``ml_dtypes`` is not installed.
+        InvalidArgumentError
+            `out` has another shape, lies in pieces, is read-only, or a dtype was given beside it.
 
         Examples
         --------
@@ -157,10 +169,143 @@ class CompressedTensor:
         >>> c.decompress(np.float16).dtype
         dtype('float16')
         """
+        if out is None:
+            return self._run(0, self.shape, dtype, threads)
+        if dtype is not None:
+            raise InvalidArgumentError("dtype and out were both given: the dtype is that of out")
+        flat = _arrays.writable(out, self.shape)
+        self._code.decompress_into(0, flat.elements, flat.dtype, checked_threads(threads))
+        return out
+
+    def rows(
+        self,
+        start: int,
+        stop: int,
+        dtype: npt.DTypeLike | torch.dtype | None = None,
+        *,
+        threads: int | None = None,
+    ) -> npt.NDArray[Any] | torch.Tensor:
+        """Decode the entries ``start`` to ``stop - 1`` along the first axis, and nothing else.
+
+        Parameters
+        ----------
+        start, stop
+            A range within the first axis, 0 <= start <= stop <= its length. Unlike those of a
+            slice, these bounds are not cut or counted from the end: see :meth:`__getitem__`.
+        dtype, threads
+            As in :meth:`decompress`.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            Contiguous, of shape (stop - start, ...); the same values as in the whole.
+
+        Raises
+        ------
+        OutOfBoundsError
+            A bound beyond the axis, or a tensor without axes.
+        DtypeError
+            As in :meth:`decompress`.
+
+        Notes
+        -----
+        O(number of weights in the rows): a trellis decodes beside them the rest of the Hadamard
+        blocks that they touch, at most 2048 weights at either end, and finds the place of their
+        codes from the rates of at most a chain of rows, 32768 weights.
+
+        Examples
+        --------
+        >>> import numpy as np, hypercomp_rs
+        >>> w = np.random.default_rng(0).standard_normal((1000, 512)).astype(np.float32)
+        >>> c = hypercomp_rs.compress_tensor(w)
+        >>> c.rows(100, 104).shape
+        (4, 512)
+        >>> bool(np.array_equal(c.rows(100, 104), c.decompress()[100:104]))
+        True
+        """
+        length = self.shape[0] if self.shape else 0
+        first, last = (operator.index(bound) for bound in (start, stop))
+        if not 0 <= first <= last <= length:
+            raise OutOfBoundsError(
+                f"rows {first} to {last} of a tensor of shape {self.shape}: "
+                f"0 <= start <= stop <= {length} is accepted"
+            )
+        below = self.shape[1:]
+        return self._run(first * math.prod(below), (last - first, *below), dtype, threads)
+
+    def __getitem__(self, index: object) -> Any:
+        """Decode what basic indexing selects: ``c[i]``, ``c[i:j]``, ``c[i, j]``, ``c[..., 0]``.
+
+        Of the dtype and kind that :meth:`decompress` gives by default; one weight is a numpy scalar
+        or a torch tensor without axes. One thread decodes a run of fewer than 131072 weights.
+
+        Raises
+        ------
+        OutOfBoundsError
+            An index beyond its axis, or more of them than axes.
+        DtypeError
+            Anything but integers, slices and one ellipsis: neither masks, nor arrays, nor None.
+
+        Notes
+        -----
+        Time is that of the run of the first sliced axis from the first entry selected to the last:
+        leading integers and a slice cost no more than what they select, and one weight at most two
+        Hadamard blocks of 1024. ``c[:, j]`` decodes all rows.
+
+        Examples
+        --------
+        >>> import numpy as np, hypercomp_rs
+        >>> w = np.random.default_rng(0).standard_normal((64, 32, 3, 3)).astype(np.float32)
+        >>> c = hypercomp_rs.compress_tensor(w)
+        >>> whole = c.decompress()
+        >>> bool(c[5, 7, 1, 1] == whole[5, 7, 1, 1])
+        True
+        >>> bool(np.array_equal(c[-3:, ::2], whole[-3:, ::2]))
+        True
+        """
+        selection = _indexing.select(self.shape, index)
+        name = self.dtype
+        elements = _arrays.empty(name, math.prod(selection.shape))
+        self._code.decompress_into(selection.start, elements, name, None)
+        # Selected by numpy in either case: torch has no negative steps.
+        part = elements.reshape(selection.shape)[selection.rest]
+        flat = np.ascontiguousarray(part).reshape(-1)
+        result = _arrays.shaped(flat, name, np.shape(part), self._kind)
+        dots = any(item is Ellipsis for item in (index if isinstance(index, tuple) else (index,)))
+        # As numpy does: one weight is a scalar, but an array without axes where there are dots.
+        return result if dots or self._kind == "torch" else result[()]
+
+    def __len__(self) -> int:
+        """Length of the first axis."""
+        if not self.shape:
+            raise TypeError("len() of a tensor without axes")
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        """Always true: how many entries there are says nothing about a tensor."""
+        return True
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """What ``numpy.asarray`` takes: all weights, decoded."""
+        if copy is False:
+            raise ValueError("a compressed tensor is decoded into new memory: copy=False cannot be")
+        whole = np.asarray(self._run(0, self.shape, self.dtype, None))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def _run(
+        self,
+        start: int,
+        shape: tuple[int, ...],
+        dtype: npt.DTypeLike | torch.dtype | None,
+        threads: int | None,
+    ) -> npt.NDArray[Any] | torch.Tensor:
+        """Decode a run of flat C-order elements, in this shape."""
         name, kind = (self.dtype, self._kind) if dtype is None else _arrays.wanted(dtype)
-        elements = _arrays.empty(name, self.size)
-        result = _arrays.shaped(elements, name, self.shape, kind)
-        self._code.decompress_into(elements, name, checked_threads(threads))
+        elements = _arrays.empty(name, math.prod(shape))
+        result = _arrays.shaped(elements, name, shape, kind)
+        self._code.decompress_into(start, elements, name, checked_threads(threads))
         return result
 
     def to_bytes(self) -> bytes:

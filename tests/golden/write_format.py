@@ -1,4 +1,4 @@
-"""Writes the golden files of the present format version; run once for each version, then never again.
+"""Writes the golden files of the present format version; run once for each, then never again.
 
 ``python tests/golden/write_format.py`` from the root of the checkout.
 """

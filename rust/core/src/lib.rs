@@ -11,6 +11,7 @@ pub mod codec;
 mod control;
 mod error;
 pub mod representation;
+pub mod team;
 
 pub use control::Control;
 pub use error::{Error, ErrorKind, Result};

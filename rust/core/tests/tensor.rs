@@ -13,13 +13,7 @@ fn trellis(bits: f64, window: u32) -> Codec {
 }
 
 fn params(bits: f64, window: u32) -> TrellisParams {
-    TrellisParams {
-        goal: Goal::Bits(bits),
-        window,
-        seed: Some(7),
-        keep_zeros: false,
-        max_error: None,
-    }
+    TrellisParams::new(bits, window, Some(7))
 }
 
 fn winding() -> Codec {
@@ -140,7 +134,7 @@ fn no_error_exceeds_its_bound() {
         .iter()
         .map(|w| f16::from_f32(*w))
         .collect();
-    for (bits, bound) in [(4.5, 0.2), (4.5, 0.15), (6.0, 0.03), (5.0, 10.0)] {
+    for (bits, bound) in [(5.0, 0.2), (5.5, 0.12), (7.5, 0.03), (5.0, 10.0)] {
         let asked = TrellisParams {
             max_error: Some(bound),
             ..params(bits, 10)

@@ -5,6 +5,7 @@
 
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
+use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
 use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
@@ -12,7 +13,7 @@ use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::enter::enter;
+use crate::enter::{enter, enter_together};
 use crate::error::to_python;
 
 /// A compressed tensor, as the core keeps it.
@@ -118,9 +119,10 @@ impl TensorCode {
         compress_as(weights, dtype, &shape, &codec, threads)
     }
 
-    /// Decode into a flat array of this dtype.
+    /// Decode the weights from flat C-order index `start` on into a flat array of this dtype.
     fn decompress_into(
         &self,
+        start: usize,
         out: &Bound<'_, PyAny>,
         dtype: &str,
         threads: Option<usize>,
@@ -129,23 +131,40 @@ impl TensorCode {
         match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
             Dtype::F32 => {
                 let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
-                self.decompress(py, out.as_slice_mut()?, threads)
+                self.decompress(py, start, out.as_slice_mut()?, threads)
             }
             Dtype::F64 => {
                 let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
-                self.decompress(py, out.as_slice_mut()?, threads)
+                self.decompress(py, start, out.as_slice_mut()?, threads)
             }
             Dtype::F16 => {
                 let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
                 let out: &mut [f16] = bits.as_slice_mut()?.reinterpret_cast_mut();
-                self.decompress(py, out, threads)
+                self.decompress(py, start, out, threads)
             }
             Dtype::Bf16 => {
                 let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
                 let out: &mut [bf16] = bits.as_slice_mut()?.reinterpret_cast_mut();
-                self.decompress(py, out, threads)
+                self.decompress(py, start, out, threads)
             }
         }
+    }
+
+    /// Multiply the matrix by `batch` vectors, flat (batch, columns), into flat (batch, rows).
+    fn matmul_into(
+        &self,
+        x: PyReadonlyArray1<'_, f32>,
+        batch: usize,
+        mut out: PyReadwriteArray1<'_, f32>,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let py = out.py();
+        let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
+        let size = self.0.len().saturating_mul(batch);
+        enter_together(py, threads, size, |team, control| {
+            self.0
+                .matmul_on(Unit::detect(), team, x, batch, out, control)
+        })
     }
 
     #[getter]
@@ -206,9 +225,13 @@ impl TensorCode {
     fn decompress<T: Element>(
         &self,
         py: Python<'_>,
+        start: usize,
         out: &mut [T],
         threads: Option<usize>,
     ) -> PyResult<()> {
-        enter(py, threads, |control| self.0.decompress(out, control))
+        let range = start..start.saturating_add(out.len());
+        enter_together(py, threads, range.len(), |team, control| {
+            self.0.decompress_by(team, range, out, control)
+        })
     }
 }

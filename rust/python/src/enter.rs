@@ -5,6 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hypercomp_core::codec::decode::{ALONE, Unit};
+use hypercomp_core::team::{Alone, CurrentPool, Helped, Team};
 use hypercomp_core::{Control, Error, ErrorKind, Result};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -108,4 +110,30 @@ pub fn enter<T: Send>(
         (None, Some(result)) => result.map_err(|e| to_python(py, e)),
         (None, None) => unreachable!("the scope resumed the panic of its task"),
     }
+}
+
+/// Weights decoded, or products added, within a fraction of the second that Ctrl-C may take, by one
+/// core with vectors.
+const BRIEF: usize = 1 << 30;
+
+/// Run `work`, which begins on the calling thread, with the GIL released.
+///
+/// `size` is how many weights are to be decoded or products to be added. Signals are looked at only
+/// when the call is over, so a long one goes through [`enter`] all the same.
+pub fn enter_together<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    size: usize,
+    work: impl FnOnce(&dyn Team, &Control) -> Result<T> + Send,
+) -> PyResult<T> {
+    if size < ALONE {
+        let result = py.detach(|| work(&Alone, &Control::new()));
+        return result.map_err(|e| to_python(py, e));
+    }
+    if size > BRIEF || Unit::detect() == Unit::Portable {
+        return enter(py, threads, |control| work(&CurrentPool, control));
+    }
+    let pool = pool(threads).map_err(|e| to_python(py, e))?;
+    py.detach(|| work(&Helped(&pool), &Control::new()))
+        .map_err(|e| to_python(py, e))
 }

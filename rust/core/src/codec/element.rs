@@ -7,13 +7,15 @@
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::decode::Unit;
 use crate::{Control, Error, ErrorKind, Result};
 
 /// The element type of a tensor, as it is stored in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Dtype {
     /// IEEE binary32.
+    #[default]
     F32 = 0,
     /// IEEE binary64.
     F64 = 1,
@@ -97,7 +99,25 @@ impl PowerOfTwo {
     pub fn times(self, value: f64) -> f64 {
         value * self.0 * self.1
     }
+
+    /// The two factors as `f32`, by which an `f32` can be multiplied one after the other and is
+    /// rounded as if once: where the first product is rounded, the second is 0. `None` where they
+    /// are too far from 1 for that.
+    fn narrow(self) -> Option<(f32, f32)> {
+        let product = self.0 * self.1;
+        let (first, second) = if (f64::from(f32::MIN_POSITIVE)..=exp2i(127)).contains(&product) {
+            (product, 1.0)
+        } else {
+            (self.0, self.1)
+        };
+        let within = exp2i(-120)..=exp2i(120);
+        let fits = second == 1.0 || within.contains(&first) && within.contains(&second);
+        fits.then_some((first as f32, second as f32))
+    }
 }
+
+/// Elements restored at a time where they pass through an array.
+const RESTORED: usize = 64;
 
 /// A float type that weights come in.
 pub trait Element: Copy + Send + Sync + Default + 'static {
@@ -110,6 +130,8 @@ pub trait Element: Copy + Send + Sync + Default + 'static {
     fn from_f64(value: f64) -> Self;
     /// Append its little-endian bytes.
     fn push_le(self, bytes: &mut Vec<u8>);
+    /// `from_f64(power.times(value))` of every value, in the vectors of `unit`.
+    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]);
 }
 
 impl Element for f32 {
@@ -122,6 +144,16 @@ impl Element for f32 {
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
+    }
+    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+        let Some((first, second)) = power.narrow() else {
+            return restore_slowly(values, power, out);
+        };
+        unit.run(move || {
+            for (place, value) in out.iter_mut().zip(values) {
+                *place = (value * first * second).clamp(f32::MIN, f32::MAX);
+            }
+        });
     }
 }
 
@@ -136,6 +168,9 @@ impl Element for f64 {
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
+    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+        unit.run(|| restore_slowly(values, power, out));
+    }
 }
 
 impl Element for f16 {
@@ -144,10 +179,22 @@ impl Element for f16 {
         self.into()
     }
     fn from_f64(value: f64) -> Self {
-        f16::from_f64(value.clamp(f16::MIN.to_f64(), f16::MAX.to_f64()))
+        f16::from_f32(to_odd(value.clamp(f16::MIN.to_f64(), f16::MAX.to_f64())))
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
+    }
+    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+        let Some((first, second)) = power.narrow() else {
+            return restore_slowly(values, power, out);
+        };
+        // What is rounded on the way through `f32`, its subnormals, is nothing in an `f16`.
+        unit.run(move || {
+            for (place, value) in out.iter_mut().zip(values) {
+                let product = (value * first * second).clamp(-F16_MAX, F16_MAX);
+                *place = f16::from_bits(f16_bits(product));
+            }
+        });
     }
 }
 
@@ -157,10 +204,84 @@ impl Element for bf16 {
         self.into()
     }
     fn from_f64(value: f64) -> Self {
-        bf16::from_f64(value.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64()))
+        bf16::from_f32(to_odd(value.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())))
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
+    }
+    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+        let Some((first, second)) = power.narrow() else {
+            return restore_slowly(values, power, out);
+        };
+        for (out, values) in out.chunks_mut(RESTORED).zip(values.chunks(RESTORED)) {
+            let subnormal = unit.run(|| {
+                let mut subnormal = false;
+                for (place, value) in out.iter_mut().zip(values) {
+                    let product = (value * first * second).clamp(-BF16_MAX, BF16_MAX);
+                    subnormal |= product.abs() < f32::MIN_POSITIVE && *value != 0.0;
+                    // To the nearest, ties to even; no product is so large that this overflows.
+                    let bits = product.to_bits();
+                    *place = bf16::from_bits(((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) as u16);
+                }
+                subnormal
+            });
+            // Those would be rounded twice, as both types' subnormals lie in the same range.
+            if subnormal {
+                restore_slowly(values, power, out);
+            }
+        }
+    }
+}
+
+/// A float that rounds to the same 16-bit float as `value`: where it is not exact, the neighbour with
+/// an odd last bit. (`half` has conversions from `f64`, but they round twice or drop what is below
+/// the upper word, and which of the two depends on the machine.)
+fn to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    let back = f64::from(nearest);
+    let bits = nearest.to_bits();
+    f32::from_bits(if back == value || bits & 1 == 1 {
+        bits
+    } else if back.abs() > value.abs() {
+        bits - 1
+    } else {
+        bits + 1
+    })
+}
+
+/// The largest of the 16-bit types; constants, as a limit that is not known beforehand keeps the
+/// compiler from making vectors of a loop.
+const F16_MAX: f32 = 65504.0;
+const BF16_MAX: f32 = f32::from_bits(0x7F7F_0000);
+
+/// The bits of the `f16` nearest to a float within its range, ties to even, without a branch, so that
+/// a loop over it becomes vectors.
+#[inline(always)]
+fn f16_bits(value: f32) -> u16 {
+    let magnitude = value.abs().to_bits();
+    // The exponent is counted from 15 instead of 127, and 13 bits of the mantissa are rounded away.
+    let odd = magnitude >> 13 & 1;
+    let normal = magnitude
+        .wrapping_sub((127 - 15) << 23)
+        .wrapping_add(0xFFF + odd)
+        >> 13;
+    // A subnormal counts steps of 2^-24, which is the last bit of a float from 0.5 on.
+    let subnormal = (value.abs() + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
+    // The smallest normal `f16`, 2^-14.
+    const SMALLEST: u32 = (127 - 14) << 23;
+    let bits = if magnitude < SMALLEST {
+        subnormal
+    } else {
+        normal
+    };
+    bits as u16 | (value.to_bits() >> 16) as u16 & 0x8000
+}
+
+/// [`Element::restore`] as it is defined.
+#[inline(always)]
+fn restore_slowly<T: Element>(values: &[f32], power: PowerOfTwo, out: &mut [T]) {
+    for (place, value) in out.iter_mut().zip(values) {
+        *place = T::from_f64(power.times(f64::from(*value)));
     }
 }
 
@@ -217,7 +338,39 @@ fn exponent_above(value: f64) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn restored_as_defined<T: Element + PartialEq + std::fmt::Debug>(
+        values: &[f32],
+        exponent: i32,
+    ) {
+        let power = PowerOfTwo::new(exponent);
+        let mut expected = vec![T::default(); values.len()];
+        restore_slowly(values, power, &mut expected);
+        for unit in Unit::available() {
+            let mut out = vec![T::default(); values.len()];
+            T::restore(values, power, unit, &mut out);
+            assert_eq!(out, expected, "{unit:?} 2^{exponent}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn restored_values_are_rounded_once(
+            bits in proptest::collection::vec(any::<u32>(), 0..200),
+            small in proptest::collection::vec(-4.0f32..4.0, 0..200),
+            exponent in prop_oneof![-160i32..160, -1100i32..1100],
+        ) {
+            let any = bits.into_iter().map(f32::from_bits).filter(|v| v.is_finite());
+            let values: Vec<f32> = any.chain(small).collect();
+            restored_as_defined::<f32>(&values, exponent);
+            restored_as_defined::<f64>(&values, exponent);
+            restored_as_defined::<f16>(&values, exponent);
+            restored_as_defined::<bf16>(&values, exponent);
+        }
+    }
 
     #[test]
     fn exponents_bound_their_value_tightly() {
@@ -246,6 +399,30 @@ mod tests {
         let error = exponent(&weights, &Control::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NonFinite);
         assert!(error.message().contains("index 150001"), "{error}");
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_once() {
+        // Just above, at and just below the middle of two neighbours.
+        for (value, f16_bits, bf16_bits) in [
+            (1.0 + 2f64.powi(-11) + 2f64.powi(-40), 0x3C01, 0x3F80),
+            (1.0 + 2f64.powi(-11), 0x3C00, 0x3F80),
+            (1.0 + 2f64.powi(-8) + 2f64.powi(-40), 0x3C04, 0x3F81),
+            (1.0 + 2f64.powi(-8) - 2f64.powi(-40), 0x3C04, 0x3F80),
+            (-1.0 - 3.0 * 2f64.powi(-11) + 2f64.powi(-40), 0xBC01, 0xBF80),
+            (1e-300, 0, 0),
+        ] {
+            assert_eq!(
+                <f16 as Element>::from_f64(value).to_bits(),
+                f16_bits,
+                "{value}"
+            );
+            assert_eq!(
+                <bf16 as Element>::from_f64(value).to_bits(),
+                bf16_bits,
+                "{value}"
+            );
+        }
     }
 
     #[test]

@@ -102,10 +102,9 @@ impl Layout {
         index / self.chain
     }
 
-    /// Weights of a row, and the streams that it is cut into; `None` where streams join rows.
-    pub fn row(&self) -> Option<(usize, usize)> {
-        (self.row_len >= SHORT_ROW && self.piece <= self.row_len)
-            .then_some((self.row_len, self.pieces))
+    /// The streams of a row of `columns` weights, where every row is so many whole ones.
+    pub fn streams_a_row(&self, columns: usize) -> Option<usize> {
+        (self.row_len == columns).then_some(self.pieces)
     }
 
     /// The weights of stream `index`, as flat C-order indices.
@@ -118,6 +117,12 @@ impl Layout {
             (piece + 1) * self.piece
         };
         start + piece * self.piece..start + end
+    }
+
+    /// The stream that has the weight of this flat C-order index.
+    pub fn stream_of(&self, weight: usize) -> usize {
+        let (row, at) = (weight / self.row_len, weight % self.row_len);
+        row * self.pieces + (at / self.piece).min(self.pieces - 1)
     }
 
     /// The weights of all streams of a chain, as flat C-order indices.
@@ -180,6 +185,8 @@ mod tests {
                     prop_assert_eq!(stream.start, next.1);
                     prop_assert!(!stream.is_empty() && stream.len() <= LONGEST.1.max(2 * JOINED));
                     prop_assert!(stream.len() <= layout.longest());
+                    prop_assert_eq!(layout.stream_of(stream.start), i);
+                    prop_assert_eq!(layout.stream_of(stream.end - 1), i);
                     next.1 = stream.end;
                 }
                 prop_assert_eq!(layout.chain_weights(chain).end, next.1);
@@ -203,6 +210,15 @@ mod tests {
         assert_eq!(lengths(&[100, 20_000])[..3], [10240, 9760, 10240]);
         assert_eq!(lengths(&[513, 1]), [513]);
         assert_eq!(lengths(&[0, 7]), []);
+    }
+
+    #[test]
+    fn rows_are_whole_streams_or_not() {
+        let of = |shape: &[usize]| Layout::new(shape).streams_a_row(*shape.last().unwrap());
+        assert_eq!(of(&[7, 384]), Some(1));
+        assert_eq!(of(&[100, 20_000]), Some(2));
+        assert_eq!(of(&[64, 100]), None);
+        assert_eq!(of(&[1, 100]), Some(1));
     }
 
     #[test]

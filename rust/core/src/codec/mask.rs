@@ -268,16 +268,19 @@ impl Mask {
             .collect()
     }
 
-    /// Spread the weights that are not zero of a stream, which fill the front of `values`, over
-    /// their places, `range` of the tensor.
-    pub fn spread(&self, range: std::ops::Range<usize>, values: &mut [f32]) {
-        let mut next = self.count(range.clone());
-        for (at, place) in range.zip(0..values.len()).rev() {
-            values[place] = if self.contains(at) {
-                next -= 1;
-                values[next]
-            } else {
-                0.0
+    /// Put weights that are not zero, in their order, in their places within `range` of the tensor,
+    /// and zeros in the others.
+    pub fn spread<T: Copy + Default>(
+        &self,
+        range: std::ops::Range<usize>,
+        coded: &[T],
+        out: &mut [T],
+    ) {
+        let mut coded = coded.iter();
+        for (at, place) in range.zip(out) {
+            *place = match self.contains(at) {
+                true => coded.next().copied().unwrap_or_default(),
+                false => T::default(),
             };
         }
     }
@@ -412,8 +415,9 @@ mod tests {
                 let range = layout.stream(stream);
                 let plain: Vec<usize> = range.clone().filter(|at| mask.contains(*at)).collect();
                 prop_assert_eq!(mask.count(range.clone()), plain.len());
-                let mut values: Vec<f32> = (0..range.len()).map(|i| i as f32 + 1.0).collect();
-                mask.spread(range.clone(), &mut values);
+                let coded: Vec<f32> = (0..plain.len()).map(|i| i as f32 + 1.0).collect();
+                let mut values = vec![7.0; range.len()];
+                mask.spread(range.clone(), &coded, &mut values);
                 for (at, value) in range.zip(&values) {
                     let place = plain.iter().position(|p| *p == at);
                     prop_assert_eq!(*value, place.map_or(0.0, |p| p as f32 + 1.0));

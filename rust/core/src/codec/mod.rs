@@ -7,10 +7,12 @@
 
 pub mod bitstream;
 pub mod constants;
+pub mod decode;
 pub mod element;
 pub mod hadamard;
 pub mod layout;
 pub mod mask;
+pub mod product;
 pub mod rate;
 pub mod scale;
 pub mod scoring;

@@ -4,7 +4,7 @@
 //! is allocated or walked by it, and a checksum covers the whole.
 
 use super::exceptions::Exceptions;
-use super::streams::{Span, Streams, coded_lengths, places};
+use super::streams::{Span, Starts, Streams, starts};
 use super::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
 use crate::codec::bitstream::{Reader, pack, packed_len};
 use crate::codec::element::Dtype;
@@ -376,6 +376,7 @@ fn read_trellis(input: &mut Input<'_>, shape: &[usize], dtype: Dtype) -> Result<
         cells: Vec::new(),
         mask: None,
         exceptions: Exceptions::default(),
+        starts: Starts::default(),
     };
     for (stream, (scale, rate)) in scales.zip(rates).enumerate() {
         if flags & ZERO_STREAMS != 0 && scale == u32::from(scale_span.mark()) {
@@ -400,8 +401,7 @@ fn read_trellis(input: &mut Input<'_>, shape: &[usize], dtype: Dtype) -> Result<
         input.take(used, "the mask of zeros")?;
         streams.mask = Some(mask);
     }
-    let lengths = coded_lengths(layout, streams.mask.as_ref());
-    let (_, path, cells) = places(layout, window, &streams.rates, &lengths)?
+    let (_, path, cells) = starts(layout, &streams.rates, streams.mask.as_ref())
         .ok_or_else(|| malformed("planes beyond this machine"))?;
     streams.path = input.take(path, "the path plane")?.to_vec();
     streams.cells = input.take(cells, "the cell plane")?.to_vec();

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Energy;
 use super::exceptions::Exceptions;
 use super::goal::Goal;
-use super::streams::{Span, Streams, coded_lengths};
+use super::streams::{Span, Starts, Streams, coded_lengths};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
@@ -33,6 +33,17 @@ pub struct TrellisParams {
 }
 
 impl TrellisParams {
+    /// At most `bits` a weight, and nothing else asked for.
+    pub fn new(bits: f64, window: u32, seed: Option<u64>) -> Self {
+        Self {
+            goal: Goal::Bits(bits),
+            window,
+            seed,
+            keep_zeros: false,
+            max_error: None,
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         Trellis::pinned(1, self.window)?;
         self.goal.validate()?;
@@ -207,6 +218,7 @@ impl Streams {
             rates: encoder.rates,
             mask: encoder.mask,
             exceptions: Exceptions::default(),
+            starts: Starts::default(),
         };
         Ok((streams, energy))
     }

@@ -11,13 +11,18 @@ pub struct Exceptions {
     places: Vec<usize>,
     /// The weights' own little-endian bytes, one after the other.
     values: Vec<u8>,
+    /// What they are bytes of.
+    dtype: Dtype,
 }
 
 impl Exceptions {
     /// The weights that `decoded` misses by more than `bound`, with the squares of what it misses
     /// them by added up.
     pub fn beyond<T: Element>(weights: &[T], decoded: &[T], bound: f64) -> (Self, f64) {
-        let mut exceptions = Self::default();
+        let mut exceptions = Self {
+            dtype: T::DTYPE,
+            ..Self::default()
+        };
         let mut squares = 0.0;
         for (place, (w, d)) in weights.iter().zip(decoded).enumerate() {
             let error = (w.to_f64() - d.to_f64()).abs();
@@ -41,17 +46,13 @@ impl Exceptions {
     }
 
     /// The exceptions among the weights of `range`, by their places from its start.
-    pub fn within(
-        &self,
-        range: std::ops::Range<usize>,
-        dtype: Dtype,
-    ) -> impl Iterator<Item = (usize, f64)> {
+    pub fn within(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (usize, f64)> {
         let first = self.places.partition_point(|place| *place < range.start);
         let last = self.places.partition_point(|place| *place < range.end);
         let start = range.start;
         (first..last).map(move |i| {
-            let at = i * dtype.size();
-            let value = value(&self.values[at..at + dtype.size()], dtype);
+            let at = i * self.dtype.size();
+            let value = value(&self.values[at..at + self.dtype.size()], self.dtype);
             (self.places[i] - start, value)
         })
     }
@@ -87,6 +88,7 @@ impl Exceptions {
         Ok(Self {
             places,
             values: values.to_vec(),
+            dtype,
         })
     }
 }

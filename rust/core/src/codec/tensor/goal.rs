@@ -4,12 +4,15 @@
 //! repeated at rates that close in on the least one that is good enough. The first guess comes from
 //! the noise of the codes and is rarely off by 0.02 bit, so two or three searches are the rule.
 
+use super::decode::Decoder;
 use super::encode::TrellisParams;
 use super::exceptions::Exceptions;
 use super::streams::Streams;
 use super::{Energy, bytes};
+use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::trellis::Trellis;
+use crate::team::CurrentPool;
 use crate::{Control, Error, ErrorKind, Result};
 
 /// What is asked of a compressed tensor.
@@ -91,7 +94,12 @@ fn attempt<T: Element>(
         Streams::encode(weights, shape, exponent, params, bits, header, control)?;
     if let Some(bound) = params.max_error {
         let mut decoded = vec![T::default(); weights.len()];
-        streams.decode(shape, &mut decoded, control)?;
+        Decoder::new(&streams, shape, Unit::detect())?.decode(
+            0..weights.len(),
+            &mut decoded,
+            &CurrentPool,
+            control,
+        )?;
         let (exceptions, squares) = Exceptions::beyond(weights, &decoded, bound);
         streams.exceptions = exceptions;
         // Energies are those of the weights divided by 2^exponent.

@@ -1,21 +1,29 @@
 //! A compressed tensor: what is kept of it, how it is made, and how it is read back.
 
 mod bytes;
+mod decode;
 mod encode;
 mod exceptions;
+mod flat;
 mod goal;
+mod product;
 mod streams;
+
+use std::ops::Range;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use decode::Decoder;
 pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use streams::Streams;
 
+use super::decode::Unit;
 use super::element::{Dtype, Element};
 use super::winding::{Winding, WindingParams};
+use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result};
 
 /// How a tensor is to be coded.
@@ -156,47 +164,67 @@ impl CompressedTensor {
     }
 
     /// Decode into `out`, which must have as many elements as the tensor, in C order.
+    ///
+    /// The same bits for any number of threads, on any machine. O(n).
     pub fn decompress<T: Element>(&self, out: &mut [T], control: &Control) -> Result<()> {
-        if out.len() != self.len() {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "an output of {} elements for {} weights",
-                    out.len(),
-                    self.len()
-                ),
-            ));
-        }
+        self.decompress_range(0..self.len(), out, control)
+    }
+
+    /// Decode the weights of a range of flat C-order indices.
+    ///
+    /// The same bits as in the whole tensor. O(length): a trellis decodes at most the Hadamard blocks
+    /// that the range touches, up to 2048 weights more at either end, and finds their codes in time
+    /// in proportion to the streams of a chain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a range that is not within the tensor, or unless `out` has
+    /// its length; [`ErrorKind::Cancelled`] through `control`.
+    pub fn decompress_range<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
+        self.decompress_by(&CurrentPool, range, out, control)
+    }
+
+    /// The same by a team.
+    pub fn decompress_by<T: Element>(
+        &self,
+        team: &dyn Team,
+        range: Range<usize>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
+        self.check_range(&range, out.len())?;
         match &self.payload {
             Payload::Zeros => out.fill(T::default()),
-            Payload::Raw(bytes) => self.copy_raw(bytes, out),
-            Payload::Trellis(streams) => {
-                streams.decode(&self.shape, out, control)?;
-                for (place, value) in streams.exceptions.within(0..out.len(), self.dtype) {
-                    out[place] = T::from_f64(value);
-                }
+            Payload::Raw(bytes) => {
+                let size = self.dtype.size();
+                copy_raw(
+                    &bytes[range.start * size..range.end * size],
+                    self.dtype,
+                    out,
+                );
             }
-            Payload::Winding(winding) => decode_winding(winding, out, control)?,
+            Payload::Trellis(streams) => {
+                let decoder = Decoder::new(streams, &self.shape, Unit::detect())?;
+                decoder.decode(range, out, team, control)?;
+            }
+            Payload::Winding(winding) => winding.decode_as(range, out, team, control)?,
         }
         Ok(())
     }
 
-    fn copy_raw<T: Element>(&self, bytes: &[u8], out: &mut [T]) {
-        fn read<const N: usize, T: Element>(
-            bytes: &[u8],
-            out: &mut [T],
-            value: fn([u8; N]) -> f64,
-        ) {
-            for (place, chunk) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
-                *place = T::from_f64(value(*chunk));
-            }
-        }
-        match self.dtype {
-            Dtype::F32 => read(bytes, out, |b| f32::from_le_bytes(b).into()),
-            Dtype::F64 => read(bytes, out, f64::from_le_bytes),
-            Dtype::F16 => read(bytes, out, |b| f16::from_le_bytes(b).into()),
-            Dtype::Bf16 => read(bytes, out, |b| bf16::from_le_bytes(b).into()),
-        }
+    fn check_range(&self, range: &Range<usize>, places: usize) -> Result<()> {
+        let why = if range.start > range.end || range.end > self.len() {
+            format!("weights {range:?}: the tensor has 0..{}", self.len())
+        } else if places != range.len() {
+            format!("an output of {places} elements for {} weights", range.len())
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, why))
     }
 
     /// Lengths of the axes.
@@ -285,17 +313,17 @@ fn kept_as_it_is<T: Element>(weights: &[T]) -> (Payload, Energy) {
     (Payload::Raw(bytes), Energy::default())
 }
 
-fn decode_winding<T: Element>(winding: &Winding, out: &mut [T], control: &Control) -> Result<()> {
-    out.par_chunks_mut(COMPARED)
-        .enumerate()
-        .try_for_each_init(Vec::new, |narrow, (chunk, out)| {
-            control.check()?;
-            narrow.resize(out.len(), 0.0);
-            let start = chunk * COMPARED;
-            winding.decode_range(start..start + out.len(), narrow)?;
-            for (place, value) in out.iter_mut().zip(narrow.iter()) {
-                *place = T::from_f64(f64::from(*value));
-            }
-            Ok(())
-        })
+/// The weights of a type whose little-endian bytes these are, as many as there is place for.
+fn copy_raw<T: Element>(bytes: &[u8], dtype: Dtype, out: &mut [T]) {
+    fn read<const N: usize, T: Element>(bytes: &[u8], out: &mut [T], value: fn([u8; N]) -> f64) {
+        for (place, chunk) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
+            *place = T::from_f64(value(*chunk));
+        }
+    }
+    match dtype {
+        Dtype::F32 => read(bytes, out, |b| f32::from_le_bytes(b).into()),
+        Dtype::F64 => read(bytes, out, f64::from_le_bytes),
+        Dtype::F16 => read(bytes, out, |b| f16::from_le_bytes(b).into()),
+        Dtype::Bf16 => read(bytes, out, |b| bf16::from_le_bytes(b).into()),
+    }
 }

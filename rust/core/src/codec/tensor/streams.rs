@@ -1,17 +1,13 @@
 //! The streams of a tensor as trellis codes: planes of path bits and of cells, a scale and a rate
-//! each.
+//! each, and where the codes of each stream are.
 
-use rayon::prelude::*;
+use std::sync::OnceLock;
 
 use super::exceptions::Exceptions;
-use crate::codec::bitstream::Reader;
-use crate::codec::element::{Element, PowerOfTwo};
-use crate::codec::hadamard::Incoherence;
+use crate::codec::decode::Source;
 use crate::codec::layout::Layout;
 use crate::codec::mask::Mask;
 use crate::codec::scale::{ScaleGrid, ZERO_ROW};
-use crate::codec::trellis::Trellis;
-use crate::{Control, Result};
 
 /// Trellis codes of all streams of a tensor (see [`Layout`]).
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +32,8 @@ pub struct Streams {
     pub mask: Option<Mask>,
     /// Weights that are not left to their codes.
     pub exceptions: Exceptions,
+    /// Where chains begin in the planes.
+    pub starts: Starts,
 }
 
 /// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits
@@ -75,123 +73,138 @@ impl Span {
     }
 }
 
-/// Where a stream's codes begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Bits into the path plane.
-    pub path: usize,
-    /// Path bits of the chain before this stream.
-    pub run: usize,
-    /// Bits into the cell plane.
-    pub cells: usize,
+/// Weights of a stream that have codes.
+pub fn coded_length(layout: &Layout, mask: Option<&Mask>, stream: usize) -> usize {
+    let weights = layout.stream(stream);
+    match mask {
+        Some(mask) => mask.count(weights),
+        None => weights.len(),
+    }
 }
 
 /// Weights of each stream that have codes.
 pub fn coded_lengths(layout: &Layout, mask: Option<&Mask>) -> Vec<usize> {
-    match mask {
-        Some(mask) => mask.lengths(layout),
-        None => layout.lengths().collect(),
+    let streams = 0..layout.len();
+    streams
+        .map(|stream| coded_length(layout, mask, stream))
+        .collect()
+}
+
+/// Where the codes of a chain begin, in bytes of each plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    path: usize,
+    cells: usize,
+}
+
+/// Bits that `len` weights of a stream take in the path plane and in the cell plane.
+fn code_bits(half_bits: u8, len: usize) -> (usize, usize) {
+    match usize::from(half_bits) {
+        0 => (0, 0),
+        half_bits => (len.div_ceil(1 + half_bits % 2), len * ((half_bits - 1) / 2)),
     }
 }
 
-/// The place of every stream, and the bytes of the two planes; `None` beyond `usize`.
-pub fn places(
+/// The start of every chain, and the bytes of the two planes; `None` beyond `usize`.
+pub fn starts(
     layout: &Layout,
-    window: u32,
     rates: &[u8],
-    lengths: &[usize],
-) -> Result<Option<(Vec<Place>, usize, usize)>> {
-    let mut places = Vec::with_capacity(layout.len());
+    mask: Option<&Mask>,
+) -> Option<(Vec<Start>, usize, usize)> {
+    let mut starts = Vec::with_capacity(layout.chains());
     let (mut path, mut cells) = (0usize, 0usize);
     for chain in 0..layout.chains() {
-        let start = path;
+        starts.push(Start {
+            path: path / 8,
+            cells: cells / 8,
+        });
         for stream in layout.chain(chain) {
-            places.push(Place {
-                path,
-                run: path - start,
-                cells,
-            });
-            if rates[stream] == 0 {
-                continue;
-            }
-            let code = Trellis::pinned(rates[stream].into(), window)?.code;
-            let len = lengths[stream];
             // A cell has at most 7 bits; eight times a plane's bytes must be a `usize` too.
-            if len.checked_mul(8).is_none_or(|bits| {
-                path.checked_add(bits + 8).is_none() || cells.checked_add(bits + 8).is_none()
-            }) {
-                return Ok(None);
-            }
-            path += code.path_len(len);
-            cells += code.cells_len(len);
+            let room = layout.stream(stream).len().checked_mul(8)?;
+            path.checked_add(room + 8)?;
+            cells.checked_add(room + 8)?;
+            let coded = coded_length(layout, mask, stream);
+            let (path_bits, cell_bits) = code_bits(rates[stream], coded);
+            path += path_bits;
+            cells += cell_bits;
         }
         path = path.next_multiple_of(8);
         cells = cells.next_multiple_of(8);
     }
-    Ok(Some((places, path / 8, cells / 8)))
+    Some((starts, path / 8, cells / 8))
 }
 
-impl Streams {
-    /// Decode stream `index`, which begins at `place`, into as many values as it has weights.
-    fn decode_stream(
-        &self,
-        index: usize,
-        place: Place,
-        incoherence: Option<&Incoherence>,
-        values: &mut [f32],
-    ) -> Result<()> {
-        if self.rates[index] == 0 {
-            values.fill(0.0);
-            return Ok(());
+/// The starts of a tensor's chains, worked out when they are first asked for. They follow from the
+/// rates, so they have no part in a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Starts(OnceLock<Vec<Start>>);
+
+impl PartialEq for Starts {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// A place between the streams of a tensor, which moves on from one to the next.
+pub(super) struct Cursor<'a> {
+    streams: &'a Streams,
+    layout: Layout,
+    starts: &'a [Start],
+    /// The stream that comes next.
+    stream: usize,
+    path_bit: usize,
+    cell_bit: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor before `stream`. Time in proportion to the streams of a chain before it.
+    pub fn before(streams: &'a Streams, layout: Layout, stream: usize) -> Self {
+        let starts = streams.starts.0.get_or_init(|| {
+            starts(&layout, &streams.rates, streams.mask.as_ref())
+                .expect("a tensor in memory has planes in memory")
+                .0
+        });
+        let mut cursor = Self {
+            streams,
+            layout,
+            starts,
+            stream: layout.chain(layout.chain_of(stream)).start,
+            path_bit: 0,
+            cell_bit: 0,
+        };
+        while cursor.stream < stream {
+            cursor.next();
         }
-        let trellis = Trellis::pinned(self.rates[index].into(), self.window)?;
-        let before = place.run.min(self.window as usize);
-        let mut path = Reader::starting_at(&self.path, 1, place.path - before);
-        let mut register = 0;
-        for _ in 0..before {
-            register = register << 1 | path.next_field() as usize;
-        }
-        let cells = Reader::starting_at(&self.cells, trellis.code.cell_bits(), place.cells);
-        let scale = self.grid.scale(self.scales[index]);
-        trellis.decode(&mut path, cells, register, scale, values);
-        if let Some(incoherence) = incoherence {
-            incoherence.inverse(values);
-        }
-        Ok(())
+        cursor
     }
 
-    /// Decode all streams into `out`, the C-order elements of a tensor of this shape.
-    pub(super) fn decode<T: Element>(
-        &self,
-        shape: &[usize],
-        out: &mut [T],
-        control: &Control,
-    ) -> Result<()> {
-        let layout = Layout::new(shape);
-        let incoherence = self
-            .seed
-            .map(|seed| Incoherence::new(seed, layout.longest()));
-        let restore = PowerOfTwo::new(self.exponent.into());
-        let lengths = coded_lengths(&layout, self.mask.as_ref());
-        let (places, _, _) = places(&layout, self.window, &self.rates, &lengths)?
-            .expect("a tensor in memory has planes in memory");
-        super::split_mut(out, layout.lengths())
-            .into_par_iter()
-            .zip(places)
-            .enumerate()
-            .try_for_each_init(Vec::new, |values, (index, (out, place))| {
-                control.check()?;
-                values.resize(out.len(), 0.0f32);
-                let coded = &mut values[..lengths[index]];
-                self.decode_stream(index, place, incoherence.as_ref(), coded)?;
-                if let Some(mask) = &self.mask {
-                    mask.spread(layout.stream(index), values);
-                }
-                for (element, value) in out.iter_mut().zip(values.iter()) {
-                    *element = T::from_f64(restore.times(f64::from(*value)));
-                }
-                control.advance(out.len() as u64);
-                Ok(())
-            })
+    /// Weights of a stream that have codes.
+    pub fn coded_length(&self, stream: usize) -> usize {
+        coded_length(&self.layout, self.streams.mask.as_ref(), stream)
+    }
+
+    /// The next stream's number, and its codes; `None` for one of zeros.
+    pub fn next(&mut self) -> (usize, Option<Source<'a>>) {
+        let stream = self.stream;
+        let chain = self.layout.chain_of(stream);
+        let start = self.starts[chain];
+        if stream == self.layout.chain(chain).start {
+            (self.path_bit, self.cell_bit) = (8 * start.path, 8 * start.cells);
+        }
+        let rate = self.streams.rates[stream];
+        let source = (rate > 0).then_some(Source {
+            path: &self.streams.path,
+            cells: &self.streams.cells,
+            chain: start.path,
+            path_bit: self.path_bit,
+            cell_bit: self.cell_bit,
+            rate,
+        });
+        let coded = self.coded_length(stream);
+        let (path_bits, cell_bits) = code_bits(rate, coded);
+        self.path_bit += path_bits;
+        self.cell_bit += cell_bits;
+        self.stream += 1;
+        (stream, source)
     }
 }

@@ -76,9 +76,14 @@ impl Codes {
         ((word << (bit % 8)) >> (64 - self.bits)) as u32
     }
 
+    /// The codes from number `first` on, in order.
+    pub fn from(&self, first: usize) -> impl Iterator<Item = u32> {
+        (first..self.len).map(|index| self.get(index))
+    }
+
     /// Every code in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.len).map(|index| self.get(index))
+        self.from(0)
     }
 }
 

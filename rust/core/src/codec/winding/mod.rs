@@ -36,6 +36,7 @@
 mod category;
 mod coder;
 mod codes;
+mod decode;
 mod encode;
 mod orbit;
 mod params;
@@ -44,11 +45,13 @@ mod survey;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
+use crate::codec::element::Element;
+use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result};
 use coder::Coder;
 use codes::Codes;
+pub(super) use decode::Filler;
+use decode::{decode_all, decode_some, filler};
 pub use params::WindingParams;
 
 /// Groups searched or decoded between two looks at the stop flag, well under a millisecond; a
@@ -132,26 +135,50 @@ impl Winding {
     /// [`ErrorKind::InvalidArgument`] unless `out` has [`len`](Self::len) places,
     /// [`ErrorKind::Cancelled`] through `control`.
     pub fn decode(&self, out: &mut [f32], control: &Control) -> Result<()> {
-        self.check_range(&(0..self.len), out)?;
-        with_group!(self.params, decode_groups(self, out, control))
+        self.decode_as(0..self.len, out, &CurrentPool, control)
     }
 
-    /// Decode the weights of a range of flat C-order indices. O(length), wherever it starts.
+    /// Decode the weights of a range of flat C-order indices, rounded to any type of weights.
+    /// O(length), wherever it starts. `control` is advanced by the length.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a range that is not within the tensor or unless `out` has
-    /// its length.
+    /// its length, [`ErrorKind::Cancelled`] through `control`.
+    pub fn decode_as<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        self.check_range(&range, out.len())?;
+        with_group!(
+            self.params,
+            decode_all(self, range.start, out, team, control)
+        )
+    }
+
+    /// Decode the weights of a range of flat C-order indices on the calling thread. O(length),
+    /// wherever it starts.
+    ///
+    /// # Errors
+    /// As [`decode_as`](Self::decode_as), of which there is nothing to cancel.
     pub fn decode_range(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
-        self.check_range(&range, out)?;
+        self.check_range(&range, out.len())?;
         with_group!(self.params, decode_some(self, range.start, out));
         Ok(())
     }
 
-    fn check_range(&self, range: &Range<usize>, out: &[f32]) -> Result<()> {
+    /// What fills a slice with the weights from an index on, for many calls.
+    pub(super) fn filler(&self) -> Filler<'_> {
+        with_group!(self.params, filler(self))
+    }
+
+    fn check_range(&self, range: &Range<usize>, places: usize) -> Result<()> {
         let why = if range.start > range.end || range.end > self.len {
             format!("weights {range:?}: the tensor has 0..{}", self.len)
-        } else if out.len() != range.len() {
-            format!("{} places for {} weights", out.len(), range.len())
+        } else if places != range.len() {
+            format!("{places} places for {} weights", range.len())
         } else {
             return Ok(());
         };
@@ -238,38 +265,4 @@ fn encode_groups<const K: usize>(
         classes: encoded.classes,
         codes: Codes::pack(&encoded.codes),
     })
-}
-
-fn decode_groups<const K: usize>(
-    winding: &Winding,
-    out: &mut [f32],
-    control: &Control,
-) -> Result<()> {
-    let coder = winding.coder::<K>();
-    out.par_chunks_mut(CHUNK * K)
-        .enumerate()
-        .try_for_each(|(chunk, out)| {
-            control.check()?;
-            control.advance(out.len() as u64);
-            fill(&coder, &winding.codes, chunk * CHUNK * K, out);
-            Ok(())
-        })
-}
-
-fn decode_some<const K: usize>(winding: &Winding, start: usize, out: &mut [f32]) {
-    fill(&winding.coder::<K>(), &winding.codes, start, out);
-}
-
-/// Fill `out` with the weights from index `start` on.
-fn fill<const K: usize>(coder: &Coder<K>, codes: &Codes, start: usize, out: &mut [f32]) {
-    let before = out.len().min((K - start % K) % K);
-    let (head, whole) = out.split_at_mut(before);
-    if before > 0 {
-        let weights = coder.decode(codes.get(start / K));
-        head.copy_from_slice(&weights[start % K..][..before]);
-    }
-    for (group, out) in (start.div_ceil(K)..).zip(whole.chunks_mut(K)) {
-        let weights = coder.decode(codes.get(group));
-        out.copy_from_slice(&weights[..out.len()]);
-    }
 }

@@ -1,0 +1,191 @@
+//! Streams back to weights: all of them, or any range.
+//!
+//! A range of a stream needs the path and cell bits of the Hadamard blocks that it touches, and
+//! nothing else: at most two blocks of 1024 weights more than was asked for.
+
+use std::ops::Range;
+
+use super::streams::{Cursor, Streams};
+use crate::codec::decode::{ALONE, BLOCK, Memory, Plans, Source, Unit, levels};
+use crate::codec::element::{Element, PowerOfTwo};
+use crate::codec::hadamard::{Incoherence, closure};
+use crate::codec::layout::Layout;
+use crate::team::{Team, share};
+use crate::{Control, Result};
+
+/// What decoding reads: one for all threads.
+pub(super) struct Decoder<'a> {
+    streams: &'a Streams,
+    pub layout: Layout,
+    pub incoherence: Option<Incoherence>,
+    pub plans: Plans,
+    pub unit: Unit,
+    pub restore: PowerOfTwo,
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+struct Workspace {
+    codes: Memory,
+    values: Vec<f32>,
+}
+
+impl<'a> Decoder<'a> {
+    /// A decoder of a tensor of this shape.
+    pub fn new(streams: &'a Streams, shape: &[usize], unit: Unit) -> Result<Self> {
+        let layout = Layout::new(shape);
+        Ok(Self {
+            streams,
+            layout,
+            incoherence: streams
+                .seed
+                .map(|seed| Incoherence::on(unit, seed, layout.longest())),
+            plans: Plans::new(streams.window, &streams.rates)?,
+            unit,
+            restore: PowerOfTwo::new(streams.exponent.into()),
+        })
+    }
+
+    /// A cursor before a stream.
+    pub fn cursor(&self, stream: usize) -> Cursor<'a> {
+        Cursor::before(self.streams, self.layout, stream)
+    }
+
+    /// The scale of a stream.
+    pub fn scale(&self, stream: usize) -> f32 {
+        self.streams.grid.scale(self.streams.scales[stream])
+    }
+
+    /// Decode the weights of a range of flat C-order indices into `out`.
+    pub fn decode<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        if range.len() < ALONE {
+            return self.decode_alone(range, out, control);
+        }
+        self.decode_shared(range.clone(), out, team, control)?;
+        self.mend(range, out);
+        Ok(())
+    }
+
+    /// Put in the weights that are not left to their codes.
+    fn mend<T: Element>(&self, range: Range<usize>, out: &mut [T]) {
+        for (place, value) in self.streams.exceptions.within(range) {
+            out[place] = T::from_f64(value);
+        }
+    }
+
+    fn decode_shared<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        let chain_of = |weight| self.layout.chain_of(self.layout.stream_of(weight));
+        let runs: Vec<Range<usize>> = (chain_of(range.start)..=chain_of(range.end - 1))
+            .map(|chain| self.layout.chain_weights(chain))
+            .map(|chain| chain.start.max(range.start)..chain.end.min(range.end))
+            .collect();
+        let parts = super::split_mut(out, runs.iter().map(Range::len)).into_iter();
+        let decode = |workspace: &mut Workspace, (out, run): (&mut [T], &Range<usize>)| {
+            self.decode_run(run.clone(), out, workspace, control)
+        };
+        share(team, parts.zip(&runs), Workspace::default, decode)
+    }
+
+    /// The same on the calling thread.
+    pub fn decode_alone<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
+        self.decode_run(range.clone(), out, &mut Workspace::default(), control)?;
+        self.mend(range, out);
+        Ok(())
+    }
+
+    fn decode_run<T: Element>(
+        &self,
+        range: Range<usize>,
+        mut out: &mut [T],
+        workspace: &mut Workspace,
+        control: &Control,
+    ) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut cursor = self.cursor(self.layout.stream_of(range.start));
+        while !out.is_empty() {
+            control.check()?;
+            let (index, source) = cursor.next();
+            let stream = self.layout.stream(index);
+            let from = stream.start.max(range.start);
+            let to = stream.end.min(range.end);
+            let part;
+            (part, out) = out.split_at_mut(to - from);
+            let within = from - stream.start..to - stream.start;
+            match source {
+                None => part.fill(T::default()),
+                Some(source) => {
+                    let scale = self.scale(index);
+                    let n = cursor.coded_length(index);
+                    match &self.streams.mask {
+                        None => self.decode_part(source, scale, n, within, workspace, part),
+                        Some(mask) => {
+                            let before = mask.count(stream.start..from);
+                            let within = before..before + mask.count(from..to);
+                            let mut coded = vec![T::default(); within.len()];
+                            self.decode_part(source, scale, n, within, workspace, &mut coded);
+                            mask.spread(from..to, &coded, part);
+                        }
+                    }
+                }
+            }
+            control.advance(part.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Decode the weights `within` a stream of `n`.
+    fn decode_part<T: Element>(
+        &self,
+        source: Source<'_>,
+        scale: f32,
+        n: usize,
+        within: Range<usize>,
+        workspace: &mut Workspace,
+        out: &mut [T],
+    ) {
+        let needed = match &self.incoherence {
+            Some(_) => closure(n, within.clone()),
+            None => within.clone(),
+        };
+        // Codes are read from a whole block of lanes on, which smaller Hadamard blocks may not be.
+        let start = needed.start / BLOCK * BLOCK;
+        let count = needed.end - start;
+        let padded = count.next_multiple_of(BLOCK);
+        if workspace.values.len() < padded {
+            workspace.values.resize(padded, 0.0);
+        }
+        let values = &mut workspace.values[..padded];
+        let codes = workspace.codes.load(&self.plans, source, start, needed.end);
+        levels(self.unit, &codes, 0, values);
+        let values = &mut values[needed.start - start..count];
+        self.unit.run(|| {
+            for value in values.iter_mut() {
+                *value *= scale;
+            }
+        });
+        if let Some(incoherence) = &self.incoherence {
+            incoherence.inverse_part(values, needed.start, n);
+        }
+        let values = &values[within.start - needed.start..][..within.len()];
+        T::restore(values, self.restore, self.unit, out);
+    }
+}

@@ -1,0 +1,43 @@
+//! The weights of any tensor as floats from any index on, for whoever reads them piece by piece.
+
+use super::decode::Decoder;
+use super::{CompressedTensor, Payload, copy_raw};
+use crate::codec::decode::Unit;
+use crate::codec::element::Dtype;
+use crate::codec::winding::Filler;
+use crate::{Control, Result};
+
+/// What decodes a tensor, worked out once.
+pub(super) enum Flat<'a> {
+    Zeros,
+    Raw(&'a [u8], Dtype),
+    Trellis(Box<Decoder<'a>>),
+    Winding(Filler<'a>),
+}
+
+impl<'a> Flat<'a> {
+    /// The weights of `tensor`.
+    pub fn new(tensor: &'a CompressedTensor, unit: Unit) -> Result<Self> {
+        Ok(match &tensor.payload {
+            Payload::Zeros => Self::Zeros,
+            Payload::Raw(bytes) => Self::Raw(bytes, tensor.dtype),
+            Payload::Trellis(streams) => {
+                Self::Trellis(Box::new(Decoder::new(streams, &tensor.shape, unit)?))
+            }
+            Payload::Winding(winding) => Self::Winding(winding.filler()),
+        })
+    }
+
+    /// The weights from flat C-order index `start` on, decoded by the calling thread.
+    pub fn fill(&self, start: usize, out: &mut [f32], control: &Control) -> Result<()> {
+        match self {
+            Self::Zeros => out.fill(0.0),
+            Self::Raw(bytes, dtype) => copy_raw(&bytes[start * dtype.size()..], *dtype, out),
+            Self::Trellis(decoder) => {
+                decoder.decode_alone(start..start + out.len(), out, control)?
+            }
+            Self::Winding(filler) => filler(start, out),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,348 @@
+//! Decoding as a user of the crate meets it: every shape and rate against the plain decoder, and any
+//! range against the whole.
+
+use half::{bf16, f16};
+use hypercomp_core::codec::bitstream::Reader;
+use hypercomp_core::codec::decode::Unit;
+use hypercomp_core::codec::element::{Element, PowerOfTwo};
+use hypercomp_core::codec::hadamard::Incoherence;
+use hypercomp_core::codec::layout::Layout;
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
+use hypercomp_core::codec::trellis::Trellis;
+use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::team::CurrentPool;
+use hypercomp_core::{Control, ErrorKind};
+use proptest::prelude::*;
+
+/// Weights of many magnitudes, with rows of zeros.
+fn weights(shape: &[usize], mut state: u64) -> Vec<f32> {
+    let row = shape.last().copied().unwrap_or(1).max(1);
+    (0..shape.iter().product::<usize>())
+        .map(|i| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let uniform = (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+            let size = [1.0, 0.1, 0.0, 3.0, 0.01][i / row % 5];
+            // Zeros alone and in rows, for masks.
+            let kept = f32::from(u8::from(state >> 61 != 0));
+            kept * size * uniform * uniform * uniform
+        })
+        .collect()
+}
+
+fn compress<T: Element>(weights: &[T], shape: &[usize], codec: &Codec) -> CompressedTensor {
+    CompressedTensor::compress(weights, shape, codec, &Control::new()).unwrap()
+}
+
+fn decompress<T: Element>(tensor: &CompressedTensor) -> Vec<T> {
+    let mut out = vec![T::default(); tensor.len()];
+    tensor.decompress(&mut out, &Control::new()).unwrap();
+    out
+}
+
+fn bytes<T: Element>(values: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    values.iter().for_each(|v| v.push_le(&mut bytes));
+    bytes
+}
+
+/// All weights, bit by bit: a chain at a time from its start, with no vector and no table of places.
+fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
+    let layout = Layout::new(shape);
+    let power = PowerOfTwo::new(streams.exponent.into());
+    let (mut path_bit, mut cell_bit) = (0usize, 0usize);
+    let mut out = Vec::new();
+    for chain in 0..layout.chains() {
+        let start = path_bit;
+        for stream in layout.chain(chain) {
+            let weights = layout.stream(stream);
+            let coded = match &streams.mask {
+                Some(mask) => weights.clone().filter(|at| mask.contains(*at)).count(),
+                None => weights.len(),
+            };
+            let mut values = vec![0.0f32; coded];
+            let rate = usize::from(streams.rates[stream]);
+            if rate > 0 {
+                let trellis = Trellis::pinned(rate as u32, streams.window).unwrap();
+                let mut path = Reader::starting_at(&streams.path, 1, start);
+                let mask = (1 << streams.window) - 1;
+                let register =
+                    (start..path_bit).fold(0, |r, _| (r << 1 | path.next_field() as usize) & mask);
+                let cell_bits = trellis.code.cell_bits();
+                let cells = Reader::starting_at(&streams.cells, cell_bits, cell_bit);
+                let scale = streams.grid.scale(streams.scales[stream]);
+                trellis.decode(&mut path, cells, register, scale, &mut values);
+                path_bit += trellis.code.path_len(values.len());
+                cell_bit += trellis.code.cells_len(values.len());
+                if let Some(seed) = streams.seed {
+                    Incoherence::on(Unit::Portable, seed, values.len()).inverse(&mut values);
+                }
+            }
+            let mut values = values.into_iter();
+            for at in weights {
+                let zero = streams.mask.as_ref().is_some_and(|mask| !mask.contains(at));
+                let value = if zero { 0.0 } else { values.next().unwrap() };
+                out.push(T::from_f64(power.times(f64::from(value))));
+            }
+        }
+        path_bit = path_bit.next_multiple_of(8);
+        cell_bit = cell_bit.next_multiple_of(8);
+    }
+    out
+}
+
+fn decodes_alike<T: Element>(
+    tensor: &CompressedTensor,
+    streams: &Streams,
+) -> Result<(), TestCaseError> {
+    let (fast, slow) = (decompress::<T>(tensor), plain::<T>(streams, tensor.shape()));
+    prop_assert_eq!(fast.len(), slow.len());
+    for (i, (a, b)) in fast.into_iter().zip(slow).enumerate() {
+        prop_assert!(
+            bytes(&[a]) == bytes(&[b]),
+            "{} {}: {} {}",
+            T::DTYPE.name(),
+            i,
+            a.to_f64(),
+            b.to_f64()
+        );
+    }
+    Ok(())
+}
+
+/// Shapes whose rows are kept, cut into pieces, joined, and odd.
+fn shapes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        (1usize..12, 120usize..700).prop_map(|(r, c)| vec![r, c]),
+        (1usize..4, 1usize..5).prop_map(|(r, c)| vec![r, c * 256]),
+        (1usize..80, 1usize..40).prop_map(|(r, c)| vec![r, c]),
+        (1usize..6, 1usize..9, 1usize..5).prop_map(|(a, b, c)| vec![a, b, c, 3]),
+        (1usize..3, 1000usize..5000).prop_map(|(r, c)| vec![r, c]),
+        (0usize..2000).prop_map(|n| vec![n]),
+        Just(vec![2, 20_000]),
+        Just(vec![]),
+        Just(vec![3, 0, 5]),
+    ]
+}
+
+fn codecs() -> impl Strategy<Value = Codec> {
+    let window = prop_oneof![Just(8u32), Just(10), Just(12)];
+    prop_oneof![
+        4 => (0.5f64..8.5, window, any::<Option<u64>>(), any::<bool>()).prop_map(
+            |(bits, window, seed, keep_zeros)| {
+                let params = TrellisParams::new(bits, window, seed);
+                Codec::Trellis(TrellisParams { keep_zeros, ..params })
+            }
+        ),
+        1 => (1usize..5).prop_map(|group| {
+            Codec::Winding(WindingParams { group, samples: 200, ..WindingParams::default() })
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_tensor_decodes_like_the_plain_decoder(
+        shape in shapes(), codec in codecs(), seed: u64, power in -150i32..130,
+    ) {
+        let weights: Vec<f64> = weights(&shape, seed)
+            .iter()
+            .map(|w| PowerOfTwo::new(power).times(f64::from(*w)))
+            .collect();
+        let tensor = compress(&weights, &shape, &codec);
+        if let Payload::Trellis(streams) = tensor.payload() {
+            decodes_alike::<f32>(&tensor, streams)?;
+            decodes_alike::<f64>(&tensor, streams)?;
+            decodes_alike::<f16>(&tensor, streams)?;
+            decodes_alike::<bf16>(&tensor, streams)?;
+        }
+    }
+
+    #[test]
+    fn any_range_decodes_as_in_the_whole(
+        shape in shapes(), codec in codecs(), seed: u64, ends in proptest::collection::vec(any::<usize>(), 10),
+    ) {
+        let tensor = compress(&weights(&shape, seed), &shape, &codec);
+        let whole: Vec<f32> = decompress(&tensor);
+        for pair in ends.chunks(2) {
+            let (a, b) = (pair[0] % (whole.len() + 1), pair[1] % (whole.len() + 1));
+            for range in [a.min(b)..a.max(b), a..a.saturating_add(1).min(whole.len())] {
+                let mut out = vec![f32::NAN; range.len()];
+                tensor.decompress_range(range.clone(), &mut out, &Control::new()).unwrap();
+                prop_assert_eq!(bytes(&out), bytes(&whole[range]));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_widest_window_decodes_like_the_plain_decoder() {
+    let shape = [3, 200];
+    for seed in [None, Some(3)] {
+        let codec = Codec::Trellis(TrellisParams::new(3.3, 16, seed));
+        let tensor = compress(&weights(&shape, 1), &shape, &codec);
+        let Payload::Trellis(streams) = tensor.payload() else {
+            panic!("a trellis was asked for");
+        };
+        assert_eq!(decompress::<f32>(&tensor), plain::<f32>(streams, &shape));
+    }
+}
+
+#[test]
+fn long_ranges_are_decoded_in_parallel_and_the_same() {
+    let shape = [130, 1500];
+    let codec = Codec::Trellis(TrellisParams::new(2.5, 8, Some(1)));
+    let tensor = compress(&weights(&shape, 2), &shape, &codec);
+    let Payload::Trellis(streams) = tensor.payload() else {
+        panic!("a trellis was asked for");
+    };
+    let whole = plain::<f32>(streams, &shape);
+    let range = 777..whole.len() - 1234;
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let mut out = vec![0.0f32; range.len()];
+        pool.install(|| tensor.decompress_range(range.clone(), &mut out, &Control::new()))
+            .unwrap();
+        assert_eq!(out, whole[range.clone()]);
+    }
+}
+
+#[test]
+fn a_range_beyond_the_tensor_is_refused() {
+    let tensor = compress(
+        &[1.0f32; 40],
+        &[40],
+        &Codec::Winding(WindingParams::default()),
+    );
+    let control = Control::new();
+    for (range, places) in [(0..41, 41), (41..41, 0), (3..5, 3)] {
+        let error = tensor
+            .decompress_range(range, &mut vec![0.0f32; places], &control)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    control.cancel();
+    let error = tensor.decompress(&mut [0.0f32; 40], &control).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+fn matmul(tensor: &CompressedTensor, unit: Unit, x: &[f32], batch: usize) -> Vec<f32> {
+    let mut out = vec![f32::NAN; tensor.shape()[0] * batch];
+    tensor
+        .matmul_on(unit, &CurrentPool, x, batch, &mut out, &Control::new())
+        .unwrap();
+    out
+}
+
+fn vectors(count: usize, seed: u64) -> Vec<f32> {
+    weights(&[count], seed).iter().map(|x| x + 0.01).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_product_is_that_of_the_decoded_matrix(
+        shape in prop_oneof![
+            (1usize..40, 120usize..1400).prop_map(|(r, c)| [r, c]),
+            (1usize..80, 1usize..40).prop_map(|(r, c)| [r, c]),
+            (0usize..3, 0usize..3).prop_map(|(r, c)| [r, c]),
+            (1usize..20, 1usize..4).prop_map(|(r, c)| [r, c * 512]),
+            Just([2, 20_000]),
+        ],
+        codec in codecs(),
+        batch in prop_oneof![0usize..9, Just(65usize), Just(130)],
+        seed: u64,
+        power in -150i32..100,
+    ) {
+        let [rows, columns] = shape;
+        let scaled: Vec<f64> = weights(&shape, seed)
+            .iter()
+            .map(|w| PowerOfTwo::new(power).times(f64::from(*w)))
+            .collect();
+        let tensor = compress(&scaled, &shape, &codec);
+        let decoded: Vec<f64> = decompress(&tensor);
+        let x = vectors(batch * columns, seed ^ 1);
+        let results: Vec<Vec<f32>> =
+            Unit::available().into_iter().map(|unit| matmul(&tensor, unit, &x, batch)).collect();
+        for result in &results {
+            prop_assert_eq!(bytes(result), bytes(&results[0]));
+        }
+        for v in 0..batch {
+            let x = &x[v * columns..][..columns];
+            let alone = matmul(&tensor, Unit::detect(), x, 1);
+            for r in 0..rows {
+                let result = results[0][v * rows + r];
+                prop_assert_eq!(result.to_bits(), alone[r].to_bits());
+                let row = &decoded[r * columns..][..columns];
+                let products = || row.iter().zip(x).map(|(w, x)| w * f64::from(*x));
+                // The rounding of the transform depends on norms, that of a sum on its terms.
+                let norm = |of: &mut dyn Iterator<Item = f64>| of.map(|v| v * v).sum::<f64>().sqrt();
+                let scale = norm(&mut row.iter().copied()) * norm(&mut x.iter().map(|x| f64::from(*x)));
+                let bound = 3e-6 * scale + f64::from(f32::MIN_POSITIVE);
+                let exact = products().sum::<f64>();
+                prop_assert!((f64::from(result) - exact).abs() <= bound, "{} {} {}", result, exact, bound);
+            }
+        }
+    }
+}
+
+#[test]
+fn products_do_not_depend_on_the_number_of_threads() {
+    let shape = [150, 1000];
+    let x = vectors(1000 * 3, 5);
+    for codec in [
+        Codec::Winding(WindingParams::default()),
+        Codec::Trellis(TrellisParams::new(3.6, 8, Some(1))),
+    ] {
+        let tensor = compress(&weights(&shape, 2), &shape, &codec);
+        let expected = matmul(&tensor, Unit::detect(), &x, 3);
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let result = pool.install(|| matmul(&tensor, Unit::detect(), &x, 3));
+            assert_eq!(result, expected);
+        }
+    }
+}
+
+#[test]
+fn products_of_the_wrong_size_are_refused() {
+    let refused = |shape: &[usize], x: usize, batch: usize, out: usize| {
+        let tensor = compress(
+            &weights(shape, 1),
+            shape,
+            &Codec::Winding(WindingParams::default()),
+        );
+        let (x, mut out) = (vec![0.0; x], vec![0.0; out]);
+        let error = tensor
+            .matmul(&x, batch, &mut out, &Control::new())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        error.message().to_owned()
+    };
+    assert!(refused(&[4, 5, 6], 30, 1, 4).contains("two axes"));
+    assert!(refused(&[20], 20, 1, 1).contains("two axes"));
+    assert!(refused(&[4, 5], 6, 1, 4).contains("vectors of 6"));
+    assert!(refused(&[4, 5], 10, 2, 4).contains("results of 4"));
+    assert!(refused(&[4, 5], 5, usize::MAX, 4).contains("batch"));
+    let tensor = compress(
+        &weights(&[200, 500], 1),
+        &[200, 500],
+        &Codec::Winding(WindingParams::default()),
+    );
+    let control = Control::new();
+    control.cancel();
+    let error = tensor
+        .matmul(&[1.0; 500], 1, &mut [0.0; 200], &control)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+}

@@ -83,7 +83,7 @@ def layout(shape):
         p = row if pieces == 1 else grain * (((row + pieces - 1) // pieces + grain - 1) // grain)
         one = [min(p, row - at) for at in range(0, row, p)]
         lengths = one * (n // row)
-    return lengths, -(-min(max(n // 16, 4096), 32768) // p)
+    return lengths, -(-min(max(n // 8, 4096), 32768) // p)
 
 
 def hadamard(x):
@@ -164,13 +164,12 @@ def decode(data):
     for _ in range(axes):
         axis, at = leb128(data, at)
         shape.append(axis)
-    at += 16
+    at += 8
     e, window, flags = struct.unpack_from("<hBB", data, at)
     at += 4
     seed = None
     if flags & 1:
-        seed = struct.unpack_from("<Q", data, at)[0]
-        at += 8
+        seed, at = leb128(data, at)
     top, step, a, w, b, v = struct.unpack_from("<bBBBBB", data, at)
     at += 6
     lengths, chain = layout(shape)

@@ -380,7 +380,7 @@ def compress_tensor(
         whole filter.
     bits
         Bits a weight, any number from 1 to 8, by default 4; with all overhead: never exceeded, and
-        met within 0.01 where there are 10⁵ weights or more. (A header of some 45 bytes is not
+        met within 0.01 where there are 10⁵ weights or more. (A header of some 40 bytes is not
         counted where it would take half.) Rows get whole and half rates, the larger ones more, none
         over a bit less than the rest could have. For the trellis only: the winding's rate follows
         from its samples.
@@ -444,7 +444,7 @@ def compress_tensor(
     >>> w = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
     >>> c = hypercomp_rs.compress_tensor(w, bits=4)
     >>> c
-    CompressedTensor(shape=(64, 1024), dtype=float32, codec=trellis, 4.015 bits a weight, 23.42 dB)
+    CompressedTensor(shape=(64, 1024), dtype=float32, codec=trellis, 3.992 bits a weight, 23.40 dB)
     >>> error = hypercomp_rs.decompress_tensor(c) - w
     >>> bool(abs(10 * np.log10((w**2).sum() / (error**2).sum()) - c.sqnr_db) < 0.01)
     True

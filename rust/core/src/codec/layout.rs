@@ -8,8 +8,8 @@
 //!
 //! A *chain* is some consecutive streams that are searched together: the register starts at 0 in a
 //! chain and runs on through its streams. A start costs about W bits, the choice that the first
-//! weights do not have; chains are long enough to make that nothing, and still as many as any
-//! machine has threads.
+//! weights do not have; chains are long enough to make that nothing, and still eight in a tensor of
+//! 32,768 weights or more, so that threads can share it.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ const PARTS: usize = 50;
 const GRAIN: usize = 1024;
 /// Weights a chain has at least, within these bounds and as many chains as this.
 const CHAIN: (usize, usize) = (4096, 32768);
-const CHAINS: usize = 16;
+const CHAINS: usize = 8;
 
 /// The streams of a tensor, in C order: `rows` of `row_len` weights, each cut into `pieces` of
 /// `piece` weights, the last of which ends where the row does.
@@ -229,7 +229,7 @@ mod tests {
                 Layout::new(shape).chain(0).len(),
             )
         };
-        assert_eq!(of(&[384, 384]), (16, 24));
+        assert_eq!(of(&[384, 384]), (8, 48));
         assert_eq!(of(&[4096, 4096]), (512, 8));
         assert_eq!(of(&[8, 1000]), (2, 5));
     }

@@ -53,7 +53,7 @@ impl<'a> Input<'a> {
     }
 
     /// A number in groups of seven bits, least first, all but the last marked by the highest bit.
-    fn length(&mut self, what: &str) -> Result<usize> {
+    fn number(&mut self, what: &str) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(what)?;
@@ -63,25 +63,31 @@ impl<'a> Input<'a> {
             }
             value |= group << shift;
             if byte < 0x80 {
-                return usize::try_from(value)
-                    .map_err(|_| malformed(format!("{what}: {value} is too large")));
+                return Ok(value);
             }
         }
         Err(malformed(format!("{what}: a number beyond 64 bits")))
     }
-}
 
-pub(super) fn push_length(mut length: usize, out: &mut Vec<u8>) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
+    /// Such a number that is a length or a place in memory.
+    fn length(&mut self, what: &str) -> Result<usize> {
+        let number = self.number(what)?;
+        usize::try_from(number).map_err(|_| malformed(format!("{what}: {number} is too large")))
     }
-    out.push(length as u8);
 }
 
-/// Bytes that [`push_length`] takes.
-fn length_len(length: usize) -> usize {
-    (usize::BITS - length.leading_zeros()).div_ceil(7).max(1) as usize
+/// Append a number in groups of seven bits.
+pub(super) fn push_number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Bytes that [`push_number`] takes.
+fn number_len(number: u64) -> usize {
+    (u64::BITS - number.leading_zeros()).div_ceil(7).max(1) as usize
 }
 
 impl CompressedTensor {
@@ -99,10 +105,11 @@ impl CompressedTensor {
         });
         out.push(self.shape.len() as u8);
         for &axis in &self.shape {
-            push_length(axis, &mut out);
+            push_number(axis as u64, &mut out);
         }
-        out.extend(self.energy.signal.to_le_bytes());
-        out.extend(self.energy.error.to_le_bytes());
+        for energy in [self.energy.signal, self.energy.error] {
+            out.extend((energy as f32).to_le_bytes());
+        }
         match &self.payload {
             Payload::Zeros => {}
             Payload::Raw(bytes) => out.extend(bytes),
@@ -157,8 +164,8 @@ impl CompressedTensor {
         let kind = input.byte("the codec number")?;
         let shape = read_shape(&mut input)?;
         let energy = Energy {
-            signal: f64::from_le_bytes(input.array("the signal energy")?),
-            error: f64::from_le_bytes(input.array("the error energy")?),
+            signal: f32::from_le_bytes(input.array("the signal energy")?).into(),
+            error: f32::from_le_bytes(input.array("the error energy")?).into(),
         };
         if !(energy.signal >= 0.0 && energy.error >= 0.0) {
             return Err(malformed("energies must not be negative or NaN"));
@@ -202,17 +209,21 @@ impl CompressedTensor {
 }
 
 /// Magic, version, dtype, codec, number of axes, two energies, checksum.
-const FIXED: usize = 4 + 2 + 1 + 1 + 1 + 16 + 4;
+const FIXED: usize = 4 + 2 + 1 + 1 + 1 + 8 + 4;
 
 /// Bytes of a stored tensor beside its codec's part.
 pub(super) fn header_len(shape: &[usize]) -> usize {
-    FIXED + shape.iter().map(|axis| length_len(*axis)).sum::<usize>()
+    FIXED
+        + shape
+            .iter()
+            .map(|axis| number_len(*axis as u64))
+            .sum::<usize>()
 }
 
 /// Bytes of the trellis codec's part beside its streams: exponent, W, flags, the seed, top and step
 /// of the scale grid, lowest and width of the scales and of the rates.
 pub(super) fn trellis_header(seed: Option<u64>) -> usize {
-    2 + 1 + 1 + seed.map_or(0, |_| 8) + 2 + 2 + 2
+    2 + 1 + 1 + seed.map_or(0, number_len) + 2 + 2 + 2
 }
 
 /// Bytes of the streams.
@@ -255,7 +266,9 @@ fn write_trellis(streams: &Streams, out: &mut Vec<u8>) {
             | flag(streams.scales.contains(&ZERO_ROW), ZERO_STREAMS)
             | flag(!streams.exceptions.is_empty(), EXCEPTIONS),
     );
-    out.extend(streams.seed.iter().flat_map(|seed| seed.to_le_bytes()));
+    if let Some(seed) = streams.seed {
+        push_number(seed, out);
+    }
     out.extend(top.to_le_bytes());
     out.push(step);
     for span in [scales, rates] {
@@ -349,7 +362,7 @@ fn read_trellis(input: &mut Input<'_>, shape: &[usize], dtype: Dtype) -> Result<
     }
     let seed = match flags & SEED {
         0 => None,
-        _ => Some(u64::from_le_bytes(input.array("the seed")?)),
+        _ => Some(input.number("the seed")?),
     };
     let top = i8::from_le_bytes(input.array("the scale grid")?);
     let grid = ScaleGrid::from_parts(top, input.byte("the scale grid")?)?;

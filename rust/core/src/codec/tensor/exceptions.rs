@@ -1,5 +1,6 @@
 //! Weights that are stored exactly, apart from the codes: those whose error would exceed a bound.
 
+use super::bytes::push_number;
 use crate::codec::element::{Dtype, Element};
 use crate::{Error, ErrorKind, Result};
 use half::{bf16, f16};
@@ -19,14 +20,12 @@ impl Exceptions {
     /// The weights that `decoded` misses by more than `bound`, with the squares of what it misses
     /// them by added up.
     pub fn beyond<T: Element>(weights: &[T], decoded: &[T], bound: f64) -> (Self, f64) {
-        let mut exceptions = Self {
-            dtype: T::DTYPE,
-            ..Self::default()
-        };
+        let mut exceptions = Self::default();
         let mut squares = 0.0;
         for (place, (w, d)) in weights.iter().zip(decoded).enumerate() {
             let error = (w.to_f64() - d.to_f64()).abs();
             if error > bound {
+                exceptions.dtype = T::DTYPE;
                 exceptions.places.push(place);
                 w.push_le(&mut exceptions.values);
                 squares += error * error;
@@ -66,10 +65,10 @@ impl Exceptions {
 
     /// Append the stored form: their number, the gaps between places, the values.
     pub fn write(&self, out: &mut Vec<u8>) {
-        super::bytes::push_length(self.places.len(), out);
+        push_number(self.places.len() as u64, out);
         let mut next = 0;
         for place in &self.places {
-            super::bytes::push_length(place - next, out);
+            push_number((place - next) as u64, out);
             next = place + 1;
         }
         out.extend(&self.values);

@@ -21,7 +21,7 @@ pub use goal::Goal;
 pub use streams::Streams;
 
 use super::decode::Unit;
-use super::element::{Dtype, Element};
+use super::element::{Dtype, Element, PowerOfTwo};
 use super::winding::{Winding, WindingParams};
 use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result};
@@ -153,12 +153,18 @@ impl CompressedTensor {
                 let (streams, energy) = goal::reach(weights, shape, exponent, params, control)?;
                 (Payload::Trellis(streams), energy)
             }
-            (Some(_), Codec::Winding(params)) => winding_payload(weights, params, control)?,
+            (Some(exponent), Codec::Winding(params)) => {
+                winding_payload(weights, exponent, params, control)?
+            }
         };
         Ok(Self {
             shape: shape.to_vec(),
             dtype: T::DTYPE,
-            energy,
+            // As it will be stored, so that a tensor that was stored and read is the same.
+            energy: Energy {
+                signal: f64::from(energy.signal as f32),
+                error: f64::from(energy.error as f32),
+            },
             payload,
         })
     }
@@ -260,6 +266,7 @@ impl CompressedTensor {
 
 fn winding_payload<T: Element>(
     weights: &[T],
+    exponent: i32,
     params: &WindingParams,
     control: &Control,
 ) -> Result<(Payload, Energy)> {
@@ -268,7 +275,7 @@ fn winding_payload<T: Element>(
         return Ok(kept_as_it_is(weights));
     }
     let winding = Winding::encode(&narrow, params, control)?;
-    let energy = winding_energy(&winding, weights, control)?;
+    let energy = winding_energy(&winding, weights, exponent, control)?;
     // The published program keeps a tensor as it is when its error exceeds a limit; ours is the
     // one beyond which the codes say less than nothing.
     if energy.error >= energy.signal {
@@ -283,8 +290,10 @@ const COMPARED: usize = 1 << 15;
 fn winding_energy<T: Element>(
     winding: &Winding,
     weights: &[T],
+    exponent: i32,
     control: &Control,
 ) -> Result<Energy> {
+    let normalise = PowerOfTwo::new(-exponent);
     let chunks = weights.par_chunks(COMPARED).enumerate();
     let energies = chunks.map_init(Vec::new, |decoded, (chunk, weights)| {
         control.check()?;
@@ -293,8 +302,9 @@ fn winding_energy<T: Element>(
         winding.decode_range(start..start + weights.len(), decoded)?;
         let mut energy = Energy::default();
         for (weight, value) in weights.iter().zip(decoded.iter()) {
-            energy.signal += weight.to_f64().powi(2);
-            energy.error += (weight.to_f64() - f64::from(*value)).powi(2);
+            let (weight, value) = (weight.to_f64(), f64::from(*value));
+            energy.signal += normalise.times(weight).powi(2);
+            energy.error += normalise.times(weight - value).powi(2);
         }
         Ok(energy)
     });

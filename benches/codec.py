@@ -36,8 +36,8 @@ GAPS = {
     "max": (0.24, 0.26, 0.29, 0.32),
 }
 
-# Scales, rates and what a chain is padded by, in bits a weight: with so much more than a whole rate,
-# all rows get that rate and none is a mixture.
+# Scales, rates and what a chain is padded by, in bits a weight: with so much more than a whole
+# rate, all rows get that rate and none is a mixture.
 OVERHEAD = 0.0018
 
 # (bits at most, effort, dB at least in every layer).

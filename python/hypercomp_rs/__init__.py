@@ -12,6 +12,7 @@ from .arrangement import (
     iter_vertices,
     vertices,
 )
+from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
     CancelledError,
     DtypeError,
@@ -35,7 +36,7 @@ from .representation import (
     write_ext,
     write_ine,
 )
-from .tensor import CompressedTensor, Winding, compress_tensor, decompress_tensor
+from .tensor import CompressedTensor
 
 __all__ = [
     "ApproximateVertices",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _arrays
+from .compress import Effort, compress_tensor
 from .errors import InvalidArgumentError
-from .tensor import Effort, compress_tensor
 
 if TYPE_CHECKING:
     import numpy.typing as npt

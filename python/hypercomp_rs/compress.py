@@ -1,0 +1,235 @@
+"""From weights to a compressed tensor, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import _arrays
+from ._core import TensorCode
+from ._integers import checked, checked_threads
+from ._reals import checked_real
+from .errors import DtypeError, InvalidArgumentError
+from .tensor import CompressedTensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+Effort = Literal["fast", "balanced", "high", "max"]
+
+# Bits of the shift register: the search takes time in proportion to 2**window.
+_WINDOWS: dict[str, int] = {"fast": 8, "balanced": 10, "high": 12, "max": 16}
+
+
+@dataclass(frozen=True)
+class Winding:
+    """The published method's parameters, for ``compress_tensor(w, codec=Winding(...))``.
+
+    Parameters
+    ----------
+    group
+        Consecutive weights that share a code, K = 1, 2, 3 or 4.
+    side
+        Side l of the cube around the centre of all groups that the trajectory fills.
+    samples
+        Points U of the trajectory.
+    class_max
+        The most categories M in which groups outside the cube are pulled in.
+    threshold
+        Mean absolute error at which no further category is tried.
+
+    Notes
+    -----
+    arXiv 2409.00592; the defaults are those of the published program.
+    """
+
+    group: int = 2
+    side: float = 0.1
+    samples: int = 1600
+    class_max: int = 3
+    threshold: float = 0.001
+
+
+def compress_tensor(
+    w: npt.NDArray[np.floating[Any]] | torch.Tensor,
+    *,
+    bits: float | None = None,
+    target_sqnr_db: float | None = None,
+    max_error: float | None = None,
+    codec: Literal["trellis", "winding"] | Winding = "trellis",
+    effort: Effort = "balanced",
+    sparsity: Literal["keep"] | None = None,
+    incoherence: Literal["hadamard", "none"] = "hadamard",
+    seed: int = 0,
+    threads: int | None = None,
+) -> CompressedTensor:
+    """Compress the weights of a tensor. No training, no calibration data.
+
+    Parameters
+    ----------
+    w
+        numpy array or torch tensor of float32, float64, float16 or bfloat16 (in numpy: that of
+        ``ml_dtypes``), any shape and strides. Every weight must be finite. It must not be written
+        to while the call runs. Rows, which have a scale and a rate each, are the last axis, or as
+        many axes as it takes to have 128 weights, but never the first: a convolution's row is a
+        whole filter.
+    bits
+        Bits a weight, any number from 1 to 8, by default 4; with all overhead: never exceeded, and
+        met within 0.01 where there are 10⁵ weights or more. (A header of some 40 bytes is not
+        counted where it would take half.) Rows get whole and half rates, the larger ones more, none
+        over a bit less than the rest could have. For the trellis only: the winding's rate follows
+        from its samples.
+    target_sqnr_db
+        Instead of `bits`: the least rate at which Σw²/Σ(w − ŵ)² reaches so many dB, 0 to 60. The
+        search is repeated, three times as a rule.
+    max_error
+        No weight, decoded into its own dtype, is missed by more than this: those that the codes
+        miss by more are stored exactly, for their own bytes and one or two for their place. They
+        count in `bits`; the codes get what is left.
+    codec
+        "trellis": path bits drive a shift register whose irrational winding places each weight in
+        a cell; rows are made incoherent by signs and a Hadamard transform first. The nearer to the
+        rate-distortion bound. "winding", or :class:`Winding` for other than the published
+        parameters: one trajectory code for each group of weights, as published.
+    effort
+        How long the trellis search may take: "fast", "balanced", "high" or "max" are registers of
+        8, 10, 12 or 16 bits. Each step leaves less error at the same size, and takes about four
+        times as long (the last sixteen times). Decoding costs the same.
+    sparsity
+        "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
+        cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
+        others have codes, so pruning and compression multiply.
+    incoherence
+        "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
+        first, so that none has outliers. "none" codes them as they are, which is better only for
+        rows that are Gaussian already.
+    seed
+        Of the pseudo-random signs, 0 to 2**64 - 1; stored.
+    threads
+        Threads to search with; None for one a core. The result does not depend on it.
+
+    Returns
+    -------
+    CompressedTensor
+        An empty tensor or one of zeros takes no codes at all.
+
+    Raises
+    ------
+    DtypeError
+        Another dtype, or neither a numpy array nor a torch tensor.
+    NonFiniteError
+        A weight is NaN or infinite; the message has the first one's index.
+    InvalidArgumentError
+        An argument outside what is accepted; or no rate meets `target_sqnr_db`, or `bits` and
+        `max_error` together.
+    TooLargeError
+        More threads than the system gives.
+
+    Notes
+    -----
+    Time O(n·2**W) for n weights and a register of W bits (trellis), O(n) (winding). Memory: the
+    result, and some hundred kilobytes a thread. Ctrl-C stops it.
+
+    Hyper-Compression: Model Compression via Hyperfunction, arXiv 2409.00592, sections 3 and 4, is
+    the winding; the trellis drives the same hyperfunction along a shift, see ``docs/format.md``.
+
+    Examples
+    --------
+    >>> import numpy as np, hypercomp_rs
+    >>> w = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
+    >>> c = hypercomp_rs.compress_tensor(w, bits=4)
+    >>> c
+    CompressedTensor(shape=(64, 1024), dtype=float32, codec=trellis, 3.992 bits a weight, 23.40 dB)
+    >>> error = hypercomp_rs.decompress_tensor(c) - w
+    >>> bool(abs(10 * np.log10((w**2).sum() / (error**2).sum()) - c.sqnr_db) < 0.01)
+    True
+    """
+    threads = checked_threads(threads)
+    flat = _arrays.flatten(w)
+    if codec == "winding":
+        codec = Winding()
+    if isinstance(codec, Winding):
+        _refuse_trellis_arguments(
+            bits=bits, target_sqnr_db=target_sqnr_db, max_error=max_error, sparsity=sparsity
+        )
+        code = TensorCode.winding(
+            flat.elements,
+            flat.dtype,
+            flat.shape,
+            group=checked("group", codec.group, 1, 4),
+            side=float(codec.side),
+            samples=checked("samples", codec.samples, 1, 2**32 - 1),
+            class_max=checked("class_max", codec.class_max, 1, 2**32 - 1),
+            threshold=float(codec.threshold),
+            threads=threads,
+        )
+    elif codec == "trellis":
+        if effort not in _WINDOWS:
+            raise InvalidArgumentError(
+                f"effort={effort!r}: {', '.join(map(repr, _WINDOWS))} are accepted"
+            )
+        if bits is not None and target_sqnr_db is not None:
+            raise InvalidArgumentError("bits and target_sqnr_db: one of the two is accepted")
+        code = TensorCode.trellis(
+            flat.elements,
+            flat.dtype,
+            flat.shape,
+            bits=checked_real("bits", 4 if bits is None else bits, 1, 8),
+            sqnr_db=target_sqnr_db
+            if target_sqnr_db is None
+            else checked_real("target_sqnr_db", target_sqnr_db, 0, 60),
+            max_error=max_error
+            if max_error is None
+            else checked_real("max_error", max_error, 0, math.inf),
+            keep_zeros=_checked_sparsity(sparsity),
+            window=_WINDOWS[effort],
+            seed=_checked_seed(incoherence, seed),
+            threads=threads,
+        )
+    else:
+        raise InvalidArgumentError(
+            f"codec={codec!r}: 'trellis', 'winding' and a Winding(...) are accepted"
+        )
+    return CompressedTensor._of(code, flat.kind)
+
+
+def _refuse_trellis_arguments(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise InvalidArgumentError(f"{name}={value!r}: for codec='trellis' only")
+
+
+def _checked_sparsity(sparsity: str | None) -> bool:
+    if sparsity not in (None, "keep"):
+        raise InvalidArgumentError(f"sparsity={sparsity!r}: 'keep' and None are accepted")
+    return sparsity == "keep"
+
+
+def _checked_seed(incoherence: str, seed: int) -> int | None:
+    if incoherence not in ("hadamard", "none"):
+        raise InvalidArgumentError(
+            f"incoherence={incoherence!r}: 'hadamard' and 'none' are accepted"
+        )
+    return checked("seed", seed, 0, 2**64 - 1) if incoherence == "hadamard" else None
+
+
+def decompress_tensor(
+    c: CompressedTensor, *, threads: int | None = None
+) -> npt.NDArray[Any] | torch.Tensor:
+    """Decode into the kind of array, the dtype and the shape that `c` was made from.
+
+    ``c.decompress(dtype)`` gives another dtype. Time O(n). See :meth:`CompressedTensor.decompress`.
+
+    Examples
+    --------
+    >>> import numpy as np, hypercomp_rs
+    >>> c = hypercomp_rs.compress_tensor(np.zeros((3, 5), np.float16))
+    >>> hypercomp_rs.decompress_tensor(c).sum()
+    np.float16(0.0)
+    """
+    if not isinstance(c, CompressedTensor):
+        raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
+    return c.decompress(threads=threads)

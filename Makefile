@@ -51,7 +51,7 @@ clean: ## Remove the environment and everything built
 toolchain:
 	@command -v cargo > /dev/null || { \
 		echo "No Rust toolchain: 'cargo' is not on the PATH."; \
-		echo "Install Rust 1.88 or later from https://rustup.rs, open a new shell, and run make again."; \
+		echo "Install Rust 1.89 or later from https://rustup.rs, open a new shell, and run make again."; \
 		exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }

@@ -72,6 +72,11 @@ impl Limits {
         self.room.load(Ordering::Relaxed) == 0 || self.deadline.is_some_and(|d| Instant::now() >= d)
     }
 
+    /// Vertices that may still be found.
+    pub fn room(&self) -> u64 {
+        self.room.load(Ordering::Relaxed)
+    }
+
     /// Room for up to `wanted` vertices, taken.
     fn reserve(&self, wanted: u64) -> u64 {
         let mut room = self.room.load(Ordering::Relaxed);

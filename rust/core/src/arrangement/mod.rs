@@ -9,6 +9,7 @@
 //! zero: modulo a [`mersenne`] prime, [`wide`] ones included, or fractions.
 
 pub mod bound;
+pub mod coprime;
 pub mod dictionary;
 pub mod estimate;
 pub mod field;

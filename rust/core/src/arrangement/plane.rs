@@ -13,6 +13,7 @@
 //! As u and v span a saturated lattice, the vertex β·u − α·v has the largest factor that α and β have
 //! in common, and no other.
 
+use super::coprime::Coprime;
 use super::lattice::line;
 use super::restriction::Restriction;
 use super::word::Word;
@@ -94,7 +95,7 @@ pub struct NarrowPlane {
     ends: Vec<(i64, i64)>,
     seen: Seen,
     found: Vec<u32>,
-    divisors: Divisors,
+    coprime: Coprime,
 }
 
 impl Lines<i64> for NarrowPlane {
@@ -162,37 +163,23 @@ impl Lines<i64> for NarrowPlane {
         let [u, v] = &self.line;
         self.ends.clear();
         self.ends.extend((0..width).map(|c| (at(u, c), at(v, c))));
-        self.divisors
-            .load(&self.found[..count], &self.alpha, &self.beta);
+        let values = (&self.alpha[..], &self.beta[..]);
+        self.coprime.load(&self.found[..count], values);
+        if limbs == 1 {
+            self.coprime.write(&self.ends, out);
+            return;
+        }
         let start = out.len();
         out.resize(start + count * width * limbs, 0);
         let points = out[start..].chunks_exact_mut(width * limbs);
-        for (point, (alpha, beta)) in points.zip(self.divisors.coprime()) {
-            if limbs == 1 {
-                put_narrow(&self.ends, alpha, beta, point);
-            } else {
-                put_wide(&self.ends, alpha, beta, limbs, point);
-            }
+        for (point, (alpha, beta)) in points.zip(self.coprime.pairs()) {
+            put_wide(&self.ends, alpha, beta, limbs, point);
         }
     }
 }
 
-/// Write β·u − α·v with a positive last coordinate; minors fit the word, so wrapping is exact.
-#[inline]
-fn put_narrow(ends: &[(i64, i64)], alpha: i64, beta: i64, point: &mut [u64]) {
-    let (u, v) = ends[ends.len() - 1];
-    let last = beta.wrapping_mul(u).wrapping_sub(alpha.wrapping_mul(v));
-    let (alpha, beta) = if last < 0 {
-        (-alpha, -beta)
-    } else {
-        (alpha, beta)
-    };
-    for (x, (u, v)) in point.iter_mut().zip(ends) {
-        *x = beta.wrapping_mul(*u).wrapping_sub(alpha.wrapping_mul(*v)) as u64;
-    }
-}
-
-/// The same where coordinates have more words: products of two doubles' integers need two.
+/// Write β·u − α·v with a positive last coordinate where coordinates have more words than one:
+/// products of two doubles' integers need two.
 fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mut [u64]) {
     let coordinate =
         |&(u, v): &(i64, i64)| i128::from(beta) * i128::from(u) - i128::from(alpha) * i128::from(v);
@@ -254,141 +241,5 @@ fn evaluate(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'
         // Adding 0 takes the sign off −0.
         let ratio = a / b + 0.0;
         quotient[i] = if b == 0.0 { f64::INFINITY } else { ratio };
-    }
-}
-
-/// Lanes that go together.
-const LANES: usize = 8;
-
-/// Pairs (α, β) and their greatest common divisors, in lanes.
-#[derive(Debug, Default)]
-struct Divisors {
-    alpha: Vec<f64>,
-    beta: Vec<f64>,
-    divisor: Vec<f64>,
-    count: usize,
-}
-
-impl Divisors {
-    /// The values of these rows, and their divisors.
-    fn load(&mut self, rows: &[u32], alpha: &[f64], beta: &[f64]) {
-        self.count = rows.len();
-        let padded = rows.len().next_multiple_of(LANES);
-        for (to, from) in [(&mut self.alpha, alpha), (&mut self.beta, beta)] {
-            to.clear();
-            to.extend(rows.iter().map(|&row| from[row as usize]));
-            to.resize(padded, 1.0);
-        }
-        self.divisor.clear();
-        for (a, b) in self
-            .alpha
-            .chunks_exact(LANES)
-            .zip(self.beta.chunks_exact(LANES))
-        {
-            let lanes = |x: &[f64]| std::array::from_fn(|k| x[k].abs() as u64);
-            let divisors: [u64; LANES] = greatest_common(lanes(a), lanes(b));
-            self.divisor.extend(divisors.map(|x| x as f64));
-        }
-    }
-
-    /// Each pair without its common factor; doubles divide exactly.
-    fn coprime(&self) -> impl Iterator<Item = (i64, i64)> {
-        (0..self.count).map(|k| {
-            let divisor = self.divisor[k];
-            (
-                (self.alpha[k] / divisor) as i64,
-                (self.beta[k] / divisor) as i64,
-            )
-        })
-    }
-}
-
-/// The greatest common divisor in each lane, by the binary algorithm without branches; at most one
-/// of a lane's two numbers is 0.
-fn greatest_common(mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
-    let mut twos = [0; LANES];
-    let (mut most_a, mut most_b) = (0, 0);
-    for k in 0..LANES {
-        twos[k] = (a[k] | b[k]).trailing_zeros();
-        a[k] >>= twos[k];
-        b[k] >>= twos[k];
-        if a[k] & 1 == 0 {
-            (a[k], b[k]) = (b[k], a[k]);
-        }
-        most_a |= a[k];
-        most_b |= b[k];
-    }
-    // Each step takes a bit off one of the two.
-    let bits = |x: u64| u64::BITS - x.leading_zeros();
-    let steps = bits(most_a) + bits(most_b);
-    let odd = if bits(most_a | most_b) < 32 {
-        let narrow = |x: [u64; LANES]| x.map(|x| x as u32);
-        odd_part_32(narrow(a), narrow(b), steps).map(u64::from)
-    } else {
-        odd_part_64(a, b, steps)
-    };
-    std::array::from_fn(|k| odd[k] << twos[k])
-}
-
-macro_rules! odd_part {
-    ($name:ident, $avx2:ident, $plain:ident, $word:ty, $signed:ty) => {
-        #[inline(always)]
-        fn $plain(mut a: [$word; LANES], mut b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            for _ in 0..steps {
-                for k in 0..LANES {
-                    // a is odd. An odd b becomes the difference, which is even, and a the smaller.
-                    let odd = (b[k] & 1).wrapping_neg();
-                    let difference = b[k].wrapping_sub(a[k]);
-                    // All numbers are below half the word's range, so this is the sign.
-                    let less = (difference as $signed >> (<$word>::BITS - 1)) as $word;
-                    a[k] = a[k].wrapping_add(difference & less & odd);
-                    let size = (difference ^ less).wrapping_sub(less);
-                    b[k] = (b[k] ^ ((b[k] ^ size) & odd)) >> 1;
-                }
-            }
-            a
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2")]
-        fn $avx2(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            $plain(a, b, steps)
-        }
-
-        fn $name(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the CPU has AVX2.
-                return unsafe { $avx2(a, b, steps) };
-            }
-            $plain(a, b, steps)
-        }
-    };
-}
-
-odd_part!(odd_part_32, odd_part_32_avx2, odd_part_32_plain, u32, i32);
-odd_part!(odd_part_64, odd_part_64_avx2, odd_part_64_plain, u64, i64);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use num_integer::Integer;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn lanes_have_greatest_common_divisors(
-            a in proptest::array::uniform8(0u64..1 << 26),
-            b in proptest::array::uniform8(1u64..1 << 26),
-            common in proptest::array::uniform8(1u64..1 << 26),
-        ) {
-            for scale in [[1; LANES], common] {
-                let a: [u64; LANES] = std::array::from_fn(|k| a[k] * scale[k]);
-                let b: [u64; LANES] = std::array::from_fn(|k| b[k] * scale[k]);
-                let expected: [u64; LANES] = std::array::from_fn(|k| a[k].gcd(&b[k]));
-                prop_assert_eq!(greatest_common(a, b), expected);
-                prop_assert_eq!(greatest_common(b, a), expected);
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::job::{Harvest, Job, Limits, Wanted};
+use super::pages;
 use super::search::{Search, Worker};
 use crate::{Control, Result};
 
@@ -76,7 +77,9 @@ pub fn run(
         .queue
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    (queue.harvest, queue.jobs.into())
+    let mut harvest = queue.harvest;
+    harvest.numbers.shrink_to_fit();
+    (harvest, queue.jobs.into())
 }
 
 /// The whole of a search, or the error with which the caller stopped it.
@@ -100,6 +103,7 @@ impl Shared<'_> {
     fn work(&self) {
         let mut worker = Worker::new(self.search);
         let mut harvest = Harvest::new(self.search.arrangement().dimension());
+        self.make_room(&mut harvest.numbers);
         // One thread takes its jobs in order, from the front.
         let mut steals = true;
         while let Some(job) = self.take(steals) {
@@ -118,6 +122,28 @@ impl Shared<'_> {
             drop(at_work);
         }
         self.lock().harvest.add(harvest);
+    }
+
+    /// Room for all coordinates that there can be, within reason: memory is taken only as it is
+    /// written, and then in huge pages, while a vector that grows would be moved and moved.
+    fn make_room(&self, numbers: &mut Vec<u64>) {
+        const MOST: f64 = (1u64 << 25) as f64;
+        // The last point is written with some words beyond it.
+        const SLACK: usize = 64;
+        if !self.wanted.coordinates {
+            return;
+        }
+        let arrangement = self.search.arrangement();
+        let (count, dimension) = (arrangement.rows().len(), arrangement.dimension());
+        let subsets = (0..dimension).map(|k| count.saturating_sub(k) as f64 / (k + 1) as f64);
+        let vertices = subsets.product::<f64>().min(self.limits.room() as f64);
+        let words = vertices * ((dimension + 1) * self.search.limbs()) as f64;
+        if numbers
+            .try_reserve_exact(words.min(MOST) as usize + SLACK)
+            .is_ok()
+        {
+            pages::advise(numbers);
+        }
     }
 
     /// A job, or none if there is nothing more to do.

@@ -14,7 +14,7 @@
 //! in common, and no other.
 
 use super::coprime::Coprime;
-use super::lattice::line;
+use super::lattice::{LINES, lines};
 use super::restriction::Restriction;
 use super::word::Word;
 
@@ -91,6 +91,9 @@ pub struct NarrowPlane {
     quotient: Vec<f64>,
     /// u and v.
     line: [[f64; 3]; 2],
+    /// The same for the lines of some neighbouring rows, the first of which is [`first`](Self::first).
+    lines: [Option<[[f64; 3]; 2]>; LINES],
+    first: Option<usize>,
     /// u and v in space, coordinate by coordinate.
     ends: Vec<(i64, i64)>,
     seen: Seen,
@@ -105,12 +108,13 @@ impl Lines<i64> for NarrowPlane {
             column.extend(plane.rows.chunks_exact(3).map(|row| row[c] as f64));
             self.largest[c] = column.iter().fold(0.0, |most, x| x.abs().max(most));
         }
+        self.first = None;
         true
     }
 
     fn meet(&mut self, plane: &Restriction<i64>, at: usize, from: u32, to: u32) -> Option<()> {
         self.found.clear();
-        self.line = line(std::array::from_fn(|c| self.rows[c][at]))?;
+        self.line = self.basis(at)?;
         for vector in &self.line {
             let terms = vector.iter().zip(&self.largest);
             if terms.map(|(x, most)| x.abs() * most).sum::<f64>() >= EXACT {
@@ -193,6 +197,20 @@ fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mu
 }
 
 impl NarrowPlane {
+    /// u and v of the line of a row. Rows are asked for one after the other.
+    fn basis(&mut self, at: usize) -> Option<[[f64; 3]; 2]> {
+        let first = at / LINES * LINES;
+        if self.first != Some(first) {
+            let rows = self.rows.each_ref().map(|column| {
+                let rest = &column[first..];
+                std::array::from_fn(|k| rest.get(k).copied().unwrap_or(1.0))
+            });
+            self.lines = lines(&rows);
+            self.first = Some(first);
+        }
+        self.lines[at - first]
+    }
+
     /// α, β and α/β of every row; ∞ where β is 0.
     fn evaluate(&mut self, line: &[[f64; 3]; 2]) {
         let count = self.rows[0].len();

@@ -224,6 +224,12 @@ impl NarrowPlane {
             &mut self.quotient[..],
         );
         #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the CPU has AVX-512.
+            unsafe { evaluate_avx512(line, x, y, z, out) };
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the CPU has AVX2.
             unsafe { evaluate_avx2(line, x, y, z, out) };
@@ -238,6 +244,12 @@ type Values<'a> = (&'a mut [f64], &'a mut [f64], &'a mut [f64]);
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn evaluate_avx2(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
+    evaluate(line, x, y, z, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn evaluate_avx512(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
     evaluate(line, x, y, z, out);
 }
 

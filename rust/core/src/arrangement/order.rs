@@ -288,17 +288,30 @@ impl Order<'_> {
     }
 }
 
-/// Up to this many, comparing is quicker than counting.
+/// Up to this many, comparing neighbours is quicker than counting.
 const FEW: usize = 1 << 5;
 
 /// Slots that points are counted in.
 const SLOTS: usize = 1 << 12;
 
 /// Sort by the first number: by counting in slots of equal width, over and over where a slot has too
-/// many.
+/// many, then by comparing neighbours.
 fn sort_places(places: &mut [Place], other: &mut Vec<Place>) {
+    spread(places, other);
+    for at in 1..places.len() {
+        let place = places[at];
+        let mut to = at;
+        while to > 0 && places[to - 1].0 > place.0 {
+            places[to] = places[to - 1];
+            to -= 1;
+        }
+        places[to] = place;
+    }
+}
+
+/// Bring each near where it belongs: not more than `FEW` in a slot are left in any order.
+fn spread(places: &mut [Place], other: &mut Vec<Place>) {
     if places.len() <= FEW {
-        places.sort_unstable();
         return;
     }
     let (mut least, mut most) = (u64::MAX, 0);
@@ -309,30 +322,32 @@ fn sort_places(places: &mut [Place], other: &mut Vec<Place>) {
     if least == most {
         return;
     }
-    let slots = (2 * places.len()).next_power_of_two().min(SLOTS);
+    let slots = places.len().next_power_of_two().min(SLOTS);
     let width = (u64::BITS - (most - least).leading_zeros()).saturating_sub(slots.ilog2());
     let slot = |place: &Place| ((place.0 - least) >> width) as usize;
     let mut next = [0u32; SLOTS];
     let next = &mut next[..slots];
-    places.iter().for_each(|place| next[slot(place)] += 1);
-    let mut before = 0;
+    other.clear();
+    for place in places.iter() {
+        next[slot(place)] += 1;
+        other.push(*place);
+    }
+    let (mut before, mut largest) = (0, 0);
     for next in next.iter_mut() {
+        largest = largest.max(*next);
         (*next, before) = (before, before + *next);
     }
-    other.clear();
-    other.extend_from_slice(places);
     for place in other.iter() {
         let next = &mut next[slot(place)];
         places[*next as usize] = *place;
         *next += 1;
     }
-    let mut start = 0;
-    for &end in next.iter() {
-        let end = end as usize;
-        if end > start + 1 {
-            sort_places(&mut places[start..end], other);
+    if largest as usize > FEW {
+        let mut start = 0;
+        for &end in next.iter() {
+            spread(&mut places[start..end as usize], other);
+            start = end as usize;
         }
-        start = end;
     }
 }
 

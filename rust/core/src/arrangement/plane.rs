@@ -33,11 +33,18 @@ pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
 
 /// Places of rows by their keys, in open addressing.
 #[derive(Debug, Default)]
-pub struct Seen(Vec<u32>);
+pub struct Seen {
+    /// What is not above `base` is left from before and means nothing.
+    slots: Vec<u32>,
+    base: u32,
+    /// Rows that may have been put in since.
+    count: u32,
+}
 
 /// [`Seen`] at work.
 pub struct Table<'a> {
     slots: &'a mut [u32],
+    base: u32,
     shift: u32,
 }
 
@@ -45,12 +52,21 @@ impl Seen {
     /// Nothing seen, and room for `count` rows.
     #[inline]
     pub fn clear(&mut self, count: usize) -> Table<'_> {
-        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than clearing.
-        let bits = (8 * count).next_power_of_two().trailing_zeros().max(4);
-        self.0.clear();
-        self.0.resize(1 << bits, 0);
+        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than memory.
+        let bits = (32 * count).next_power_of_two().trailing_zeros().max(4);
+        let base = self.base.checked_add(self.count);
+        let base = base.filter(|base| base.checked_add(count as u32).is_some());
+        self.base = base.unwrap_or_else(|| {
+            self.slots.fill(0);
+            0
+        });
+        self.count = count as u32;
+        if self.slots.len() < 1 << bits {
+            self.slots.resize(1 << bits, 0);
+        }
         Table {
-            slots: &mut self.0,
+            slots: &mut self.slots[..1 << bits],
+            base: self.base,
             shift: 64 - bits,
         }
     }
@@ -65,11 +81,11 @@ impl Table<'_> {
         let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
         loop {
             let place = &mut self.slots[slot & mask];
-            if *place == 0 {
-                *place = at as u32 + 1;
+            if *place <= self.base {
+                *place = self.base + at as u32 + 1;
                 return true;
             }
-            if same(*place as usize - 1) {
+            if same((*place - self.base) as usize - 1) {
                 return false;
             }
             slot += 1;

@@ -149,17 +149,17 @@ struct Target(*mut u64);
 // SAFETY: it is only an address; who writes through it says why nobody else writes there.
 unsafe impl Sync for Target {}
 
-/// Cells in which doubles are counted: 2⁹ to each power of two and sign, over 2⁶ powers. What is
+/// Cells in which doubles are counted: 2⁷ to each power of two and sign, over 2⁶ powers. What is
 /// beyond falls into the cells at the ends.
 struct Window {
     lowest: u64,
 }
 
 impl Window {
-    const CELLS: usize = 1 << 16;
-    const HALF: u64 = 1 << 15;
+    const CELLS: usize = 1 << 14;
+    const HALF: u64 = 1 << 13;
     /// Bits of a double below those that name the cell.
-    const BELOW: u32 = 52 - 9;
+    const BELOW: u32 = 52 - 7;
 
     /// About the median of the sizes of some first coordinates.
     fn around(order: &Order<'_>) -> Self {

@@ -174,15 +174,18 @@ impl Lines<i64> for NarrowPlane {
 
     fn push(&mut self, plane: &Restriction<i64>, count: usize, limbs: usize, out: &mut Vec<u64>) {
         let width = plane.lattice.len() / 3;
-        let at = |vector: &[f64; 3], c: usize| {
-            let terms = vector.iter().zip(plane.lattice.chunks_exact(width));
-            terms.fold(0, |sum: i64, (x, basis)| {
-                sum.plus_product(*x as i64, basis[c])
-            })
+        let at = |vector: &[i64; 3], c: usize| {
+            let [x, y, z] = *vector;
+            let (x, y) = (
+                x.wrapping_mul(plane.lattice[c]),
+                y.wrapping_mul(plane.lattice[width + c]),
+            );
+            let z = z.wrapping_mul(plane.lattice[2 * width + c]);
+            x.wrapping_add(y).wrapping_add(z)
         };
-        let [u, v] = &self.line;
+        let [u, v] = self.line.map(|vector| vector.map(|x| x as i64));
         self.ends.clear();
-        self.ends.extend((0..width).map(|c| (at(u, c), at(v, c))));
+        self.ends.extend((0..width).map(|c| (at(&u, c), at(&v, c))));
         let values = (&self.alpha[..], &self.beta[..]);
         self.coprime.load(&self.found[..count], values);
         if limbs == 1 {

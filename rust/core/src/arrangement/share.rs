@@ -20,7 +20,8 @@ const BUDGET: u64 = 1 << 20;
 struct Queue {
     jobs: VecDeque<Job>,
     busy: usize,
-    harvest: Harvest,
+    /// What the threads have found that are done.
+    harvests: Vec<Harvest>,
 }
 
 /// A thread that is at work on a job. Also when it panics it stops being so, or the others would wait
@@ -63,7 +64,7 @@ pub fn run(
         queue: Mutex::new(Queue {
             jobs: jobs.into(),
             busy: 0,
-            harvest: Harvest::new(search.arrangement().dimension()),
+            harvests: Vec::new(),
         }),
         changed: Condvar::new(),
     };
@@ -77,7 +78,10 @@ pub fn run(
         .queue
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut harvest = queue.harvest;
+    let mut harvest = Harvest::new(search.arrangement().dimension());
+    for other in queue.harvests {
+        harvest.add(other);
+    }
     harvest.numbers.shrink_to_fit();
     (harvest, queue.jobs.into())
 }
@@ -121,7 +125,7 @@ impl Shared<'_> {
             self.put_back(left);
             drop(at_work);
         }
-        self.lock().harvest.add(harvest);
+        self.lock().harvests.push(harvest);
     }
 
     /// Room for all coordinates that there can be, within reason: memory is taken only as it is

@@ -42,6 +42,15 @@ fn generic(n: usize, d: usize, largest: u64) -> Vec<Vec<BigInt>> {
         .collect()
 }
 
+/// Planes in R^(d+1) of which all but one are parallel to an axis: every vertex lies on that one, and
+/// so the whole tree of the search below one child of its root.
+fn unbalanced(n: usize, d: usize, largest: u64) -> Vec<Vec<BigInt>> {
+    let mut rows = generic(n, d, largest);
+    rows.iter_mut().for_each(|row| row.insert(d, 0.into()));
+    rows.push((1..=d as u64 + 2).map(BigInt::from).collect());
+    rows
+}
+
 /// x_i = c and x_i ± x_j = c.
 fn type_b(d: usize, constants: &[i64]) -> Vec<Vec<BigInt>> {
     let mut rows = Vec::new();
@@ -158,6 +167,11 @@ fn main() {
         ("60 in R^4", generic(60, 4, 100), Method::Flats),
         ("50 in R^5", generic(50, 5, 100), Method::Flats),
         ("type B in R^5", b5.clone(), Method::Flats),
+        (
+            "unbalanced 61 in R^5",
+            unbalanced(60, 4, 100),
+            Method::Flats,
+        ),
         ("big 60 in R^4", generic(60, 4, E18), Method::Flats),
         ("big 50 in R^5", generic(50, 5, E18), Method::Flats),
         (

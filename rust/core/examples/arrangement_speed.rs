@@ -1,8 +1,11 @@
 //! Time and rate of the arrangement searches on the inputs that the bars name, without Python.
 //!
-//! `cargo run --release -p hypercomp-core --example arrangement_speed [WORD]` runs those whose name
-//! contains WORD.
+//! `cargo run --release -p hypercomp-core --example arrangement_speed [WORD [THREADS [TIMES]]]` runs
+//! those whose name begins with WORD. Of several times the least is given, of the clock and of the
+//! processors (all threads together), as other processes disturb the first more than the second.
 
+use std::fmt;
+use std::ops::Sub;
 use std::time::Instant;
 
 use hypercomp_core::Control;
@@ -37,6 +40,15 @@ fn generic(n: usize, d: usize, largest: u64) -> Vec<Vec<BigInt>> {
     (0..n)
         .map(|_| (0..=d).map(|_| random.symmetric(largest).into()).collect())
         .collect()
+}
+
+/// Planes in R^(d+1) of which all but one are parallel to an axis: every vertex lies on that one, and
+/// so the whole tree of the search below one child of its root.
+fn unbalanced(n: usize, d: usize, largest: u64) -> Vec<Vec<BigInt>> {
+    let mut rows = generic(n, d, largest);
+    rows.iter_mut().for_each(|row| row.insert(d, 0.into()));
+    rows.push((1..=d as u64 + 2).map(BigInt::from).collect());
+    rows
 }
 
 /// x_i = c and x_i ± x_j = c.
@@ -80,7 +92,74 @@ fn transformed(rows: &[Vec<BigInt>], largest: u64) -> Vec<Vec<BigInt>> {
         .collect()
 }
 
+/// Seconds by the clock, and of all processors.
+#[derive(Clone, Copy)]
+struct Spent {
+    clock: f64,
+    cpu: f64,
+}
+
+impl Spent {
+    const MOST: Self = Self {
+        clock: f64::INFINITY,
+        cpu: f64::INFINITY,
+    };
+
+    fn now() -> Self {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        let clock = START.get_or_init(Instant::now).elapsed().as_secs_f64();
+        #[cfg(target_os = "linux")]
+        let cpu = {
+            let mut time = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            // SAFETY: the pointer is to a timespec that outlives the call.
+            unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+            time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+        };
+        #[cfg(not(target_os = "linux"))]
+        let cpu = clock;
+        Self { clock, cpu }
+    }
+
+    fn least(self, other: Self) -> Self {
+        Self {
+            clock: self.clock.min(other.clock),
+            cpu: self.cpu.min(other.cpu),
+        }
+    }
+}
+
+impl Sub for Spent {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            clock: self.clock - before.clock,
+            cpu: self.cpu - before.cpu,
+        }
+    }
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{:.1} ms (cpu {:.1})",
+            self.clock * 1e3,
+            self.cpu * 1e3
+        )
+    }
+}
+
 fn main() {
+    let number = |at, otherwise| {
+        std::env::args()
+            .nth(at)
+            .map_or(otherwise, |n| n.parse().unwrap_or(otherwise))
+    };
+    let (most, times) = (number(2, 2), number(3, 1));
     let word = std::env::args().nth(1).unwrap_or_default();
     const E18: u64 = 1_000_000_000_000_000_000;
     let b5 = type_b(5, &[-2, -1, 0, 1, 2]);
@@ -88,6 +167,11 @@ fn main() {
         ("60 in R^4", generic(60, 4, 100), Method::Flats),
         ("50 in R^5", generic(50, 5, 100), Method::Flats),
         ("type B in R^5", b5.clone(), Method::Flats),
+        (
+            "unbalanced 61 in R^5",
+            unbalanced(60, 4, 100),
+            Method::Flats,
+        ),
         ("big 60 in R^4", generic(60, 4, E18), Method::Flats),
         ("big 50 in R^5", generic(50, 5, E18), Method::Flats),
         (
@@ -116,11 +200,7 @@ fn main() {
             .map(|row| row.into_iter().map(Rational::from_integer).collect())
             .collect();
         let arrangement = Arrangement::new(&rows, dimension).expect("no empty hyperplane");
-        for threads in [1, 2].into_iter().take(
-            std::env::args()
-                .nth(2)
-                .map_or(2, |n| n.parse().unwrap_or(2)),
-        ) {
+        for threads in [1, 2].into_iter().take(most) {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
@@ -130,7 +210,6 @@ fn main() {
             } else {
                 Search::new(arrangement.clone(), method)
             };
-            let start = Instant::now();
             let wanted = |coordinates| Wanted {
                 coordinates,
                 all_flats: false,
@@ -139,29 +218,33 @@ fn main() {
                 pool.install(|| share::run_whole(&search, wanted(coordinates), &Control::new()))
                     .expect("not cancelled")
             };
-            let counted = run(false);
-            let count = start.elapsed();
-            let found = run(true);
-            let searched = start.elapsed() - count;
-            let mut points = Points {
-                dimension,
-                limbs: search.limbs(),
-                numbers: found.numbers,
-            };
-            pool.install(|| points.sort());
-            let sorted = start.elapsed() - count - searched;
-            let per = |t: std::time::Duration, n: u64| t.as_nanos() as f64 / n.max(1) as f64;
+            let (mut counted, mut count) = (run(false), Spent::MOST);
+            let (mut searched, mut sorted) = (Spent::MOST, Spent::MOST);
+            for _ in 0..times {
+                let start = Spent::now();
+                counted = run(false);
+                let counting = Spent::now();
+                let found = run(true);
+                let searching = Spent::now();
+                let mut points = Points {
+                    dimension,
+                    limbs: search.limbs(),
+                    numbers: found.numbers,
+                };
+                pool.install(|| points.sort());
+                count = count.least(counting - start);
+                searched = searched.least(searching - counting);
+                sorted = sorted.least(Spent::now() - searching);
+            }
+            let vertices = counted.vertices.max(1) as f64;
             println!(
-                "{name}, {threads} threads: {} vertices, {} cobases, flats {:?}: count {:.0} ms, search {:.0} ms, \
-                 sort {:.0} ms; {:.1} ns a vertex, {:.0} ns a cobasis",
+                "{name}, {threads} threads: {} vertices, {} cobases, flats {:?}: count {count}, search {searched}, \
+                 sort {sorted}; {:.1} ns a vertex, {:.0} ns a cobasis",
                 counted.vertices,
                 counted.cobases,
                 counted.flats,
-                count.as_secs_f64() * 1e3,
-                searched.as_secs_f64() * 1e3,
-                sorted.as_secs_f64() * 1e3,
-                per(searched + sorted, counted.vertices),
-                per(count, counted.cobases),
+                (searched.cpu + sorted.cpu) * 1e9 / vertices,
+                count.cpu * 1e9 / counted.cobases.max(1) as f64,
             );
         }
     }

@@ -10,6 +10,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use rayon::prelude::*;
+
 use crate::Control;
 
 /// Units of work, each about a nanosecond's, between two looks at the clock and the stop flag.
@@ -70,6 +72,11 @@ impl Limits {
     /// Whether the clock or the number of vertices says to stop.
     pub fn reached(&self) -> bool {
         self.room.load(Ordering::Relaxed) == 0 || self.deadline.is_some_and(|d| Instant::now() >= d)
+    }
+
+    /// Vertices that may still be found.
+    pub fn room(&self) -> u64 {
+        self.room.load(Ordering::Relaxed)
     }
 
     /// Room for up to `wanted` vertices, taken.
@@ -192,7 +199,7 @@ impl Harvest {
         if self.numbers.is_empty() {
             std::mem::swap(&mut self.numbers, &mut other.numbers);
         } else {
-            self.numbers.append(&mut other.numbers);
+            append(&mut self.numbers, &other.numbers);
         }
         self.vertices += other.vertices;
         self.cobases += other.cobases;
@@ -200,6 +207,24 @@ impl Harvest {
             *flats += more;
         }
     }
+}
+
+/// Append, on all threads: most of the time goes into memory that is touched for the first time.
+fn append(numbers: &mut Vec<u64>, more: &[u64]) {
+    const CHUNK: usize = 1 << 16;
+    numbers.reserve(more.len());
+    let length = numbers.len() + more.len();
+    let spare = &mut numbers.spare_capacity_mut()[..more.len()];
+    spare
+        .par_chunks_mut(CHUNK)
+        .zip(more.par_chunks(CHUNK))
+        .for_each(|(to, from)| {
+            for (to, from) in to.iter_mut().zip(from) {
+                to.write(*from);
+            }
+        });
+    // SAFETY: there is room for so many, and all of them have been written.
+    unsafe { numbers.set_len(length) };
 }
 
 /// A walk under way.

@@ -10,6 +10,9 @@
 //! carried out on the basis vectors, ends with one vector where it does not vanish and r where it
 //! does; each step is unimodular, so those r are a saturated basis again.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
 use super::word::Word;
 
 /// Rounds of pairwise reduction: it is for small numbers only, and stops where it gains nothing.
@@ -101,6 +104,102 @@ pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
         vv = dot(&v, &v);
     }
     is_basis(&row, divisor, &u, &v).then_some([u, v])
+}
+
+/// Lines that are cut together.
+pub const LINES: usize = 8;
+
+/// [`line`] of each of some rows, coordinate by coordinate. Euclid's algorithm waits for one quotient
+/// after the other, so several lines take hardly longer than one.
+pub fn lines(rows: &[[f64; LINES]; 3]) -> [Option<[[f64; 3]; 2]>; LINES] {
+    let row = |k: usize| rows.each_ref().map(|column| column[k]);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the CPU has AVX-512.
+        let found = unsafe { in_lanes(rows) };
+        return std::array::from_fn(|k| {
+            let vector = |at: usize| std::array::from_fn(|c| found[at + c][k]);
+            let (u, v) = (vector(1), vector(4));
+            is_basis(&row(k), found[0][k], &u, &v).then_some([u, v])
+        });
+    }
+    std::array::from_fn(|k| line(row(k)))
+}
+
+/// Divisors, and u and v coordinate by coordinate, step by step as in [`line`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn in_lanes(rows: &[[f64; LINES]; 3]) -> [[f64; LINES]; 7] {
+    // SAFETY: eight doubles are read from eight, in each of the calls.
+    let row = rows
+        .each_ref()
+        .map(|x| unsafe { _mm512_loadu_pd(x.as_ptr()) });
+    let (zero, one) = (_mm512_setzero_pd(), _mm512_set1_pd(1.0));
+    let mut a = [row[0], one, zero, zero];
+    let mut b = [row[1], zero, one, zero];
+    let mut c = [row[2], zero, zero, one];
+    let order = |first: &mut [__m512d; 4], second: &mut [__m512d; 4]| {
+        let (one, other) = (_mm512_abs_pd(first[0]), _mm512_abs_pd(second[0]));
+        let swap = _mm512_cmp_pd_mask::<_CMP_LT_OQ>(one, other);
+        for (x, y) in first.iter_mut().zip(second) {
+            (*x, *y) = (
+                _mm512_mask_blend_pd(swap, *x, *y),
+                _mm512_mask_blend_pd(swap, *y, *x),
+            );
+        }
+    };
+    let quotient = |x: __m512d, y: __m512d| {
+        _mm512_roundscale_pd::<_MM_FROUND_TO_NEAREST_INT>(_mm512_div_pd(x, y))
+    };
+    order(&mut b, &mut c);
+    order(&mut a, &mut b);
+    order(&mut b, &mut c);
+    loop {
+        // Lanes that have come to the end stay as they are.
+        let on = _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(b[0], zero);
+        if on == 0 {
+            break;
+        }
+        let by = quotient(a[0], b[0]);
+        for (x, y) in a.iter_mut().zip(&mut b) {
+            let rest = _mm512_fnmadd_pd(by, *y, *x);
+            (*x, *y) = (
+                _mm512_mask_blend_pd(on, *x, *y),
+                _mm512_mask_blend_pd(on, *y, rest),
+            );
+        }
+        order(&mut b, &mut c);
+    }
+    let (mut u, mut v) = ([b[1], b[2], b[3]], [c[1], c[2], c[3]]);
+    let dot = |x: &[__m512d; 3], y: &[__m512d; 3]| {
+        let first = _mm512_mul_pd(x[0], y[0]);
+        _mm512_fmadd_pd(x[2], y[2], _mm512_fmadd_pd(x[1], y[1], first))
+    };
+    let (mut uu, mut vv) = (dot(&u, &u), dot(&v, &v));
+    for _ in 0..ROUNDS {
+        let swap = _mm512_cmp_pd_mask::<_CMP_GT_OQ>(uu, vv);
+        for (x, y) in u.iter_mut().zip(&mut v) {
+            (*x, *y) = (
+                _mm512_mask_blend_pd(swap, *x, *y),
+                _mm512_mask_blend_pd(swap, *y, *x),
+            );
+        }
+        uu = _mm512_mask_blend_pd(swap, uu, vv);
+        let by = quotient(dot(&u, &v), uu);
+        if _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(by, zero) == 0 {
+            break;
+        }
+        for (x, y) in u.iter().zip(&mut v) {
+            *y = _mm512_fnmadd_pd(by, *x, *y);
+        }
+        vv = dot(&v, &v);
+    }
+    [a[0], u[0], u[1], u[2], v[0], v[1], v[2]].map(|x| {
+        let mut lanes = [0.0; LINES];
+        // SAFETY: eight doubles are written to eight.
+        unsafe { _mm512_storeu_pd(lanes.as_mut_ptr(), x) };
+        lanes
+    })
 }
 
 /// Put the part of the larger value first. Which it is cannot be foreseen, so there is no branch.
@@ -244,16 +343,27 @@ mod tests {
         ) {
             let row: [i64; 3] = std::array::from_fn(|k| (row[k] >> shift[k]) / factor * factor);
             prop_assume!(row.iter().any(|x| *x != 0));
-            let Some([u, v]) = line(row.map(|x| x as f64)) else { return Ok(()); };
-            let [u, v] = [u, v].map(|w| w.map(|x| x as i128));
-            let gcd = i128::from(row.iter().fold(0, |g: i64, x| g.gcd(x)));
-            let cross = [
-                u[1] * v[2] - u[2] * v[1],
-                u[2] * v[0] - u[0] * v[2],
-                u[0] * v[1] - u[1] * v[0],
-            ];
-            let row = row.map(i128::from);
-            prop_assert!(cross.map(|x| gcd * x) == row || cross.map(|x| -gcd * x) == row);
+            let alone = line(row.map(|x| x as f64));
+            // In one lane, others being done sooner or later.
+            let lane = (row[0].unsigned_abs() % LINES as u64) as usize;
+            let column = |c: usize| -> [f64; LINES] {
+                std::array::from_fn(|k| (row[c] >> (7 * (k.abs_diff(lane)))) as f64)
+            };
+            let together = lines(&[column(0), column(1), column(2)])[lane];
+            if row.iter().all(|x| x.abs() < 1 << 49) {
+                prop_assert_eq!(alone.is_some(), together.is_some());
+            }
+            for [u, v] in [alone, together].into_iter().flatten() {
+                let [u, v] = [u, v].map(|w| w.map(|x| x as i128));
+                let gcd = i128::from(row.iter().fold(0, |g: i64, x| g.gcd(x)));
+                let cross = [
+                    u[1] * v[2] - u[2] * v[1],
+                    u[2] * v[0] - u[0] * v[2],
+                    u[0] * v[1] - u[1] * v[0],
+                ];
+                let row = row.map(i128::from);
+                prop_assert!(cross.map(|x| gcd * x) == row || cross.map(|x| -gcd * x) == row);
+            }
         }
     }
 

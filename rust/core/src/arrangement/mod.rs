@@ -3,13 +3,14 @@
 //! Data flows one way: [`input`] (rational rows → distinct integer hyperplanes) → [`search`], which
 //! runs [`job`]s on the threads of [`share`]: the [`walk`] over flats, in the integers of a
 //! [`restriction`] (with its [`plane`]s or [`wide_plane`]s) or in a [`field`] ([`flats`]), or the
-//! [`zero_rule`] over the cobases of [`dictionary`] → [`vertex`] (lowest terms, sorted).
+//! [`zero_rule`] over the cobases of [`dictionary`] → [`vertex`] (lowest terms) → [`order`].
 //!
 //! [`bound`] says how large any number can become, and so in which field a residue proves that it is
 //! zero: modulo a [`mersenne`] prime, [`wide`] ones included, or fractions.
 
 pub mod baseline;
 pub mod bound;
+pub mod coprime;
 pub mod criss_cross;
 pub mod dictionary;
 pub mod estimate;
@@ -23,6 +24,7 @@ pub mod lattice;
 pub mod limbs;
 pub mod mersenne;
 pub mod moss;
+pub mod order;
 pub mod pages;
 pub mod plane;
 pub mod rank;

@@ -1,6 +1,6 @@
 //! Huge pages for large vectors: vertices are written once and read in another order, where small
-//! pages cost a fault for every hundred vertices and a walk of the page table for every one. (Not for
-//! vectors that grow: moving huge pages costs more than they save.)
+//! pages cost a fault for every hundred vertices and a walk of the page table for every one. (For
+//! vectors that have room for all they will hold: moving huge pages costs more than they save.)
 
 /// Below this many bytes it does not matter.
 const LARGE: usize = 4 << 20;

@@ -13,7 +13,8 @@
 //! As u and v span a saturated lattice, the vertex β·u − α·v has the largest factor that α and β have
 //! in common, and no other.
 
-use super::lattice::line;
+use super::coprime::Coprime;
+use super::lattice::{LINES, lines};
 use super::restriction::Restriction;
 use super::word::Word;
 
@@ -32,11 +33,18 @@ pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
 
 /// Places of rows by their keys, in open addressing.
 #[derive(Debug, Default)]
-pub struct Seen(Vec<u32>);
+pub struct Seen {
+    /// What is not above `base` is left from before and means nothing.
+    slots: Vec<u32>,
+    base: u32,
+    /// Rows that may have been put in since.
+    count: u32,
+}
 
 /// [`Seen`] at work.
 pub struct Table<'a> {
     slots: &'a mut [u32],
+    base: u32,
     shift: u32,
 }
 
@@ -44,12 +52,21 @@ impl Seen {
     /// Nothing seen, and room for `count` rows.
     #[inline]
     pub fn clear(&mut self, count: usize) -> Table<'_> {
-        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than clearing.
-        let bits = (8 * count).next_power_of_two().trailing_zeros().max(4);
-        self.0.clear();
-        self.0.resize(1 << bits, 0);
+        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than memory.
+        let bits = (32 * count).next_power_of_two().trailing_zeros().max(4);
+        let base = self.base.checked_add(self.count);
+        let base = base.filter(|base| base.checked_add(count as u32).is_some());
+        self.base = base.unwrap_or_else(|| {
+            self.slots.fill(0);
+            0
+        });
+        self.count = count as u32;
+        if self.slots.len() < 1 << bits {
+            self.slots.resize(1 << bits, 0);
+        }
         Table {
-            slots: &mut self.0,
+            slots: &mut self.slots[..1 << bits],
+            base: self.base,
             shift: 64 - bits,
         }
     }
@@ -64,11 +81,11 @@ impl Table<'_> {
         let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
         loop {
             let place = &mut self.slots[slot & mask];
-            if *place == 0 {
-                *place = at as u32 + 1;
+            if *place <= self.base {
+                *place = self.base + at as u32 + 1;
                 return true;
             }
-            if same(*place as usize - 1) {
+            if same((*place - self.base) as usize - 1) {
                 return false;
             }
             slot += 1;
@@ -90,11 +107,14 @@ pub struct NarrowPlane {
     quotient: Vec<f64>,
     /// u and v.
     line: [[f64; 3]; 2],
+    /// The same for the lines of some neighbouring rows, the first of which is [`first`](Self::first).
+    lines: [Option<[[f64; 3]; 2]>; LINES],
+    first: Option<usize>,
     /// u and v in space, coordinate by coordinate.
     ends: Vec<(i64, i64)>,
     seen: Seen,
     found: Vec<u32>,
-    divisors: Divisors,
+    coprime: Coprime,
 }
 
 impl Lines<i64> for NarrowPlane {
@@ -104,12 +124,13 @@ impl Lines<i64> for NarrowPlane {
             column.extend(plane.rows.chunks_exact(3).map(|row| row[c] as f64));
             self.largest[c] = column.iter().fold(0.0, |most, x| x.abs().max(most));
         }
+        self.first = None;
         true
     }
 
     fn meet(&mut self, plane: &Restriction<i64>, at: usize, from: u32, to: u32) -> Option<()> {
         self.found.clear();
-        self.line = line(std::array::from_fn(|c| self.rows[c][at]))?;
+        self.line = self.basis(at)?;
         for vector in &self.line {
             let terms = vector.iter().zip(&self.largest);
             if terms.map(|(x, most)| x.abs() * most).sum::<f64>() >= EXACT {
@@ -153,46 +174,35 @@ impl Lines<i64> for NarrowPlane {
 
     fn push(&mut self, plane: &Restriction<i64>, count: usize, limbs: usize, out: &mut Vec<u64>) {
         let width = plane.lattice.len() / 3;
-        let at = |vector: &[f64; 3], c: usize| {
-            let terms = vector.iter().zip(plane.lattice.chunks_exact(width));
-            terms.fold(0, |sum: i64, (x, basis)| {
-                sum.plus_product(*x as i64, basis[c])
-            })
+        let at = |vector: &[i64; 3], c: usize| {
+            let [x, y, z] = *vector;
+            let (x, y) = (
+                x.wrapping_mul(plane.lattice[c]),
+                y.wrapping_mul(plane.lattice[width + c]),
+            );
+            let z = z.wrapping_mul(plane.lattice[2 * width + c]);
+            x.wrapping_add(y).wrapping_add(z)
         };
-        let [u, v] = &self.line;
+        let [u, v] = self.line.map(|vector| vector.map(|x| x as i64));
         self.ends.clear();
-        self.ends.extend((0..width).map(|c| (at(u, c), at(v, c))));
-        self.divisors
-            .load(&self.found[..count], &self.alpha, &self.beta);
+        self.ends.extend((0..width).map(|c| (at(&u, c), at(&v, c))));
+        let values = (&self.alpha[..], &self.beta[..]);
+        self.coprime.load(&self.found[..count], values);
+        if limbs == 1 {
+            self.coprime.write(&self.ends, out);
+            return;
+        }
         let start = out.len();
         out.resize(start + count * width * limbs, 0);
         let points = out[start..].chunks_exact_mut(width * limbs);
-        for (point, (alpha, beta)) in points.zip(self.divisors.coprime()) {
-            if limbs == 1 {
-                put_narrow(&self.ends, alpha, beta, point);
-            } else {
-                put_wide(&self.ends, alpha, beta, limbs, point);
-            }
+        for (point, (alpha, beta)) in points.zip(self.coprime.pairs()) {
+            put_wide(&self.ends, alpha, beta, limbs, point);
         }
     }
 }
 
-/// Write β·u − α·v with a positive last coordinate; minors fit the word, so wrapping is exact.
-#[inline]
-fn put_narrow(ends: &[(i64, i64)], alpha: i64, beta: i64, point: &mut [u64]) {
-    let (u, v) = ends[ends.len() - 1];
-    let last = beta.wrapping_mul(u).wrapping_sub(alpha.wrapping_mul(v));
-    let (alpha, beta) = if last < 0 {
-        (-alpha, -beta)
-    } else {
-        (alpha, beta)
-    };
-    for (x, (u, v)) in point.iter_mut().zip(ends) {
-        *x = beta.wrapping_mul(*u).wrapping_sub(alpha.wrapping_mul(*v)) as u64;
-    }
-}
-
-/// The same where coordinates have more words: products of two doubles' integers need two.
+/// Write β·u − α·v with a positive last coordinate where coordinates have more words than one:
+/// products of two doubles' integers need two.
 fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mut [u64]) {
     let coordinate =
         |&(u, v): &(i64, i64)| i128::from(beta) * i128::from(u) - i128::from(alpha) * i128::from(v);
@@ -206,6 +216,20 @@ fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mu
 }
 
 impl NarrowPlane {
+    /// u and v of the line of a row. Rows are asked for one after the other.
+    fn basis(&mut self, at: usize) -> Option<[[f64; 3]; 2]> {
+        let first = at / LINES * LINES;
+        if self.first != Some(first) {
+            let rows = self.rows.each_ref().map(|column| {
+                let rest = &column[first..];
+                std::array::from_fn(|k| rest.get(k).copied().unwrap_or(1.0))
+            });
+            self.lines = lines(&rows);
+            self.first = Some(first);
+        }
+        self.lines[at - first]
+    }
+
     /// α, β and α/β of every row; ∞ where β is 0.
     fn evaluate(&mut self, line: &[[f64; 3]; 2]) {
         let count = self.rows[0].len();
@@ -218,6 +242,12 @@ impl NarrowPlane {
             &mut self.beta[..],
             &mut self.quotient[..],
         );
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the CPU has AVX-512.
+            unsafe { evaluate_avx512(line, x, y, z, out) };
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the CPU has AVX2.
@@ -233,6 +263,12 @@ type Values<'a> = (&'a mut [f64], &'a mut [f64], &'a mut [f64]);
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn evaluate_avx2(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
+    evaluate(line, x, y, z, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn evaluate_avx512(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'_>) {
     evaluate(line, x, y, z, out);
 }
 
@@ -254,141 +290,5 @@ fn evaluate(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'
         // Adding 0 takes the sign off −0.
         let ratio = a / b + 0.0;
         quotient[i] = if b == 0.0 { f64::INFINITY } else { ratio };
-    }
-}
-
-/// Lanes that go together.
-const LANES: usize = 8;
-
-/// Pairs (α, β) and their greatest common divisors, in lanes.
-#[derive(Debug, Default)]
-struct Divisors {
-    alpha: Vec<f64>,
-    beta: Vec<f64>,
-    divisor: Vec<f64>,
-    count: usize,
-}
-
-impl Divisors {
-    /// The values of these rows, and their divisors.
-    fn load(&mut self, rows: &[u32], alpha: &[f64], beta: &[f64]) {
-        self.count = rows.len();
-        let padded = rows.len().next_multiple_of(LANES);
-        for (to, from) in [(&mut self.alpha, alpha), (&mut self.beta, beta)] {
-            to.clear();
-            to.extend(rows.iter().map(|&row| from[row as usize]));
-            to.resize(padded, 1.0);
-        }
-        self.divisor.clear();
-        for (a, b) in self
-            .alpha
-            .chunks_exact(LANES)
-            .zip(self.beta.chunks_exact(LANES))
-        {
-            let lanes = |x: &[f64]| std::array::from_fn(|k| x[k].abs() as u64);
-            let divisors: [u64; LANES] = greatest_common(lanes(a), lanes(b));
-            self.divisor.extend(divisors.map(|x| x as f64));
-        }
-    }
-
-    /// Each pair without its common factor; doubles divide exactly.
-    fn coprime(&self) -> impl Iterator<Item = (i64, i64)> {
-        (0..self.count).map(|k| {
-            let divisor = self.divisor[k];
-            (
-                (self.alpha[k] / divisor) as i64,
-                (self.beta[k] / divisor) as i64,
-            )
-        })
-    }
-}
-
-/// The greatest common divisor in each lane, by the binary algorithm without branches; at most one
-/// of a lane's two numbers is 0.
-fn greatest_common(mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
-    let mut twos = [0; LANES];
-    let (mut most_a, mut most_b) = (0, 0);
-    for k in 0..LANES {
-        twos[k] = (a[k] | b[k]).trailing_zeros();
-        a[k] >>= twos[k];
-        b[k] >>= twos[k];
-        if a[k] & 1 == 0 {
-            (a[k], b[k]) = (b[k], a[k]);
-        }
-        most_a |= a[k];
-        most_b |= b[k];
-    }
-    // Each step takes a bit off one of the two.
-    let bits = |x: u64| u64::BITS - x.leading_zeros();
-    let steps = bits(most_a) + bits(most_b);
-    let odd = if bits(most_a | most_b) < 32 {
-        let narrow = |x: [u64; LANES]| x.map(|x| x as u32);
-        odd_part_32(narrow(a), narrow(b), steps).map(u64::from)
-    } else {
-        odd_part_64(a, b, steps)
-    };
-    std::array::from_fn(|k| odd[k] << twos[k])
-}
-
-macro_rules! odd_part {
-    ($name:ident, $avx2:ident, $plain:ident, $word:ty, $signed:ty) => {
-        #[inline(always)]
-        fn $plain(mut a: [$word; LANES], mut b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            for _ in 0..steps {
-                for k in 0..LANES {
-                    // a is odd. An odd b becomes the difference, which is even, and a the smaller.
-                    let odd = (b[k] & 1).wrapping_neg();
-                    let difference = b[k].wrapping_sub(a[k]);
-                    // All numbers are below half the word's range, so this is the sign.
-                    let less = (difference as $signed >> (<$word>::BITS - 1)) as $word;
-                    a[k] = a[k].wrapping_add(difference & less & odd);
-                    let size = (difference ^ less).wrapping_sub(less);
-                    b[k] = (b[k] ^ ((b[k] ^ size) & odd)) >> 1;
-                }
-            }
-            a
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2")]
-        fn $avx2(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            $plain(a, b, steps)
-        }
-
-        fn $name(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the CPU has AVX2.
-                return unsafe { $avx2(a, b, steps) };
-            }
-            $plain(a, b, steps)
-        }
-    };
-}
-
-odd_part!(odd_part_32, odd_part_32_avx2, odd_part_32_plain, u32, i32);
-odd_part!(odd_part_64, odd_part_64_avx2, odd_part_64_plain, u64, i64);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use num_integer::Integer;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn lanes_have_greatest_common_divisors(
-            a in proptest::array::uniform8(0u64..1 << 26),
-            b in proptest::array::uniform8(1u64..1 << 26),
-            common in proptest::array::uniform8(1u64..1 << 26),
-        ) {
-            for scale in [[1; LANES], common] {
-                let a: [u64; LANES] = std::array::from_fn(|k| a[k] * scale[k]);
-                let b: [u64; LANES] = std::array::from_fn(|k| b[k] * scale[k]);
-                let expected: [u64; LANES] = std::array::from_fn(|k| a[k].gcd(&b[k]));
-                prop_assert_eq!(greatest_common(a, b), expected);
-                prop_assert_eq!(greatest_common(b, a), expected);
-            }
-        }
     }
 }

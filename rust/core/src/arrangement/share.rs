@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::job::{Harvest, Job, Limits, Wanted};
+use super::pages;
 use super::search::{Search, Worker};
 use crate::{Control, Result};
 
@@ -19,7 +20,8 @@ const BUDGET: u64 = 1 << 20;
 struct Queue {
     jobs: VecDeque<Job>,
     busy: usize,
-    harvest: Harvest,
+    /// What the threads have found that are done.
+    harvests: Vec<Harvest>,
 }
 
 /// A thread that is at work on a job. Also when it panics it stops being so, or the others would wait
@@ -62,7 +64,7 @@ pub fn run(
         queue: Mutex::new(Queue {
             jobs: jobs.into(),
             busy: 0,
-            harvest: Harvest::new(search.arrangement().dimension()),
+            harvests: Vec::new(),
         }),
         changed: Condvar::new(),
     };
@@ -76,7 +78,12 @@ pub fn run(
         .queue
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    (queue.harvest, queue.jobs.into())
+    let mut harvest = Harvest::new(search.arrangement().dimension());
+    for other in queue.harvests {
+        harvest.add(other);
+    }
+    harvest.numbers.shrink_to_fit();
+    (harvest, queue.jobs.into())
 }
 
 /// The whole of a search, or the error with which the caller stopped it.
@@ -100,6 +107,7 @@ impl Shared<'_> {
     fn work(&self) {
         let mut worker = Worker::new(self.search);
         let mut harvest = Harvest::new(self.search.arrangement().dimension());
+        self.make_room(&mut harvest.numbers);
         // One thread takes its jobs in order, from the front.
         let mut steals = true;
         while let Some(job) = self.take(steals) {
@@ -117,7 +125,29 @@ impl Shared<'_> {
             self.put_back(left);
             drop(at_work);
         }
-        self.lock().harvest.add(harvest);
+        self.lock().harvests.push(harvest);
+    }
+
+    /// Room for all coordinates that there can be, within reason: memory is taken only as it is
+    /// written, and then in huge pages, while a vector that grows would be moved and moved.
+    fn make_room(&self, numbers: &mut Vec<u64>) {
+        const MOST: f64 = (1u64 << 25) as f64;
+        // The last point is written with some words beyond it.
+        const SLACK: usize = 64;
+        if !self.wanted.coordinates {
+            return;
+        }
+        let arrangement = self.search.arrangement();
+        let (count, dimension) = (arrangement.rows().len(), arrangement.dimension());
+        let subsets = (0..dimension).map(|k| count.saturating_sub(k) as f64 / (k + 1) as f64);
+        let vertices = subsets.product::<f64>().min(self.limits.room() as f64);
+        let words = vertices * ((dimension + 1) * self.search.limbs()) as f64;
+        if numbers
+            .try_reserve_exact(words.min(MOST) as usize + SLACK)
+            .is_ok()
+        {
+            pages::advise(numbers);
+        }
     }
 
     /// A job, or none if there is nothing more to do.

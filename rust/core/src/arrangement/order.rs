@@ -1,0 +1,474 @@
+//! Points in lexicographic order of their coordinates.
+//!
+//! Doubles bring points into an order that is right but for near neighbours, and those are compared
+//! as integers. Nearly all of the time goes into moving memory, so that is done three times only: a
+//! pass over all points to learn how the first coordinates are distributed, one to move each point
+//! into a bucket of its own small range, and one, bucket by bucket in the cache, that sorts. Passes
+//! are shared out to the threads of the present pool.
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+use super::pages;
+use super::vertex::integer;
+
+/// Points in a bucket: some that fit the second cache with all that sorting them needs.
+pub const BUCKET: usize = 1 << 11;
+
+/// Most buckets, so that each has a line of the cache when points are moved into them.
+const BUCKETS: usize = 1 << 9;
+
+/// A number that orders a point's coordinate nearly, and the point.
+type Place = (u64, u32);
+
+/// Sort the points with these numbers, d + 1 of `limbs` words for each, in buckets of about `bucket`
+/// points.
+pub fn sort(numbers: &mut [u64], dimension: usize, limbs: usize, bucket: usize) {
+    let stride = (dimension + 1) * limbs;
+    let count = numbers.len() / stride;
+    if count < 2 || dimension == 0 {
+        return;
+    }
+    let (scattered, sizes) = if count <= bucket {
+        (numbers.to_vec(), vec![count])
+    } else {
+        let order = Order {
+            dimension,
+            limbs,
+            numbers,
+        };
+        scatter(&order, bucket.max(count / BUCKETS))
+    };
+    let mut pieces = Vec::with_capacity(sizes.len());
+    let (mut from, mut to) = (&scattered[..], numbers);
+    for size in sizes {
+        let (here, rest) = from.split_at(size * stride);
+        let (there, others) = to.split_at_mut(size * stride);
+        (from, to) = (rest, others);
+        pieces.push((here, there));
+    }
+    pieces
+        .into_par_iter()
+        .for_each_init(Scratch::default, |scratch, (from, to)| {
+            let order = Order {
+                dimension,
+                limbs,
+                numbers: from,
+            };
+            let mut places = std::mem::take(&mut scratch.places);
+            places.clear();
+            places.extend((0..(from.len() / stride) as u32).map(|at| (0, at)));
+            order.sort(&mut places, 0, scratch);
+            for (to, (_, at)) in to.chunks_exact_mut(stride).zip(&places) {
+                copy(order.point(*at), to);
+            }
+            scratch.places = places;
+        });
+}
+
+/// Word by word: a call of memcpy costs more than a few words do.
+#[inline(always)]
+fn copy(from: &[u64], to: &mut [u64]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// The points bucket by bucket, and the number in each.
+fn scatter(order: &Order<'_>, bucket: usize) -> (Vec<u64>, Vec<usize>) {
+    let stride = order.stride();
+    let count = order.numbers.len() / stride;
+    let window = Window::around(order);
+    let mut cells = vec![0u16; count];
+    let part = count.div_ceil(rayon::current_num_threads());
+    let counts: Vec<Vec<u32>> = cells
+        .par_chunks_mut(part)
+        .zip(order.numbers.par_chunks(part * stride))
+        .map(|(cells, numbers)| {
+            let order = Order { numbers, ..*order };
+            let mut counts = vec![0; Window::CELLS];
+            for (at, cell) in cells.iter_mut().enumerate() {
+                *cell = window.cell(order.nearly(at as u32, 0));
+                counts[usize::from(*cell)] += 1;
+            }
+            counts
+        })
+        .collect();
+
+    // Neighbouring cells together make a bucket.
+    let mut bucket_of = vec![0u16; Window::CELLS];
+    let mut sizes = vec![0usize];
+    let mut shares = vec![vec![0usize]; counts.len()];
+    for (cell, bucket_of) in bucket_of.iter_mut().enumerate() {
+        if sizes[sizes.len() - 1] >= bucket {
+            sizes.push(0);
+            shares.iter_mut().for_each(|share| share.push(0));
+        }
+        let last = sizes.len() - 1;
+        *bucket_of = last as u16;
+        for (share, counts) in shares.iter_mut().zip(&counts) {
+            share[last] += counts[cell] as usize;
+            sizes[last] += counts[cell] as usize;
+        }
+    }
+    // From shares of each bucket to where each part's share begins.
+    let mut end = 0;
+    for bucket in 0..sizes.len() {
+        for share in &mut shares {
+            (share[bucket], end) = (end, end + share[bucket]);
+        }
+    }
+
+    let mut scattered = vec![0; order.numbers.len()];
+    pages::advise(&scattered);
+    let target = Target(scattered.as_mut_ptr());
+    cells
+        .par_chunks(part)
+        .zip(order.numbers.par_chunks(part * stride))
+        .zip(&mut shares)
+        .for_each(|((cells, points), next)| {
+            let target = &target;
+            for (cell, point) in cells.iter().zip(points.chunks_exact(stride)) {
+                let next = &mut next[usize::from(bucket_of[usize::from(*cell)])];
+                // SAFETY: the shares are disjoint ranges of the vector's points, as many as are
+                // written here by the counts of the same cells, so this is within the vector and
+                // written by nobody else.
+                let to =
+                    unsafe { std::slice::from_raw_parts_mut(target.0.add(*next * stride), stride) };
+                copy(point, to);
+                *next += 1;
+            }
+        });
+    (scattered, sizes)
+}
+
+/// Where threads write, each its own places.
+struct Target(*mut u64);
+
+// SAFETY: it is only an address; who writes through it says why nobody else writes there.
+unsafe impl Sync for Target {}
+
+/// Cells in which doubles are counted: 2⁷ to each power of two and sign, over 2⁶ powers. What is
+/// beyond falls into the cells at the ends.
+struct Window {
+    lowest: u64,
+}
+
+impl Window {
+    const CELLS: usize = 1 << 14;
+    const HALF: u64 = 1 << 13;
+    /// Bits of a double below those that name the cell.
+    const BELOW: u32 = 52 - 7;
+
+    /// About the median of the sizes of some first coordinates.
+    fn around(order: &Order<'_>) -> Self {
+        let count = order.numbers.len() / order.stride();
+        let mut sizes: Vec<u64> = (0..count)
+            .step_by((count / 256).max(1))
+            .map(|at| order.nearly(at as u32, 0).abs().to_bits() >> Self::BELOW)
+            .filter(|size| *size > 0)
+            .collect();
+        sizes.sort_unstable();
+        let median = sizes.get(sizes.len() / 2).copied().unwrap_or_default();
+        Self {
+            lowest: median.saturating_sub(Self::HALF / 2),
+        }
+    }
+
+    /// The cell of a double; it rises with the double.
+    #[inline]
+    fn cell(&self, value: f64) -> u16 {
+        let size = (value.abs().to_bits() >> Self::BELOW).saturating_sub(self.lowest);
+        let size = size.min(Self::HALF - 1);
+        let cell = if value < 0.0 {
+            Self::HALF - 1 - size
+        } else {
+            Self::HALF + size
+        };
+        cell as u16
+    }
+}
+
+/// Memory that a bucket needs on the way.
+#[derive(Default)]
+struct Scratch {
+    places: Vec<Place>,
+    other: Vec<Place>,
+}
+
+/// Doubles of equal coordinates, and those of which the wrong one may be the larger, are at most so
+/// many doubles apart, with room to spare: each comes of two conversions and a quotient, all rounded.
+const NEAR: u64 = 1 << 6;
+
+/// The order of points.
+struct Order<'a> {
+    dimension: usize,
+    limbs: usize,
+    numbers: &'a [u64],
+}
+
+impl Order<'_> {
+    fn stride(&self) -> usize {
+        (self.dimension + 1) * self.limbs
+    }
+
+    fn point(&self, at: u32) -> &[u64] {
+        let stride = self.stride();
+        &self.numbers[at as usize * stride..][..stride]
+    }
+
+    /// Sort by the coordinates from `first`; those before are equal.
+    ///
+    /// Doubles bring the coordinates into an order that is right but for near neighbours. Runs of
+    /// those are looked at exactly: where all are equal the next coordinate decides.
+    fn sort(&self, places: &mut [Place], first: usize, scratch: &mut Scratch) {
+        if first == self.dimension {
+            return;
+        }
+        for place in places.iter_mut() {
+            place.0 = rising_bits(self.nearly(place.1, first));
+        }
+        sort_places(places, &mut scratch.other);
+        let mut start = 0;
+        while start < places.len() {
+            let mut end = start + 1;
+            while end < places.len() && places[end].0 - places[end - 1].0 <= NEAR {
+                end += 1;
+            }
+            if end > start + 1 {
+                self.settle(&mut places[start..end], first, scratch);
+            }
+            start = end;
+        }
+    }
+
+    /// Sort a run of points whose coordinates are near each other.
+    fn settle(&self, run: &mut [Place], first: usize, scratch: &mut Scratch) {
+        let head = run[0].1;
+        if run[1..]
+            .iter()
+            .all(|(_, at)| self.compare(head, *at, first).is_eq())
+        {
+            self.sort(run, first + 1, scratch);
+        } else {
+            run.sort_unstable_by(|(_, a), (_, b)| {
+                (first..self.dimension)
+                    .map(|c| self.compare(*a, *b, c))
+                    .find(|order| order.is_ne())
+                    .unwrap_or(Ordering::Equal)
+            });
+        }
+    }
+
+    /// Compare coordinate `c`.
+    fn compare(&self, a: u32, b: u32, c: usize) -> Ordering {
+        let (limbs, last) = (self.limbs, self.dimension);
+        let (a, b) = (self.point(a), self.point(b));
+        if limbs == 1 {
+            let product = |x: u64, y: u64| i128::from(x as i64) * i128::from(y as i64);
+            return product(a[c], b[last]).cmp(&product(b[c], a[last]));
+        }
+        let part = |point: &[u64], c: usize| integer(&point[c * limbs..][..limbs]);
+        (part(a, c) * part(b, last)).cmp(&(part(b, c) * part(a, last)))
+    }
+
+    /// Coordinate `c` as a double.
+    fn nearly(&self, at: u32, c: usize) -> f64 {
+        let (point, limbs) = (self.point(at), self.limbs);
+        if limbs == 1 {
+            return point[c] as i64 as f64 / point[self.dimension] as i64 as f64;
+        }
+        let (numerator, shift) = scientific(&point[c * limbs..][..limbs]);
+        let (denominator, down) = scientific(&point[self.dimension * limbs..]);
+        // In two steps, as either power of two may be beyond a double's range though the whole is not.
+        let shift = (shift - down).clamp(-2400, 2400);
+        let half = f64::powi(2.0, shift / 2);
+        numerator / denominator * half * f64::powi(2.0, shift - shift / 2)
+    }
+}
+
+/// Up to this many, comparing neighbours is quicker than counting.
+const FEW: usize = 1 << 5;
+
+/// Slots that points are counted in.
+const SLOTS: usize = 1 << 12;
+
+/// Sort by the first number: by counting in slots of equal width, over and over where a slot has too
+/// many, then by comparing neighbours.
+fn sort_places(places: &mut [Place], other: &mut Vec<Place>) {
+    spread(places, other);
+    for at in 1..places.len() {
+        let place = places[at];
+        let mut to = at;
+        while to > 0 && places[to - 1].0 > place.0 {
+            places[to] = places[to - 1];
+            to -= 1;
+        }
+        places[to] = place;
+    }
+}
+
+/// Bring each near where it belongs: not more than `FEW` in a slot are left in any order.
+fn spread(places: &mut [Place], other: &mut Vec<Place>) {
+    if places.len() <= FEW {
+        return;
+    }
+    let (mut least, mut most) = (u64::MAX, 0);
+    for place in places.iter() {
+        least = least.min(place.0);
+        most = most.max(place.0);
+    }
+    if least == most {
+        return;
+    }
+    let slots = places.len().next_power_of_two().min(SLOTS);
+    let width = (u64::BITS - (most - least).leading_zeros()).saturating_sub(slots.ilog2());
+    let slot = |place: &Place| ((place.0 - least) >> width) as usize;
+    let mut next = [0u32; SLOTS];
+    let next = &mut next[..slots];
+    other.clear();
+    for place in places.iter() {
+        next[slot(place)] += 1;
+        other.push(*place);
+    }
+    let (mut before, mut largest) = (0, 0);
+    for next in next.iter_mut() {
+        largest = largest.max(*next);
+        (*next, before) = (before, before + *next);
+    }
+    for place in other.iter() {
+        let next = &mut next[slot(place)];
+        places[*next as usize] = *place;
+        *next += 1;
+    }
+    if largest as usize > FEW {
+        let mut start = 0;
+        for &end in next.iter() {
+            spread(&mut places[start..end as usize], other);
+            start = end as usize;
+        }
+    }
+}
+
+/// An integer as a double times a power of two.
+fn scientific(words: &[u64]) -> (f64, i32) {
+    let negative = words.last().is_some_and(|word| word >> 63 == 1);
+    // −x − 1 is the complement of x; what is lost is less than what rounding loses, but at −1.
+    let flip = if negative { u64::MAX } else { 0 };
+    let top = words.iter().rposition(|word| word ^ flip != 0).unwrap_or(0);
+    let below = |k: usize| top.checked_sub(k).map_or(0, |at| words[at] ^ flip);
+    let high = u128::from(below(0)) << 64 | u128::from(below(1));
+    // With nothing below two words the complement is exact after adding 1.
+    let exact = if negative && top < 2 {
+        1u128 << (64 * (1 - top))
+    } else {
+        0
+    };
+    let size = high.saturating_add(exact) as f64;
+    let value = if negative { -size } else { size };
+    (value, 64 * (top as i32 - 1))
+}
+
+/// Bits that order as the doubles do.
+fn rising_bits(value: f64) -> u64 {
+    // Adding 0 takes the sign off −0.
+    let bits = (value + 0.0).to_bits();
+    if bits >> 63 == 1 {
+        !bits
+    } else {
+        bits | 1 << 63
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::BigInt;
+    use num_rational::Ratio;
+    use proptest::prelude::*;
+
+    use super::super::vertex::push_integer;
+    use super::*;
+
+    fn words(values: &[i128], limbs: usize) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for x in values {
+            push_integer(&(*x).into(), limbs, &mut numbers);
+        }
+        numbers
+    }
+
+    /// Rows of coordinates as fractions.
+    fn fractions(numbers: &[u64], dimension: usize, limbs: usize) -> Vec<Vec<Ratio<BigInt>>> {
+        let point = |words: &[u64]| {
+            let parts: Vec<BigInt> = words.chunks_exact(limbs).map(integer).collect();
+            let last = &parts[dimension];
+            let ratios = parts[..dimension].iter();
+            ratios
+                .map(|x| Ratio::new(x.clone(), last.clone()))
+                .collect()
+        };
+        numbers
+            .chunks_exact((dimension + 1) * limbs)
+            .map(point)
+            .collect()
+    }
+
+    fn is_sorted_exactly(
+        values: &[i128],
+        dimension: usize,
+        limbs: usize,
+    ) -> Result<(), TestCaseError> {
+        let numbers = words(values, limbs);
+        let mut expected = fractions(&numbers, dimension, limbs);
+        expected.sort();
+        // One bucket, and many.
+        for bucket in [BUCKET, 3] {
+            let mut found = numbers.clone();
+            sort(&mut found, dimension, limbs, bucket);
+            prop_assert_eq!(&fractions(&found, dimension, limbs), &expected);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        /// Numbers that doubles cannot tell apart, and numbers far apart.
+        #[test]
+        fn they_are_sorted_exactly(
+            values in proptest::collection::vec((-3i128..4, 0u32..100, -2i128..3, 0u32..100, 1i128..3), 0..40),
+        ) {
+            let values: Vec<i128> = values
+                .into_iter()
+                .flat_map(|(a, up, b, down, c)| [(a << up) + b, (1 << down) + c])
+                .collect();
+            is_sorted_exactly(&values, 1, 3)?;
+        }
+
+        /// So many that they are counted, many of them equal in some coordinates.
+        #[test]
+        fn many_are_sorted_exactly(
+            values in proptest::collection::vec((-2i128..3, -999i128..1000, 0u32..40, 1i128..4), 0..400),
+        ) {
+            let values: Vec<i128> = values
+                .into_iter()
+                .flat_map(|(a, b, shift, c)| [a, b << shift, c])
+                .collect();
+            is_sorted_exactly(&values, 2, 1)?;
+            is_sorted_exactly(&values, 2, 2)?;
+        }
+
+        #[test]
+        fn the_double_of_an_integer_is_near(value: i128, limbs in 2usize..5) {
+            let (near, shift) = scientific(&words(&[value], limbs));
+            let near = near * f64::powi(2.0, shift);
+            prop_assert!((near - value as f64).abs() <= 1e-15 * (value as f64).abs());
+        }
+
+        #[test]
+        fn cells_rise(a: f64, b: f64, lowest in 0u64..1 << 20) {
+            prop_assume!(!a.is_nan() && !b.is_nan());
+            let window = Window { lowest };
+            prop_assert!((a <= b) <= (window.cell(a) <= window.cell(b)));
+        }
+    }
+}

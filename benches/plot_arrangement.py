@@ -44,7 +44,7 @@ def main() -> None:
     axes.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal", xticks=(), yticks=())
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
     figure.tight_layout()
-    target = pathlib.Path(__file__).with_name("arrangement.svg")
+    target = pathlib.Path(__file__).parents[1] / "docs/arrangement.svg"
     figure.savefig(target, metadata={"Date": None})
     assert sum(cobases) == vertices(A, b, method="zero").cobases
 

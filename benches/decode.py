@@ -70,7 +70,7 @@ def decoding(w: np.ndarray, rounds: int) -> tuple[Table, list[Line]]:
     winding = hc.compress_tensor(w, codec="winding")
     decode = functools.partial(winding.decompress, out=single, threads=1)
     contestants["winding, float32"] = decode
-    taken = seconds(contestants, rounds, REST, time.process_time)
+    taken = seconds(contestants, rounds, rest=REST, clock=time.process_time)
     made = table(
         f"decoding {w.shape[0]} x {w.shape[1]}, one thread",
         "what",
@@ -125,7 +125,7 @@ def products(w: np.ndarray, rounds: int) -> tuple[Table, dict[int, Mapping[str, 
             "hypercomp": functools.partial(hc.matmul, c, x, threads=THREADS),
         }
         with torch.no_grad():
-            taken = seconds(contestants, rounds, REST)
+            taken = seconds(contestants, rounds, rest=REST)
         times[batch] = taken
         nf4 = min(taken["NF4, float32"], taken["NF4, bfloat16"])
         for name, t in taken.items():

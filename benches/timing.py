@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 def seconds(
     contestants: Mapping[str, Callable[[], object]],
     rounds: int,
+    *,
     rest: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:

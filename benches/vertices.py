@@ -65,8 +65,8 @@ def speed(short):
         other = functools.partial(hc.vertices, a, b, exact=False, threads=1)
         if not degenerate:
             other = functools.partial(every_subset, a, b)
-        taken = seconds({"flats": find, "other": other}, 1 if short else 5, process_time)
-        pair = seconds({"short": find, "long": find_long}, 1 if short else 5, process_time)
+        taken = seconds({"flats": find, "other": other}, 1 if short else 5, clock=process_time)
+        pair = seconds({"short": find, "long": find_long}, 1 if short else 5, clock=process_time)
         t, each = taken["flats"], taken["flats"] / len(found)
         per_vertex = asked.endswith("vertex")
         yield Bar(
@@ -96,7 +96,7 @@ def zero_rule(short):
         "fractions": functools.partial(_core.baseline_vertices, search, method="fractions"),
     }
     cobases = calls["residues"]().cobases
-    taken = seconds(calls, 1 if short else 3, process_time)
+    taken = seconds(calls, 1 if short else 3, clock=process_time)
     ratio = taken["fractions"] / taken["residues"]
     each = nanoseconds(taken["residues"], cobases)
     name = f"Zero rule, {len(a)} random planes in R^5: {cobases:,} cobases"
@@ -214,7 +214,7 @@ def against_sage(short):
     find = functools.partial(hc.vertices, a, b, threads=1)
     found = find()
     assert len(found) == peer[1], "SageMath finds as many"
-    t = seconds({"flats": find}, 1 if short else 9, process_time)["flats"]
+    t = seconds({"flats": find}, 1 if short else 9, clock=process_time)["flats"]
     ratio = peer[0] / t
     baseline = f"SageMath: {nanoseconds(peer[0], len(found))} a vertex"
     measured = f"{nanoseconds(t, len(found))}, {t:.4f} s"

@@ -204,6 +204,28 @@ fn kept_zeros_stay_zeros_and_leave_their_bits_to_the_others() {
 }
 
 #[test]
+fn no_row_is_over_a_bit_below_the_rest() {
+    // Rows from large to a millionth of that.
+    let mut weights = gaussian(64 * 1024, 17);
+    for (i, row) in weights.chunks_mut(1024).enumerate() {
+        row.iter_mut().for_each(|w| *w *= 0.8f32.powi(i as i32));
+    }
+    for bits in [2.0, 3.3, 4.0, 5.9] {
+        let tensor = compress(&weights, &[64, 1024], &trellis(bits, 8));
+        let Payload::Trellis(streams) = tensor.payload() else {
+            panic!("a trellis was asked for");
+        };
+        let least = streams.rates.iter().min().copied().unwrap_or(0);
+        // What lies beside the codes takes a twentieth of a bit.
+        assert!(
+            f64::from(least) / 2.0 >= bits - 1.05,
+            "{bits}: {least} half bits"
+        );
+        assert!(streams.rates.iter().max() > Some(&least));
+    }
+}
+
+#[test]
 fn a_wider_window_is_never_worse() {
     let weights = gaussian(16 * 2048, 2);
     let db = WINDOWS.map(|w| compress(&weights, &[16, 2048], &trellis(4.0, w)).sqnr_db());

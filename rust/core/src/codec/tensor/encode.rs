@@ -266,8 +266,8 @@ fn grid(sources: &[Source], rates: &[u8]) -> ScaleGrid {
     ScaleGrid::spanning(smallest.min(largest), largest)
 }
 
-/// How far below the rate that was asked for a row may be, in half bits.
-const BELOW: u8 = 2;
+/// How far below the rate that there is for all of them a row may be, in bits.
+const BELOW: f64 = 1.0;
 
 /// Half bits for each stream, so that codes and all that is stored beside them take `budget` bits;
 /// the codes alone, in a tensor so small that the rest would take more than half.
@@ -282,8 +282,7 @@ fn rates(
     // Weights that are masked leave their bits to the others.
     let coded: usize = sources.iter().map(|source| source.len).sum();
     let rate = (budget - 8.0 * header as f64) / coded.max(1) as f64;
-    let least = (rate.floor() * 2.0).clamp(1.0, 16.0) as u8;
-    let least = least.saturating_sub(BELOW).max(1);
+    let least = (2.0 * (rate - BELOW)).ceil().clamp(1.0, 16.0) as u8;
     let mut noise = vec![1.0];
     for half_bits in HALF_BITS {
         noise.push(Trellis::pinned(half_bits, window)?.code.noise.into());

@@ -1,0 +1,103 @@
+"""Models from paths: folders of transformers, compressed folders, GGUF files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .._extras import imported
+from ..errors import FormatError, InvalidArgumentError
+
+# What marks a folder as one of ours, in its config.json.
+METHOD = "hypercomp"
+
+
+def config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The ``config.json`` of a model's folder.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There is no such folder, or it has no ``config.json``: it is no model's.
+    FormatError
+        The file is no JSON object.
+    """
+    file = Path(path, "config.json")
+    if not Path(path).is_dir():
+        raise InvalidArgumentError(f"{path}: there is no such folder")
+    try:
+        read = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise InvalidArgumentError(f"{path} has no config.json: it is no model's folder") from None
+    except ValueError as error:
+        raise FormatError(f"{file}: {error}") from error
+    if not isinstance(read, dict):
+        raise FormatError(f"{file} holds a {type(read).__name__}: an object is accepted")
+    return read
+
+
+def is_gguf(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a GGUF file."""
+    return Path(path).suffix == ".gguf"
+
+
+def is_causal_lm(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a causal language model, by its architecture's name."""
+    if is_gguf(path):
+        return True
+    names = config(path).get("architectures") or []
+    return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+
+
+def causal_lm(path: str | os.PathLike[str], device: str) -> tuple[Any, Any]:
+    """A language model in float32 and its tokenizer."""
+    transformers = imported("transformers", "eval", "perplexity")
+    torch = imported("torch", "eval", "perplexity")
+    with _readable(path) as (folder, options):
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, **options
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, **options
+        )
+    return model.to(device), tokenizer
+
+
+def encoder(path: str | os.PathLike[str], device: str) -> Any:
+    """A sentence encoder; one that says nothing of its pooling takes the mean of all tokens."""
+    sentence_transformers = imported("sentence_transformers", "eval", "embedding_similarity")
+    if is_gguf(path):
+        raise InvalidArgumentError(f"{path} is a GGUF file: for encoders a folder is accepted")
+    with _readable(path) as (folder, _):
+        return sentence_transformers.SentenceTransformer(
+            str(folder), device=device, local_files_only=True
+        )
+
+
+@contextmanager
+def _readable(path: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder that transformers reads, for as long as it reads, and the options to say so."""
+    path = Path(path)
+    if is_gguf(path):
+        if not path.is_file():
+            raise InvalidArgumentError(f"{path}: there is no such file")
+        # transformers asks for both of them, without saying which extra of ours has them.
+        for name in ("gguf", "accelerate"):
+            imported(name, "gguf", "a GGUF file")
+        yield path.parent, {"gguf_file": path.name}
+        return
+    if config(path).get("quantization_config", {}).get("quant_method") != METHOD:
+        yield path, {}
+        return
+    from ..checkpoint import decompress_checkpoint
+
+    # The bits that any reader of the folder gets; and nothing of a model's class need be known.
+    with tempfile.TemporaryDirectory(prefix="hypercomp-") as folder:
+        decompressed = Path(folder, "model")
+        decompress_checkpoint(path, decompressed)
+        yield decompressed, {}

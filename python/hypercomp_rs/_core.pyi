@@ -11,11 +11,14 @@ __all__ = [
     "approximate_vertices",
     "baseline_vertices",
     "big_vertex_rows",
+    "header_length",
     "integer_rows",
     "lowest_terms",
     "rational_rows",
+    "read_header",
     "read_representation",
     "vertex_rows",
+    "write_header",
 ]
 
 __version__: str
@@ -131,3 +134,13 @@ class TensorCode:
     def to_bytes(self) -> bytes: ...
     @staticmethod
     def from_bytes(data: bytes) -> TensorCode: ...
+
+_Tensor = tuple[str, str, list[int], int, int]
+
+def header_length(first: bytes, file: int) -> int: ...
+def read_header(
+    json: bytes, file: int
+) -> tuple[list[_Tensor], dict[str, str], list[tuple[str, int, dict[str, int]]]]: ...
+def write_header(
+    tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: dict[str, str]
+) -> tuple[bytes, list[_Tensor]]: ...

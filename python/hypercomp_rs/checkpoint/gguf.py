@@ -78,11 +78,12 @@ class Gguf(Source):
 
     def read(self, name: str) -> npt.NDArray[np.uint8]:
         """See :class:`Source`."""
-        shape = self._entries[name].shape
-        return self._rows(name, np.arange(shape[0] if shape else 1))
+        return self._rows(name, np.arange(_rows(self.stored[name])))
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """See :class:`Source`; only these rows are read."""
+        if len(self._entries[name].shape) < 2:
+            return super().sample(name, rows)
         return self._rows(name, np.asarray(rows))
 
     def weights_files(self) -> Sequence[Path]:
@@ -114,7 +115,7 @@ class Gguf(Source):
     def _rows(self, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
         """Entries along the first axis, decoded, in pieces that are small beside a tensor."""
         stored, entry = self.stored[name], self._entries[name]
-        count = stored.shape[0] if stored.shape else 1
+        count = _rows(stored)
         order = row_order(stored.name, count, self.header.values) if self.known else None
         places = rows if order is None else order[rows]
         width = stored.nbytes // max(1, count)
@@ -144,6 +145,12 @@ class Gguf(Source):
                         "opened"
                     )
                 wanted = wanted[count:]
+
+
+def _rows(stored: Stored) -> int:
+    """How many rows there are that can be read by themselves."""
+    whole = len(stored.shape) < 2 and stored.kind not in _PLAIN
+    return 1 if whole or not stored.shape else stored.shape[0]
 
 
 def _dtype(path: Path, stored: Stored) -> str:

@@ -69,5 +69,6 @@ def row_order(name: str, rows: int, values: Mapping[str, Value]) -> npt.NDArray[
         heads = values.get("llama.attention.head_count_kv", heads)
     if not isinstance(heads, int) or heads < 1 or rows % (2 * heads):
         raise FormatError(f"{name} has {rows} rows, which are not {heads} heads of an even size")
-    pairs: npt.NDArray[np.intp] = np.arange(rows).reshape(heads, rows // heads // 2, 2)
-    return pairs.swapaxes(1, 2).reshape(-1)
+    pairs = np.arange(rows).reshape(heads, rows // heads // 2, 2)
+    order: npt.NDArray[np.intp] = pairs.swapaxes(1, 2).reshape(-1)
+    return order

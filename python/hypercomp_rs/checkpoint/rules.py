@@ -184,9 +184,7 @@ def choose(
     return choices
 
 
-def _kept(
-    entry: Entry, rule: Rule | None, embeddings: Literal["compress", "keep"]
-) -> str | None:
+def _kept(entry: Entry, rule: Rule | None, embeddings: Literal["compress", "keep"]) -> str | None:
     never = eligible(entry)
     if never is not None:
         return never

@@ -94,9 +94,7 @@ def write_shard(
     return sum(nbytes for *_, nbytes in placed)
 
 
-def _write_tensor(
-    file: Whole, tensor: Piecewise, nbytes: int, stop: threading.Event | None
-) -> int:
+def _write_tensor(file: Whole, tensor: Piecewise, nbytes: int, stop: threading.Event | None) -> int:
     crc = done = 0
     for piece in tensor.pieces():
         if stop is not None and stop.is_set():

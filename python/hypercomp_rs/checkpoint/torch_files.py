@@ -11,7 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SINGLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
 SUFFIXES = (".bin", ".pt", ".pth")
+
+# How a zip archive begins, and how torch tells one.
+_ARCHIVE = b"PK\x03\x04"
 
 _DTYPES = {
     "float64": "F64",
@@ -145,9 +148,10 @@ def _safetensors_name(name: str) -> str:
 def _state_dict(path: Path) -> Mapping[str, Any]:
     """The tensors of a file by name, in the order in which they were saved."""
     torch = imported("torch", "torch", "a PyTorch file")
-    mapped = zipfile.is_zipfile(path)
-    if mapped:
-        _check_archive(path)
+    with path.open("rb") as file:
+        mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
+        if mapped:
+            _check_archive(path, file)
     try:
         with warnings.catch_warnings():
             # What torch thinks of its own older files.
@@ -176,13 +180,16 @@ def _state_dict(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _check_archive(path: Path) -> None:
-    """That an archive declares no sizes beyond its own: torch stores, and never deflates."""
+def _check_archive(path: Path, file: IO[bytes]) -> None:
+    """That an archive declares no sizes beyond its own: torch stores, and never compresses."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise FormatError(f"{path} is no archive of torch's: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # BadZipFile and whatever else zipfile stumbles over, such as a seek to before the start.
+        raise FormatError(f"{path} is no archive of torch's: {_first_line(error)}") from error
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
             raise FormatError(f"{path}: {entry.filename} is compressed: torch stores")

@@ -101,7 +101,8 @@ def compress_tensor(
     sparsity
         "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
         cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
-        others have codes, so pruning and compression multiply.
+        others have codes, so pruning and compression multiply. `bits` may then be less than 1, down
+        to that cost and half a bit for each of the others.
     incoherence
         "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
         first, so that none has outliers. "none" codes them as they are, which is better only for
@@ -177,7 +178,8 @@ def compress_tensor(
             flat.elements,
             flat.dtype,
             flat.shape,
-            bits=checked_real("bits", 4 if bits is None else bits, 1, 8),
+            # Pruned weights cost less than any code's bit.
+            bits=checked_real("bits", 4 if bits is None else bits, 0 if sparsity else 1, 8),
             sqnr_db=target_sqnr_db
             if target_sqnr_db is None
             else checked_real("target_sqnr_db", target_sqnr_db, 0, 60),

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Control",
     "Search",
     "TensorCode",
     "__version__",
@@ -81,6 +82,13 @@ def rational_rows(rows: Sequence[Sequence[tuple[int, int]]]) -> bytes: ...
 def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...
 
 @final
+class Control:
+    def __new__(cls) -> Control: ...
+    def cancel(self) -> None: ...
+    @property
+    def done(self) -> int: ...
+
+@final
 class TensorCode:
     @staticmethod
     def trellis(
@@ -95,6 +103,7 @@ class TensorCode:
         window: int,
         seed: int | None,
         threads: int | None,
+        control: Control | None = None,
     ) -> TensorCode: ...
     @staticmethod
     def winding(

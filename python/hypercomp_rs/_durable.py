@@ -41,7 +41,7 @@ def written(path: Path) -> Iterator[Whole]:
     try:
         # Unbuffered: what is written are headers and large pieces of tensors.
         with new.open("xb", buffering=0) as file:
-            yield Whole(file)  # type: ignore[arg-type]
+            yield Whole(file)
             os.fsync(file.fileno())
         new.replace(path)
     except BaseException:

@@ -88,6 +88,15 @@ class SafetensorsFile:
         stored = self.stored[name]
         return self.read_at(stored.start, stored.nbytes, name)
 
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """The bytes of a tensor, piece by piece in one buffer."""
+        stored = self.stored[name]
+        buffer = np.empty(min(size, stored.nbytes), np.uint8).data
+        for start in range(0, stored.nbytes, size):
+            piece = buffer[: min(size, stored.nbytes - start)]
+            self.read_into(piece, stored.start + start, name)
+            yield piece
+
     def read_at(self, start: int, nbytes: int, what: str) -> npt.NDArray[np.uint8]:
         """So many bytes from byte `start` on, which are of the tensor `what`."""
         out = np.empty(nbytes, np.uint8)

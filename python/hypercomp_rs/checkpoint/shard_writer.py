@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,19 +41,6 @@ class Piecewise(NamedTuple):
     shape: Sequence[int]
     pieces: Callable[[], Iterable[memoryview]]
     checksum: bool = False
-
-
-def copied(file: SafetensorsFile, name: str, checksum: bool = False) -> Piecewise:
-    """A tensor of another file."""
-
-    def pieces() -> Iterator[memoryview]:
-        stored = file.stored[name]
-        for start in range(0, stored.nbytes, PIECE):
-            size = min(PIECE, stored.nbytes - start)
-            yield file.read_at(stored.start + start, size, name).data
-
-    stored = file.stored[name]
-    return Piecewise(name, stored.dtype, stored.shape, pieces, checksum)
 
 
 def write_shard(

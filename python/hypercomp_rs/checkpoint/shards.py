@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,10 @@ class Shards(Source):
     def read(self, name: str) -> npt.NDArray[np.uint8]:
         """See :class:`Source`."""
         return self.shards[self._entries[name].shard].read(name)
+
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """See :class:`Source`; read piece by piece."""
+        return self.shards[self._entries[name].shard].pieces(name, size)
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """See :class:`Source`; only these rows are read."""

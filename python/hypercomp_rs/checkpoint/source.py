@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -111,6 +111,15 @@ class Source(ABC):
         FormatError
             The file is not what it was when it was opened, or not what it says it is.
         """
+
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """The same bytes piece by piece, each of about `size` bytes; a piece lasts till the next.
+
+        This reads the whole tensor first; a format that can read a part of it need not.
+        """
+        whole = self.read(name).data
+        for start in range(0, len(whole), size):
+            yield whole[start : start + size]
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """The bytes of these entries along the first axis, in rising order.

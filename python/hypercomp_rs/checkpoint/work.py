@@ -42,10 +42,15 @@ class Work:
         self.path = dst.with_name(f"{dst.name}.partial")
         self.result = self.path / "result"
         self._tensors = self.path / "tensors"
-        if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        if not self.finished and dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
             raise InvalidArgumentError(f"{dst} exists: give another place, or remove it")
         if not dst.parent.is_dir():
             raise FileNotFoundError(2, "No such folder", str(dst.parent))
+
+    @property
+    def finished(self) -> bool:
+        """Whether a run was cut off after it gave the result its name: what is left is to tidy."""
+        return (self.path / _PLAN).exists() and self.dst.exists() and not self.result.exists()
 
     def begin(self, key: dict[str, Any], *, restart: bool) -> dict[str, Any] | None:
         """The plan of a run with the same key that was cut off, if there is one.
@@ -64,6 +69,8 @@ class Work:
                 f"{self.path} is of another run ({', '.join(what)} differ): finish that one, or "
                 "restart to throw it away"
             )
+        if self.finished:
+            return plan
         for folder in (self._tensors, self.result):
             folder.mkdir(parents=True, exist_ok=True)
         # What a run that was killed was writing.
@@ -94,10 +101,14 @@ class Work:
 
     def finish(self) -> None:
         """Give the result its name; the rest goes."""
-        for folder in {path.parent for path in self.result.rglob("*")} | {self.result}:
-            synchronise(folder)
-        if self.dst.exists():
-            self.dst.rmdir()
-        self.result.rename(self.dst)
-        synchronise(self.dst.parent)
-        shutil.rmtree(self.path)
+        if not self.finished:
+            for folder in {path.parent for path in self.result.rglob("*")} | {self.result}:
+                synchronise(folder)
+            if self.dst.exists():
+                self.dst.rmdir()
+            self.result.rename(self.dst)
+            synchronise(self.dst.parent)
+        if self._tensors.exists():
+            shutil.rmtree(self._tensors)
+        (self.path / _PLAN).unlink()
+        self.path.rmdir()

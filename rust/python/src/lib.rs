@@ -7,6 +7,7 @@ mod approximate;
 mod arrangement;
 mod codec;
 mod container;
+mod control;
 mod enter;
 mod error;
 mod representation;
@@ -26,6 +27,8 @@ mod _core {
     use crate::codec::TensorCode;
     #[pymodule_export]
     use crate::container::{header_length, read_header, write_header};
+    #[pymodule_export]
+    use crate::control::Control;
     #[pymodule_export]
     use crate::representation::{
         big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,

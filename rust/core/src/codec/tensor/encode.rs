@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Energy;
 use super::exceptions::Exceptions;
-use super::goal::Goal;
+use super::goal::{Budget, Goal};
 use super::streams::{Span, Starts, Streams, coded_lengths};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
@@ -46,7 +46,7 @@ impl TrellisParams {
 
     pub(super) fn validate(&self) -> Result<()> {
         Trellis::pinned(1, self.window)?;
-        self.goal.validate()?;
+        self.goal.validate(self.keep_zeros)?;
         match self.max_error {
             Some(bound) if bound.is_nan() || bound < 0.0 => Err(Error::new(
                 ErrorKind::InvalidArgument,
@@ -157,14 +157,14 @@ struct Chain {
 }
 
 impl Streams {
-    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude, at `bits` a weight
-    /// with all overhead; `header` is the bytes that the tensor takes beside its streams.
+    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude, within a budget
+    /// that counts everything; `header` is the bytes that the tensor takes beside its streams.
     pub(super) fn encode<T: Element>(
         weights: &[T],
         shape: &[usize],
         exponent: i32,
         params: &TrellisParams,
-        bits: f64,
+        budget: Budget,
         header: usize,
         control: &Control,
     ) -> Result<(Self, Energy)> {
@@ -177,8 +177,9 @@ impl Streams {
         let lengths = coded_lengths(&layout, mask.as_ref());
         let normalise = PowerOfTwo::new(-exponent);
         let sources = sources(weights, &layout, &lengths, normalise, control)?;
-        let header = header + mask.as_ref().map_or(0, |mask| mask.stored().len());
-        let rates = rates(&layout, &sources, params.window, bits, header)?;
+        let masked = mask.as_ref().map_or(0, |mask| mask.stored().len());
+        let budget = for_codes(budget, weights.len(), lengths.iter().sum(), masked)?;
+        let rates = rates(&layout, &sources, params.window, budget, header)?;
         let encoder = Encoder {
             weights,
             layout,
@@ -269,17 +270,41 @@ fn grid(sources: &[Source], rates: &[u8]) -> ScaleGrid {
 /// How far below the rate that there is for all of them a row may be, in bits.
 const BELOW: f64 = 1.0;
 
+/// A mask of so few bytes is a part of the header, which is not counted where it would take half.
+const SMALL_MASK: usize = 64;
+
+/// Bits in all for the codes of `coded` of `weights` weights, once a mask of `masked` bytes is paid.
+/// Weights that are masked leave their bits to the others.
+fn for_codes(budget: Budget, weights: usize, coded: usize, masked: usize) -> Result<f64> {
+    let bits = match budget {
+        Budget::Coded(bits) => return Ok(bits * coded as f64),
+        Budget::All(bits) => bits,
+    };
+    let (weights, mask, least) = (weights as f64, 8.0 * masked as f64, 0.5 * coded as f64);
+    let left = bits * weights - mask;
+    if left >= least || masked <= SMALL_MASK {
+        return Ok(left.max(least));
+    }
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        format!(
+            "{bits} bits a weight: which weights are zero takes {:.3}, and half a bit for each of the \
+             others {:.3}",
+            mask / weights,
+            least / weights,
+        ),
+    ))
+}
+
 /// Half bits for each stream, so that codes and all that is stored beside them take `budget` bits;
 /// the codes alone, in a tensor so small that the rest would take more than half.
 fn rates(
     layout: &Layout,
     sources: &[Source],
     window: u32,
-    bits: f64,
+    budget: f64,
     header: usize,
 ) -> Result<Vec<u8>> {
-    let budget = bits * layout.lengths().sum::<usize>() as f64;
-    // Weights that are masked leave their bits to the others.
     let coded: usize = sources.iter().map(|source| source.len).sum();
     let rate = (budget - 8.0 * header as f64) / coded.max(1) as f64;
     let least = (2.0 * (rate - BELOW)).ceil().clamp(1.0, 16.0) as u8;
@@ -287,6 +312,8 @@ fn rates(
     for half_bits in HALF_BITS {
         noise.push(Trellis::pinned(half_bits, window)?.code.noise.into());
     }
+    // Where two weights share a bit of the path, the last of an odd number has one to itself.
+    let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
     let mut rates = Vec::new();
     // A byte for each scale to begin with; then what the scales of the streams will take, with one
     // number to either side, as they are fitted again after the search.
@@ -297,7 +324,7 @@ fn rates(
         };
         // Two planes that end at a whole byte for each chain; so do the scales and rates.
         let a_stream = (scale_bits + rate_bits) as usize;
-        let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14;
+        let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14 + odd;
         let codes = match beside as f64 {
             beside if 2.0 * beside <= budget => budget - beside,
             _ => budget,

@@ -25,7 +25,18 @@ pub enum Goal {
     SqnrDb(f64),
 }
 
-/// The rates that may be asked for, in bits a weight.
+/// What codes and all that is stored beside them may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Budget {
+    /// So many bits for each weight; of them is paid first for which weights are zero.
+    All(f64),
+    /// So many for each weight that has a code. Which weights are zero is paid for apart: where most
+    /// are, a search over rates of all weights would have to be finer than any step.
+    Coded(f64),
+}
+
+/// The rates that may be asked for, in bits a weight; of a tensor that keeps its zeros any lower one
+/// too, as far as its zeros allow.
 const BITS: std::ops::RangeInclusive<f64> = 0.5..=8.5;
 
 /// Searches that are made at most.
@@ -38,8 +49,9 @@ const CLOSE: (f64, f64) = (0.02, 0.002);
 const DB_A_BIT: f64 = 6.020_599_913_279_624;
 
 impl Goal {
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self, keep_zeros: bool) -> Result<()> {
         let (number, accepted) = match self {
+            Self::Bits(bits) if keep_zeros => (bits, *bits > 0.0 && bits <= BITS.end()),
             Self::Bits(bits) => (bits, BITS.contains(bits)),
             Self::SqnrDb(db) => (db, (0.0..=60.0).contains(db)),
         };
@@ -47,7 +59,7 @@ impl Goal {
             return Ok(());
         }
         let what = match self {
-            Self::Bits(_) => "bits a weight: 0.5 to 8.5 are accepted",
+            Self::Bits(_) => "bits a weight: 0.5 to 8.5 are accepted, less where zeros are kept",
             Self::SqnrDb(_) => "dB: 0 to 60 are accepted",
         };
         Err(Error::new(
@@ -73,11 +85,11 @@ pub(super) fn reach<T: Element>(
     params: &TrellisParams,
     control: &Control,
 ) -> Result<(Streams, Energy)> {
-    let attempt = |bits: f64| attempt(weights, shape, exponent, params, bits, control);
+    let attempt = |budget: Budget| attempt(weights, shape, exponent, params, budget, control);
     let found = match params.goal {
-        Goal::Bits(bits) if params.max_error.is_none() => attempt(bits)?,
-        Goal::Bits(bits) => within(bits, attempt)?,
-        Goal::SqnrDb(db) => at_least(db, params, attempt)?,
+        Goal::Bits(bits) if params.max_error.is_none() => attempt(Budget::All(bits))?,
+        Goal::Bits(bits) => within(bits, |bits| attempt(Budget::All(bits)))?,
+        Goal::SqnrDb(db) => at_least(db, params, |bits| attempt(Budget::Coded(bits)))?,
     };
     Ok((found.streams, found.energy))
 }
@@ -87,12 +99,12 @@ fn attempt<T: Element>(
     shape: &[usize],
     exponent: i32,
     params: &TrellisParams,
-    bits: f64,
+    budget: Budget,
     control: &Control,
 ) -> Result<Attempt> {
     let header = bytes::header_len(shape) + bytes::trellis_header(params.seed);
     let (mut streams, mut energy) =
-        Streams::encode(weights, shape, exponent, params, bits, header, control)?;
+        Streams::encode(weights, shape, exponent, params, budget, header, control)?;
     if let Some(bound) = params.max_error {
         let mut decoded = vec![T::default(); weights.len()];
         Decoder::new(&streams, shape, Unit::detect())?.decode(

@@ -23,7 +23,7 @@ pub trait Word: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     /// 1.
     const ONE: Self;
 
-    /// The nearest double.
+    /// A double next to it.
     fn to_f64(self) -> f64;
     /// The integer that this double is, or one near it if there is none.
     fn from_f64(value: f64) -> Self;
@@ -110,9 +110,13 @@ impl Word for i128 {
     const ZERO: Self = 0;
     const ONE: Self = 1;
 
+    /// Off by a unit of the last place at most: the plain conversion is a call into the compiler's
+    /// library.
     #[inline]
     fn to_f64(self) -> f64 {
-        self as f64
+        let size = self.unsigned_abs();
+        let size = (size >> 64) as u64 as f64 * (1u128 << 64) as f64 + size as u64 as f64;
+        if self < 0 { -size } else { size }
     }
     #[inline]
     fn from_f64(value: f64) -> Self {

@@ -149,7 +149,11 @@ fn scaled_inverse(basis: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
     inverse[size][size].clone_from(&determinant);
     for i in (0..size).rev() {
         for j in 0..size {
-            let mut value = if i == j { determinant.clone() } else { BigInt::zero() };
+            let mut value = if i == j {
+                determinant.clone()
+            } else {
+                BigInt::zero()
+            };
             for k in i + 1..size {
                 value -= &basis[i][k] * &inverse[k][j];
             }
@@ -160,7 +164,10 @@ fn scaled_inverse(basis: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
 }
 
 fn without_content(mut map: Vec<Vec<BigInt>>) -> Vec<Vec<BigInt>> {
-    let content = map.iter().flatten().fold(BigInt::zero(), |gcd, x| gcd.gcd(x));
+    let content = map
+        .iter()
+        .flatten()
+        .fold(BigInt::zero(), |gcd, x| gcd.gcd(x));
     map.iter_mut().flatten().for_each(|x| *x /= &content);
     map
 }
@@ -244,19 +251,28 @@ mod tests {
             vec![1, 1, 0, 1],
             vec![1, -1, 1, 5],
         ];
-        let map = [[982_451_653i128, 12, 57_885_161], [7, 433_494_437, 1], [31, 2_971_215_073, 11]];
+        let map = [
+            [982_451_653i128, 12, 57_885_161],
+            [7, 433_494_437, 1],
+            [31, 2_971_215_073, 11],
+        ];
         let shift = [1_234_567_891i128, -987_654_321, 5];
         let moved: Vec<Vec<i128>> = rows
             .iter()
             .map(|row| {
-                let mut new: Vec<i128> =
-                    (0..3).map(|c| (0..3).map(|k| row[k] * map[k][c]).sum()).collect();
+                let mut new: Vec<i128> = (0..3)
+                    .map(|c| (0..3).map(|k| row[k] * map[k][c]).sum())
+                    .collect();
                 new.push(row[3] + (0..3).map(|c| new[c] * shift[c]).sum::<i128>());
                 new
             })
             .collect();
         let frame = Frame::of(&arrangement(&moved)).unwrap();
-        assert!(frame.rows.iter().flatten().all(|x| x.abs() < 20.into()), "{:?}", frame.rows);
+        assert!(
+            frame.rows.iter().flatten().all(|x| x.abs() < 20.into()),
+            "{:?}",
+            frame.rows
+        );
     }
 
     #[test]

@@ -101,9 +101,15 @@ impl Basis {
         self.change.swap(k, k - 1);
         let (above, below) = self.lambda.split_at_mut(k);
         let (upper, lower) = (&mut above[k - 1], &mut below[0]);
-        upper.iter_mut().zip(lower).for_each(|(x, y)| std::mem::swap(x, y));
+        upper
+            .iter_mut()
+            .zip(lower)
+            .for_each(|(x, y)| std::mem::swap(x, y));
         let lambda = self.lambda[k][k - 1].clone();
-        let d = (self.determinants[k - 1].clone(), self.determinants[k].clone());
+        let d = (
+            self.determinants[k - 1].clone(),
+            self.determinants[k].clone(),
+        );
         let new = (self.before(k - 1) * &d.1 + &lambda * &lambda) / &d.0;
         for row in &mut self.lambda[k + 1..] {
             let old = row[k].clone();
@@ -134,7 +140,8 @@ mod tests {
     }
 
     fn combined(change: &[Vec<BigInt>], vectors: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
-        let sum = |row: &Vec<BigInt>, c: usize| row.iter().zip(vectors).map(|(x, v)| x * &v[c]).sum();
+        let sum =
+            |row: &Vec<BigInt>, c: usize| row.iter().zip(vectors).map(|(x, v)| x * &v[c]).sum();
         let width = vectors[0].len();
         change
             .iter()
@@ -178,10 +185,18 @@ mod tests {
         let n = |x: i64| BigInt::from(x);
         let short = [[1, 2, 0, 1], [0, 1, -1, 2], [3, 0, 1, 0], [100, -7, 5, 1]];
         let short: Vec<Vec<BigInt>> = short.iter().map(|row| row.map(n).to_vec()).collect();
-        let mixed = [[99_991, 17, 3, 0], [12_345, 2, 1, 0], [777, 1, 5, 0], [31, 41, 59, 1]];
+        let mixed = [
+            [99_991, 17, 3, 0],
+            [12_345, 2, 1, 0],
+            [777, 1, 5, 0],
+            [31, 41, 59, 1],
+        ];
         let mixed: Vec<Vec<BigInt>> = mixed.iter().map(|row| row.map(n).to_vec()).collect();
         let vectors = combined(&mixed, &short);
         let found = combined(&reduced(&gram(&vectors)), &vectors);
-        assert!(found.iter().flatten().all(|x| x.abs() < n(1000)), "{found:?}");
+        assert!(
+            found.iter().flatten().all(|x| x.abs() < n(1000)),
+            "{found:?}"
+        );
     }
 }

@@ -206,19 +206,27 @@ impl Lines<i64> for NarrowPlane {
 
 impl NarrowPlane {
     /// Coordinates of several words. Those wait for their lowest terms until they are looked at.
-    fn push_wide(&mut self, plane: &Restriction<i64>, space: &Space, count: usize, out: &mut Vec<u64>) {
+    fn push_wide(
+        &mut self,
+        plane: &Restriction<i64>,
+        space: &Space,
+        count: usize,
+        out: &mut Vec<u64>,
+    ) {
         if !self.placed {
             let basis = plane.lattice.iter().map(|x| i128::from(*x));
             space.place(basis, &mut self.basis_points);
             self.placed = true;
         }
         let line = self.line.map(|vector| vector.map(|x| x as i128));
-        self.basis_points.derive(line.as_flattened(), &mut self.line_points);
+        self.basis_points
+            .derive(line.as_flattened(), &mut self.line_points);
         self.coefficients.clear();
-        self.coefficients.extend(self.found[..count].iter().map(|&row| {
-            let (alpha, beta) = (self.alpha[row as usize], self.beta[row as usize]);
-            [beta as i128, -alpha as i128]
-        }));
+        self.coefficients
+            .extend(self.found[..count].iter().map(|&row| {
+                let (alpha, beta) = (self.alpha[row as usize], self.beta[row as usize]);
+                [beta as i128, -alpha as i128]
+            }));
         self.line_points.push(&self.coefficients, out);
     }
 

@@ -37,7 +37,12 @@ pub struct Matrix<W> {
 
 impl<W: Word + TryFrom<i128>> Matrix<W> {
     /// Of rows [a|b]; `None` where the entries do not fit.
-    pub fn new(hyperplanes: &[Vec<BigInt>], width: usize, minors_fit: bool, space: &Space) -> Option<Self> {
+    pub fn new(
+        hyperplanes: &[Vec<BigInt>],
+        width: usize,
+        minors_fit: bool,
+        space: &Space,
+    ) -> Option<Self> {
         let word = |x: &BigInt| W::try_from(x.to_i128()?).ok();
         let mut rows = Vec::with_capacity(hyperplanes.len() * width);
         for row in hyperplanes {

@@ -279,7 +279,10 @@ fn machine_tiers(arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
     let space = Space::new(dimension + 1, limbs, map);
     let minors_fit = bound.arithmetic() == Arithmetic::Mersenne61;
     let narrow = Matrix::new(rows, dimension + 1, minors_fit, &space);
-    let mut tiers: Vec<Tier> = narrow.into_iter().map(|m| Tier::Narrow(Arc::new(m))).collect();
+    let mut tiers: Vec<Tier> = narrow
+        .into_iter()
+        .map(|m| Tier::Narrow(Arc::new(m)))
+        .collect();
     if bound.limbs() <= 6 {
         let wide = Matrix::new(rows, dimension + 1, minors_fit, &space);
         tiers.extend(wide.map(|m| Tier::Wide(Arc::new(m))));

@@ -43,7 +43,10 @@ impl Slopes {
         self.first = None;
         self.count = rows.len() / 3;
         let padded = self.count.next_multiple_of(LANES);
-        for (c, column) in [&mut self.x, &mut self.y, &mut self.z].into_iter().enumerate() {
+        for (c, column) in [&mut self.x, &mut self.y, &mut self.z]
+            .into_iter()
+            .enumerate()
+        {
             column.clear();
             column.extend(rows.chunks_exact(3).map(|row| residue(row[c])));
             column.resize(padded, 1.0);
@@ -148,14 +151,23 @@ fn fill(slopes: &mut Slopes, first: usize) {
         let at = first + line;
         let (y, z) = (slopes.y[at], slopes.z[at]);
         for (run, theirs) in runs.iter_mut().zip(&slopes.y) {
-            *run = if *theirs == y { 1.0 } else { reduced(theirs - y) };
+            *run = if *theirs == y {
+                1.0
+            } else {
+                reduced(theirs - y)
+            };
         }
         let rows = slopes.y.iter().zip(&slopes.z).take(slopes.count);
-        let same: u64 = rows.map(|(theirs, other)| u64::from((*theirs == y) & (*other == z))).sum();
+        let same: u64 = rows
+            .map(|(theirs, other)| u64::from((*theirs == y) & (*other == z)))
+            .sum();
         slopes.agrees[line] = same > 1;
     }
     invert(&mut slopes.runs, &mut slopes.products);
-    let lines = slopes.runs.chunks_exact(padded).zip(slopes.keys.chunks_exact_mut(padded));
+    let lines = slopes
+        .runs
+        .chunks_exact(padded)
+        .zip(slopes.keys.chunks_exact_mut(padded));
     for (line, (inverses, keys)) in lines.enumerate() {
         let at = first + line;
         let (y, z) = (slopes.y[at], slopes.z[at]);
@@ -204,14 +216,19 @@ fn canonical(residue: f64) -> f64 {
 fn invert(numbers: &mut [f64], products: &mut Vec<f64>) {
     products.resize(numbers.len(), 0.0);
     let mut product = [1.0; LANES];
-    for (numbers, before) in numbers.chunks_exact(LANES).zip(products.chunks_exact_mut(LANES)) {
+    for (numbers, before) in numbers
+        .chunks_exact(LANES)
+        .zip(products.chunks_exact_mut(LANES))
+    {
         before.copy_from_slice(&product);
         for k in 0..LANES {
             product[k] = fused(0.0, product[k], numbers[k]);
         }
     }
     let mut inverse = inverted(product);
-    let chunks = numbers.chunks_exact_mut(LANES).zip(products.chunks_exact(LANES));
+    let chunks = numbers
+        .chunks_exact_mut(LANES)
+        .zip(products.chunks_exact(LANES));
     for (numbers, before) in chunks.rev() {
         for k in 0..LANES {
             let next = fused(0.0, inverse[k], numbers[k]);
@@ -235,7 +252,9 @@ fn inverted(lanes: [f64; LANES]) -> [f64; LANES] {
         }
     }
     let mut inverse = [0.0; LANES];
-    inverse[0] = Residue50::from_double(levels[LEVELS][0]).inverse().symmetric() as f64;
+    inverse[0] = Residue50::from_double(levels[LEVELS][0])
+        .inverse()
+        .symmetric() as f64;
     for level in (0..LEVELS).rev() {
         let half = LANES >> (level + 1);
         for k in 0..half {
@@ -245,4 +264,94 @@ fn inverted(lanes: [f64; LANES]) -> [f64; LANES] {
         }
     }
     inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MODULUS: i128 = PRIME as i128;
+
+    /// Whether three rows have a point in common, modulo the prime.
+    fn concurrent(rows: [&[i128]; 3]) -> bool {
+        let [a, b, c] = rows.map(|row| {
+            <[i128; 3]>::try_from(row)
+                .unwrap()
+                .map(|x| x.rem_euclid(MODULUS))
+        });
+        let minor = |i: usize, j: usize| (a[i] * b[j] - a[j] * b[i]).rem_euclid(MODULUS);
+        let terms = [minor(1, 2) * c[0], minor(2, 0) * c[1], minor(0, 1) * c[2]];
+        terms.iter().map(|x| x.rem_euclid(MODULUS)).sum::<i128>() % MODULUS == 0
+    }
+
+    fn agree(a: &[i128], b: &[i128]) -> bool {
+        let [a, b] = [a, b].map(|row| {
+            <[i128; 3]>::try_from(row)
+                .unwrap()
+                .map(|x| x.rem_euclid(MODULUS))
+        });
+        [(1, 2), (2, 0), (0, 1)]
+            .iter()
+            .all(|&(i, j)| (a[i] * b[j] - a[j] * b[i]) % MODULUS == 0)
+    }
+
+    proptest! {
+        /// Equal slopes on a line are a common point, whatever the processor's lanes.
+        #[test]
+        fn slopes_tell_points_apart(
+            small in proptest::collection::vec(proptest::array::uniform3(-2i128..3), 3..40),
+            large in proptest::collection::vec(proptest::array::uniform3(-1i128 << 125..1 << 125), 0..9),
+            multiples in proptest::collection::vec(proptest::array::uniform3(-3i128..4), 0..3),
+        ) {
+            let multiples = multiples.into_iter().map(|row| row.map(|x| x * MODULUS + x % 2));
+            let vanishes = |row: &[i128; 3]| row.iter().all(|x| x % MODULUS == 0);
+            let rows: Vec<[i128; 3]> =
+                small.into_iter().chain(large).chain(multiples).filter(|row| !vanishes(row)).collect();
+            let mut slopes = Slopes::default();
+            prop_assert!(slopes.load(rows.as_flattened()));
+            for (at, line) in rows.iter().enumerate() {
+                let twin = rows.iter().enumerate().any(|(k, row)| k != at && agree(line, row));
+                let keys = slopes.on_line(at).map(<[u64]>::to_vec);
+                prop_assert_eq!(keys.is_none(), twin);
+                let Some(keys) = keys else { continue };
+                for (i, one) in rows.iter().enumerate().filter(|(i, _)| *i != at) {
+                    for (j, other) in rows.iter().enumerate().filter(|(j, _)| *j != at) {
+                        prop_assert_eq!(keys[i] == keys[j], concurrent([line, one, other]));
+                    }
+                }
+                let found = slopes.keys.clone();
+                fill(&mut slopes, at / LINES * LINES);
+                prop_assert_eq!(&found, &slopes.keys);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_multiples_of_the_prime_has_no_slope() {
+        assert!(!Slopes::default().load(&[1, 2, 3, MODULUS, 0, -5 * MODULUS]));
+    }
+
+    #[test]
+    fn residues_are_those_of_integers() {
+        for value in [
+            0,
+            1,
+            -1,
+            MODULUS,
+            -MODULUS / 2,
+            i128::MAX,
+            i128::MIN + 1,
+            1 << 100,
+            -(1 << 77),
+        ] {
+            let found = residue(value);
+            assert!(found.abs() <= P / 2.0);
+            assert_eq!(
+                (found as i128).rem_euclid(MODULUS),
+                value.rem_euclid(MODULUS)
+            );
+        }
+    }
 }

@@ -184,7 +184,10 @@ impl Span {
         for (of, &by) in self.words.chunks_exact(2 * stride).zip(coefficients) {
             let of = &of[if by < 0 { stride } else { 0 }..][..stride];
             let size = by.unsigned_abs();
-            for (to, of) in point.chunks_exact_mut(self.limbs).zip(of.chunks_exact(self.limbs)) {
+            for (to, of) in point
+                .chunks_exact_mut(self.limbs)
+                .zip(of.chunks_exact(self.limbs))
+            {
                 add_multiple(to, size as u64, of);
                 add_multiple(&mut to[1..], (size >> 64) as u64, of);
             }
@@ -214,7 +217,11 @@ fn available() -> bool {
 /// From words to lanes.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn spread<const N: usize, const L: usize>(points: &[u64], width: usize, out: &mut Vec<[u64; LANES]>) {
+fn spread<const N: usize, const L: usize>(
+    points: &[u64],
+    width: usize,
+    out: &mut Vec<[u64; LANES]>,
+) {
     out.clear();
     for point in points.chunks_exact(width * L) {
         let mut limbs = [[0; LANES]; N];
@@ -389,12 +396,19 @@ mod tests {
 
     fn words(points: &[Vec<BigInt>], limbs: usize) -> Vec<u64> {
         let mut words = Vec::new();
-        points.iter().flatten().for_each(|x| push_integer(x, limbs, &mut words));
+        points
+            .iter()
+            .flatten()
+            .for_each(|x| push_integer(x, limbs, &mut words));
         words
     }
 
     fn sum(points: &[Vec<BigInt>], by: &[i128], c: usize) -> BigInt {
-        points.iter().zip(by).map(|(point, by)| &point[c] * by).sum()
+        points
+            .iter()
+            .zip(by)
+            .map(|(point, by)| &point[c] * by)
+            .sum()
     }
 
     proptest! {

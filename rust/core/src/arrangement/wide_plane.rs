@@ -74,8 +74,9 @@ impl Lines<i128> for WidePlane {
             .derive(&[0, z, -y, -z, 0, x, y, -x, 0], &mut self.line_points);
         self.coefficients.clear();
         let rows = self.found[..count].iter();
-        self.coefficients
-            .extend(rows.map(|row| <[i128; 3]>::try_from(plane.row(*row as usize)).unwrap_or_default()));
+        self.coefficients.extend(
+            rows.map(|row| <[i128; 3]>::try_from(plane.row(*row as usize)).unwrap_or_default()),
+        );
         let start = out.len();
         self.line_points.push(&self.coefficients, out);
         if space.limbs() == 1 && count > 0 {
@@ -85,7 +86,10 @@ impl Lines<i128> for WidePlane {
             for point in out[start..].chunks_exact_mut(width) {
                 let mut minors: Vec<i64> = point.iter().map(|x| *x as i64).collect();
                 lowest_terms(&mut minors);
-                point.iter_mut().zip(minors).for_each(|(to, x)| *to = x as u64);
+                point
+                    .iter_mut()
+                    .zip(minors)
+                    .for_each(|(to, x)| *to = x as u64);
             }
         }
     }

@@ -7,6 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 /// Lanes that go together.
 const LANES: usize = 8;
@@ -14,90 +15,142 @@ const LANES: usize = 8;
 /// Coordinates that are written together.
 const TOGETHER: usize = 8;
 
-/// Coprime pairs (α, β), filled up to whole lanes.
+/// Pairs (α, β) of some lines, and the ends of these lines.
+///
+/// A line by itself would leave most lanes empty, and the steps of one pair wait for each other: the
+/// pairs of a plane go together.
 #[derive(Debug, Default)]
 pub struct Coprime {
     alpha: Vec<f64>,
     beta: Vec<f64>,
-    count: usize,
+    /// Pairs up to and with those of each line.
+    lines: Vec<usize>,
+    /// u and v of each line, coordinate by coordinate.
+    ends: Vec<(i64, i64)>,
 }
 
 impl Coprime {
-    /// The pairs of these rows; in no pair are both 0.
-    pub fn load(&mut self, rows: &[u32], values: (&[f64], &[f64])) {
-        self.count = rows.len();
-        let padded = rows.len().next_multiple_of(2 * LANES);
+    /// Add a line: the pairs of these rows, in none of which both are 0, and u and v coordinate by
+    /// coordinate.
+    pub fn push(
+        &mut self,
+        rows: &[u32],
+        values: (&[f64], &[f64]),
+        ends: impl Iterator<Item = (i64, i64)>,
+    ) {
         for (to, from) in [(&mut self.alpha, values.0), (&mut self.beta, values.1)] {
-            to.clear();
             to.extend(rows.iter().map(|&row| from[row as usize]));
-            to.resize(padded, 1.0);
         }
+        self.lines.push(self.alpha.len());
+        self.ends.extend(ends);
+    }
+
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.alpha.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.alpha.is_empty()
+    }
+
+    /// Append the points of all pairs, and forget them. Coordinates fit the word, so wrapping is exact.
+    pub fn write(&mut self, out: &mut Vec<u64>) {
+        self.divide();
+        if !self.lines.is_empty() {
+            let width = self.ends.len() / self.lines.len();
+            let points = self.len() * width;
+            // What is written beyond a point is overwritten by the next one.
+            out.reserve(points + TOGETHER);
+            self.put_lines(width, out.spare_capacity_mut());
+            // SAFETY: there is room for so many, and all of them have been written: a point's
+            // coordinates for each pair.
+            unsafe { out.set_len(out.len() + points) };
+        }
+        self.alpha.clear();
+        self.beta.clear();
+        self.lines.clear();
+        self.ends.clear();
+    }
+
+    /// Take out the common factors.
+    fn divide(&mut self) {
+        let count = self.len();
+        let padded = count.next_multiple_of(2 * LANES);
+        self.alpha.resize(padded, 1.0);
+        self.beta.resize(padded, 1.0);
         let (alpha, beta) = (&mut self.alpha[..], &mut self.beta[..]);
-        #[cfg(target_arch = "x86_64")]
-        if counts_zeros() {
-            // SAFETY: the CPU has what the function is compiled for.
-            unsafe { divide_counting(alpha, beta) };
-            return;
-        }
-        for (a, b) in alpha
-            .chunks_exact_mut(LANES)
-            .zip(beta.chunks_exact_mut(LANES))
-        {
-            let lanes = |x: &[f64]| std::array::from_fn(|k| whole(x[k].abs()) as u64);
-            divide(a, b, &greatest_common(lanes(a), lanes(b)));
-        }
+        divide_all(alpha, beta);
+        self.alpha.truncate(count);
+        self.beta.truncate(count);
     }
 
-    /// The pairs.
-    pub fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
-        let pairs = self.alpha.iter().zip(&self.beta).take(self.count);
-        pairs.map(|(alpha, beta)| (whole(*alpha), whole(*beta)))
-    }
-
-    /// Append the points, given u and v coordinate by coordinate. Coordinates fit the word, so wrapping
-    /// is exact.
-    pub fn write(&self, ends: &[(i64, i64)], out: &mut Vec<u64>) {
-        let start = out.len();
-        let end = start + self.count * ends.len();
-        if ends.len() > TOGETHER {
-            out.resize(end, 0);
-            for (point, (alpha, beta)) in
-                out[start..].chunks_exact_mut(ends.len()).zip(self.pairs())
-            {
-                put(ends, alpha, beta, point);
+    fn put_lines(&self, width: usize, mut room: &mut [MaybeUninit<u64>]) {
+        let mut start = 0;
+        for (&end, ends) in self.lines.iter().zip(self.ends.chunks_exact(width)) {
+            let pairs = (&self.alpha[start..end], &self.beta[start..end]);
+            let points = (end - start) * width;
+            if width <= TOGETHER {
+                put_together(ends, pairs, &mut room[..points + TOGETHER]);
+            } else {
+                for (point, pair) in room.chunks_exact_mut(width).zip(whole_pairs(pairs)) {
+                    put(ends, pair, point);
+                }
             }
-            return;
+            room = &mut room[points..];
+            start = end;
         }
-        // What is written beyond a point is overwritten by the next one.
-        out.resize(end + TOGETHER, 0);
-        let points = &mut out[start..];
-        #[cfg(target_arch = "x86_64")]
-        if counts_zeros() {
-            // SAFETY: the CPU has what the function is compiled for.
-            unsafe { put_all_counting(ends, self, points) };
-            out.truncate(end);
-            return;
-        }
-        put_all(ends, self, points);
-        out.truncate(end);
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn put_all_counting(ends: &[(i64, i64)], pairs: &Coprime, points: &mut [u64]) {
+fn divide_all(alpha: &mut [f64], beta: &mut [f64]) {
+    #[cfg(target_arch = "x86_64")]
+    if counts_zeros() {
+        // SAFETY: the CPU has what the function is compiled for.
+        unsafe { divide_counting(alpha, beta) };
+        return;
+    }
+    for (a, b) in alpha
+        .chunks_exact_mut(LANES)
+        .zip(beta.chunks_exact_mut(LANES))
+    {
+        let lanes = |x: &[f64]| std::array::from_fn(|k| whole(x[k].abs()) as u64);
+        divide(a, b, &greatest_common(lanes(a), lanes(b)));
+    }
+}
+
+fn put_together(ends: &[(i64, i64)], pairs: (&[f64], &[f64]), points: &mut [MaybeUninit<u64>]) {
+    #[cfg(target_arch = "x86_64")]
+    if counts_zeros() {
+        // SAFETY: the CPU has what the function is compiled for.
+        unsafe { put_all_counting(ends, pairs, points) };
+        return;
+    }
     put_all(ends, pairs, points);
 }
 
 #[inline(always)]
-fn put_all(ends: &[(i64, i64)], pairs: &Coprime, points: &mut [u64]) {
+fn whole_pairs<'a>(pairs: (&'a [f64], &'a [f64])) -> impl Iterator<Item = (i64, i64)> + 'a {
+    let pairs = pairs.0.iter().zip(pairs.1);
+    pairs.map(|(alpha, beta)| (whole(*alpha), whole(*beta)))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn put_all_counting(ends: &[(i64, i64)], pairs: (&[f64], &[f64]), points: &mut [MaybeUninit<u64>]) {
+    put_all(ends, pairs, points);
+}
+
+#[inline(always)]
+fn put_all(ends: &[(i64, i64)], pairs: (&[f64], &[f64]), points: &mut [MaybeUninit<u64>]) {
     let width = ends.len();
     let mut padded = [(0, 0); TOGETHER];
     padded[..width].copy_from_slice(ends);
     let (u, v) = (padded.map(|end| end.0), padded.map(|end| end.1));
     let (last_u, last_v) = ends[width - 1];
     let mut rest = points;
-    for (alpha, beta) in pairs.pairs() {
+    for (alpha, beta) in whole_pairs(pairs) {
         let (point, _) = rest.split_at_mut(TOGETHER);
         let last = beta
             .wrapping_mul(last_u)
@@ -105,9 +158,10 @@ fn put_all(ends: &[(i64, i64)], pairs: &Coprime, points: &mut [u64]) {
         let sign = 1 | last >> 63;
         let (alpha, beta) = (alpha * sign, beta * sign);
         for c in 0..TOGETHER {
-            point[c] = beta
+            let value = beta
                 .wrapping_mul(u[c])
-                .wrapping_sub(alpha.wrapping_mul(v[c])) as u64;
+                .wrapping_sub(alpha.wrapping_mul(v[c]));
+            point[c].write(value as u64);
         }
         rest = &mut rest[width..];
     }
@@ -123,12 +177,12 @@ fn whole(value: f64) -> i64 {
 }
 
 /// Write one point of any number of coordinates.
-fn put(ends: &[(i64, i64)], alpha: i64, beta: i64, point: &mut [u64]) {
+fn put(ends: &[(i64, i64)], (alpha, beta): (i64, i64), point: &mut [MaybeUninit<u64>]) {
     let coordinate =
         |&(u, v): &(i64, i64)| beta.wrapping_mul(u).wrapping_sub(alpha.wrapping_mul(v));
     let sign = 1 | ends.last().map_or(1, coordinate) >> 63;
     for (x, end) in point.iter_mut().zip(ends) {
-        *x = (sign * coordinate(end)) as u64;
+        x.write((sign * coordinate(end)) as u64);
     }
 }
 
@@ -152,62 +206,139 @@ fn counts_zeros() -> bool {
         && is_x86_feature_detected!("avx512vpopcntdq")
 }
 
-/// Take the common factors out of pairs, sixteen at once.
+/// Take the common factors out of pairs in whole lanes.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512vpopcntdq")]
 fn divide_counting(alpha: &mut [f64], beta: &mut [f64]) {
-    const BOTH: usize = 2 * LANES;
-    for (a, b) in alpha
-        .chunks_exact_mut(BOTH)
-        .zip(beta.chunks_exact_mut(BOTH))
-    {
-        let sizes =
-            |x: &[f64]| -> [u64; BOTH] { std::array::from_fn(|k| whole(x[k].abs()) as u64) };
-        let (x, y) = (sizes(a), sizes(b));
-        let most = (0..BOTH).fold(0, |most, k| most | x[k] | y[k]);
-        let divisors: [u64; BOTH] = if most >> 32 == 0 {
-            let narrow = |x: [u64; BOTH]| x.map(|x| x as u32);
-            common_32(narrow(x), narrow(y)).map(u64::from)
-        } else {
-            let half = |x: &[u64; BOTH], from: usize| std::array::from_fn(|k| x[from + k]);
-            let low: [u64; LANES] = common_64(half(&x, 0), half(&y, 0));
-            let high: [u64; LANES] = common_64(half(&x, LANES), half(&y, LANES));
-            std::array::from_fn(|k| if k < LANES { low[k] } else { high[k - LANES] })
-        };
-        divide(a, b, &divisors);
+    // Each step of a pair waits for the one before, so that several vectors take hardly longer than
+    // one.
+    const MANY: usize = 4;
+    let mut chunks = (
+        alpha.chunks_exact_mut(MANY * BOTH),
+        beta.chunks_exact_mut(MANY * BOTH),
+    );
+    for (a, b) in (&mut chunks.0).zip(&mut chunks.1) {
+        divide_together::<MANY>(a, b);
     }
+    let rest = (chunks.0.into_remainder(), chunks.1.into_remainder());
+    for (a, b) in rest
+        .0
+        .chunks_exact_mut(BOTH)
+        .zip(rest.1.chunks_exact_mut(BOTH))
+    {
+        divide_together::<1>(a, b);
+    }
+}
+
+/// Pairs whose narrow numbers fill a vector; wide ones fill two.
+#[cfg(target_arch = "x86_64")]
+const BOTH: usize = 2 * LANES;
+
+/// [`divide_counting`] for `K` vectors of narrow numbers, or twice as many of wide ones.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512vpopcntdq")]
+fn divide_together<const K: usize>(alpha: &mut [f64], beta: &mut [f64]) {
+    let narrow = _mm512_set1_pd((1u64 << 32) as f64);
+    let mut wide = 0;
+    for numbers in alpha.chunks_exact(LANES).chain(beta.chunks_exact(LANES)) {
+        wide |= _mm512_cmp_pd_mask::<_CMP_GE_OQ>(size(numbers), narrow);
+    }
+    let mut divisors = [[_mm512_setzero_pd(); 2]; K];
+    if wide == 0 {
+        let mut numbers = [[_mm512_setzero_si512(); 2]; K];
+        for (k, [a, b]) in numbers.iter_mut().enumerate() {
+            (*a, *b) = (sizes_32(&alpha[k * BOTH..]), sizes_32(&beta[k * BOTH..]));
+        }
+        common_32(&mut numbers);
+        for (divisors, [common, _]) in divisors.iter_mut().zip(numbers) {
+            divisors[0] = _mm512_cvtepu32_pd(_mm512_castsi512_si256(common));
+            divisors[1] = _mm512_cvtepu32_pd(_mm512_extracti64x4_epi64::<1>(common));
+        }
+    } else {
+        for half in 0..2 {
+            let mut numbers = [[_mm512_setzero_si512(); 2]; K];
+            for (k, [a, b]) in numbers.iter_mut().enumerate() {
+                let at = k * BOTH + half * LANES;
+                *a = _mm512_cvttpd_epu64(size(&alpha[at..]));
+                *b = _mm512_cvttpd_epu64(size(&beta[at..]));
+            }
+            common_64(&mut numbers);
+            for (divisors, [common, _]) in divisors.iter_mut().zip(numbers) {
+                divisors[half] = _mm512_cvtepu64_pd(common);
+            }
+        }
+    }
+    for numbers in [alpha, beta] {
+        let chunks = numbers.chunks_exact_mut(LANES);
+        for (numbers, divisor) in chunks.zip(divisors.as_flattened()) {
+            // Doubles divide exactly. No divisor is 0 for such pairs, but a quotient by it would not be
+            // a number.
+            let divisor = _mm512_max_pd(*divisor, _mm512_set1_pd(1.0));
+            // SAFETY: eight doubles are read from eight and written to them.
+            unsafe {
+                let quotient = _mm512_div_pd(_mm512_loadu_pd(numbers.as_ptr()), divisor);
+                _mm512_storeu_pd(numbers.as_mut_ptr(), quotient);
+            }
+        }
+    }
+}
+
+/// Magnitudes of the first eight numbers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn size(numbers: &[f64]) -> __m512d {
+    // SAFETY: eight doubles are read from at least eight.
+    _mm512_abs_pd(unsafe { _mm512_loadu_pd(numbers[..LANES].as_ptr()) })
+}
+
+/// Magnitudes of the first sixteen, all below 2³².
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn sizes_32(numbers: &[f64]) -> __m512i {
+    let low = _mm512_cvttpd_epu32(size(numbers));
+    let high = _mm512_cvttpd_epu32(size(&numbers[LANES..]));
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
 }
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! common {
-    ($name:ident, $word:ty, $lanes:expr, $set:ident, $sub:ident, $popcnt:ident, $srlv:ident, $sllv:ident, $min:ident, $max:ident, $test:ident) => {
-        /// The greatest common divisor in each lane; at most one of a lane's two numbers is 0.
+    ($name:ident, $set:ident, $sub:ident, $popcnt:ident, $srlv:ident, $sllv:ident, $min:ident, $max:ident) => {
+        /// The greatest common divisor in each lane of each pair of vectors, in place of the first; at
+        /// most one of a lane's two numbers is 0.
         #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512vpopcntdq")]
-        fn $name(a: [$word; $lanes], b: [$word; $lanes]) -> [$word; $lanes] {
-            let load = |x: [$word; $lanes]| {
-                // SAFETY: an array of integers and a register of as many bits.
-                unsafe { std::mem::transmute::<[$word; $lanes], __m512i>(x) }
-            };
-            let (a, b) = (load(a), load(b));
+        #[inline]
+        fn $name<const K: usize>(numbers: &mut [[__m512i; 2]; K]) {
             let one = $set(1);
-            // The zeros below the lowest one; as many as the word has bits for 0, which then stays 0.
-            let zeros = |x: __m512i| $popcnt(_mm512_andnot_si512(x, $sub(x, one)));
-            let twos = zeros(_mm512_or_si512(a, b));
-            let mut a = $srlv(a, zeros(a));
-            let mut b = $srlv(b, zeros(b));
-            // Of two odd numbers the difference is even; once it is 0 they change places for ever.
+            let mut twos = [one; K];
+            for (twos, [a, b]) in twos.iter_mut().zip(&mut *numbers) {
+                // The zeros below the lowest one; as many as the word has bits for 0, which then stays
+                // 0.
+                let zeros = |x: __m512i| $popcnt(_mm512_andnot_si512(x, $sub(x, one)));
+                *twos = zeros(_mm512_or_si512(*a, *b));
+                *a = $srlv(*a, zeros(*a));
+                *b = $srlv(*b, zeros(*b));
+            }
+            // Of two odd numbers the difference is even. Once it is 0, which is then the smaller of the
+            // two, they change places for ever.
             loop {
-                let less = $min(a, b);
-                let difference = $sub($max(a, b), less);
-                if $test(less, less) == 0 {
+                let mut on = _mm512_setzero_si512();
+                for [a, b] in &mut *numbers {
+                    let less = $min(*a, *b);
+                    let difference = $sub($max(*a, *b), less);
+                    let below = _mm512_andnot_si512(difference, $sub(difference, one));
+                    *a = less;
+                    *b = $srlv(difference, $popcnt(below));
+                    on = _mm512_or_si512(on, less);
+                }
+                if _mm512_test_epi64_mask(on, on) == 0 {
                     break;
                 }
-                a = less;
-                b = $srlv(difference, zeros(difference));
             }
-            let divisor = $sllv(_mm512_or_si512(a, b), twos);
-            // SAFETY: as above.
-            unsafe { std::mem::transmute::<__m512i, [$word; $lanes]>(divisor) }
+            for ([a, b], twos) in numbers.iter_mut().zip(twos) {
+                *a = $sllv(_mm512_or_si512(*a, *b), twos);
+            }
         }
     };
 }
@@ -215,30 +346,24 @@ macro_rules! common {
 #[cfg(target_arch = "x86_64")]
 common!(
     common_32,
-    u32,
-    16,
     _mm512_set1_epi32,
     _mm512_sub_epi32,
     _mm512_popcnt_epi32,
     _mm512_srlv_epi32,
     _mm512_sllv_epi32,
     _mm512_min_epu32,
-    _mm512_max_epu32,
-    _mm512_test_epi32_mask
+    _mm512_max_epu32
 );
 #[cfg(target_arch = "x86_64")]
 common!(
     common_64,
-    u64,
-    8,
     _mm512_set1_epi64,
     _mm512_sub_epi64,
     _mm512_popcnt_epi64,
     _mm512_srlv_epi64,
     _mm512_sllv_epi64,
     _mm512_min_epu64,
-    _mm512_max_epu64,
-    _mm512_test_epi64_mask
+    _mm512_max_epu64
 );
 
 /// The greatest common divisor in each lane, by the binary algorithm without branches; at most one
@@ -324,16 +449,21 @@ mod tests {
             let alpha: Vec<f64> = pairs.iter().map(|pair| (scale * pair.0) as f64).collect();
             let beta: Vec<f64> = pairs.iter().map(|pair| (scale * pair.1) as f64).collect();
             let rows: Vec<u32> = (0..pairs.len() as u32).rev().collect();
-            let mut coprime = Coprime::default();
-            coprime.load(&rows, (&alpha, &beta));
             let expected: Vec<(i64, i64)> = pairs
                 .iter()
                 .rev()
                 .map(|(a, b)| (a / a.gcd(b), b / a.gcd(b)))
                 .collect();
-            prop_assert_eq!(coprime.pairs().collect::<Vec<_>>(), expected.clone());
+            // In two lines, of which the first may have none.
+            let (first, second) = rows.split_at(rows.len() / 2);
+            let mut coprime = Coprime::default();
             let mut points = vec![7];
-            coprime.write(&ends, &mut points);
+            for _ in 0..2 {
+                points.truncate(1);
+                coprime.push(first, (&alpha, &beta), ends.iter().copied());
+                coprime.push(second, (&alpha, &beta), ends.iter().copied());
+                coprime.write(&mut points);
+            }
             let mut plain = vec![7];
             for (alpha, beta) in expected {
                 let point = ends.iter().map(|(u, v)| beta * u - alpha * v);

@@ -29,7 +29,10 @@ pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
     /// Rows found, rising.
     fn found(&self) -> &[u32];
     /// Append the vertices of the first `count` rows found, in the coordinates of the space.
+    /// Some may wait for [`flush`](Self::flush).
     fn push(&mut self, plane: &Restriction<W>, space: &Space, count: usize, out: &mut Vec<u64>);
+    /// Append what waits.
+    fn flush(&mut self, _: &mut Vec<u64>) {}
 }
 
 /// Places of rows by their keys, in open addressing.
@@ -94,6 +97,9 @@ impl Table<'_> {
     }
 }
 
+/// Pairs that wait for each other at most: as many as the first cache holds.
+const PAIRS: usize = 1 << 10;
+
 /// Up to 2⁵³ every integer is a double.
 const EXACT: f64 = (1u64 << 53) as f64;
 
@@ -111,8 +117,6 @@ pub struct NarrowPlane {
     /// The same for the lines of some neighbouring rows, the first of which is [`first`](Self::first).
     lines: [Option<[[f64; 3]; 2]>; LINES],
     first: Option<usize>,
-    /// u and v in space, coordinate by coordinate.
-    ends: Vec<(i64, i64)>,
     seen: Seen,
     found: Vec<u32>,
     coprime: Coprime,
@@ -196,11 +200,16 @@ impl Lines<i64> for NarrowPlane {
             x.wrapping_add(y).wrapping_add(z)
         };
         let [u, v] = self.line.map(|vector| vector.map(|x| x as i64));
-        self.ends.clear();
-        self.ends.extend((0..width).map(|c| (at(&u, c), at(&v, c))));
+        let ends = (0..width).map(|c| (at(&u, c), at(&v, c)));
         let values = (&self.alpha[..], &self.beta[..]);
-        self.coprime.load(&self.found[..count], values);
-        self.coprime.write(&self.ends, out);
+        self.coprime.push(&self.found[..count], values, ends);
+        if self.coprime.len() >= PAIRS {
+            self.coprime.write(out);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u64>) {
+        self.coprime.write(out);
     }
 }
 

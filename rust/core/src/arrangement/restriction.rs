@@ -222,6 +222,23 @@ impl<W: Word> Restriction<W> {
             plane.push(self, &desk.matrix.space, granted, &mut walk.harvest.numbers);
         }
     }
+
+    /// The vertices on the lines with numbers `from`..`to` of this plane.
+    fn on_lines(&self, from: u32, to: u32, desk: &mut Desk<W>, walk: &mut Walk<'_>) {
+        // A row's part of a line costs some nanoseconds.
+        let cost = 4 * self.numbers.len() as u64;
+        for at in self.children(from, to) {
+            let number = self.numbers[at];
+            if !walk.meter.spend(cost) {
+                walk.leave(number, to);
+                return;
+            }
+            walk.harvest.flats[1] += 1;
+            walk.path.push(number);
+            self.on_line(at, 0, u32::MAX, desk, walk);
+            walk.path.pop();
+        }
+    }
 }
 
 impl<W: Word> Flat for Restriction<W> {
@@ -282,24 +299,14 @@ impl<W: Word> Flat for Restriction<W> {
             walk.outgrow(from, to);
             return;
         }
-        if let Some(line) = line {
-            if let Ok(at) = self.numbers.binary_search(&line) {
-                self.on_line(at, from, to, desk, walk);
+        match line {
+            Some(line) => {
+                if let Ok(at) = self.numbers.binary_search(&line) {
+                    self.on_line(at, from, to, desk, walk);
+                }
             }
-            return;
+            None => self.on_lines(from, to, desk, walk),
         }
-        // A row's part of a line costs some nanoseconds.
-        let cost = 4 * self.numbers.len() as u64;
-        for at in self.children(from, to) {
-            let number = self.numbers[at];
-            if !walk.meter.spend(cost) {
-                walk.leave(number, to);
-                return;
-            }
-            walk.harvest.flats[1] += 1;
-            walk.path.push(number);
-            self.on_line(at, 0, u32::MAX, desk, walk);
-            walk.path.pop();
-        }
+        desk.plane.flush(&mut walk.harvest.numbers);
     }
 }

@@ -131,7 +131,7 @@ impl Shared<'_> {
     /// Room for all coordinates that there can be, within reason: memory is taken only as it is
     /// written, and then in huge pages, while a vector that grows would be moved and moved.
     fn make_room(&self, numbers: &mut Vec<u64>) {
-        const MOST: f64 = (1u64 << 25) as f64;
+        const MOST: f64 = (1u64 << 27) as f64;
         // The last point is written with some words beyond it.
         const SLACK: usize = 64;
         if !self.wanted.coordinates {

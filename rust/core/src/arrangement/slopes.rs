@@ -110,10 +110,11 @@ fn scale_avx2(slopes: &mut Slopes) -> bool {
 fn scale(slopes: &mut Slopes) -> bool {
     let Slopes { x, y, z, runs, .. } = slopes;
     for t in FACTORS {
-        runs.clear();
-        let columns = x.iter().zip(&*y).zip(&*z);
-        // x + t·(y + t·z)
-        runs.extend(columns.map(|((x, y), z)| fused(*x, t, fused(*y, t, *z))));
+        runs.resize(x.len(), 1.0);
+        for (run, ((x, y), z)) in runs.iter_mut().zip(x.iter().zip(&*y).zip(&*z)) {
+            // x + t·(y + t·z)
+            *run = fused(*x, t, fused(*y, t, *z));
+        }
         runs[slopes.count..].fill(1.0);
         if runs.iter().all(|x| *x != 0.0) {
             invert(runs, &mut slopes.products);

@@ -114,8 +114,12 @@ impl Word for i128 {
     /// library.
     #[inline]
     fn to_f64(self) -> f64 {
+        // Signed numbers of a word are converted by one instruction, unsigned ones are not.
+        const HALF: f64 = (1u64 << 32) as f64;
         let size = self.unsigned_abs();
-        let size = (size >> 64) as u64 as f64 * (1u128 << 64) as f64 + size as u64 as f64;
+        let part = |shift: u32, mask: u64| ((size >> shift) as u64 & mask) as i64 as f64;
+        let low = part(0, u64::from(u32::MAX)) + part(32, u64::from(u32::MAX)) * HALF;
+        let size = part(64, i64::MAX as u64) * (HALF * HALF) + low;
         if self < 0 { -size } else { size }
     }
     #[inline]

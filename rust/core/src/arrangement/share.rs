@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::job::{Harvest, Job, Limits, Wanted};
+use super::order;
 use super::pages;
 use super::search::{Search, Worker};
 use crate::{Control, Result};
@@ -54,6 +55,36 @@ pub fn run(
     limits: &Limits,
     control: &Control,
 ) -> (Harvest, Vec<Job>) {
+    let (mut harvest, parts, left) = run_in_parts(search, jobs, wanted, limits, control);
+    for part in parts {
+        harvest.add_numbers(part);
+    }
+    harvest.numbers.shrink_to_fit();
+    (harvest, left)
+}
+
+/// [`run`] with the vertices sorted by their coordinates.
+pub fn run_sorted(
+    search: &Search,
+    jobs: Vec<Job>,
+    wanted: Wanted,
+    limits: &Limits,
+    control: &Control,
+) -> (Harvest, Vec<Job>) {
+    let (mut harvest, parts, left) = run_in_parts(search, jobs, wanted, limits, control);
+    let dimension = search.arrangement().dimension();
+    harvest.numbers = order::sorted(parts, dimension, search.limbs(), order::BUCKET);
+    (harvest, left)
+}
+
+/// What was found but the coordinates, those of each thread apart, and the jobs that are left.
+fn run_in_parts(
+    search: &Search,
+    jobs: Vec<Job>,
+    wanted: Wanted,
+    limits: &Limits,
+    control: &Control,
+) -> (Harvest, Vec<Vec<u64>>, Vec<Job>) {
     let threads = rayon::current_num_threads();
     let shared = Shared {
         search,
@@ -79,16 +110,25 @@ pub fn run(
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let mut harvest = Harvest::new(search.arrangement().dimension());
-    for other in queue.harvests {
+    let mut parts = Vec::with_capacity(threads);
+    for mut other in queue.harvests {
+        parts.push(std::mem::take(&mut other.numbers));
         harvest.add(other);
     }
-    harvest.numbers.shrink_to_fit();
-    (harvest, queue.jobs.into())
+    (harvest, parts, queue.jobs.into())
 }
 
 /// The whole of a search, or the error with which the caller stopped it.
 pub fn run_whole(search: &Search, wanted: Wanted, control: &Control) -> Result<Harvest> {
     let (harvest, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control);
+    control.check()?;
+    Ok(harvest)
+}
+
+/// [`run_whole`] with the vertices sorted by their coordinates.
+pub fn run_whole_sorted(search: &Search, wanted: Wanted, control: &Control) -> Result<Harvest> {
+    let jobs = vec![Job::whole()];
+    let (harvest, _) = run_sorted(search, jobs, wanted, &Limits::none(), control);
     control.check()?;
     Ok(harvest)
 }

@@ -11,8 +11,11 @@
 //! ([`lll`](super::lll)) makes A′ as short as another basis can, and multiples of its columns
 //! added to b, which is another origin, do the same for b.
 //!
-//! With y = S·x − z a row a·x = b becomes a′·y = b − a′·z, so [A|−b]·Q = D·[A′|−b′] for the map Q of
-//! homogeneous coordinates and an integer D > 0: exact whatever S and z are.
+//! With y = S·x − z a row a·x = b becomes a′·y = b − a′·z. Homogeneous coordinates are taken back to the
+//! space by a map Q with \[A|−b\]·Q = D/g·\[A′|−b′\], where D = det S > 0 and g is the content that
+//! Q is divided by: exact, whatever S and z are. As det Q = ±D^d/g^(d+1), it takes the minors of d
+//! rows here, a point's coordinates, to those of the same rows in the space over ±g; so what bounds
+//! minors bounds all coordinates.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -148,17 +151,13 @@ fn scaled_inverse(basis: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
     let mut inverse = vec![vec![BigInt::zero(); size + 1]; size + 1];
     inverse[size][size].clone_from(&determinant);
     for i in (0..size).rev() {
-        for j in 0..size {
-            let mut value = if i == j {
-                determinant.clone()
-            } else {
-                BigInt::zero()
-            };
-            for k in i + 1..size {
-                value -= &basis[i][k] * &inverse[k][j];
-            }
-            inverse[i][j] = value / &basis[i][i];
+        let (above, below) = inverse.split_at_mut(i + 1);
+        let row = &mut above[i];
+        row[i].clone_from(&determinant);
+        for (by, other) in basis[i][i + 1..].iter().zip(below) {
+            subtract(&mut row[..size], by, other);
         }
+        row.iter_mut().for_each(|x| *x /= &basis[i][i]);
     }
     inverse
 }

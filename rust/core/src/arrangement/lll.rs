@@ -47,10 +47,10 @@ impl Basis {
         let count = gram.len();
         let mut determinants: Vec<BigInt> = Vec::with_capacity(count);
         let mut lambda: Vec<Vec<BigInt>> = Vec::with_capacity(count);
-        for k in 0..count {
+        for (k, products) in gram.iter().enumerate() {
             let mut row: Vec<BigInt> = Vec::with_capacity(k + 1);
-            for j in 0..=k {
-                let mut u = gram[k][j].clone();
+            for (j, product) in products[..=k].iter().enumerate() {
+                let mut u = product.clone();
                 for i in 0..j {
                     let theirs = if j == k { &row[i] } else { &lambda[j][i] };
                     u = &determinants[i] * u - &row[i] * theirs;

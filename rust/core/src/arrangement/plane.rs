@@ -16,7 +16,8 @@
 use super::coprime::Coprime;
 use super::lattice::{LINES, lines};
 use super::restriction::Restriction;
-use super::span::{Space, Span};
+use super::space::Space;
+use super::span::Span;
 use super::word::Word;
 
 /// How the lines of a plane are enumerated.

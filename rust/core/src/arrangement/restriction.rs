@@ -17,7 +17,7 @@ use super::job::Walk;
 use super::lattice::{cut, longest};
 use super::plane::{Lines, Seen};
 use super::rank;
-use super::span::Space;
+use super::space::Space;
 use super::walk::Flat;
 use super::word::{Word, proportional};
 

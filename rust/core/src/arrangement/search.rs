@@ -19,7 +19,7 @@ use super::input::Arrangement;
 use super::job::{Harvest, Job, Limits, Meter, Walk, Wanted};
 use super::mersenne::{Mersenne61, Mersenne127};
 use super::restriction::{Desk, Matrix, Restriction};
-use super::span::Space;
+use super::space::Space;
 use super::vertex::push_integer;
 use super::walk;
 use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};

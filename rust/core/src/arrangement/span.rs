@@ -7,10 +7,6 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use num_bigint::BigInt;
-use num_integer::Integer;
-use num_traits::One;
-
 /// Coordinates that fit the lanes of a vector.
 const LANES: usize = 8;
 
@@ -47,61 +43,6 @@ macro_rules! with_limbs {
     (spread, $n:literal, $l:literal, $arguments:tt) => { spread::<$n, $l>$arguments };
     (derive, $n:literal, $l:literal, $arguments:tt) => { derive::<$n>$arguments };
     (push, $n:literal, $l:literal, $arguments:tt) => { push::<$n, $l, T>$arguments };
-}
-
-/// The coordinates of rows as points of the space.
-#[derive(Clone, Debug)]
-pub struct Space {
-    width: usize,
-    limbs: usize,
-    /// The images of the basis vectors, unless those are the space's own.
-    images: Option<Span>,
-}
-
-impl Space {
-    /// Of `width` homogeneous coordinates of `limbs` words each; those of rows are taken there by this
-    /// matrix, if any.
-    pub fn new(width: usize, limbs: usize, map: Option<&[Vec<BigInt>]>) -> Self {
-        let modulus = BigInt::one() << (64 * limbs);
-        let images = map.map(|map| {
-            let mut words = Vec::new();
-            for c in 0..width {
-                for row in map {
-                    let end = words.len() + limbs;
-                    words.extend(row[c].mod_floor(&modulus).iter_u64_digits());
-                    words.resize(end, 0);
-                }
-            }
-            let mut images = Span::default();
-            images.load(&words, width, limbs);
-            images
-        });
-        Self {
-            width,
-            limbs,
-            images,
-        }
-    }
-
-    /// Words of a coordinate.
-    pub fn limbs(&self) -> usize {
-        self.limbs
-    }
-
-    /// Some vectors of coordinates of the rows, as points.
-    pub fn place(&self, vectors: impl Iterator<Item = i128>, points: &mut Span) {
-        if let Some(images) = &self.images {
-            images.derive(&vectors.collect::<Vec<_>>(), points);
-            return;
-        }
-        let mut words = Vec::new();
-        for x in vectors {
-            let low = [x as u64, (x >> 64) as u64];
-            let sign = (x >> 127) as u64;
-            words.extend((0..self.limbs).map(|k| low.get(k).copied().unwrap_or(sign)));
-        }
-        points.load(&words, self.width, self.limbs);
-    }
 }
 
 impl Span {

@@ -13,7 +13,8 @@ use super::limbs::{Limbs, product};
 use super::plane::{Lines, Seen};
 use super::restriction::Restriction;
 use super::slopes::Slopes;
-use super::span::{Space, Span};
+use super::space::Space;
+use super::span::Span;
 
 /// Rows of a plane of wide numbers, infinity's last.
 #[derive(Debug, Default)]

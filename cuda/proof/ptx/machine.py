@@ -35,7 +35,7 @@ def _bits_as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 class Machine:
-    """Runs kernels on a memory. `blocks_at_once` bounds how much is held side by side."""
+    """Runs kernels on a memory; of large grids, a number of blocks at a time."""
 
     def __init__(self, memory: Memory, threads_at_once: int = 1 << 14) -> None:
         self.memory = memory
@@ -91,7 +91,12 @@ class _Run:
         self.arguments = {
             name: data for name, data in zip(kernel.parameters, arguments, strict=True)
         }
-        self.steps = [self._step(instruction) for instruction in kernel.instructions]
+        self.steps: dict[int, Callable[[Lanes], None] | None] = {}
+        if not kernel.known:
+            # Once, whether it will be reached or not: what is not known must not pass.
+            for at in range(len(kernel.instructions)):
+                self._step_at(at)
+            kernel.known = True
 
     # Operands.
 
@@ -124,6 +129,11 @@ class _Run:
             self.defined[name][lanes] = True
 
     # Instructions.
+
+    def _step_at(self, at: int) -> Callable[[Lanes], None] | None:
+        if at not in self.steps:
+            self.steps[at] = self._step(self.kernel.instructions[at])
+        return self.steps[at]
 
     def _step(self, instruction: Instruction) -> Callable[[Lanes], None] | None:
         name = instruction.opcode[0]
@@ -355,7 +365,7 @@ class _Run:
                 if instruction.guard:
                     chosen = self._read(instruction.guard, lanes) ^ instruction.negated
                     taken, other = lanes[chosen], lanes[~chosen]
-                step = self.steps[at]
+                step = self._step_at(at)
                 if step is not None:
                     if len(taken):
                         try:

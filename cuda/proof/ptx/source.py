@@ -53,6 +53,7 @@ class Kernel:
     shared_bytes: int = 0
     threads: int = 0  # .maxntid
     instructions: list[Instruction] = field(default_factory=list)
+    known: bool = False  # whether every instruction has been looked at by the machine
 
     @classmethod
     def find(cls, text: str, name: str) -> Kernel:

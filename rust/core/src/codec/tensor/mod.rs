@@ -18,6 +18,7 @@ use decode::Decoder;
 pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
+pub use product::Linear;
 pub use streams::Streams;
 
 use super::decode::Unit;

@@ -109,6 +109,13 @@ class TensorCode:
     def decompress_into(
         self, start: int, out: npt.NDArray[Any], dtype: str, threads: int | None
     ) -> None: ...
+    def rows_into(
+        self,
+        indices: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
     def matmul_into(
         self,
         x: npt.NDArray[Any],

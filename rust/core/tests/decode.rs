@@ -493,3 +493,44 @@ fn products_of_the_wrong_size_are_refused() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
+
+#[test]
+fn chosen_rows_are_those_of_the_whole() {
+    let shape = [60, 3, 70];
+    for codec in [
+        Codec::Winding(WindingParams::default()),
+        Codec::Trellis(TrellisParams::new(3.6, 8, Some(1))),
+        Codec::Trellis(TrellisParams {
+            keep_zeros: true,
+            ..TrellisParams::new(4.0, 8, None)
+        }),
+    ] {
+        let tensor = compress(&weights(&shape, 3), &shape, &codec);
+        let whole: Vec<bf16> = decompress(&tensor);
+        let indices = [7i64, 0, 59, 7, 31];
+        let mut rows = vec![bf16::default(); indices.len() * 210];
+        let control = Control::new();
+        tensor
+            .decompress_rows(&CurrentPool, &indices, &mut rows, &control)
+            .unwrap();
+        for (index, row) in indices.iter().zip(rows.chunks(210)) {
+            assert_eq!(row, &whole[*index as usize * 210..][..210]);
+        }
+        for (indices, places, kind, what) in [
+            (
+                &[1, 60][..],
+                420,
+                ErrorKind::OutOfBounds,
+                "index 60 at position 1",
+            ),
+            (&[-1], 210, ErrorKind::OutOfBounds, "index -1"),
+            (&[1], 209, ErrorKind::InvalidArgument, "209 elements"),
+        ] {
+            let error = tensor
+                .decompress_rows(&CurrentPool, indices, &mut vec![0.0f32; places], &control)
+                .unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert!(error.message().contains(what), "{error}");
+        }
+    }
+}

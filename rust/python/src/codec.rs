@@ -175,6 +175,38 @@ impl TensorCode {
         }
     }
 
+    /// Decode the entries along the first axis that `indices` name into a flat array of this dtype.
+    fn rows_into(
+        &self,
+        indices: PyReadonlyArray1<'_, i64>,
+        out: &Bound<'_, PyAny>,
+        dtype: &str,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let py = out.py();
+        let indices = indices.as_slice()?;
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => {
+                let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
+                self.rows(py, indices, out.as_slice_mut()?, threads)
+            }
+            Dtype::F64 => {
+                let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
+                self.rows(py, indices, out.as_slice_mut()?, threads)
+            }
+            Dtype::F16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [f16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.rows(py, indices, out, threads)
+            }
+            Dtype::Bf16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [bf16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.rows(py, indices, out, threads)
+            }
+        }
+    }
+
     /// Multiply the matrix by `batch` vectors, flat (batch, columns), into flat (batch, rows), both
     /// of this dtype.
     fn matmul_into(
@@ -389,6 +421,18 @@ impl TensorCode {
             transposed: at.transposed,
         };
         self.linear(py, linear, out, threads)
+    }
+
+    fn rows<T: Element>(
+        &self,
+        py: Python<'_>,
+        indices: &[i64],
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        enter_together(py, threads, out.len(), |team, control| {
+            self.0.decompress_rows(team, indices, out, control)
+        })
     }
 
     fn matmul<T: Element>(

@@ -9,6 +9,7 @@ mod goal;
 mod input;
 mod parts;
 mod product;
+mod rows;
 mod sections;
 mod streams;
 

@@ -18,7 +18,8 @@ use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::enter::{enter, enter_together};
+use crate::control::Control;
+use crate::enter::{enter_together, enter_under};
 use crate::error::to_python;
 
 /// Bytes in memory of a numpy array, which is kept alive as long as they are.
@@ -51,8 +52,9 @@ fn compress<T: Element>(
     shape: &[usize],
     codec: &Codec,
     threads: Option<usize>,
+    control: &hypercomp_core::Control,
 ) -> PyResult<TensorCode> {
-    enter(py, threads, |control| {
+    enter_under(py, threads, control, |control| {
         CompressedTensor::compress(weights, shape, codec, control)
     })
     .map(TensorCode)
@@ -64,26 +66,27 @@ fn compress_as(
     shape: &[usize],
     codec: &Codec,
     threads: Option<usize>,
+    control: &hypercomp_core::Control,
 ) -> PyResult<TensorCode> {
     let py = weights.py();
     match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
         Dtype::F32 => {
             let weights: PyReadonlyArray1<'_, f32> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads)
+            compress(py, weights.as_slice()?, shape, codec, threads, control)
         }
         Dtype::F64 => {
             let weights: PyReadonlyArray1<'_, f64> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads)
+            compress(py, weights.as_slice()?, shape, codec, threads, control)
         }
         Dtype::F16 => {
             let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
             let weights: &[f16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads)
+            compress(py, weights, shape, codec, threads, control)
         }
         Dtype::Bf16 => {
             let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
             let weights: &[bf16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads)
+            compress(py, weights, shape, codec, threads, control)
         }
     }
 }
@@ -93,7 +96,7 @@ impl TensorCode {
     /// Compress with trellis codes: `bits` a weight in all, or else the fewest that reach `sqnr_db`.
     /// Without a seed the weights are not made incoherent.
     #[staticmethod]
-    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads))]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None))]
     // One argument for each of the codec's parameters: a struct would only be unpacked.
     #[allow(clippy::too_many_arguments)]
     fn trellis(
@@ -107,7 +110,9 @@ impl TensorCode {
         window: u32,
         seed: Option<u64>,
         threads: Option<usize>,
+        control: Option<&Control>,
     ) -> PyResult<Self> {
+        let control = control.map_or_else(Default::default, |control| control.0.clone());
         let codec = Codec::Trellis(TrellisParams {
             goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
             window,
@@ -115,7 +120,7 @@ impl TensorCode {
             keep_zeros,
             max_error,
         });
-        compress_as(weights, dtype, &shape, &codec, threads)
+        compress_as(weights, dtype, &shape, &codec, threads, &control)
     }
 
     /// Compress with the published winding.
@@ -141,7 +146,8 @@ impl TensorCode {
             class_max,
             threshold,
         });
-        compress_as(weights, dtype, &shape, &codec, threads)
+        let control = Default::default();
+        compress_as(weights, dtype, &shape, &codec, threads, &control)
     }
 
     /// Decode the weights from flat C-order index `start` on into a flat array of this dtype.

@@ -10,6 +10,7 @@ except ImportError as error:
     ) from error
 
 from . import _cpu as _cpu
+from ._ahead import decode_ahead
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
 from .loading import load_compressed
@@ -33,6 +34,7 @@ __all__ = [
     "ModelReport",
     "SkippedWeight",
     "compress_model",
+    "decode_ahead",
     "decompress_model",
     "load_compressed",
 ]

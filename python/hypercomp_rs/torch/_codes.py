@@ -88,7 +88,7 @@ def description_text(buffer: torch.Tensor) -> str:
 class Weight:
     """A compressed weight as the core reads it, as long as its tensors are what they were."""
 
-    __slots__ = ("__weakref__", "_anchor", "_state", "code", "shape")
+    __slots__ = ("__weakref__", "_anchor", "_description", "_state", "code", "shape")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         names = described(description).bytes
@@ -97,14 +97,17 @@ class Weight:
         tensor = CompressedTensor.from_parts(description, lent)
         self.code: TensorCode = tensor._code
         self.shape = tensor.shape
+        self._description = description
         self._state = [(part.data_ptr(), _version(part)) for part in parts]
         # Read by the callback, which must not hold what it is to let go.
         key = id(parts[0])
         self._anchor = weakref.ref(parts[0], lambda ref: _forget(key, ref))
 
-    def is_of(self, parts: Sequence[torch.Tensor]) -> bool:
+    def is_of(self, parts: Sequence[torch.Tensor], description: str) -> bool:
         """Whether it was made of these tensors, and of what they hold now."""
         if self._anchor() is not parts[0] or len(parts) != len(self._state):
+            return False
+        if description != self._description:
             return False
         for part, (address, version) in zip(parts, self._state):  # noqa: B905 - counted above
             if part.data_ptr() != address or (version >= 0 and part._version != version):
@@ -129,7 +132,7 @@ def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
         The parts are not those of the description.
     """
     weight = _weights.get(id(parts[0]))
-    if weight is None or not weight.is_of(parts):
+    if weight is None or not weight.is_of(parts, description):
         weight = _weights[id(parts[0])] = Weight(parts, description)
     return weight
 

@@ -67,6 +67,10 @@ def linear(
 ) -> torch.Tensor:
     """x·Wᵀ + b, or x·W + b, without W where there are few vectors."""
     weight = weight_of(parts, description)
+    if len(weight.shape) != 2:
+        raise InvalidArgumentError(
+            f"a weight of shape {weight.shape}: a matrix (outputs, inputs) is accepted"
+        )
     outputs, inputs = weight.shape
     if transposed:
         outputs, inputs = inputs, outputs
@@ -74,8 +78,13 @@ def linear(
     if not shape or shape[-1] != inputs:
         raise InvalidArgumentError(f"x has shape {tuple(shape)}: (..., {inputs}) is accepted")
     dtype = x.dtype
-    if bias is not None and (bias.dtype != dtype or not bias.is_contiguous()):
-        bias = bias.to(dtype).contiguous()
+    if bias is not None:
+        if bias.shape != (outputs,):
+            raise InvalidArgumentError(
+                f"bias has shape {tuple(bias.shape)}: ({outputs},) is accepted"
+            )
+        if bias.dtype != dtype or not bias.is_contiguous():
+            bias = bias.to(dtype).contiguous()
     out = x.new_empty((*shape[:-1], outputs))
     batch = out.numel() // outputs if outputs else 0
     if batch >= MANY:

@@ -1,8 +1,8 @@
 """Layers decoded while the one before them computes.
 
-The idea of arXiv 2409.00592, section 3.4: layers run in an order, so the next one's weights can be
-decoded meanwhile. The order is learned: which weight followed on the last two is what is expected to
-follow on them again (on two, so that going forward and backward through a model are told apart). One
+The idea of arXiv 2409.00592: layers run in an order, so the next one's weights can be decoded
+meanwhile. The order is learned: the weight that followed on the last two is expected to follow on
+them again (on two, so that going forward and going backward through a model are told apart). One
 layer is decoded ahead, on one thread, and handed out once: beside the layer in use there is never
 more than one dense one, and a wrong guess costs one decoding.
 
@@ -100,9 +100,7 @@ def _learn(weight: Weight) -> Weight | None:
     return None if expected is None else expected()
 
 
-def _begin(
-    weight: weakref.ref[Weight], dtype: torch.dtype, decode: Decode
-) -> Future[torch.Tensor]:
+def _begin(weight: weakref.ref[Weight], dtype: torch.dtype, decode: Decode) -> Future[torch.Tensor]:
     global _worker
     if _worker is None:
         _worker = ThreadPoolExecutor(1, "hypercomp-ahead")

@@ -98,7 +98,7 @@ class Weight:
         self.code: TensorCode = tensor._code
         self.shape = tensor.shape
         self._description = description
-        self._state = [(part.data_ptr(), _version(part)) for part in parts]
+        self._state = [(part.data_ptr(), part.numel(), _version(part)) for part in parts]
         # Read by the callback, which must not hold what it is to let go.
         key = id(parts[0])
         self._anchor = weakref.ref(parts[0], lambda ref: _forget(key, ref))
@@ -109,8 +109,10 @@ class Weight:
             return False
         if description != self._description:
             return False
-        for part, (address, version) in zip(parts, self._state):  # noqa: B905 - counted above
-            if part.data_ptr() != address or (version >= 0 and part._version != version):
+        for part, (address, size, version) in zip(parts, self._state):  # noqa: B905 - as many
+            if part.data_ptr() != address or part.numel() != size:
+                return False
+            if part._version != version if version >= 0 else not part.is_inference():
                 return False
         return True
 

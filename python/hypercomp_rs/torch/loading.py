@@ -116,9 +116,13 @@ def load_compressed(
     """
     state = dict(source) if isinstance(source, Mapping) else _read(Path(source))
     groups = {owner.name: group for group in owners(model).values() for owner in group}
-    taken = {f"{name}.weight" for name, _ in compressed_modules(model)}
+    taken = {f"{name}.weight": module for name, module in compressed_modules(model)}
     for stored in stored_weights(state):
         if stored.name in taken:
+            same = taken[stored.name].weight_buffers()[0]
+            for name, module in taken.items():
+                if module.weight_buffers()[0] is same:
+                    state.update(stored.entries(name))
             continue
         group = groups.get(stored.name)
         if group is None:

@@ -121,11 +121,29 @@ class TensorCode:
     def decompress_into(
         self, start: int, out: npt.NDArray[Any], dtype: str, threads: int | None
     ) -> None: ...
+    def rows_into(
+        self,
+        indices: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
     def matmul_into(
         self,
-        x: npt.NDArray[np.float32],
+        x: npt.NDArray[Any],
         batch: int,
-        out: npt.NDArray[np.float32],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
+    def linear_at(
+        self,
+        x: int,
+        batch: int,
+        bias: int,
+        out: int,
+        dtype: str,
+        transposed: bool,
         threads: int | None,
     ) -> None: ...
     @property

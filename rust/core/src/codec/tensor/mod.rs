@@ -9,6 +9,7 @@ mod goal;
 mod input;
 mod parts;
 mod product;
+mod rows;
 mod sections;
 mod streams;
 
@@ -22,6 +23,7 @@ pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use parts::Parts;
+pub use product::Linear;
 pub use streams::Streams;
 
 use super::decode::Unit;

@@ -147,6 +147,28 @@ def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Fl
     return flat
 
 
+def lent_bytes(part: Any, name: str) -> npt.NDArray[np.uint8]:
+    """The memory of an array of bytes, or of whatever else has a buffer; never a copy."""
+    if is_tensor(part):
+        if part.device.type != "cpu":
+            raise DtypeError(f"part {name} is on {part.device}: the CPU is accepted")
+        part = part.detach().numpy()
+    elif not isinstance(part, np.ndarray):
+        try:
+            part = np.frombuffer(part, np.uint8)
+        except (TypeError, ValueError, BufferError) as error:
+            raise DtypeError(
+                f"part {name} is a {type(part).__name__}: an array of uint8 or a buffer is accepted"
+            ) from error
+    if part.dtype != np.uint8 or part.ndim != 1 or not part.flags.c_contiguous:
+        raise DtypeError(
+            f"part {name} has dtype {part.dtype} and shape {part.shape}: uint8 with one axis, "
+            "contiguous, is accepted"
+        )
+    lent: npt.NDArray[np.uint8] = part
+    return lent
+
+
 def shaped(
     elements: npt.NDArray[Any], dtype: str, shape: tuple[int, ...], kind: Kind
 ) -> npt.NDArray[Any] | torch.Tensor:

@@ -3,18 +3,41 @@
 //! Arrays arrive flat, contiguous and in native byte order. `float16` and `bfloat16` arrive as
 //! their bits in `uint16`, because neither numpy nor the stable ABI has a `bfloat16`.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Parts, Payload, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
-use numpy::{PyReadonlyArray1, PyReadwriteArray1};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::enter::{enter, enter_together};
 use crate::error::to_python;
+
+/// Bytes in memory of a numpy array, which is kept alive as long as they are.
+struct Lent {
+    start: *const u8,
+    len: usize,
+    _array: Py<PyArray1<u8>>,
+}
+
+// SAFETY: the bytes belong to the array, which lives as long as this does and whose reference may be
+// dropped by any thread. Nothing here writes to them; that nobody else does while they are read is
+// what `from_parts` asks of its caller, and every byte that might be read then is a valid code.
+unsafe impl Send for Lent {}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `start` and `len` were a slice of the array's own memory, which numpy neither
+        // moves nor frees while there is a reference to the array.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
 
 /// A compressed tensor, as the core keeps it.
 #[pyclass(frozen, module = "hypercomp_rs._core")]
@@ -210,6 +233,44 @@ impl TensorCode {
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &py.detach(|| self.0.to_bytes()))
+    }
+
+    /// Its description and its parts.
+    fn to_parts<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (String, BTreeMap<String, Bound<'py, PyArray1<u8>>>) {
+        let Parts { description, parts } = py.detach(|| self.0.to_parts());
+        let arrays = parts
+            .into_iter()
+            .map(|(name, bytes)| (name, PyArray1::from_slice(py, &bytes)));
+        (description, arrays.collect())
+    }
+
+    /// Put it together from parts, whose memory is lent.
+    #[staticmethod]
+    fn from_parts(
+        py: Python<'_>,
+        description: String,
+        parts: BTreeMap<String, PyReadonlyArray1<'_, u8>>,
+        verify: bool,
+    ) -> PyResult<Self> {
+        let lent = parts.into_iter().map(|(name, array)| {
+            let bytes = array.as_slice()?;
+            let lent = Lent {
+                start: bytes.as_ptr(),
+                len: bytes.len(),
+                _array: array.as_any().cast::<PyArray1<u8>>()?.clone().unbind(),
+            };
+            Ok((name, Bytes::from_owner(lent)))
+        });
+        let parts = Parts {
+            description,
+            parts: lent.collect::<PyResult<_>>()?,
+        };
+        py.detach(|| CompressedTensor::from_parts(parts, verify))
+            .map(Self)
+            .map_err(|e| to_python(py, e))
     }
 
     /// Read what `to_bytes` wrote.

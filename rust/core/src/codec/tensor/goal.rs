@@ -7,6 +7,7 @@
 use super::decode::Decoder;
 use super::encode::TrellisParams;
 use super::exceptions::Exceptions;
+use super::sections::sections_len;
 use super::streams::Streams;
 use super::{Energy, bytes};
 use crate::codec::decode::Unit;
@@ -106,7 +107,7 @@ fn attempt<T: Element>(
         let squares = PowerOfTwo::new(-2 * exponent).times(squares);
         energy.error = (energy.error - squares).max(0.0);
     }
-    let bytes = header + bytes::streams_len(&streams);
+    let bytes = header + sections_len(&streams);
     Ok(Attempt {
         bits: 8.0 * bytes as f64 / weights.len() as f64,
         streams,

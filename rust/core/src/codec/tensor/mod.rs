@@ -6,7 +6,10 @@ mod encode;
 mod exceptions;
 mod flat;
 mod goal;
+mod input;
+mod parts;
 mod product;
+mod sections;
 mod streams;
 
 use std::ops::Range;
@@ -18,6 +21,7 @@ use decode::Decoder;
 pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
+pub use parts::Parts;
 pub use streams::Streams;
 
 use super::decode::Unit;

@@ -71,11 +71,11 @@ entry_points! {
     load_module = "cuModuleLoadDataEx" (*mut CUmodule, *const c_void, c_uint, *mut c_uint, *mut *mut c_void);
     unload_module = "cuModuleUnload" (CUmodule);
     function = "cuModuleGetFunction" (*mut CUfunction, CUmodule, *const c_char);
-    function_attribute = "cuFuncSetAttribute" (CUfunction, c_uint, c_int);
     allocate = "cuMemAlloc_v2" (*mut CUdeviceptr, usize);
     free = "cuMemFree_v2" (CUdeviceptr);
     upload = "cuMemcpyHtoDAsync_v2" (CUdeviceptr, *const c_void, usize, CUstream);
     download = "cuMemcpyDtoHAsync_v2" (*mut c_void, CUdeviceptr, usize, CUstream);
+    copy = "cuMemcpyDtoDAsync_v2" (CUdeviceptr, CUdeviceptr, usize, CUstream);
     fill = "cuMemsetD8Async" (CUdeviceptr, u8, usize, CUstream);
     synchronize = "cuStreamSynchronize" (CUstream);
     capturing = "cuStreamIsCapturing" (CUstream, *mut c_uint);

@@ -19,6 +19,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// An argument is outside what is accepted.
     InvalidArgument,
+    /// An element type that kernels do not take.
+    Dtype,
     /// A tensor would have to be prepared while a CUDA graph is being captured.
     Capture,
     /// This process was forked from one that had used the device.

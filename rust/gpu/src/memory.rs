@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::{CUdeviceptr, CUstreamCaptureMode};
 
+use crate::abi;
 use crate::device::{Device, Stream};
 use crate::error::Result;
 
@@ -128,3 +129,9 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: as above.
 unsafe impl Plain for f32 {}
+// SAFETY: as above.
+unsafe impl Plain for f64 {}
+// SAFETY: numbers alone, without gaps between them: abi.rs has their offsets.
+unsafe impl Plain for abi::Code {}
+// SAFETY: as above.
+unsafe impl Plain for abi::Stream {}

@@ -7,7 +7,7 @@ use cudarc::driver::sys::{CUfunction, CUjit_option, CUmodule};
 
 use crate::device::{Capability, Context};
 use crate::error::{Error, Result};
-use crate::image::IMAGES;
+use crate::image;
 use crate::kernel::Kernel;
 
 /// Bytes of room for what the driver's compiler has to say.
@@ -29,10 +29,10 @@ impl Module {
     /// Load the image that a device of this capability takes, and find every kernel in it: the
     /// driver then loads no code at a launch, which a graph capture would not survive.
     pub fn load(context: &Context, capability: Capability, name: &str) -> Result<Self> {
-        let image = IMAGES.for_device(capability, name)?;
+        let image = image::for_device(capability, name)?;
         let _entered = context.enter()?;
         let mut module = Self {
-            handle: load(context, image.bytes)?,
+            handle: load(context, image)?,
             functions: Vec::new(),
         };
         match find_all(context, module.handle) {

@@ -40,7 +40,7 @@ typedef struct {
 
 typedef struct { int major, minor, retained, modules, allocations; } Device;
 typedef struct { int device, live; } Module;
-typedef struct { Module* module; char name[64]; const Kernel* kernel; unsigned shared; } Function;
+typedef struct { Module* module; char name[64]; const Kernel* kernel; } Function;
 typedef struct { char* start; size_t bytes; int device; } Allocation;
 typedef struct {
     enum { COPY, FILL, RUN } what;
@@ -193,10 +193,8 @@ API Status cuDeviceGetName(char* name, int room, int device) {
 API Status cuDeviceGetAttribute(int* value, unsigned attribute, int device) {
     ENTER()
     switch (attribute) {
-    case 16: *value = 4; break;        // multiprocessors
     case 75: *value = devices[device].major; break;
     case 76: *value = devices[device].minor; break;
-    case 97: *value = 101376; break;   // shared memory a block, opted in
     default: if (!status) status = INVALID_VALUE;
     }
     LEAVE("cuDeviceGetAttribute %u", attribute)
@@ -229,13 +227,12 @@ API Status cuCtxPopCurrent_v2(void** context) {
 API Status cuModuleLoadDataEx(void** module, const void* image, unsigned count, unsigned* options, void** values) {
     ENTER()
     (void)options; (void)values;
+    if (!status && ((uintptr_t)image & 7)) fault("an image that is not aligned");
     NEEDS_CONTEXT SPOILS_CAPTURE
     const unsigned char* bytes = image;
-    const char* kind = !memcmp(bytes, "\177ELF", 4) ? "cubin" : !memcmp(bytes, "//", 2) ? "ptx" : NULL;
+    static const unsigned char fatbin[4] = {0x50, 0xED, 0x55, 0xBA};
+    const char* kind = !memcmp(bytes, fatbin, 4) ? "fatbin" : !memcmp(bytes, "\177ELF", 4) ? "cubin" : !memcmp(bytes, "//", 2) ? "ptx" : NULL;
     if (!status && !kind) status = INVALID_IMAGE;
-    // The architecture in an ELF header's flags: bits 8 to 15 since CUDA 13, 0 to 7 before.
-    uint32_t flags = 0;
-    if (kind && *kind == 'c') memcpy(&flags, bytes + 48, 4);
     if (!status) {
         Module* loaded = calloc(1, sizeof *loaded);
         loaded->device = ordinal(current());
@@ -243,7 +240,7 @@ API Status cuModuleLoadDataEx(void** module, const void* image, unsigned count, 
         ++current()->modules;
         *module = loaded;
     }
-    LEAVE("cuModuleLoadDataEx %s sm_%u options=%u", kind ? kind : "?", flags & 255, count)
+    LEAVE("cuModuleLoadDataEx %s options=%u", kind ? kind : "?", count)
 }
 API Status cuModuleUnload(void* module) {
     ENTER()
@@ -270,18 +267,10 @@ API Status cuModuleGetFunction(void** function, void* module, const char* name) 
         Function* found = calloc(1, sizeof *found);
         found->module = module;
         found->kernel = kernel;
-        found->shared = 49152;
         strncpy(found->name, name, sizeof found->name - 1);
         *function = found;
     }
     LEAVE("cuModuleGetFunction %s", name)
-}
-API Status cuFuncSetAttribute(void* function, unsigned attribute, int value) {
-    ENTER()
-    NEEDS_CONTEXT
-    if (!status && (attribute != 8 || value > 101376)) status = INVALID_VALUE;
-    if (!status) ((Function*)function)->shared = (unsigned)value;
-    LEAVE("cuFuncSetAttribute %s %u %d", ((Function*)function)->name, attribute, value)
 }
 API Status cuMemAlloc_v2(Pointer* pointer, size_t bytes) {
     ENTER()
@@ -324,6 +313,12 @@ API Status cuMemcpyDtoHAsync_v2(void* to, Pointer from, size_t bytes, void* stre
     if (!status) { Work* item = put(stream, COPY); item->to = to; item->from = (void*)from; item->bytes = bytes; }
     LEAVE("cuMemcpyDtoHAsync_v2 %zu stream=%p", bytes, stream)
 }
+API Status cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, void* stream) {
+    ENTER()
+    NEEDS_CONTEXT
+    if (!status) { Work* item = put(stream, COPY); item->to = (void*)to; item->from = (void*)from; item->bytes = bytes; }
+    LEAVE("cuMemcpyDtoDAsync_v2 %zu stream=%p", bytes, stream)
+}
 API Status cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void* stream) {
     ENTER()
     NEEDS_CONTEXT
@@ -363,7 +358,7 @@ API Status cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz,
     NEEDS_CONTEXT
     Function* f = function;
     if (!status && (!f->module->live || f->module->device != ordinal(current()))) { status = INVALID_HANDLE; fault("a kernel launched outside its context"); }
-    if (!status && (extra || !gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || bx * by * bz > 1024 || shared > f->shared)) status = INVALID_VALUE;
+    if (!status && (extra || !gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || bx * by * bz > 1024 || shared > 49152)) status = INVALID_VALUE;
     if (!status && f->kernel) {
         Work* item = put(stream, RUN);
         item->kernel = f->kernel;

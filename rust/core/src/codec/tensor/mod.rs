@@ -8,6 +8,7 @@ mod flat;
 mod goal;
 mod input;
 mod parts;
+mod placement;
 mod product;
 mod sections;
 mod streams;
@@ -22,6 +23,7 @@ pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use parts::Parts;
+pub use placement::{CodesAt, Placement};
 pub use streams::Streams;
 
 use super::decode::Unit;

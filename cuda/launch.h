@@ -78,43 +78,50 @@ struct HcWinding {
 static_assert(sizeof(HcCode) == 32 && sizeof(HcStream) == 32, "tables of structs");
 static_assert(sizeof(HcTensor) == 104 && sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
 
-// Entry points. T is f16, bf16 or f32, the type of weights, activations and results alike. All are
-// extern "C", all grids and blocks are one-dimensional, blocks have exactly the threads given.
+// The type of weights, activations or results: the numbers of rust/core's Dtype.
+enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
+
+// Entry points. All are extern "C", all grids and blocks are one-dimensional, blocks have exactly the
+// threads given.
 //
-// hc_decode_T(HcTensor tensor, uint64_t first_stream, uint64_t count, uint32_t tiles,
-//             uint64_t origin, T* out)
-//     Weights of `count` streams from `first_stream` on: weight i of the tensor to out[i − origin].
+// hc_decode(HcTensor tensor, uint64_t first_stream, uint32_t tiles, uint64_t origin, void* out,
+//           uint32_t dtype)
+//     Weights of the streams from `first_stream` on: weight i of the tensor to out[i − origin].
 //     tiles = the most that hc_tiles() gives for the length of any of these streams.
-//     grid count·tiles, which must be below 2^31 (else: several launches), block 64.
-//     With a mask, `first` counts coded weights only and `out` is a buffer of them for hc_spread_T.
+//     grid streams·tiles, which must be below 2^31 (else: several launches), block 64.
+//     With a mask, `first` counts coded weights only and `out` is a buffer of them for hc_spread.
 //
-// hc_spread_T(const T* coded, uint64_t coded_origin, const uint32_t* mask, const uint64_t* ranks,
-//             uint64_t start, uint64_t count, T* out)
-//     out[i − start] = weight i for i in start..start + count: zero where bit i % 32 of mask[i / 32] is 0, else
-//     coded[rank − coded_origin]. ranks[j] is the number of set bits before weight 1024·j.
+// hc_spread_16, hc_spread_32(const U* coded, uint64_t coded_origin, const uint32_t* mask,
+//                            const uint64_t* ranks, uint64_t start, uint64_t count, U* out)
+//     out[i − start] = weight i for i in start..start + count, as its 16 or 32 bits: zero where bit
+//     i % 32 of mask[i / 32] is 0, else coded[rank − coded_origin], rank the number of set bits before
+//     i. ranks[j] is the number of set bits before weight 1024·j. grid ⌈count / 256⌉, block 256.
+//
+// hc_patch_16, hc_patch_32(U* out, const uint64_t* places, const U* values, uint64_t count)
+//     out[places[i]] = values[i]: exact weights, rounded to the dtype by the host (Element::from_f64).
 //     grid ⌈count / 256⌉, block 256.
 //
-// hc_patch_16(uint16_t* out, const uint64_t* places, const uint16_t* values, uint64_t count)
-// hc_patch_32(uint32_t* out, const uint64_t* places, const uint32_t* values, uint64_t count)
-//     out[places[i]] = values[i]: exact weights, converted to T by the host (Element::from_f64).
-//     grid ⌈count / 256⌉, block 256.
-//
-// hc_transform_T(HcTensor tensor, HcMatrix matrix, const T* x, uint64_t x_stride, float* image)
+// hc_transform(HcTensor tensor, HcMatrix matrix, const void* x, uint64_t x_stride, uint32_t dtype,
+//              float* image)
 //     The vectors x + v·x_stride, v < batch, in the basis of the codes, in the order in which the
 //     product reads them, to `image`: hc_image_floats() floats, 16-byte aligned, every one written.
-//     grid slots·tiles·pieces with slots = hc_slots(batch) and tiles = hc_tiles(piece), block 64.
+//     grid slots·pieces·tiles with slots = hc_slots(batch) and tiles = hc_tiles(piece), block 64.
 //
-// hc_matvec_T_1, _2, _4, _8(HcTensor tensor, HcMatrix matrix, const float* image, T* y,
-//                           uint64_t y_stride)
+// hc_matvec_1, _2, _4, _8(HcTensor tensor, HcMatrix matrix, const float* image, void* y,
+//                         uint64_t y_stride, uint32_t dtype)
 //     y[v·y_stride + row] = Σ weights of the row times vector v, for all rows and v < batch. The
-//     number in the name is hc_slots(batch). The order of the sums is stated in matvec.cuh and does
-//     not depend on the batch. grid ⌈rows / 8⌉, block 256.
+//     number in the name is hc_slots(batch). The order of the sums is stated in product.cuh and does
+//     not depend on the batch. grid ⌈rows / HC_ROWS⌉, block 256.
 //
-// hc_winding_T(HcWinding tensor, uint64_t first, uint64_t count, T* out)
+// hc_winding(HcWinding tensor, uint64_t first, uint64_t count, void* out, uint32_t dtype)
 //     Weights first..first + count to out[0..count]. grid ⌈count / 256⌉, block 256.
+//
+// Strides count elements. A grid of 0 must not be launched.
 
 // Weights that a block decodes or transforms at a time: whole Hadamard blocks.
 #define HC_TILE 1024u
+// Rows that a block multiplies.
+#define HC_ROWS 8u
 // Columns that a warp multiplies in one step; what pieces of the image are padded to.
 #define HC_STEP 1024u
 

@@ -1,0 +1,82 @@
+// Planes of bits: the codes of some consecutive weights of a stream, in registers.
+//
+// A plane is read in aligned words, most significant byte first, as docs/format.md packs its fields.
+// Only words that hold a byte of the plane are read; others are zeros.
+#pragma once
+#include "device.h"
+#include "launch.h"
+
+// A plane from a stream's first bit on.
+struct Plane {
+    const uint32_t* words;  // from the word before that of the stream's first bit, if there is one
+    uint32_t count;         // words of the plane from there on
+    uint32_t bit;           // the stream's first bit, from `words`
+
+    __device__ __forceinline__ Plane(const uint8_t* plane, uint64_t bytes, uint64_t first_bit) {
+        uint64_t word = first_bit / 32;
+        uint32_t before = word > 0;
+        uint64_t left = (bytes + 3) / 4 - min(word - before, (bytes + 3) / 4);
+        words = reinterpret_cast<const uint32_t*>(plane) + (word - before);
+        count = (uint32_t)min(left, (uint64_t)0x7FFFFFFF);
+        bit = (uint32_t)(first_bit % 32) + 32 * before;
+    }
+
+    // Word number `index`, which may be −1 or beyond the end.
+    __device__ __forceinline__ uint32_t word(int index) const {
+        return (uint32_t)index < count ? __byte_perm(words[index], 0, 0x0123) : 0;
+    }
+};
+
+// The codes of N = 16 or 32 consecutive weights at a rate of H half bits.
+template <int H, int N> struct Codes {
+    static constexpr int SHARED = 1 + H % 2;                       // weights a path bit
+    static constexpr int CELL = (H - 1) / 2;                       // bits of a cell
+    static constexpr int STEPS = N / SHARED;                       // path bits
+    static constexpr int WORDS = (N * CELL + 31) / 32;             // words of cells
+    static constexpr int LOADED = CELL ? (N * CELL + 31 + 31) / 32 : 0;  // with what lies before and after
+
+    uint32_t newer, older;  // the last 32 path bits, the newest lowest, and the 32 before
+    uint32_t cells[WORDS + 1];
+
+    // From weight `at` of the stream on, a multiple of N. `history` path bits of the chain lie before
+    // the stream; what lies before the chain is zero.
+    __device__ __forceinline__ Codes(const Plane& path, const Plane& cell, uint32_t history, uint32_t at) {
+        int last = (int)(path.bit + at / SHARED + STEPS - 1);
+        int index = last >> 5;
+        uint32_t after = 31 - (last & 31);
+        uint32_t low = path.word(index), middle = path.word(index - 1);
+        newer = __funnelshift_r(low, middle, after);
+        older = 0;
+        // 15 bits before the first weight's are needed.
+        if (STEPS > 17) older = __funnelshift_r(middle, path.word(index - 2), after);
+        uint32_t known = history + at / SHARED + STEPS;
+        if (known < 32) newer &= (1u << known) - 1;
+        if (STEPS > 17 && known < 64) older &= known <= 32 ? 0 : (1u << (known - 32)) - 1;
+        if (CELL) {
+            uint32_t first = cell.bit + at * CELL;
+            uint32_t words[LOADED + 1];
+#pragma unroll
+            for (int i = 0; i < LOADED; ++i) words[i] = cell.word((int)(first >> 5) + i);
+            words[LOADED] = 0;
+#pragma unroll
+            for (int i = 0; i < WORDS; ++i)
+                cells[i] = __funnelshift_l(words[i + 1], words[i], first & 31);
+        }
+        cells[WORDS] = 0;
+    }
+
+    // The register of weight `i`, with older path bits above it.
+    __device__ __forceinline__ uint32_t reg(int i) const {
+        return __funnelshift_r(newer, older, STEPS - 1 - i / SHARED);
+    }
+
+    // The cell of weight `i`, with other bits above it.
+    __device__ __forceinline__ uint32_t cell(int i) const {
+        if (!CELL) return 0;
+        int end = (i + 1) * CELL;              // the bit after it
+        int word = (end - 1) / 32;
+        int below = 32 * (word + 1) - end;     // bits of its last word after it
+        if (32 - below >= CELL) return cells[word] >> below;
+        return __funnelshift_r(cells[word], cells[word - 1], below);
+    }
+};

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::sys::{CUcontext, CUdevice, CUdevice_attribute, CUstream};
+use cudarc::driver::sys::{CUcontext, CUdevice, CUdevice_attribute, CUpointer_attribute, CUstream};
 
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
@@ -170,6 +170,28 @@ pub fn count() -> Result<usize> {
     Ok(count.try_into().unwrap_or(0))
 }
 
+/// Name and capability of a device, which is not opened for that.
+pub fn describe(ordinal: usize) -> Result<(String, Capability)> {
+    let driver = Driver::get()?;
+    let handle = handle_of(driver, ordinal)?;
+    Ok((name_of(driver, handle)?, capability_of(driver, handle)?))
+}
+
+/// The number of the device that has this memory; `None` where it is no device's.
+pub fn device_of(pointer: u64) -> Result<Option<usize>> {
+    let driver = Driver::get()?;
+    let mut ordinal: c_int = 0;
+    let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL;
+    // SAFETY: `ordinal` is a place for an int, and any number may be asked about.
+    let status = unsafe {
+        (driver.pointer_attribute)((&raw mut ordinal).cast(), attribute as c_uint, pointer)
+    };
+    Ok(match driver.check("cuPointerGetAttribute", status) {
+        Ok(()) => usize::try_from(ordinal).ok(),
+        Err(_) => None,
+    })
+}
+
 impl Device {
     /// The device of this number, opened at its first use.
     ///
@@ -188,25 +210,9 @@ impl Device {
 
     fn new(ordinal: usize) -> Result<Self> {
         let driver = Driver::get()?;
-        let number = c_int::try_from(ordinal).unwrap_or(c_int::MAX);
-        let mut handle = 0;
-        // SAFETY: `handle` is a place for a device's handle.
-        driver.check(&format!("cuDeviceGet of device {ordinal}"), unsafe {
-            (driver.device)(&mut handle, number)
-        })?;
+        let handle = handle_of(driver, ordinal)?;
         let name = name_of(driver, handle)?;
-        let capability = Capability {
-            major: attribute_of(
-                driver,
-                handle,
-                CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-            )?,
-            minor: attribute_of(
-                driver,
-                handle,
-                CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )?,
-        };
+        let capability = capability_of(driver, handle)?;
         let context = Context::retain(driver, handle)?;
         Ok(Self {
             ordinal,
@@ -276,6 +282,24 @@ impl Drop for Device {
             self.module.unload(&self.context);
         }
     }
+}
+
+fn handle_of(driver: &Driver, ordinal: usize) -> Result<CUdevice> {
+    let number = c_int::try_from(ordinal).unwrap_or(c_int::MAX);
+    let mut handle = 0;
+    // SAFETY: `handle` is a place for a device's handle.
+    driver.check(&format!("cuDeviceGet of device {ordinal}"), unsafe {
+        (driver.device)(&mut handle, number)
+    })?;
+    Ok(handle)
+}
+
+fn capability_of(driver: &Driver, handle: CUdevice) -> Result<Capability> {
+    let number = |attribute| attribute_of(driver, handle, attribute);
+    Ok(Capability {
+        major: number(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        minor: number(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    })
 }
 
 fn name_of(driver: &Driver, handle: CUdevice) -> Result<String> {

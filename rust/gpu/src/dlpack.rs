@@ -92,18 +92,15 @@ impl Managed {
     pub fn view(&self) -> Result<View> {
         self.tensor.view(false)
     }
+}
 
-    /// Tell the library it came from that it is no longer needed.
-    ///
-    /// # Safety
-    /// `this` came from that library, and is used by nobody after this.
-    pub unsafe fn delete(this: *mut Self) {
-        // SAFETY: by the caller's promise it is still there.
-        if let Some(delete) = unsafe { (*this).delete } {
-            // SAFETY: and its own.
-            unsafe { delete(this) }
-        }
-    }
+/// Let go of what [`export`] described.
+///
+/// # Safety
+/// `this` is what `export` gave, and nobody uses it after this.
+pub unsafe fn release(this: *mut Managed) {
+    // SAFETY: by the caller's promise.
+    unsafe { drop_export(this) };
 }
 
 impl Versioned {
@@ -119,18 +116,6 @@ impl Versioned {
             ));
         }
         self.tensor.view(self.flags & READ_ONLY != 0)
-    }
-
-    /// Tell the library it came from that it is no longer needed.
-    ///
-    /// # Safety
-    /// `this` came from that library, and is used by nobody after this.
-    pub unsafe fn delete(this: *mut Self) {
-        // SAFETY: by the caller's promise it is still there.
-        if let Some(delete) = unsafe { (*this).delete } {
-            // SAFETY: and its own.
-            unsafe { delete(this) }
-        }
     }
 }
 

@@ -557,12 +557,7 @@ impl PreparedTrellis {
             // SAFETY: these are the arguments of hc_decode; the tables are held here, and the caller
             // promised the output.
             unsafe {
-                target.launch(
-                    Kernel::DECODE,
-                    blocks,
-                    TILE_THREADS,
-                    &mut arguments,
-                )?;
+                target.launch(Kernel::DECODE, blocks, TILE_THREADS, &mut arguments)?;
             }
         }
         Ok(())
@@ -693,13 +688,6 @@ impl PreparedWinding {
         let mut arguments = arguments![self.argument, first, count, target.out, dtype];
         let blocks = count.div_ceil(FLAT_THREADS.into());
         // SAFETY: these are the arguments of hc_winding; the caller promised the output.
-        unsafe {
-            target.launch(
-                Kernel::WINDING,
-                blocks,
-                FLAT_THREADS,
-                &mut arguments,
-            )
-        }
+        unsafe { target.launch(Kernel::WINDING, blocks, FLAT_THREADS, &mut arguments) }
     }
 }

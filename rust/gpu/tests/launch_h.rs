@@ -45,7 +45,11 @@ fn the_host_and_the_kernels_agree() {
     let mut body = String::new();
     let mut ours = Vec::new();
     let mut compare = |expression: String, value: u64| {
-        writeln!(body, "std::printf(\"%llu\\n\", (unsigned long long)({expression}));").unwrap();
+        writeln!(
+            body,
+            "std::printf(\"%llu\\n\", (unsigned long long)({expression}));"
+        )
+        .unwrap();
         ours.push((expression, value));
     };
     for (structure, field, offset) in OFFSETS {

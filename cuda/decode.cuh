@@ -9,7 +9,7 @@
 #include "level.cuh"
 #include "plane.cuh"
 
-constexpr int DECODED = 16;  // weights a thread decodes at a time
+static constexpr int DECODED = 16;  // weights a thread decodes at a time
 
 // Call f<H>(arguments) for the stream's rate: what is unrolled depends on it.
 #define HC_EACH_RATE(rate, call) \
@@ -40,7 +40,7 @@ static __device__ __forceinline__ void decode_levels(const HcTensor& tensor, con
     Winding winding(tensor, tensor.codes[H - 1], Group::CELL);
     Plane path(tensor.path, tensor.path_bytes, stream.path_bit);
     Plane cells(tensor.cells, tensor.cell_bytes, stream.cell_bit);
-    for (uint32_t at = threadIdx.x * DECODED; at < length; at += TILE_THREADS * DECODED) {
+    for (uint32_t at = DECODED * threadIdx.x; at < length; at += TILE_THREADS * DECODED) {
         Group codes(path, cells, stream.history, start + at);
         float* out = tile + padded(at);
 #pragma unroll

@@ -6,4 +6,3 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #endif
-#include <stdint.h>

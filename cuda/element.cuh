@@ -6,10 +6,10 @@
 #include "device.h"
 #include "launch.h"
 
-constexpr float F32_MAX = 3.4028234663852886e38f;
-constexpr float F16_MAX = 65504.0f;
-constexpr float BF16_MAX = 3.3895313892515355e38f;
-constexpr float F32_MIN_NORMAL = 1.1754943508222875e-38f;
+#define F32_MAX 3.4028234663852886e38f
+#define F16_MAX 65504.0f
+#define BF16_MAX 3.3895313892515355e38f
+#define F32_MIN_NORMAL 1.1754943508222875e-38f
 
 static __device__ __forceinline__ float clamped(float value, float most) {
     return fminf(fmaxf(value, -most), most);

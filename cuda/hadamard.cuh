@@ -8,13 +8,15 @@
 #include "launch.h"
 
 // Threads that share a tile, and the most values of a tile.
-constexpr uint32_t TILE_THREADS = 64;
-constexpr uint32_t TILE_MOST = 2 * HC_TILE;
+enum : uint32_t {
+    TILE_THREADS = 64,
+    TILE_MOST = 2 * HC_TILE,
+    TILE_FLOATS = TILE_MOST + TILE_MOST / 16,  // with padding
+};
 
 // A place in shared memory: one float is left out after every 16, so that threads that read every
 // 16th value meet in different banks.
 static __device__ __forceinline__ uint32_t padded(uint32_t i) { return i + (i >> 4); }
-constexpr uint32_t TILE_FLOATS = TILE_MOST + TILE_MOST / 16;
 
 // The sign bits of 64 weights (SplitMix64).
 static __device__ __forceinline__ uint64_t sign_word(uint64_t seed, uint64_t word) {

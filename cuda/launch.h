@@ -10,7 +10,15 @@
 // results begin at a multiple of their own size. Nothing is allocated by a kernel, no kernel needs
 // dynamic shared memory, another stream, or a launch attribute.
 #pragma once
+#ifdef __CUDACC_RTC__
+// NVRTC has no C library.
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+#else
 #include <stdint.h>
+#endif
 
 // The constants of one code (rate h, window W), from rust/core/src/codec/constants.rs.
 struct HcCode {

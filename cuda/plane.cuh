@@ -29,11 +29,13 @@ struct Plane {
 
 // The codes of N = 16 or 32 consecutive weights at a rate of H half bits.
 template <int H, int N> struct Codes {
-    static constexpr int SHARED = 1 + H % 2;                       // weights a path bit
-    static constexpr int CELL = (H - 1) / 2;                       // bits of a cell
-    static constexpr int STEPS = N / SHARED;                       // path bits
-    static constexpr int WORDS = (N * CELL + 31) / 32;             // words of cells
-    static constexpr int LOADED = CELL ? (N * CELL + 31 + 31) / 32 : 0;  // with what lies before and after
+    enum : int {
+        SHARED = 1 + H % 2,              // weights a path bit
+        CELL = (H - 1) / 2,              // bits of a cell
+        STEPS = N / SHARED,              // path bits
+        WORDS = (N * CELL + 31) / 32,    // words of cells, and of what they are read from
+        LOADED = CELL > 0 ? (N * CELL + 31 + 31) / 32 : 0,
+    };
 
     uint32_t newer, older;  // the last 32 path bits, the newest lowest, and the 32 before
     uint32_t cells[WORDS + 1];
@@ -52,7 +54,7 @@ template <int H, int N> struct Codes {
         uint32_t known = history + at / SHARED + STEPS;
         if (known < 32) newer &= (1u << known) - 1;
         if (STEPS > 17 && known < 64) older &= known <= 32 ? 0 : (1u << (known - 32)) - 1;
-        if (CELL) {
+        if (CELL > 0) {
             uint32_t first = cell.bit + at * CELL;
             uint32_t words[LOADED + 1];
 #pragma unroll
@@ -72,7 +74,7 @@ template <int H, int N> struct Codes {
 
     // The cell of weight `i`, with other bits above it.
     __device__ __forceinline__ uint32_t cell(int i) const {
-        if (!CELL) return 0;
+        if (CELL == 0) return 0;
         int end = (i + 1) * CELL;              // the bit after it
         int word = (end - 1) / 32;
         int below = 32 * (word + 1) - end;     // bits of its last word after it

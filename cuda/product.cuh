@@ -11,7 +11,7 @@
 #pragma once
 #include "decode.cuh"
 
-constexpr int COLUMNS = 32;  // of a lane in a step
+static constexpr int COLUMNS = 32;  // of a lane in a step
 
 // Where the image has column `c` of a step: quads of columns, so that the lanes of a warp read 512
 // bytes in a row.

@@ -31,6 +31,10 @@ static __device__ __forceinline__ void winding(const HcWinding& tensor, uint64_t
         for (uint32_t j = axis; j < tensor.group; ++j) modulus *= tensor.base;
         coordinate = (double)((index - 1) % modulus * scale);
     }
-    double value = (coordinate - tensor.half) * tensor.units[category] + tensor.centre[axis];
+    double centre = axis == 0   ? tensor.centre[0]
+                    : axis == 1 ? tensor.centre[1]
+                    : axis == 2 ? tensor.centre[2]
+                                : tensor.centre[3];
+    double value = (coordinate - tensor.half) * tensor.units[category] + centre;
     store_clamped(out, i, dtype, clamped(__double2float_rn(value), F32_MAX));
 }

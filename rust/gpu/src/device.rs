@@ -115,6 +115,17 @@ pub(crate) struct Entered<'a> {
     here: PhantomData<*const ()>,
 }
 
+impl Entered<'_> {
+    /// Wait until a stream has done all its work.
+    pub fn wait(&self, stream: Stream) -> Result<()> {
+        let driver = self.context.driver;
+        // SAFETY: the stream is the caller's, of this context, which is current.
+        driver.check("cuStreamSynchronize", unsafe {
+            (driver.synchronize)(stream.raw())
+        })
+    }
+}
+
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if self.pushed {
@@ -248,12 +259,7 @@ impl Device {
 
     /// Wait until a stream has done all its work.
     pub fn wait(&self, stream: Stream) -> Result<()> {
-        let driver = self.context.driver;
-        let _entered = self.context.enter()?;
-        // SAFETY: the stream is the caller's, of this context.
-        driver.check("cuStreamSynchronize", unsafe {
-            (driver.synchronize)(stream.raw())
-        })
+        self.context.enter()?.wait(stream)
     }
 
     /// An error where a graph is being captured on `stream`.

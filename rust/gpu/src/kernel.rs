@@ -5,15 +5,16 @@ use std::ffi::c_void;
 use crate::device::{Device, Stream};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The type of weights, activations and results of a kernel.
+/// The type of weights, activations and results of a kernel, by its number in `launch.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Float {
-    /// IEEE half precision.
-    F16,
-    /// The upper half of a single-precision float.
-    Bf16,
     /// Single precision.
-    F32,
+    F32 = 0,
+    /// IEEE half precision.
+    F16 = 2,
+    /// The upper half of a single-precision float.
+    Bf16 = 3,
 }
 
 impl Float {
@@ -38,14 +39,14 @@ impl Float {
         }
     }
 
-    /// Its number in `launch.h`, below [`FLOATS`].
+    /// Its number, below [`FLOATS`].
     pub fn number(self) -> u32 {
         self as u32
     }
 }
 
-/// Number of [`Float`]s.
-pub(crate) const FLOATS: usize = 3;
+/// One more than the highest number of a [`Float`].
+pub(crate) const FLOATS: usize = 4;
 
 /// A kernel of `cuda/launch.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,13 +47,13 @@ impl Buffer {
         let buffer = Self::new(device, bytes)?;
         if bytes > 0 {
             let context = device.context();
-            let _entered = context.enter()?;
+            let entered = context.enter()?;
             let source = data.as_ptr().cast::<c_void>();
             // SAFETY: both are `bytes` long, and `data` outlives the copy, which is waited for.
             context.driver.check("cuMemcpyHtoDAsync", unsafe {
                 (context.driver.upload)(buffer.pointer, source, bytes, stream.raw())
             })?;
-            device.wait(stream)?;
+            entered.wait(stream)?;
         }
         Ok(buffer)
     }
@@ -69,13 +69,13 @@ impl Buffer {
             return Ok(());
         }
         let context = self.device.context();
-        let _entered = context.enter()?;
+        let entered = context.enter()?;
         let target = data.as_mut_ptr().cast::<c_void>();
         // SAFETY: both are so long, any bytes are valid in `T`, and the copy is waited for.
         context.driver.check("cuMemcpyDtoHAsync", unsafe {
             (context.driver.download)(target, self.pointer, self.bytes, stream.raw())
         })?;
-        self.device.wait(stream)
+        entered.wait(stream)
     }
 
     /// The device it is on.

@@ -328,6 +328,8 @@ API Status cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void* 
 API Status cuStreamSynchronize(void* stream) {
     ENTER()
     NEEDS_CONTEXT SPOILS_CAPTURE
+    // After an error a device does nothing more.
+    if (status) { while (work_count) free(work[--work_count]); }
     // The default stream waits for the others.
     if (!status) finish(stream, !stream);
     LEAVE("cuStreamSynchronize stream=%p", stream)

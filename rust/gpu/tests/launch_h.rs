@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
+use hypercomp_gpu::Float;
 use hypercomp_gpu::abi::{self, Matrix, OFFSETS};
 
 /// Lengths of streams, with and without a block that lies over others.
@@ -54,6 +55,13 @@ fn the_host_and_the_kernels_agree() {
     };
     for (structure, field, offset) in OFFSETS {
         compare(format!("offsetof({structure}, {field})"), *offset as u64);
+    }
+    for (name, float) in [
+        ("F32", Float::F32),
+        ("F16", Float::F16),
+        ("BF16", Float::Bf16),
+    ] {
+        compare(format!("HC_{name}"), float.number().into());
     }
     for n in LENGTHS {
         compare(format!("hc_tiles({n})"), abi::tiles(n).into());

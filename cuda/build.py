@@ -132,8 +132,10 @@ def pack(ptx: str, cubins: dict[int, bytes]) -> bytes:
     """PTX and cubins as one compressed fatbin."""
     nvfatbin = _Library("nvfatbin", "libnvfatbin.so.12", "nvFatbin")
     handle = ctypes.c_void_p()
-    options = ["-64", "-compress=true"]
-    nvfatbin.check("Create", ctypes.byref(handle), _strings(options), len(options))
+    options = ["-64", "-compress-all"]
+    # Compressed in the way that every driver knows; newer ways are smaller but ask for newer drivers.
+    count = ctypes.c_size_t(len(options))
+    nvfatbin.check("Create", ctypes.byref(handle), _strings(options), count)
     text = ptx.encode() + b"\0"
     architecture = str(PTX_ARCHITECTURE).encode()
     nvfatbin.check("AddPTX", handle, text, ctypes.c_size_t(len(text)), architecture, b"kernels", None)

@@ -195,6 +195,68 @@ def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None
     return out
 
 
+def add_product(
+    case: Case, tensor: Prepared, x: np.ndarray, dtype: str, argument: Struct | None = None
+) -> Pointer:
+    """The launches of a product with vectors `x`, shape (batch, columns) and bits of `dtype`."""
+    argument = argument or tensor_argument(case, tensor)
+    rows, columns = tensor.shape
+    batch, lengths = len(x), tensor.lengths
+    pieces = len(lengths) // rows
+    piece = lengths[0] if pieces > 1 else columns
+    slots = batch if batch <= 2 else 4 if batch <= 4 else 8
+    steps = (pieces - 1) * -(-piece // 1024) + -(-(columns - (pieces - 1) * piece) // 1024)
+    image = case.room(steps * 1024 * slots, np.float32)
+    # One element more between vectors, as a batch may be a part of something larger.
+    wide = np.zeros((batch, columns + 1), x.dtype)
+    wide[:, :-1] = x
+    matrix = Struct(MATRIX.pack(rows, columns, pieces, piece, batch))
+    given, number = case.give(wide), ("I", DTYPES[dtype])
+    grid = slots * pieces * tiles(piece)
+    case.launch("hc_transform", grid, 64, argument, matrix, given, ("Q", columns + 1), number, image)
+    y = case.room(batch * rows, STORED[dtype])
+    arguments = (argument, matrix, image, y, ("Q", rows), number)
+    case.launch(f"hc_matvec_{slots}", -(-rows // 8), 256, *arguments)
+    return y
+
+
+def add_winding(case: Case, data: bytes, dtype: str, first: int, count: int) -> Pointer:
+    """The launch that decodes some weights of a tensor stored by the published codec."""
+    axes, at, shape = data[8], 9, []
+    for _ in range(axes):
+        axis, at = plain.leb128(data, at)
+        shape.append(axis)
+    at += 8
+    group, _, classes, bits = data[at : at + 4]
+    samples, side, _, weights = struct.unpack_from("<IddQ", data, at + 4)
+    at += 32
+    centre = np.frombuffer(data, "<f4", group, at).astype(np.float64)
+    farthest = np.frombuffer(data, "<f4", group, at + 4 * group).astype(np.float64)
+    at += 8 * group
+    base = next(m for m in range(1, samples + 1) if m**group >= samples)
+    half = 0.5 * base**group
+    reach = 0.0
+    for offset in farthest - centre:
+        reach += offset * offset
+    reach = float(np.sqrt(reach))
+    inner = side / 2
+    sides = [inner] + [
+        reach if j == classes else inner + j * (reach - inner) / classes for j in range(1, classes + 1)
+    ]
+    units = np.array([side / half for side in sides])
+    codes = data[at:-4]
+    padded = np.zeros(4)
+    padded[:group] = centre
+    argument = Struct(
+        struct.pack("<QQQQ5dIIII", 0, len(codes), weights, 0, *padded, half, group, bits, samples + 1, base),
+        {0: case.give(codes), 24: case.give(units)},
+    )
+    out = case.room(count, STORED[dtype])
+    arguments = (argument, ("Q", first), ("Q", count), out, ("I", DTYPES[dtype]))
+    case.launch("hc_winding", -(-count // 256), 256, *arguments)
+    return out
+
+
 def as_dtype(values: np.ndarray, dtype: str) -> np.ndarray:
     """Finite values as the bits of a dtype, rounded once."""
     if dtype == "bfloat16":

@@ -20,5 +20,5 @@ pub use device::{Device, Stream, close_all, count};
 pub use driver::SYMBOLS;
 pub use error::{Error, ErrorKind, Result};
 pub use kernel::Float;
-pub use prepared::{AT_ONCE, Lent, PreparedTensor, Span, Vectors};
+pub use prepared::{AT_ONCE, Lent, PreparedTensor, Span, Vectors, stream_table};
 pub use tables::Tables;

@@ -114,6 +114,12 @@ impl Drop for Buffer {
     }
 }
 
+/// The bytes of numbers.
+pub fn as_bytes<T: Plain>(data: &[T]) -> &[u8] {
+    // SAFETY: so long is the slice, and every one of its bytes is part of a number.
+    unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
+}
+
 /// Types that are their bytes: no padding, every pattern valid.
 ///
 /// # Safety

@@ -101,6 +101,14 @@ struct PreparedWinding {
     _held: (Plane, Buffer),
 }
 
+/// The table of a tensor's streams, as `launch.h` has it; `None` unless it is of the trellis codec.
+pub fn stream_table(tensor: &CompressedTensor) -> Option<Vec<abi::Stream>> {
+    match tensor.payload() {
+        Payload::Trellis(streams) => Some(Tables::new(streams, tensor.shape()).streams),
+        _ => None,
+    }
+}
+
 /// The parts that kernels read as they are, for a payload: names of `to_parts`.
 fn plane_names(payload: &Payload) -> &'static [&'static str] {
     match payload {
@@ -279,6 +287,54 @@ impl PreparedTensor {
         }
     }
 
+    /// Streams that a row of the matrix is cut into, where rows can be decoded in any order by
+    /// [`decode_rows`](Self::decode_rows): where the tensor [`multiplies`](Self::multiplies).
+    pub fn streams_a_row(&self) -> Option<usize> {
+        self.matrix(1).map(|matrix| matrix.pieces as usize)
+    }
+
+    /// Decode rows of the matrix, in any order, to `out`. Only launches.
+    ///
+    /// `table` has the rows of [`stream_table`] of the streams of the rows that are wanted, with
+    /// their places in `out` as `first`. So a device chooses rows by numbers that the host never sees.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] unless it [`multiplies`](Self::multiplies), or for memory that is
+    /// too short or not aligned.
+    ///
+    /// # Safety
+    /// As of [`decode`](Self::decode); the table says what is promised here.
+    pub unsafe fn decode_rows(
+        &self,
+        float: Float,
+        table: Span,
+        out: Span,
+        stream: Stream,
+    ) -> Result<()> {
+        let (Prepared::Trellis(trellis), Some(matrix)) = (&self.payload, self.matrix(1)) else {
+            return Err(invalid(format!(
+                "rows of a tensor of shape {:?} are not decoded in any order: decode all",
+                self.shape
+            )));
+        };
+        let count = table.bytes / size_of::<abi::Stream>();
+        let weights = count / matrix.pieces as usize * matrix.columns as usize;
+        holds(out, weights * float.size(), float.size(), "the output")?;
+        holds(table, table.bytes, 16, "the table")?;
+        let _entered = self.device.context().enter()?;
+        let target = Target {
+            device: &self.device,
+            float,
+            out: out.pointer,
+            stream,
+        };
+        let tensor = abi::Tensor {
+            streams: table.pointer,
+            ..trellis.tensor
+        };
+        target.streams(&tensor, trellis.tiles, 0..count, 0, out.pointer)
+    }
+
     /// Multiply by `batch` vectors x of as many elements as the matrix has columns, to vectors y of as
     /// many as it has rows, on `stream`. Only launches.
     ///
@@ -435,6 +491,29 @@ impl Target<'_> {
         })
     }
 
+    /// Decode the weights of streams that have codes, the one with number `origin` to `out`.
+    fn streams(
+        &self,
+        tensor: &abi::Tensor,
+        tiles: u32,
+        streams: Range<usize>,
+        origin: u64,
+        out: u64,
+    ) -> Result<()> {
+        let dtype = self.float.number();
+        let most = (MOST_BLOCKS / u64::from(tiles)) as usize;
+        for first in streams.clone().step_by(most) {
+            let count = (streams.end - first).min(most) as u64;
+            let first = first as u64;
+            let mut arguments = arguments![*tensor, first, tiles, origin, out, dtype];
+            let blocks = count * u64::from(tiles);
+            // SAFETY: these are the arguments of hc_decode; the tables are held by whose tensor it
+            // is, and the caller promised the output.
+            unsafe { self.launch(Kernel::DECODE, blocks, TILE_THREADS, &mut arguments)? }
+        }
+        Ok(())
+    }
+
     /// # Safety
     /// As of [`Kernel::launch`].
     unsafe fn launch(
@@ -523,44 +602,24 @@ impl PreparedTrellis {
             ))
         })?;
         match &self.mask {
-            None => self.decode_coded(target, streams, target.out)?,
+            None => {
+                let origin = self.firsts[streams.start];
+                target.streams(&self.tensor, self.tiles, streams, origin, target.out)?;
+            }
             Some(mask) => {
-                let coded = self.firsts[streams.end] - self.firsts[streams.start];
+                let origin = self.firsts[streams.start];
+                let coded = self.firsts[streams.end] - origin;
                 let bytes = coded as usize * target.float.size();
                 holds(workspace, bytes, target.float.size(), "the workspace")?;
-                self.decode_coded(target, streams.clone(), workspace.pointer)?;
-                self.spread(
-                    target,
-                    mask,
-                    &range,
-                    workspace.pointer,
-                    self.firsts[streams.start],
-                )?;
+                let room = workspace.pointer;
+                target.streams(&self.tensor, self.tiles, streams, origin, room)?;
+                self.spread(target, mask, &range, room, origin)?;
             }
         }
         match &self.exact {
             Some(exact) => exact.patch(target, range),
             None => Ok(()),
         }
-    }
-
-    /// Decode the weights of streams that have codes.
-    fn decode_coded(&self, target: &Target<'_>, streams: Range<usize>, out: u64) -> Result<()> {
-        let origin = self.firsts[streams.start];
-        let dtype = target.float.number();
-        let most = (MOST_BLOCKS / u64::from(self.tiles)) as usize;
-        for first in streams.clone().step_by(most) {
-            let count = (streams.end - first).min(most) as u64;
-            let first = first as u64;
-            let mut arguments = arguments![self.tensor, first, self.tiles, origin, out, dtype];
-            let blocks = count * u64::from(self.tiles);
-            // SAFETY: these are the arguments of hc_decode; the tables are held here, and the caller
-            // promised the output.
-            unsafe {
-                target.launch(Kernel::DECODE, blocks, TILE_THREADS, &mut arguments)?;
-            }
-        }
-        Ok(())
     }
 
     fn spread(

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use hypercomp_gpu::device::{Device, Stream, describe};
 use hypercomp_gpu::dlpack::{self, DataType, Managed, Versioned};
-use hypercomp_gpu::memory::Buffer;
+use hypercomp_gpu::memory::{Buffer, as_bytes};
 use hypercomp_gpu::{Error, ErrorKind, Float, PreparedTensor, Result, Span, Vectors};
-use numpy::{PyReadonlyArray1, PyReadwriteArray1};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::ffi::{PyCapsule_Destructor, PyCapsule_GetPointer, PyCapsule_IsValid, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -217,6 +217,14 @@ impl DeviceTensor {
         .map(Self)
     }
 
+    /// The table of a tensor's streams, of which `decode_rows_into` takes rows; empty where the codec
+    /// has no streams.
+    #[staticmethod]
+    fn stream_table<'py>(py: Python<'py>, code: &TensorCode) -> Bound<'py, PyArray1<u8>> {
+        let table = hypercomp_gpu::stream_table(code.tensor()).unwrap_or_default();
+        PyArray1::from_slice(py, as_bytes(&table))
+    }
+
     /// The parts of a tensor that are read on the device as they are.
     #[staticmethod]
     fn planes_of(code: &TensorCode) -> Vec<&'static str> {
@@ -274,6 +282,31 @@ impl DeviceTensor {
             unsafe {
                 self.0
                     .decode(float, start..stop, out, workspace, Stream(stream))
+            }
+        })
+    }
+
+    /// Streams a row, where rows can be decoded in any order.
+    #[getter]
+    fn streams_a_row(&self) -> Option<usize> {
+        self.0.streams_a_row()
+    }
+
+    /// Decode rows by a table of their streams.
+    fn decode_rows_into(
+        &self,
+        py: Python<'_>,
+        dtype: &str,
+        table: (u64, usize),
+        out: (u64, usize),
+        stream: usize,
+    ) -> PyResult<()> {
+        enter(py, || {
+            let float = Float::from_name(dtype)?;
+            // SAFETY: the caller vouches for the memory and for what the table says.
+            unsafe {
+                self.0
+                    .decode_rows(float, span(table), span(out), Stream(stream))
             }
         })
     }

@@ -5,17 +5,21 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Control",
     "Search",
     "TensorCode",
     "__version__",
     "approximate_vertices",
     "baseline_vertices",
     "big_vertex_rows",
+    "header_length",
     "integer_rows",
     "lowest_terms",
     "rational_rows",
+    "read_header",
     "read_representation",
     "vertex_rows",
+    "write_header",
 ]
 
 __version__: str
@@ -78,6 +82,13 @@ def rational_rows(rows: Sequence[Sequence[tuple[int, int]]]) -> bytes: ...
 def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...
 
 @final
+class Control:
+    def __new__(cls) -> Control: ...
+    def cancel(self) -> None: ...
+    @property
+    def done(self) -> int: ...
+
+@final
 class TensorCode:
     @staticmethod
     def trellis(
@@ -92,6 +103,7 @@ class TensorCode:
         window: int,
         seed: int | None,
         threads: int | None,
+        control: Control | None = None,
     ) -> TensorCode: ...
     @staticmethod
     def winding(
@@ -109,11 +121,29 @@ class TensorCode:
     def decompress_into(
         self, start: int, out: npt.NDArray[Any], dtype: str, threads: int | None
     ) -> None: ...
+    def rows_into(
+        self,
+        indices: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
     def matmul_into(
         self,
-        x: npt.NDArray[np.float32],
+        x: npt.NDArray[Any],
         batch: int,
-        out: npt.NDArray[np.float32],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
+    def linear_at(
+        self,
+        x: int,
+        batch: int,
+        bias: int,
+        out: int,
+        dtype: str,
+        transposed: bool,
         threads: int | None,
     ) -> None: ...
     @property
@@ -199,3 +229,13 @@ def devices() -> list[tuple[str, int, int]]: ...
 def close_devices() -> None: ...
 def device_of(pointer: int) -> int | None: ...
 def dlpack_view(capsule: object) -> tuple[int, int, int, int, list[int], bool, bool]: ...
+
+_Tensor = tuple[str, str, list[int], int, int]
+
+def header_length(first: bytes, file: int) -> int: ...
+def read_header(
+    json: bytes, file: int
+) -> tuple[list[_Tensor], dict[str, str], list[tuple[str, int, dict[str, int]]]]: ...
+def write_header(
+    tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: dict[str, str]
+) -> tuple[bytes, list[_Tensor]]: ...

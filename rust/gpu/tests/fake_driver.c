@@ -8,6 +8,8 @@
 //   FAKE_CUDA_DEVICES      "8.0 9.0": the compute capabilities of the devices; one of 8.0 by default
 //   FAKE_CUDA_VERSION      what cuDriverGetVersion says; 12090 by default
 //   FAKE_CUDA_FAIL         "cuMemAlloc_v2 2 2": the second call of cuMemAlloc_v2 answers 2
+//   FAKE_CUDA_EAGER        if it is there, everything is done at once: for callers whose memory is the
+//                          host's and goes when they let go of it
 //   FAKE_CUDA_KERNELS      a library with the kernels compiled for the host (fake_kernels.cc); without
 //                          one, launches are written down and nothing is computed
 //
@@ -150,6 +152,7 @@ static Allocation* holder(Pointer pointer, size_t bytes) {
     Status status = told(__func__);                            \
     if (!status && !started && strcmp(__func__, "cuInit")) status = NOT_INITIALIZED;
 #define LEAVE(...)                                             \
+    if (getenv("FAKE_CUDA_EAGER")) finish(NULL, 1);            \
     note(__VA_ARGS__);                                         \
     if (status) note("  answered %d", status);                 \
     pthread_mutex_unlock(&lock);                               \

@@ -13,6 +13,7 @@ static CLASSES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 fn class_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidArgument => "InvalidArgumentError",
+        ErrorKind::OutOfBounds => "OutOfBoundsError",
         ErrorKind::NonFinite => "NonFiniteError",
         ErrorKind::Dtype => "DtypeError",
         ErrorKind::EmptyHyperplane => "EmptyHyperplaneError",

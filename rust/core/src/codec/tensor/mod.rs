@@ -10,6 +10,7 @@ mod input;
 mod parts;
 mod placement;
 mod product;
+mod rows;
 mod sections;
 mod streams;
 
@@ -23,7 +24,11 @@ pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use parts::Parts;
+<<<<<<< HEAD
 pub use placement::{CodesAt, Placement};
+=======
+pub use product::Linear;
+>>>>>>> torch
 pub use streams::Streams;
 
 use super::decode::Unit;

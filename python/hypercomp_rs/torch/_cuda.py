@@ -1,8 +1,8 @@
 """The operators on CUDA devices, by the kernels of ``cuda/`` on torch's memory and current stream.
 
-A weight's planes are read where torch has them. What kernels need beside them (32 bytes for each row
-of the weight) is worked out and put on the device at the first call, which therefore must not be
-captured by a CUDA graph; every later call only launches. Memory for the time of a call is torch's.
+A weight's planes are read where torch has them. What kernels need beside them (32 bytes for each
+row of the weight) is worked out and put on the device at the first call, which therefore must not
+be captured by a CUDA graph; every later call only launches. Memory for the time of a call is torch's.
 """
 
 from __future__ import annotations

@@ -24,11 +24,8 @@ pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use parts::Parts;
-<<<<<<< HEAD
 pub use placement::{CodesAt, Placement};
-=======
 pub use product::Linear;
->>>>>>> torch
 pub use streams::Streams;
 
 use super::decode::Unit;

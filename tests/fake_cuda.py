@@ -31,8 +31,8 @@ class Driver:
         return [line.split()[0] for line in self.trace() if not line.startswith(" ")]
     def forget(self):
         self.library.fake_forget()
-    def capture(self, on):
-        self.library.fake_capture(int(on))
+    def capture(self, stream):
+        self.library.fake_capture(ctypes.c_size_t(stream))
     def check(self):
         gpu._core.close_devices()
         assert self.library.fake_faults() == b"", self.library.fake_faults()

@@ -87,11 +87,11 @@ def test_a_call_with_all_memory_given_only_launches_on_its_stream(machine):
             def __cuda_stream__(self):
                 return 0, 0x50
         driver.forget()
-        driver.capture(True)
+        driver.capture(0x50)
         assert d.matmul(x, out=y, workspace=room, stream=Stream()) is y
         d.decode(out=out, stream=Stream())
         k.decode(out=out, workspace=room, stream=Stream())
-        driver.capture(False)
+        driver.capture(0)
         launches = [line for line in driver.trace() if line.startswith("cuLaunchKernel")]
         assert [line.split()[1] for line in launches] == [
             "hc_transform", "hc_matvec_2", "hc_decode", "hc_decode", "hc_spread_16"]
@@ -212,10 +212,10 @@ def test_errors_of_the_driver_are_named(machine):
         refused(DeviceMemoryError, "cuMemAlloc_v2 2 2")
         refused(MemoryError, "cuMemAlloc_v2 1 2")
         refused(GpuError, "cuMemcpyHtoDAsync_v2 1 719")
-        driver.capture(True)
+        driver.capture(0x60)
         with pytest.raises(GpuError, match="captured"):
-            gpu.load(c)
-        driver.capture(False)
+            gpu.load(c, stream=0x60)
+        driver.capture(0)
         assert np.array_equal(gpu.load(c).decode().numpy(), c.decompress())
         driver.check()
     """

@@ -2,7 +2,7 @@
 
 A weight's planes are read where torch has them. What kernels need beside them (32 bytes for each
 row of the weight) is worked out and put on the device at the first call, which therefore must not
-be captured by a CUDA graph; every later call only launches. Memory for the time of a call is torch's.
+be captured by a CUDA graph; later calls only launch. Memory for the time of a call is torch's.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def embedding(
     weight = kept(DeviceWeight, parts, description)
     device = parts[0].device
     wanted = indices.reshape(-1)
-    if weight.prepared.streams_a_row is None:
+    pieces = weight.prepared.streams_a_row
+    if pieces is None:
         rows = weight.dense(dtype, device).index_select(0, wanted)
         return rows.reshape(*indices.shape, *weight.shape[1:])
     if dtype == torch.float64:
@@ -147,7 +148,7 @@ def embedding(
     out = torch.empty((*indices.shape, columns), dtype=dtype, device=device)
     table = weight.table(device).index_select(0, wanted)
     moved = columns * (torch.arange(len(wanted), device=device) - wanted)
-    table.view(len(wanted), -1, _ROW_NUMBERS)[:, :, _FIRST] += moved[:, None]
+    table.view(len(wanted), pieces, _ROW_NUMBERS)[:, :, _FIRST] += moved[:, None]
     weight.prepared.decode_rows_into(
         _named(dtype),
         (table.data_ptr(), table.nbytes),

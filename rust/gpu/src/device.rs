@@ -10,7 +10,9 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::sys::{CUcontext, CUdevice, CUdevice_attribute, CUpointer_attribute, CUstream};
+use cudarc::driver::sys::{
+    CUcontext, CUdevice, CUdevice_attribute, CUpointer_attribute, CUstream, CUstreamCaptureMode,
+};
 
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,6 +72,20 @@ impl Context {
         self.process == std::process::id()
     }
 
+    /// The same for calls that allocate, load or wait: they may be made beside a capture of some other
+    /// stream, which they would spoil unless the thread says that it knows.
+    pub fn enter_relaxed(&self) -> Result<Entered<'_>> {
+        let mut entered = self.enter()?;
+        let mut mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED as c_uint;
+        // SAFETY: `mode` is a place for an enumeration of one int.
+        let status = unsafe { (self.driver.exchange_capture_mode)(&mut mode) };
+        // Where that fails, the call itself will, if it matters.
+        if status.is_success() {
+            entered.capture_mode = Some(mode);
+        }
+        Ok(entered)
+    }
+
     /// Make the context current on this thread, until what is returned is dropped.
     pub fn enter(&self) -> Result<Entered<'_>> {
         if !self.is_ours() {
@@ -91,6 +107,7 @@ impl Context {
         Ok(Entered {
             context: self,
             pushed,
+            capture_mode: None,
             here: PhantomData,
         })
     }
@@ -111,6 +128,8 @@ impl Drop for Context {
 pub(crate) struct Entered<'a> {
     context: &'a Context,
     pushed: bool,
+    /// The thread's mode before, where it was changed.
+    capture_mode: Option<c_uint>,
     /// What is current is so on one thread.
     here: PhantomData<*const ()>,
 }
@@ -128,6 +147,10 @@ impl Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
+        if let Some(mut mode) = self.capture_mode {
+            // SAFETY: `mode` is a place for an enumeration of one int.
+            let _ = unsafe { (self.context.driver.exchange_capture_mode)(&mut mode) };
+        }
         if self.pushed {
             let mut popped = ptr::null_mut();
             // SAFETY: it was pushed on this thread, which this value does not leave.
@@ -259,7 +282,7 @@ impl Device {
 
     /// Wait until a stream has done all its work.
     pub fn wait(&self, stream: Stream) -> Result<()> {
-        self.context.enter()?.wait(stream)
+        self.context.enter_relaxed()?.wait(stream)
     }
 
     /// An error where a graph is being captured on `stream`.
@@ -284,7 +307,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if let Ok(_entered) = self.context.enter() {
+        if let Ok(_entered) = self.context.enter_relaxed() {
             self.module.unload(&self.context);
         }
     }

@@ -21,6 +21,13 @@ const OLDEST: c_int = 12_000;
 #[repr(transparent)]
 pub struct Status(c_uint);
 
+impl Status {
+    /// Whether the call did what it was asked.
+    pub fn is_success(self) -> bool {
+        self.0 == 0
+    }
+}
+
 macro_rules! entry_points {
     ($($name:ident = $symbol:literal ($($argument:ty),*);)*) => {
         /// The entry points in use.
@@ -142,7 +149,7 @@ impl Driver {
 
     /// An answer of the driver to `call` as a result.
     pub fn check(&self, call: &str, status: Status) -> Result<()> {
-        if status == Status(0) {
+        if status.is_success() {
             Ok(())
         } else {
             Err(self.error(call, status))
@@ -173,7 +180,7 @@ impl Driver {
         let mut text = ptr::null();
         // SAFETY: `text` is a place for a pointer; what is put there lives as long as the library.
         let known = unsafe { ask(status, &mut text) };
-        (known == Status(0) && !text.is_null()).then(|| {
+        (known.is_success() && !text.is_null()).then(|| {
             // SAFETY: the driver gave a string that ends with a zero.
             let text = unsafe { CStr::from_ptr(text) };
             text.to_string_lossy().into_owned()

@@ -1,10 +1,10 @@
 //! Device memory that this crate owns: what it derives from a tensor, and the arrays it gives to
 //! callers who brought none. Memory of the caller's is never freed here.
 
-use std::ffi::{c_uint, c_void};
+use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUdeviceptr, CUstreamCaptureMode};
+use cudarc::driver::sys::CUdeviceptr;
 
 use crate::abi;
 use crate::device::{Device, Stream};
@@ -12,7 +12,7 @@ use crate::error::Result;
 
 /// Memory on a device; freed when it is dropped.
 ///
-/// `cuMemFree` waits for what the device is doing, so nothing that still runs loses its memory.
+/// A collector may drop it while some stream is captured, which that survives. `cuMemFree` waits for what the device is doing, so nothing that still runs loses its memory.
 #[derive(Debug)]
 pub struct Buffer {
     device: Arc<Device>,
@@ -27,7 +27,7 @@ impl Buffer {
         let mut pointer = 0;
         if bytes > 0 {
             let context = device.context();
-            let _entered = context.enter()?;
+            let _entered = context.enter_relaxed()?;
             // SAFETY: `pointer` is a place for a pointer.
             let status = unsafe { (context.driver.allocate)(&mut pointer, bytes) };
             context
@@ -47,7 +47,7 @@ impl Buffer {
         let buffer = Self::new(device, bytes)?;
         if bytes > 0 {
             let context = device.context();
-            let entered = context.enter()?;
+            let entered = context.enter_relaxed()?;
             let source = data.as_ptr().cast::<c_void>();
             // SAFETY: both are `bytes` long, and `data` outlives the copy, which is waited for.
             context.driver.check("cuMemcpyHtoDAsync", unsafe {
@@ -69,7 +69,7 @@ impl Buffer {
             return Ok(());
         }
         let context = self.device.context();
-        let entered = context.enter()?;
+        let entered = context.enter_relaxed()?;
         let target = data.as_mut_ptr().cast::<c_void>();
         // SAFETY: both are so long, any bytes are valid in `T`, and the copy is waited for.
         context.driver.check("cuMemcpyDtoHAsync", unsafe {
@@ -98,18 +98,11 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // In a fork the memory is the parent's; where the driver is gone there is nobody to tell.
         if self.pointer != 0
-            && let Ok(_entered) = self.device.context().enter()
+            && let Ok(_entered) = self.device.context().enter_relaxed()
         {
             let driver = self.device.context().driver;
-            // A collector may drop this while some stream is captured, which freeing would spoil.
-            let mut mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED as c_uint;
-            // SAFETY: the mode of this thread, put back below; the memory was allocated here and is
-            // freed once.
-            unsafe {
-                let _ = (driver.exchange_capture_mode)(&mut mode);
-                let _ = (driver.free)(self.pointer);
-                let _ = (driver.exchange_capture_mode)(&mut mode);
-            }
+            // SAFETY: the memory was allocated here and is freed once.
+            let _ = unsafe { (self.device.context().driver.free)(self.pointer) };
         }
     }
 }

@@ -30,7 +30,7 @@ impl Module {
     /// driver then loads no code at a launch, which a graph capture would not survive.
     pub fn load(context: &Context, capability: Capability, name: &str) -> Result<Self> {
         let image = image::for_device(capability, name)?;
-        let _entered = context.enter()?;
+        let _entered = context.enter_relaxed()?;
         let mut module = Self {
             handle: load(context, image)?,
             functions: Vec::new(),

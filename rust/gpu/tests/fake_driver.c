@@ -58,7 +58,9 @@ typedef struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Device devices[MAX_DEVICES];
-static int device_count, started, capturing;
+static int device_count, started;
+// The stream that is captured, if one is.
+static uintptr_t capturing;
 static Allocation allocations[MAX_THINGS];
 static size_t allocation_count;
 static Work* work[MAX_THINGS];
@@ -331,6 +333,7 @@ API Status cuMemsetD8Async(Pointer to, unsigned char value, size_t bytes, void* 
 API Status cuStreamSynchronize(void* stream) {
     ENTER()
     NEEDS_CONTEXT SPOILS_CAPTURE
+    if (!status && capturing && (uintptr_t)stream == capturing) { status = CAPTURE_UNSUPPORTED; fault("a captured stream waited for"); }
     // After an error a device does nothing more.
     if (status) { while (work_count) free(work[--work_count]); }
     // The default stream waits for the others.
@@ -340,7 +343,7 @@ API Status cuStreamSynchronize(void* stream) {
 API Status cuStreamIsCapturing(void* stream, unsigned* answer) {
     ENTER()
     NEEDS_CONTEXT
-    *answer = (unsigned)capturing;
+    *answer = capturing && (uintptr_t)stream == capturing;
     LEAVE("cuStreamIsCapturing stream=%p", stream)
 }
 API Status cuThreadExchangeStreamCaptureMode(unsigned* mode) {
@@ -390,7 +393,7 @@ API Status cuGetErrorString(Status status, const char** text) {
 API const char* fake_trace(void) { return trace ? trace : ""; }
 API void fake_forget(void) { trace_length = 0; if (trace) *trace = 0; }
 API const char* fake_faults(void) { return faults; }
-API void fake_capture(int on) { capturing = on; }
+API void fake_capture(uintptr_t stream) { capturing = stream; }
 API size_t fake_waiting(void) { return work_count; }
 // What was never given back; 0 after everything was dropped.
 API size_t fake_leaks(void) {

@@ -11,7 +11,14 @@
 
 static constexpr int DECODED = 16;  // weights a thread decodes at a time
 
-// Call f<H>(arguments) for the stream's rate: what is unrolled depends on it.
+// Call `call(h)` for the stream's rate: what is unrolled depends on it. HC_ONLY_RATE leaves one rate,
+// so that its instructions can be counted (budget.py).
+#ifdef HC_ONLY_RATE
+#define HC_EACH_RATE(rate, call) \
+    if (rate == HC_ONLY_RATE) { \
+        call(HC_ONLY_RATE); \
+    }
+#else
 #define HC_EACH_RATE(rate, call) \
     switch (rate) { \
         case 1: call(1); break; \
@@ -31,6 +38,7 @@ static constexpr int DECODED = 16;  // weights a thread decodes at a time
         case 15: call(15); break; \
         case 16: call(16); break; \
     }
+#endif
 
 // The scaled levels of a tile, to shared memory.
 template <int H>

@@ -28,13 +28,17 @@ KERNEL(256) hc_patch_32(uint32_t* out, const uint64_t* places, const uint32_t* v
     patch(out, places, values, count);
 }
 
+KERNEL(256) hc_offsets(HcTensor tensor, uint32_t half_bits, uint32_t* table) {
+    table_word(tensor, half_bits, table);
+}
+
 KERNEL(64) hc_transform(HcTensor tensor, HcMatrix matrix, const void* x, uint64_t x_stride,
                         uint32_t dtype, float* image) {
     transform(tensor, matrix, x, x_stride, dtype, image);
 }
 
 #define MATVEC(slots) \
-    KERNEL(256) hc_matvec_##slots(HcTensor tensor, HcMatrix matrix, const float* image, void* y, \
+    KERNEL(512) hc_matvec_##slots(HcTensor tensor, HcMatrix matrix, float* image, void* y, \
                                   uint64_t y_stride, uint32_t dtype) { \
         matvec<slots>(tensor, matrix, image, y, y_stride, dtype); \
     }

@@ -55,7 +55,8 @@ struct HcTensor {
     uint32_t window;        // W
     uint32_t offset_bits;   // s
     uint32_t run_bits;      // run
-    uint32_t unused;
+    uint32_t table_rate;    // the h that `table` is for; 0 if there is none
+    const uint32_t* table;  // hc_offsets' result; only hc_matvec reads it
 };
 
 // The shape of a product. Only for tensors whose rows are whole streams (Layout::streams_a_row is
@@ -84,7 +85,7 @@ struct HcWinding {
 };
 
 static_assert(sizeof(HcCode) == 32 && sizeof(HcStream) == 32, "tables of structs");
-static_assert(sizeof(HcTensor) == 104 && sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
+static_assert(sizeof(HcTensor) == 112 && sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
 
 // The type of weights, activations or results: the numbers of rust/core's Dtype.
 enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
@@ -109,6 +110,12 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 //     out[places[i]] = values[i]: exact weights, rounded to the dtype by the host (Element::from_f64).
 //     grid ⌈count / 256⌉, block 256.
 //
+// hc_offsets(HcTensor tensor, uint32_t half_bits, uint32_t* table)
+//     The table of offsets that makes products at one rate fast, to be made once for a tensor: for the
+//     rate that most of its rows have, if hc_table_words() of it is not 0. 16-byte aligned.
+//     Products without a table, or of rows at another rate, are right too, but take three times the
+//     instructions. grid ⌈hc_table_words() / 256⌉, block 256.
+//
 // hc_transform(HcTensor tensor, HcMatrix matrix, const void* x, uint64_t x_stride, uint32_t dtype,
 //              float* image)
 //     The vectors x + v·x_stride, v < batch, in the basis of the codes, in the order in which the
@@ -119,7 +126,8 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 //                         uint64_t y_stride, uint32_t dtype)
 //     y[v·y_stride + row] = Σ weights of the row times vector v, for all rows and v < batch. The
 //     number in the name is hc_slots(batch). The order of the sums is stated in product.cuh and does
-//     not depend on the batch. grid ⌈rows / HC_ROWS⌉, block 256.
+//     not depend on the batch or the grid. Any grid from 1 to ⌈rows / HC_ROWS⌉, best the blocks that
+//     the device holds at once (2 a multiprocessor); block 32·HC_ROWS.
 //
 // hc_winding(HcWinding tensor, uint64_t first, uint64_t count, void* out, uint32_t dtype)
 //     Weights first..first + count to out[0..count]. grid ⌈count / 256⌉, block 256.
@@ -128,8 +136,8 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 
 // Weights that a block decodes or transforms at a time: whole Hadamard blocks.
 #define HC_TILE 1024u
-// Rows that a block multiplies.
-#define HC_ROWS 8u
+// Rows that a block multiplies at a time, a warp each.
+#define HC_ROWS 16u
 // Columns that a warp multiplies in one step; what pieces of the image are padded to.
 #define HC_STEP 1024u
 
@@ -166,9 +174,15 @@ HC_BOTH uint32_t hc_tiles(uint32_t n) {
 // Vectors that the product keeps sums of: the next power of two.
 HC_BOTH uint32_t hc_slots(uint32_t batch) { return batch <= 2 ? batch : batch <= 4 ? 4 : 8; }
 
-// Floats of the image of a batch.
+// Floats of the image of a batch: 1024 of every step and vector, as many in half the width for rows
+// with a table, and a scale for those.
 HC_BOTH uint64_t hc_image_floats(uint32_t columns, uint32_t pieces, uint32_t piece, uint32_t batch) {
     uint64_t last = columns - (uint64_t)(pieces - 1) * piece;
     uint64_t steps = (uint64_t)(pieces - 1) * ((piece + HC_STEP - 1) / HC_STEP) + (last + HC_STEP - 1) / HC_STEP;
-    return steps * HC_STEP * hc_slots(batch);
+    return steps * hc_slots(batch) * (HC_STEP + HC_STEP / 2 + 4);
+}
+
+// Words of the table for a rate; 0 where there can be none: at half rates, more than 5 bits or W > 10.
+HC_BOTH uint32_t hc_table_words(uint32_t window, uint32_t half_bits) {
+    return window <= 10 && half_bits % 2 == 0 && half_bits >= 2 && half_bits <= 10 ? 8u << window : 0;
 }

@@ -41,11 +41,16 @@ struct Winding {
         for (int i = 0; i < 3; ++i) shape[i] = code.shape[i];
     }
 
-    // The phase of a weight, from its register and cell, both with other bits above them.
-    __device__ __forceinline__ uint32_t phase(int axis, uint32_t reg, uint32_t cell) const {
+    // The offset of a weight at the top of a word, from its register with other bits above it.
+    __device__ __forceinline__ uint32_t offset(int axis, uint32_t reg) const {
         uint32_t upper = reg >> run_bits & upper_mask;
         uint32_t position = (upper * skew[axis] + (reg << low_bits)) & top_mask;
-        return __funnelshift_l(position * turn[axis], cell, offset_bits) & phase_mask;
+        return position * turn[axis];
+    }
+
+    // The phase of a weight, from its register and cell, both with other bits above them.
+    __device__ __forceinline__ uint32_t phase(int axis, uint32_t reg, uint32_t cell) const {
+        return __funnelshift_l(offset(axis, reg), cell, offset_bits) & phase_mask;
     }
 
     // t·2^L is odd and has at most 15 bits, so every step to t is exact.

@@ -10,13 +10,78 @@
 // The image has zeros beyond a piece's last column, so what a lane decodes there counts for nothing.
 #pragma once
 #include "decode.cuh"
+#include "table.cuh"
 
 static constexpr int COLUMNS = 32;  // of a lane in a step
 
-// Where the image has column `c` of a step: quads of columns, so that the lanes of a warp read 512
+// Where the parts of an image are: floats for all rates, halves for rows with a table (see table.cuh)
+// and their scales. Each has `slots` vectors for every step.
+struct Image {
+    float* floats;
+    uint32_t* halves;
+    float* scales;
+
+    __device__ __forceinline__ Image(float* image, uint64_t parts) {
+        floats = image;
+        halves = reinterpret_cast<uint32_t*>(image + parts * HC_STEP);
+        scales = image + parts * (HC_STEP + HC_STEP / 2);
+    }
+};
+
+static __device__ __forceinline__ uint32_t steps_of(uint32_t columns) {
+    return (columns + HC_STEP - 1) / HC_STEP;
+}
+
+static __device__ __forceinline__ uint64_t image_parts(const HcMatrix& matrix) {
+    uint32_t last = matrix.columns - (matrix.pieces - 1) * matrix.piece;
+    return (uint64_t)((matrix.pieces - 1) * steps_of(matrix.piece) + steps_of(last)) * hc_slots(matrix.batch);
+}
+
+// Where the floats have column `c` of a step: quads of columns, so that the lanes of a warp read 512
 // bytes in a row.
-static __device__ __forceinline__ uint32_t image_place(uint32_t c) {
+static __device__ __forceinline__ uint32_t float_place(uint32_t c) {
     return (c % COLUMNS / 4 * 32 + c / COLUMNS) * 4 + c % 4;
+}
+
+// The place of columns (c, c + 16), the first in the upper half, for c % 32 < 16; the same way.
+static __device__ __forceinline__ uint32_t half_place(uint32_t c) {
+    return (c % 16 / 4 * 32 + c / COLUMNS) * 4 + c % 4;
+}
+
+// The power of two above the largest magnitude of a tile, so that the halves of its quotients are
+// neither infinite nor, where it matters, subnormal.
+static __device__ __forceinline__ float tile_scale(const float* tile, uint32_t length) {
+    __shared__ float most[TILE_THREADS / 32];
+    float largest = 0.0f;
+    for (uint32_t i = threadIdx.x; i < length; i += TILE_THREADS)
+        largest = fmaxf(largest, fabsf(tile[padded(i)]));
+    for (int distance = 16; distance > 0; distance /= 2)
+        largest = fmaxf(largest, __shfl_xor_sync(0xFFFFFFFFu, largest, distance));
+    if (threadIdx.x % 32 == 0) most[threadIdx.x / 32] = largest;
+    __syncthreads();
+    uint32_t exponent = __float_as_uint(fmaxf(most[0], most[1])) >> 23;
+    return __uint_as_float(min(max(exponent + 1, 1u), 253u) << 23);
+}
+
+// A tile, complete and in the basis of the codes, to an image.
+static __device__ __forceinline__ void store_image(const float* tile, uint32_t length, const Image& image,
+                                                   uint64_t part, uint32_t slots) {
+    float scale = tile_scale(tile, length);
+    float inverse = __uint_as_float((254u << 23) - __float_as_uint(scale));
+    uint32_t steps = steps_of(length);
+    for (uint32_t i = threadIdx.x; i < steps * HC_STEP; i += TILE_THREADS) {
+        uint64_t here = part + (uint64_t)(i / HC_STEP) * slots;
+        image.floats[here * HC_STEP + float_place(i % HC_STEP)] = i < length ? tile[padded(i)] : 0.0f;
+        if (i % COLUMNS < 16) {
+            float first = i < length ? tile[padded(i)] : 0.0f;
+            float second = i + 16 < length ? tile[padded(i + 16)] : 0.0f;
+            uint32_t pair = as_word(__floats2half2_rn(second * inverse, first * inverse));
+            image.halves[here * (HC_STEP / 2) + half_place(i % HC_STEP)] = pair;
+        }
+    }
+    // Four of them, so that all parts of the image begin at multiples of 16 bytes.
+    for (uint32_t i = threadIdx.x; i < 4 * steps; i += TILE_THREADS)
+        image.scales[4 * (part + (uint64_t)(i / 4) * slots) + i % 4] = scale;
 }
 
 static __device__ __forceinline__ void transform(const HcTensor& tensor, const HcMatrix& matrix,
@@ -41,24 +106,19 @@ static __device__ __forceinline__ void transform(const HcTensor& tensor, const H
     }
     if (tensor.transformed) at.forward(tile);
     __syncthreads();
-    uint32_t step = piece * ((matrix.piece + HC_STEP - 1) / HC_STEP) + at.start / HC_STEP;
-    float* out = image + ((uint64_t)step * slots + vector) * HC_STEP;
-    uint32_t end = (at.length + HC_STEP - 1) / HC_STEP * HC_STEP;
-    for (uint32_t i = threadIdx.x; i < end; i += TILE_THREADS) {
-        float value = i < at.length ? tile[padded(i)] : 0.0f;
-        out[(uint64_t)(i / HC_STEP) * slots * HC_STEP + image_place(i % HC_STEP)] = value;
-    }
+    uint64_t part = (uint64_t)(piece * steps_of(matrix.piece) + at.start / HC_STEP) * slots + vector;
+    store_image(tile, at.length, Image(image, image_parts(matrix)), part, slots);
 }
 
-// Add a lane's products of a stream to `sums`.
+// Add a lane's products of a stream to `sums`, at any rate.
 template <int H, int SLOTS>
 static __device__ __forceinline__ void piece_product(const HcTensor& tensor, const HcStream& stream,
-                                                     const float* image, float* sums) {
+                                                     const float* floats, float* sums) {
     using Group = Codes<H, COLUMNS>;
     Winding winding(tensor, tensor.codes[H - 1], Group::CELL);
     Plane path(tensor.path, tensor.path_bytes, stream.path_bit);
     Plane cells(tensor.cells, tensor.cell_bytes, stream.cell_bit);
-    const float4* quads = reinterpret_cast<const float4*>(image) + threadIdx.x % 32;
+    const float4* quads = reinterpret_cast<const float4*>(floats) + threadIdx.x % 32;
     for (uint32_t at = threadIdx.x % 32 * COLUMNS; at < stream.length;
          at += HC_STEP, quads += SLOTS * HC_STEP / 4) {
         Group codes(path, cells, stream.history, at);
@@ -83,30 +143,52 @@ static __device__ __forceinline__ void piece_product(const HcTensor& tensor, con
     }
 }
 
+// A lane's totals of a row.
 template <int SLOTS>
-static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMatrix& matrix,
-                                              const float* image, void* y, uint64_t y_stride,
-                                              uint32_t dtype) {
-    uint64_t row = (uint64_t)blockIdx.x * HC_ROWS + threadIdx.x / 32;
-    if (row >= matrix.rows) return;
-    float totals[SLOTS];
+static __device__ __forceinline__ void row_product(const HcTensor& tensor, const HcMatrix& matrix,
+                                                   uint64_t row, const uint32_t* table, float* image,
+                                                   float* totals) {
+    const Image whole(image, image_parts(matrix));
     for (int v = 0; v < SLOTS; ++v) totals[v] = 0.0f;
-    uint32_t steps = (matrix.piece + HC_STEP - 1) / HC_STEP;
     for (uint32_t piece = 0; piece < matrix.pieces; ++piece) {
         const HcStream stream = tensor.streams[row * matrix.pieces + piece];
-        const float* part = image + (uint64_t)piece * steps * SLOTS * HC_STEP;
+        uint64_t part = (uint64_t)piece * steps_of(matrix.piece) * SLOTS;
         float sums[SLOTS];
         for (int v = 0; v < SLOTS; ++v) sums[v] = 0.0f;
-#define HC_PRODUCT(h) piece_product<h, SLOTS>(tensor, stream, part, sums)
-        HC_EACH_RATE(stream.half_bits, HC_PRODUCT)
+        if (stream.half_bits != 0 && stream.half_bits == tensor.table_rate) {
+            const uint32_t* halves = whole.halves + part * (HC_STEP / 2);
+            const float* scales = whole.scales + part * 4;
+#define HC_TABLE_PRODUCT(h) table_product<h, SLOTS>(tensor, stream, table, halves, scales, sums)
+            HC_EACH_TABLE_RATE(stream.half_bits, HC_TABLE_PRODUCT)
+#undef HC_TABLE_PRODUCT
+        } else {
+            const float* floats = whole.floats + part * HC_STEP;
+#define HC_PRODUCT(h) piece_product<h, SLOTS>(tensor, stream, floats, sums)
+            HC_EACH_RATE(stream.half_bits, HC_PRODUCT)
 #undef HC_PRODUCT
+        }
         for (int v = 0; v < SLOTS; ++v) totals[v] = fmaf(stream.scale, sums[v], totals[v]);
     }
-    for (int v = 0; v < SLOTS; ++v) {
-        for (int distance = 16; distance > 0; distance /= 2)
-            totals[v] += __shfl_xor_sync(0xFFFFFFFFu, totals[v], distance);
-        if (threadIdx.x % 32 == 0 && v < (int)matrix.batch)
-            store_result(y, v * y_stride + row, dtype,
-                         __double2float_rn(wide_product(tensor, totals[v])));
+}
+
+template <int SLOTS>
+static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMatrix& matrix, float* image,
+                                              void* y, uint64_t y_stride, uint32_t dtype) {
+    __shared__ uint4 table[TABLE_MOST / 4];
+    uint32_t quads = hc_table_words(tensor.window, tensor.table_rate) / 4;
+    for (uint32_t i = threadIdx.x; i < quads; i += 32 * HC_ROWS)
+        table[i] = reinterpret_cast<const uint4*>(tensor.table)[i];
+    __syncthreads();
+    for (uint64_t row = (uint64_t)blockIdx.x * HC_ROWS + threadIdx.x / 32; row < matrix.rows;
+         row += (uint64_t)gridDim.x * HC_ROWS) {
+        float totals[SLOTS];
+        row_product<SLOTS>(tensor, matrix, row, reinterpret_cast<const uint32_t*>(table), image, totals);
+        for (int v = 0; v < SLOTS; ++v) {
+            for (int distance = 16; distance > 0; distance /= 2)
+                totals[v] += __shfl_xor_sync(0xFFFFFFFFu, totals[v], distance);
+            if (threadIdx.x % 32 == 0 && v < (int)matrix.batch)
+                store_result(y, v * y_stride + row, dtype,
+                             __double2float_rn(wide_product(tensor, totals[v])));
+        }
     }
 }

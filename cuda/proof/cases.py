@@ -20,6 +20,7 @@ NUMPY = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfl
 RATES = range(1, 17)
 # Shares of ‖w‖·‖x‖ (float32 sums) and of the result itself (its last rounding).
 PRODUCT_BOUND = 2.0**-20
+TABLE_BOUND = 2.0**-9
 RESULT_BOUND = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
@@ -35,11 +36,13 @@ def _decode(name: str, data: bytes, dtypes: tuple[str, ...] = tuple(NUMPY)) -> C
     return case
 
 
-def product_check(weights: np.ndarray, x: np.ndarray, dtype: str) -> Callable[[np.ndarray], str | None]:
+def product_check(
+    weights: np.ndarray, x: np.ndarray, dtype: str, share: float
+) -> Callable[[np.ndarray], str | None]:
     """Whether results are near enough to the exact product."""
     exact = x.astype(np.float64) @ weights.T
     norms = np.linalg.norm(x.astype(np.float64), axis=1)[:, None] * np.linalg.norm(weights, axis=1)
-    bound = PRODUCT_BOUND * norms + RESULT_BOUND[dtype] * np.abs(exact) * (1 + 2.0**-10)
+    bound = share * norms + RESULT_BOUND[dtype] * np.abs(exact) * (1 + 2.0**-10)
 
     def check(got: np.ndarray) -> str | None:
         values = got.view(NUMPY[dtype]).astype(np.float64).reshape(exact.shape)
@@ -52,12 +55,22 @@ def product_check(weights: np.ndarray, x: np.ndarray, dtype: str) -> Callable[[n
     return check
 
 
-def _product(name: str, data: bytes, batch: int, dtype: str, rng: np.random.Generator) -> Case:
+def _product(
+    name: str,
+    data: bytes,
+    batch: int,
+    dtype: str,
+    rng: np.random.Generator,
+    table_rate: int = 0,
+    grid: int = 0,
+) -> Case:
     case = Case(name)
     kept = hypercomp_rs.CompressedTensor.from_bytes(data)
     x = rng.standard_normal((batch, kept.shape[1])).astype(NUMPY[dtype])
-    y = t.add_product(case, t.prepare(data), x.view(t.STORED[dtype]), dtype)
-    case.expect(y, product_check(kept.decompress(np.float64), x, dtype))
+    bits = x.view(t.STORED[dtype])
+    y = t.add_product(case, t.prepare(data), bits, dtype, table_rate=table_rate, grid=grid)
+    share = TABLE_BOUND if table_rate else PRODUCT_BOUND
+    case.expect(y, product_check(kept.decompress(np.float64), x, dtype, share))
     return case
 
 
@@ -132,6 +145,22 @@ def products() -> Iterator[Case]:
     yield _product("product, no transform", data, 3, "float16", rng)
 
 
+def tables() -> Iterator[Case]:
+    """Products with a table, at every rate that has one, beside rows at other rates."""
+    rng = np.random.default_rng(20261130)
+    for window in (8, 10):
+        for rate in (2, 4, 6, 8, 10):
+            rates = np.array([rate, rate, rate + 1, 0, rate, 16])
+            data = t.forge((19, 700), window, rates, rng, seed=8)
+            name = f"product with a table, W = {window}, h = {rate}"
+            yield _product(name, data, 1, "float32", rng, table_rate=rate, grid=1)
+    for batch in (2, 3, 8):
+        data = t.forge((3, 4096), 10, np.array([8]), rng, seed=9, exponent=-5)
+        yield _product(f"product with a table, batch {batch}", data, batch, "bfloat16", rng, table_rate=8)
+    data = t.forge((3, 20_000), 10, np.array([8]), rng, seed=9)
+    yield _product("product with a table, rows in pieces", data, 1, "float16", rng, table_rate=8)
+
+
 def windings() -> Iterator[Case]:
     """The published codec, every group size, from the middle of a group on."""
     rng = np.random.default_rng(20261129)
@@ -152,5 +181,5 @@ def windings() -> Iterator[Case]:
 
 def everything() -> Iterator[Case]:
     """All cases."""
-    for group in (every_code(), shapes(), ranges(), zeros_and_exact_weights(), products(), windings()):
+    for group in (every_code(), shapes(), ranges(), zeros_and_exact_weights(), products(), tables(), windings()):
         yield from group

@@ -41,6 +41,9 @@ struct dim3 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) uint4 {
+    uint32_t x, y, z, w;
+};
 
 namespace hc {
 
@@ -313,7 +316,8 @@ inline uint32_t __byte_perm(uint32_t a, uint32_t b, uint32_t selector) {
     uint64_t both = (uint64_t)b << 32 | a;
     uint32_t result = 0;
     for (int i = 0; i < 4; ++i) {
-        if (selector >> (4 * i + 3) & 1) hc::fail("__byte_perm replicates no signs");
+        // The instruction would fill a byte with signs; CUDA's function does not let it.
+        if (selector >> (4 * i + 3) & 1) hc::fail("__byte_perm knows bytes 0 to 7");
         result |= (uint32_t)(both >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
     }
     return result;
@@ -356,3 +360,38 @@ inline float __half2float(__half value) {
 }
 inline uint16_t __bfloat16_as_ushort(__nv_bfloat16 value) { return value.bits; }
 inline __nv_bfloat16 __ushort_as_bfloat16(uint16_t bits) { return {bits}; }
+
+// Arithmetic on two halves, each rounded once.
+struct __half2 {
+    __half x, y;
+};
+namespace hc {
+// To a half from a double that holds the exact value or is within its last bit of it: the double is
+// rounded to odd at the precision of a float, which a half's rounding does not see.
+inline __half half_from(double value, double error) {
+    float nearest = (float)value;
+    double rest = (value - (double)nearest) + error;
+    uint32_t bits = __float_as_uint(nearest);
+    if (rest != 0 && !(bits & 1) && std::isfinite(nearest)) {
+        bool outward = nearest == 0 ? true : (rest > 0) == (nearest > 0);
+        if (nearest == 0 && rest < 0) bits = 0x80000000;
+        bits = outward ? bits + 1 : bits - 1;
+    }
+    return __float2half_rn(__uint_as_float(bits));
+}
+inline __half fused(__half a, __half b, __half c) {
+    double product = (double)__half2float(a) * __half2float(b), addend = __half2float(c);
+    double sum = product + addend, back = sum - product;
+    return half_from(sum, (product - (sum - back)) + (addend - back));
+}
+}  // namespace hc
+inline __half2 __hfma2(__half2 a, __half2 b, __half2 c) {
+    return {hc::fused(a.x, b.x, c.x), hc::fused(a.y, b.y, c.y)};
+}
+inline __half2 __hmul2(__half2 a, __half2 b) {
+    auto product = [](__half x, __half y) { return hc::half_from((double)__half2float(x) * __half2float(y), 0); };
+    return {product(a.x, b.x), product(a.y, b.y)};
+}
+inline __half2 __floats2half2_rn(float low, float high) { return {__float2half_rn(low), __float2half_rn(high)}; }
+inline float __low2float(__half2 value) { return __half2float(value.x); }
+inline float __high2float(__half2 value) { return __half2float(value.y); }

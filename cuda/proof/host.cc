@@ -32,6 +32,7 @@ std::function<void(void**)> find(const std::string& wanted) {
     KERNEL_NAMED(hc_spread_32);
     KERNEL_NAMED(hc_patch_16);
     KERNEL_NAMED(hc_patch_32);
+    KERNEL_NAMED(hc_offsets);
     KERNEL_NAMED(hc_transform);
     KERNEL_NAMED(hc_matvec_1);
     KERNEL_NAMED(hc_matvec_2);

@@ -31,7 +31,7 @@ STREAM = np.dtype(
     ]
 )
 CODE = np.dtype([("turn", "<u4", 2), ("skew", "<u4", 2), ("shape", "<f4", 3), ("unused", "<u4")])
-TENSOR = struct.Struct("<QQQQQQQddffIIIIII")
+TENSOR = struct.Struct("<QQQQQQQddffIIIIIIQ")
 MATRIX = struct.Struct("<QIIII")
 DTYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
 STORED = {"float32": np.uint32, "float16": np.uint16, "bfloat16": np.uint16}
@@ -145,7 +145,7 @@ def tensor_argument(case: Case, tensor: Prepared) -> Struct:
     data = TENSOR.pack(
         0, 0, len(tensor.path), len(tensor.cells), 0, 0,
         tensor.seed or 0, *wide, first, second, fits, tensor.seed is not None,
-        tensor.window, s, run, 0,
+        tensor.window, s, run, 0, 0,
     )  # fmt: skip
     parts = (tensor.path, tensor.cells, tensor.streams.tobytes(), table.tobytes())
     pointers = (case.give(part) for part in parts)
@@ -196,27 +196,33 @@ def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None
 
 
 def add_product(
-    case: Case, tensor: Prepared, x: np.ndarray, dtype: str, argument: Struct | None = None
+    case: Case, tensor: Prepared, x: np.ndarray, dtype: str, *, table_rate: int = 0, grid: int = 0
 ) -> Pointer:
     """The launches of a product with vectors `x`, shape (batch, columns) and bits of `dtype`."""
-    argument = argument or tensor_argument(case, tensor)
+    argument = tensor_argument(case, tensor)
     rows, columns = tensor.shape
     batch, lengths = len(x), tensor.lengths
     pieces = len(lengths) // rows
     piece = lengths[0] if pieces > 1 else columns
     slots = batch if batch <= 2 else 4 if batch <= 4 else 8
     steps = (pieces - 1) * -(-piece // 1024) + -(-(columns - (pieces - 1) * piece) // 1024)
-    image = case.room(steps * 1024 * slots, np.float32)
+    image = case.room(steps * slots * (1024 + 512 + 4), np.float32)
+    if table_rate:
+        words = 8 << tensor.window
+        table = case.room(words, np.uint32)
+        case.launch("hc_offsets", -(-words // 256), 256, argument, ("I", table_rate), table)
+        data = argument.data[:100] + struct.pack("<I", table_rate) + bytes(8)
+        argument = Struct(data, {**argument.pointers, 104: table})
     # One element more between vectors, as a batch may be a part of something larger.
     wide = np.zeros((batch, columns + 1), x.dtype)
     wide[:, :-1] = x
     matrix = Struct(MATRIX.pack(rows, columns, pieces, piece, batch))
     given, number = case.give(wide), ("I", DTYPES[dtype])
-    grid = slots * pieces * tiles(piece)
-    case.launch("hc_transform", grid, 64, argument, matrix, given, ("Q", columns + 1), number, image)
+    blocks_of_x = slots * pieces * tiles(piece)
+    case.launch("hc_transform", blocks_of_x, 64, argument, matrix, given, ("Q", columns + 1), number, image)
     y = case.room(batch * rows, STORED[dtype])
     arguments = (argument, matrix, image, y, ("Q", rows), number)
-    case.launch(f"hc_matvec_{slots}", -(-rows // 8), 256, *arguments)
+    case.launch(f"hc_matvec_{slots}", grid or -(-rows // 16), 512, *arguments)
     return y
 
 

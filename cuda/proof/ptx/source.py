@@ -61,7 +61,8 @@ class Kernel:
         start = re.search(rf"\.entry\s+{re.escape(name)}\s*\(", text)
         if not start:
             raise Unknown(f"no entry point {name}")
-        end = text.index("\n}", start.end())
+        # An empty line stands before the last brace, and before no brace of inline assembly.
+        end = text.index("\n\n}\n", start.end())
         line = text.count("\n", 0, start.start()) + 1
         return _Reader(cls(name), text[start.end() : end], line).kernel
 
@@ -99,17 +100,27 @@ class _Reader:
 
     @staticmethod
     def _statements(body: str, line: int):
+        """Statements with their lines. Inline assembly of NVIDIA's headers stands in braces and may
+        have registers of its own, which get names of their own here."""
+        local: dict[str, str] = {}
         for raw in body.split("\n"):
             text = raw.split("//")[0].strip()
-            # What was inline assembly in NVIDIA's headers has braces around it.
-            if found := re.fullmatch(r"\{\s*([^{}]+;)\s*\}", text):
-                text = found[1]
-            if text in ("", "{", "}"):
-                pass
+            if text.startswith("{"):
+                text, local = text[1:].strip(), {}
+            closing = text == "}" or text.endswith(";}")
+            text = text[:-1].strip() if closing else text
+            if found := re.fullmatch(r"\.reg\s+(\.\w+)\s+(\w+(?:\s*,\s*\w+)*);", text):
+                local = {name: f"%{name}_{line}" for name in re.split(r"\s*,\s*", found[2])}
+                for name in local.values():
+                    yield line, f".reg {found[1]} {name}"
             elif text.endswith(":") or text.endswith(";"):
+                for name, own in local.items():
+                    text = re.sub(rf"(?<![\w%.]){name}\b", own, text)
                 yield line, text.rstrip(";").strip()
-            else:
+            elif text:
                 raise Unknown(f"line {line}: {text}")
+            if closing:
+                local = {}
             line += 1
 
     def _declare(self, text: str) -> None:

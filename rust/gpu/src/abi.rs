@@ -68,8 +68,10 @@ pub struct Tensor {
     pub offset_bits: u32,
     /// log2 of a run.
     pub run_bits: u32,
-    /// Nothing.
-    pub unused: u32,
+    /// The rate that `table` is for; 0 where there is none.
+    pub table_rate: u32,
+    /// The table of offsets of that rate, which products read.
+    pub table: u64,
 }
 
 /// `HcMatrix`: the shape of a product.
@@ -118,7 +120,7 @@ pub struct Winding {
 const _: () = assert!(
     size_of::<Code>() == 32
         && size_of::<Stream>() == 32
-        && size_of::<Tensor>() == 104
+        && size_of::<Tensor>() == 112
         && size_of::<Matrix>() == 24
         && size_of::<Winding>() == 88
 );
@@ -149,6 +151,8 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcTensor", "window", offset_of!(Tensor, window)),
     ("HcTensor", "offset_bits", offset_of!(Tensor, offset_bits)),
     ("HcTensor", "run_bits", offset_of!(Tensor, run_bits)),
+    ("HcTensor", "table_rate", offset_of!(Tensor, table_rate)),
+    ("HcTensor", "table", offset_of!(Tensor, table)),
     ("HcMatrix", "rows", offset_of!(Matrix, rows)),
     ("HcMatrix", "columns", offset_of!(Matrix, columns)),
     ("HcMatrix", "pieces", offset_of!(Matrix, pieces)),
@@ -201,12 +205,23 @@ pub fn slots(batch: u32) -> u32 {
     }
 }
 
+/// `hc_table_words`: words of the table of offsets of a rate; 0 where there can be none.
+pub fn table_words(window: u32, half_bits: u32) -> usize {
+    let whole = half_bits.is_multiple_of(2) && (2..=10).contains(&half_bits);
+    if window <= 10 && whole {
+        8 << window
+    } else {
+        0
+    }
+}
+
 impl Matrix {
     /// `hc_image_floats`: floats of the image of its batch.
     pub fn image_floats(&self) -> u64 {
         let pieces_before = u64::from(self.pieces) - 1;
         let last = u64::from(self.columns) - pieces_before * u64::from(self.piece);
         let steps = pieces_before * u64::from(self.piece).div_ceil(STEP) + last.div_ceil(STEP);
-        steps * STEP * u64::from(slots(self.batch))
+        // Of every step and vector, and half as wide with a scale for rows with a table.
+        steps * u64::from(slots(self.batch)) * (STEP + STEP / 2 + 4)
     }
 }

@@ -17,6 +17,7 @@ use cudarc::driver::sys::{
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::module::Module;
+use crate::offsets::OffsetTables;
 
 /// A stream of the caller's: what `torch.cuda.Stream.cuda_stream` is; 0 for the default stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,6 +175,8 @@ pub struct Device {
     ordinal: usize,
     name: String,
     capability: Capability,
+    multiprocessors: u32,
+    offset_tables: OffsetTables,
     /// Goes before the context.
     module: Module,
     context: Context,
@@ -247,10 +250,18 @@ impl Device {
         let handle = handle_of(driver, ordinal)?;
         let name = name_of(driver, handle)?;
         let capability = capability_of(driver, handle)?;
+        let multiprocessors = attribute_of(
+            driver,
+            handle,
+            CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+        )?;
         let context = Context::retain(driver, handle)?;
+        // Nothing that can fail comes after the module, which only the device unloads.
         Ok(Self {
             ordinal,
             module: Module::load(&context, capability, &name)?,
+            multiprocessors,
+            offset_tables: OffsetTables::default(),
             name,
             capability,
             context,
@@ -270,6 +281,15 @@ impl Device {
     /// What it can do.
     pub fn capability(&self) -> Capability {
         self.capability
+    }
+
+    /// How many multiprocessors it has.
+    pub fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
+    }
+
+    pub(crate) fn offset_tables(&self) -> &OffsetTables {
+        &self.offset_tables
     }
 
     pub(crate) fn context(&self) -> &Context {

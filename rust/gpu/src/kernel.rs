@@ -53,7 +53,7 @@ pub(crate) const FLOATS: usize = 4;
 pub(crate) struct Kernel(usize);
 
 /// In the order of [`Kernel`]'s constants.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "hc_decode",
     "hc_transform",
     "hc_winding",
@@ -65,6 +65,7 @@ const NAMES: [&str; 11] = [
     "hc_matvec_2",
     "hc_matvec_4",
     "hc_matvec_8",
+    "hc_offsets",
 ];
 
 impl Kernel {
@@ -74,6 +75,9 @@ impl Kernel {
     pub const TRANSFORM: Self = Self(1);
     /// Codes of the published method to weights.
     pub const WINDING: Self = Self(2);
+
+    /// A table of offsets.
+    pub const OFFSETS: Self = Self(11);
 
     /// All kernels.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -174,6 +178,7 @@ mod tests {
         assert_eq!(Kernel::DECODE.name(), "hc_decode");
         assert_eq!(Kernel::TRANSFORM.name(), "hc_transform");
         assert_eq!(Kernel::WINDING.name(), "hc_winding");
+        assert_eq!(Kernel::OFFSETS.name(), "hc_offsets");
         for float in [Float::F16, Float::Bf16, Float::F32] {
             let bits = 8 * float.size();
             assert_eq!(Kernel::spread(float).name(), format!("hc_spread_{bits}"));

@@ -13,6 +13,7 @@ mod image;
 mod kernel;
 pub mod memory;
 mod module;
+mod offsets;
 mod prepared;
 mod tables;
 

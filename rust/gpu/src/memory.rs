@@ -100,7 +100,6 @@ impl Drop for Buffer {
         if self.pointer != 0
             && let Ok(_entered) = self.device.context().enter_relaxed()
         {
-            let driver = self.device.context().driver;
             // SAFETY: the memory was allocated here and is freed once.
             let _ = unsafe { (self.device.context().driver.free)(self.pointer) };
         }

@@ -18,6 +18,7 @@ use crate::device::{Device, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{Float, Kernel, arguments};
 use crate::memory::Buffer;
+use crate::offsets::OffsetTables;
 use crate::tables::{self, Tables};
 
 /// Memory of the caller's on the device.
@@ -84,7 +85,7 @@ struct PreparedTrellis {
     mask: Option<[Buffer; 2]>,
     exact: Option<Exact>,
     /// What `tensor` points to.
-    _held: ([Plane; 2], [Buffer; 2]),
+    _held: ([Plane; 2], [Buffer; 2], Option<Arc<Buffer>>),
 }
 
 #[derive(Debug)]
@@ -531,8 +532,10 @@ impl Target<'_> {
 /// Threads of the kernels that work on one weight or one row each, and of the others.
 const FLAT_THREADS: u32 = 256;
 const TILE_THREADS: u32 = 64;
-/// Rows of a block of the product.
-const ROWS_A_BLOCK: u64 = 8;
+/// Rows that a block of the product multiplies at a time, a warp each.
+const ROWS_A_BLOCK: u32 = 16;
+/// Blocks of the product that a multiprocessor holds at once; each goes on to the next rows.
+const BLOCKS_A_MULTIPROCESSOR: u32 = 2;
 /// Blocks of one launch.
 const MOST_BLOCKS: u64 = i32::MAX as u64;
 
@@ -563,23 +566,32 @@ impl PreparedTrellis {
             true => None,
             false => Some(Exact::new(device, streams, shape, stream)?),
         };
+        let mut tensor = abi::Tensor {
+            path: planes[0].pointer(),
+            cells: planes[1].pointer(),
+            streams: held[0].pointer(),
+            codes: held[1].pointer(),
+            ..tables.tensor
+        };
+        let offsets = match tables.matrix {
+            None => None,
+            Some(_) => OffsetTables::of(device, &tensor, tables.rate, stream)?,
+        };
+        if let Some(offsets) = &offsets {
+            tensor.table = offsets.pointer();
+            tensor.table_rate = tables.rate;
+        }
         let coded: u64 = tables.streams.iter().map(|row| u64::from(row.length)).sum();
         let firsts = tables.streams.iter().map(|row| row.first);
         Ok(Self {
             firsts: firsts.chain([coded]).collect(),
             layout: tables.layout,
             tiles: tables.tiles,
-            tensor: abi::Tensor {
-                path: planes[0].pointer(),
-                cells: planes[1].pointer(),
-                streams: held[0].pointer(),
-                codes: held[1].pointer(),
-                ..tables.tensor
-            },
+            tensor,
             matrix: tables.matrix,
             mask,
             exact,
-            _held: (planes, held),
+            _held: (planes, held, offsets),
         })
     }
 
@@ -659,20 +671,34 @@ impl PreparedTrellis {
     ) -> Result<()> {
         let slots = abi::slots(matrix.batch);
         let (image, dtype) = (workspace.pointer, float.number());
+        // Products by the table are as exact as weights of bfloat16 are; vectors of single precision
+        // get its products.
+        let tensor = match float {
+            Float::F32 => abi::Tensor {
+                table: 0,
+                table_rate: 0,
+                ..self.tensor
+            },
+            Float::F16 | Float::Bf16 => self.tensor,
+        };
         let blocks =
             u64::from(slots) * u64::from(abi::tiles(matrix.piece)) * u64::from(matrix.pieces);
-        let mut arguments = arguments![self.tensor, matrix, x.pointer, x.stride, dtype, image];
+        let mut arguments = arguments![tensor, matrix, x.pointer, x.stride, dtype, image];
         // SAFETY: these are the arguments of hc_transform; the workspace holds the image, and the
         // caller promised the vectors.
         unsafe {
             Kernel::TRANSFORM.launch(device, stream, blocks, TILE_THREADS, &mut arguments)?;
         }
-        let blocks = matrix.rows.div_ceil(ROWS_A_BLOCK);
-        let mut arguments = arguments![self.tensor, matrix, image, y.pointer, y.stride, dtype];
+        let blocks = matrix.rows.div_ceil(ROWS_A_BLOCK.into()).min(
+            (BLOCKS_A_MULTIPROCESSOR * device.multiprocessors())
+                .max(1)
+                .into(),
+        );
+        let mut arguments = arguments![tensor, matrix, image, y.pointer, y.stride, dtype];
         // SAFETY: these are the arguments of hc_matvec, likewise.
         unsafe {
             let kernel = Kernel::matvec(slots);
-            kernel.launch(device, stream, blocks, FLAT_THREADS, &mut arguments)
+            kernel.launch(device, stream, blocks, 32 * ROWS_A_BLOCK, &mut arguments)
         }
     }
 }

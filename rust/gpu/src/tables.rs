@@ -24,6 +24,8 @@ pub struct Tables {
     pub tensor: abi::Tensor,
     /// The most tiles of a stream.
     pub tiles: u32,
+    /// The rate that most streams have.
+    pub rate: u32,
     /// The shape of a product, with no batch; `None` where the tensor has to be decoded for one.
     pub matrix: Option<abi::Matrix>,
 }
@@ -37,6 +39,7 @@ impl Tables {
         let tiles = rows.iter().map(|row| abi::tiles(row.length.into()));
         Self {
             tiles: tiles.max().unwrap_or(1),
+            rate: commonest(&rows),
             codes: codes(streams.window),
             tensor: tensor(streams),
             matrix: matrix(streams, &layout, shape),
@@ -67,6 +70,16 @@ fn rows(placements: &[Placement]) -> Vec<abi::Stream> {
             row
         })
         .collect()
+}
+
+/// The rate that most streams have; the lowest of those, where several are equally common.
+fn commonest(rows: &[abi::Stream]) -> u32 {
+    let mut counts = [0usize; 17];
+    for row in rows {
+        counts[usize::from(row.half_bits)] += 1;
+    }
+    let rates = (1..counts.len() as u32).rev();
+    rates.max_by_key(|rate| counts[*rate as usize]).unwrap_or(0)
 }
 
 /// The constants of h = 1..=16, for one window.

@@ -198,6 +198,7 @@ API Status cuDeviceGetName(char* name, int room, int device) {
 API Status cuDeviceGetAttribute(int* value, unsigned attribute, int device) {
     ENTER()
     switch (attribute) {
+    case 16: *value = 2; break;  // multiprocessors
     case 75: *value = devices[device].major; break;
     case 76: *value = devices[device].minor; break;
     default: if (!status) status = INVALID_VALUE;

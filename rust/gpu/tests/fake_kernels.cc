@@ -40,7 +40,7 @@ template <class... P, void (*function)(P...)> struct Of<function> {
 const Kernel KERNELS[] = {
     NAMED(hc_decode),   NAMED(hc_transform), NAMED(hc_winding),  NAMED(hc_spread_16),
     NAMED(hc_spread_32), NAMED(hc_patch_16), NAMED(hc_patch_32), NAMED(hc_matvec_1),
-    NAMED(hc_matvec_2), NAMED(hc_matvec_4),  NAMED(hc_matvec_8),
+    NAMED(hc_matvec_2), NAMED(hc_matvec_4),  NAMED(hc_matvec_8),  NAMED(hc_offsets),
 };
 
 }  // namespace

@@ -69,6 +69,13 @@ fn the_host_and_the_kernels_agree() {
     for batch in 1..=8 {
         compare(format!("hc_slots({batch})"), abi::slots(batch).into());
     }
+    for (window, half_bits) in [8, 10, 12, 16]
+        .into_iter()
+        .flat_map(|w| (0..=16).map(move |h| (w, h)))
+    {
+        let words = abi::table_words(window, half_bits) as u64;
+        compare(format!("hc_table_words({window}, {half_bits})"), words);
+    }
     for (columns, pieces, piece, batch) in MATRICES {
         let matrix = Matrix {
             rows: 1,

@@ -12,9 +12,12 @@ use crate::memory::Buffer;
 /// Threads of a block that makes a table.
 const THREADS: u32 = 256;
 
-/// The tables of a device by rate and window. They hold the device open, so it holds them weakly.
+/// Half bits, and the window.
+type Key = (u32, u32);
+
+/// The tables of a device. They hold the device open, so it holds them weakly.
 #[derive(Debug, Default)]
-pub(crate) struct OffsetTables(Mutex<Vec<((u32, u32), Weak<Buffer>)>>);
+pub(crate) struct OffsetTables(Mutex<Vec<(Key, Weak<Buffer>)>>);
 
 impl OffsetTables {
     /// The table for `half_bits` of a tensor whose `codes` are on the device, complete when this

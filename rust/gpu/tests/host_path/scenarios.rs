@@ -187,13 +187,16 @@ fn decode<T: Element + PartialEq + std::fmt::Debug, B: Plain + Default>(
     Ok(())
 }
 
+/// To the bits of a float, and back.
+type BitsOf<T, B> = (fn(T) -> B, fn(B) -> T);
+
 /// Multiply on the device by vectors of a type, and compare with the decoded matrix in `f64`.
 fn multiply<T: Element, B: Plain + Default>(
     tensor: &CompressedTensor,
     prepared: &PreparedTensor,
     (float, bound): (Float, f64),
     batch: usize,
-    (to_bits, from_bits): (fn(T) -> B, fn(B) -> T),
+    (to_bits, from_bits): BitsOf<T, B>,
 ) -> Result<()> {
     let &[rows, columns] = tensor.shape() else {
         return Ok(());
@@ -244,11 +247,11 @@ fn multiply<T: Element, B: Plain + Default>(
 /// The same for every type. Where a table of offsets is used, products are as exact as weights of
 /// bfloat16 are.
 fn multiply_all(tensor: &CompressedTensor, prepared: &PreparedTensor, batch: usize) -> Result<()> {
-    let bits = (f32::to_bits as fn(f32) -> u32, f32::from_bits as _);
+    let bits: BitsOf<f32, u32> = (f32::to_bits, f32::from_bits);
     multiply(tensor, prepared, (Float::F32, 1e-6), batch, bits)?;
-    let bits = (f16::to_bits as fn(f16) -> u16, f16::from_bits as _);
+    let bits: BitsOf<f16, u16> = (f16::to_bits, f16::from_bits);
     multiply(tensor, prepared, (Float::F16, 2e-3), batch, bits)?;
-    let bits = (bf16::to_bits as fn(bf16) -> u16, bf16::from_bits as _);
+    let bits: BitsOf<bf16, u16> = (bf16::to_bits, bf16::from_bits);
     multiply(tensor, prepared, (Float::Bf16, 4e-3), batch, bits)
 }
 

@@ -6,6 +6,14 @@
 #include "device.h"
 #include "launch.h"
 
+// Where instructions are counted (budget.py), what happens at the ends of planes and chains alone is
+// left out of the loops that it would stand in.
+#ifdef HC_ONLY_RATE
+#define HC_USUAL true
+#else
+#define HC_USUAL false
+#endif
+
 // A plane from a stream's first bit on.
 struct Plane {
     const uint32_t* words;  // from the word before that of the stream's first bit, if there is one
@@ -21,10 +29,19 @@ struct Plane {
         bit = (uint32_t)(first_bit % 32) + 32 * before;
     }
 
-    // Word number `index`, which may be −1 or beyond the end.
-    __device__ __forceinline__ uint32_t word(int index) const {
-        return (uint32_t)index < count ? __byte_perm(words[index], 0, 0x0123) : 0;
+    // Words `first` to first + N − 1, of which some may be before the start or beyond the end.
+    template <int N> __device__ __forceinline__ void load(int first, uint32_t* out) const {
+        if (HC_USUAL || (first >= 0 && (uint32_t)first + N <= count)) {
+#pragma unroll
+            for (int i = 0; i < N; ++i) out[i] = big_endian(words[first + i]);
+        } else {
+#pragma unroll
+            for (int i = 0; i < N; ++i)
+                out[i] = (uint32_t)(first + i) < count ? big_endian(words[(uint32_t)(first + i)]) : 0;
+        }
     }
+
+    static __device__ __forceinline__ uint32_t big_endian(uint32_t word) { return __byte_perm(word, 0, 0x0123); }
 };
 
 // The codes of N = 16 or 32 consecutive weights at a rate of H half bits.
@@ -44,25 +61,26 @@ template <int H, int N> struct Codes {
     // the stream; what lies before the chain is zero.
     __device__ __forceinline__ Codes(const Plane& path, const Plane& cell, uint32_t history, uint32_t at) {
         int last = (int)(path.bit + at / SHARED + STEPS - 1);
-        int index = last >> 5;
         uint32_t after = 31 - (last & 31);
-        uint32_t low = path.word(index), middle = path.word(index - 1);
-        newer = __funnelshift_r(low, middle, after);
-        older = 0;
         // 15 bits before the first weight's are needed.
-        if (STEPS > 17) older = __funnelshift_r(middle, path.word(index - 2), after);
+        constexpr int BACK = STEPS > 17 ? 2 : 1;
+        uint32_t words[3];
+        path.load<BACK + 1>((last >> 5) - BACK, words);
+        newer = __funnelshift_r(words[BACK], words[BACK - 1], after);
+        older = BACK == 2 ? __funnelshift_r(words[1], words[0], after) : 0;
         uint32_t known = history + at / SHARED + STEPS;
-        if (known < 32) newer &= (1u << known) - 1;
-        if (STEPS > 17 && known < 64) older &= known <= 32 ? 0 : (1u << (known - 32)) - 1;
+        if (!HC_USUAL && known < 64) {
+            if (known < 32) newer &= (1u << known) - 1;
+            older &= known <= 32 ? 0 : (1u << (known - 32)) - 1;
+        }
         if (CELL > 0) {
             uint32_t first = cell.bit + at * CELL;
-            uint32_t words[LOADED + 1];
-#pragma unroll
-            for (int i = 0; i < LOADED; ++i) words[i] = cell.word((int)(first >> 5) + i);
-            words[LOADED] = 0;
+            uint32_t loaded[LOADED + 1];
+            cell.load<LOADED>((int)(first >> 5), loaded);
+            loaded[LOADED] = 0;
 #pragma unroll
             for (int i = 0; i < WORDS; ++i)
-                cells[i] = __funnelshift_l(words[i + 1], words[i], first & 31);
+                cells[i] = __funnelshift_l(loaded[i + 1], loaded[i], first & 31);
         }
         cells[WORDS] = 0;
     }
@@ -70,6 +88,12 @@ template <int H, int N> struct Codes {
     // The register of weight `i`, with older path bits above it.
     __device__ __forceinline__ uint32_t reg(int i) const {
         return __funnelshift_r(newer, older, STEPS - 1 - i / SHARED);
+    }
+
+    // Four times that, where a step is a weight.
+    __device__ __forceinline__ uint32_t reg_times_4(int i) const {
+        int down = STEPS - 3 - i;
+        return down >= 0 ? __funnelshift_r(newer, older, down) : newer << -down;
     }
 
     // The cell of weight `i`, with other bits above it.

@@ -128,7 +128,7 @@ static __device__ __forceinline__ void piece_product(const HcTensor& tensor, con
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 int weight = 4 * q + i;
-                levels[i] = winding.level(
+                levels[i] = winding.near_level(
                     winding.phase(weight % Group::SHARED, codes.reg(weight), codes.cell(weight)));
             }
 #pragma unroll

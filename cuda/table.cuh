@@ -76,14 +76,22 @@ template <int CELL> struct PairedCells {
     }
 };
 
+static __device__ __forceinline__ uint32_t at_byte(const uint32_t* table, uint32_t place) {
+    return *reinterpret_cast<const uint32_t*>(reinterpret_cast<const char*>(table) + place);
+}
+
 // What the pairs of a stream share.
 template <int H> struct PairCode {
     static constexpr int CELL = (H - 1) / 2;
     static constexpr int PHASE = 7 + CELL;                    // L
     static constexpr int DOWN = PHASE < 10 ? 10 - PHASE : 0;  // j
     __half2 factor, start, one, shape[3];
+    // 0x03FF03FF, as s is 7. Not written so, since an instruction takes but one constant, and the
+    // compiler would make two of it if it knew this one.
+    uint32_t mantissa;
 
-    __device__ __forceinline__ PairCode(const HcCode& code) {
+    __device__ __forceinline__ PairCode(const HcCode& code, uint32_t offset_bits) {
+        mantissa = ((8u << offset_bits) - 1) * 0x00010001;
         // n·2^−24 to T, and u·2^−2j = 2^−2j − T².
         factor = both(__uint_as_float((127 + 25 - PHASE - DOWN) << 23));
         float step = __uint_as_float((127 - PHASE) << 23);
@@ -106,7 +114,7 @@ template <int H> struct PairCode {
         uint32_t offsets = __byte_perm(lower, upper, 0x4400 + 0x1111 * j) & 0x007F007F;
         __half2 t = __hfma2(as_halves(offsets | (cells & CELLS)), factor, start);
         uint32_t u = as_word(__hfma2(t, t, one));
-        __half2 w = as_halves((~(u >> 4) & 0x03FF03FF) | 0x3C003C00);
+        __half2 w = as_halves((~(u >> 4) & mantissa) | 0x3C003C00);
         return __hmul2(t, __hfma2(__hfma2(shape[2], w, shape[1]), w, shape[0]));
     }
 };
@@ -117,10 +125,10 @@ static __device__ __forceinline__ void table_product(const HcTensor& tensor, con
                                                      const uint32_t* table, const uint32_t* halves,
                                                      const float* scales, float* sums) {
     using Group = Codes<H, 32>;
-    PairCode<H> code(tensor.codes[H - 1]);
+    PairCode<H> code(tensor.codes[H - 1], tensor.offset_bits);
     Plane path(tensor.path, tensor.path_bytes, stream.path_bit);
     Plane cell(tensor.cells, tensor.cell_bytes, stream.cell_bit);
-    uint32_t mask = (8u << tensor.window) - 1;
+    uint32_t mask = 4 * ((8u << tensor.window) - 1);  // of a place in bytes
     const uint4* quads = reinterpret_cast<const uint4*>(halves) + threadIdx.x % 32;
     for (uint32_t at = threadIdx.x % 32 * 32; at < stream.length;
          at += HC_STEP, quads += SLOTS * HC_STEP / 8, scales += SLOTS * 4) {
@@ -131,8 +139,8 @@ static __device__ __forceinline__ void table_product(const HcTensor& tensor, con
             __half2 added[SLOTS];
 #pragma unroll
             for (int q = 2 * part; q < 2 * part + 2; ++q) {
-                uint32_t first = table[codes.reg(4 * q + 3) & mask];
-                uint32_t second = table[codes.reg(4 * q + 19) & mask];
+                uint32_t first = at_byte(table, codes.reg_times_4(4 * q + 3) & mask);
+                uint32_t second = at_byte(table, codes.reg_times_4(4 * q + 19) & mask);
                 __half2 levels[4];
 #pragma unroll
                 for (int j = 0; j < 4; ++j)

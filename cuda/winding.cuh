@@ -10,8 +10,9 @@
 // Code number `index`: `bits` ≤ 32 bits of the plane, most significant first.
 static __device__ __forceinline__ uint32_t winding_code(const HcWinding& tensor, uint64_t index) {
     Plane plane(tensor.codes, tensor.code_bytes, index * tensor.bits);
-    int word = (int)(plane.bit >> 5);
-    uint32_t top = __funnelshift_l(plane.word(word + 1), plane.word(word), plane.bit & 31);
+    uint32_t words[2];
+    plane.load<2>((int)(plane.bit >> 5), words);
+    uint32_t top = __funnelshift_l(words[1], words[0], plane.bit & 31);
     return top >> (32 - tensor.bits);
 }
 

@@ -12,6 +12,12 @@ from .arrangement import (
     iter_vertices,
     vertices,
 )
+from .checkpoint import (
+    Checkpoint,
+    compress_checkpoint,
+    decompress_checkpoint,
+    verify_checkpoint,
+)
 from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
     CancelledError,
@@ -41,6 +47,7 @@ from .tensor import CompressedTensor
 __all__ = [
     "ApproximateVertices",
     "CancelledError",
+    "Checkpoint",
     "CompressedTensor",
     "DtypeError",
     "EmptyHyperplaneError",
@@ -60,8 +67,10 @@ __all__ = [
     "Vertices",
     "Winding",
     "__version__",
+    "compress_checkpoint",
     "compress_tensor",
     "count_vertices",
+    "decompress_checkpoint",
     "decompress_tensor",
     "estimate_vertices",
     "flats",
@@ -71,6 +80,7 @@ __all__ = [
     "rate_distortion",
     "read_ext",
     "read_ine",
+    "verify_checkpoint",
     "vertices",
     "write_ext",
     "write_ine",

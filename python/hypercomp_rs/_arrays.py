@@ -86,6 +86,16 @@ def _flatten_torch(w: Any, name: str) -> Flat:
     return Flat(elements, names[w.dtype], tuple(w.shape), "torch")
 
 
+def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
+    """The elements as ``float32``: rounded, widened, or the same memory."""
+    if flat.dtype == "bfloat16":
+        # A bfloat16 is the upper half of a float32.
+        return (flat.elements.astype(np.uint32) << 16).view(np.float32)
+    elements = flat.elements.view(np.float16) if flat.dtype == "float16" else flat.elements
+    with np.errstate(over="ignore"):
+        return elements.astype(np.float32, copy=False)
+
+
 def wanted(dtype: object) -> tuple[str, Kind]:
     """The dtype's name and which library it belongs to, for a dtype that a caller asks for."""
     torch = sys.modules.get("torch")

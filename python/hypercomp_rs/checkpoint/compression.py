@@ -135,18 +135,19 @@ def compress_checkpoint(
     work = Work(Path(dst))
     key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
     stored = work.begin(key, restart=restart)
-    if stored is None:
-        plan = make_plan(source, request)
-        work.save({"key": key, "plan": plan.to_json()})
-    else:
-        plan = Plan.from_json(stored["plan"])
     if not work.finished:
+        if stored is None:
+            plan = make_plan(source, request)
+            work.save({"key": key, "plan": plan.to_json()})
+        else:
+            plan = Plan.from_json(stored["plan"])
         Run(source, work, plan, threads, follow).finish(executor)
         folder.copy_files(source, work.result)
         config = source.files().get(folder.CONFIG)
         if config is not None:
             said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
             folder.write_config(work.result, folder.read_config(config) | said)
+    source.close()
     work.finish()
     return Checkpoint.open(work.dst)
 

@@ -65,9 +65,10 @@ def decompress_checkpoint(
         source = checkpoint.source
         work = Work(Path(dst))
         key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
-        if work.begin(key, restart=restart) is None:
-            work.save({"key": key})
+        stored = work.begin(key, restart=restart)
         if not work.finished:
+            if stored is None:
+                work.save({"key": key})
             infos = {name: checkpoint.info(name) for name in checkpoint}
             _check_room(work, infos)
             _decode_shards(checkpoint, work, infos, threads, follow)

@@ -183,7 +183,7 @@ def _sampled(
     description = len(c.to_parts()[0]) + len(str(entry.size))
     if c.codec != "trellis" or not all(math.isfinite(decibels) for _, decibels in points):
         return None, description
-    cost = request.sensitivity.of(name, mean_square)
+    cost = request.sensitivity.of(name, entry.size, mean_square)
     return line(entry.size, cost * mean_square * entry.size, *points), description
 
 

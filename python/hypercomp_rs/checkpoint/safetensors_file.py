@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,7 +75,8 @@ class SafetensorsFile:
             name: Compressed(entries[at], {part: entries[i] for part, i in parts.items()})
             for name, at, parts in groups
         }
-        self._file: Any = None
+        self._descriptor: int | None = None
+        self._closing: weakref.finalize[..., Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """The path alone: a file is opened, and its header read, wherever it is used."""
@@ -118,20 +120,26 @@ class SafetensorsFile:
 
     def _read(self, out: memoryview, start: int) -> int:
         with self._lock:
-            if self._file is None:
-                self._file = self.path.open("rb", buffering=0)
+            if self._descriptor is None:
+                flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+                self._descriptor = os.open(self.path, flags)
+                # Whoever forgets to close it holds it as long as this object.
+                self._closing = weakref.finalize(self, os.close, self._descriptor)
+            descriptor = self._descriptor
         if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [out], start)
+            return os.preadv(descriptor, [out], start)
         with self._lock:
-            self._file.seek(start)
-            return int(self._file.readinto(out))
+            os.lseek(descriptor, start, os.SEEK_SET)
+            data = os.read(descriptor, len(out))
+        out[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
-        """Give the file back; reading opens it again."""
+        """Give the file back; reading opens it again. Not while another thread reads."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            if self._closing is not None:
+                self._closing()
+            self._descriptor = self._closing = None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +27,12 @@ class Sensitivity:
     Parameters
     ----------
     given
-        None: the same relative error costs the same in each weight, Σ s·(w − ŵ)² with s the
-        inverse of the tensor's mean square. A mapping of patterns (see :class:`Rule`) to factors
-        multiplies that; the first that matches wins, others stay as they are.
+        None: a tensor's relative error costs as much as the root of its size, so that an error in
+        one of its n weights w costs 1/(√n·mean of w²). Between the two that need no data: the same
+        for each tensor, whatever its size (arXiv 2411.17525 without its coefficients), and the
+        same for each weight, under which all tensors have the same rate. Measured in
+        ``docs/checkpoints.md``. A mapping of patterns (see :class:`Rule`) to factors multiplies
+        that; the first that matches wins, others stay as they are.
 
         Or a file that says for each tensor, by its name or its module's, the mean of what an error
         in one weight costs: a ``.json`` file of numbers, or a ``.safetensors`` file of tensors of
@@ -54,7 +58,7 @@ class Sensitivity:
         elif given is not None:
             self.costs = _read(Path(given))
 
-    def of(self, name: str, mean_square: float) -> float:
+    def of(self, name: str, weights: int, mean_square: float) -> float:
         """What an error of 1 in a weight of this tensor costs."""
         if self.costs is not None:
             for key in (name, name.rpartition(".")[0]):
@@ -64,7 +68,7 @@ class Sensitivity:
                 f"the sensitivities have none for {name}, nor for its module"
             )
         factors = (f for pattern, f in self.factors.items() if Rule(pattern).matches(name))
-        return next(factors, 1.0) / mean_square
+        return next(factors, 1.0) / (math.sqrt(weights) * mean_square)
 
     def key(self) -> dict[str, object]:
         """What tells it from another one; JSON."""

@@ -157,6 +157,10 @@ class Source(ABC):
         tensors = [[e.name, e.dtype, list(e.shape), e.shard] for e in self.entries.values()]
         return {"files": found, "tensors": tensors}
 
+    def close(self) -> None:
+        """Give back what is open; reading opens it again."""
+        return None
+
 
 def open_source(path: str | Path) -> Source:
     """The reader for a file or folder, chosen by what is there.

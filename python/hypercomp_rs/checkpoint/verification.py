@@ -105,6 +105,8 @@ def verify_checkpoint(
         for name in source.entries if source is not None else ():
             if name not in checkpoint:
                 verdicts.append(Verdict(name, "is missing", None, False))
+        if source is not None:
+            source.close()
     return verdicts
 
 

@@ -49,8 +49,12 @@ class Work:
 
     @property
     def finished(self) -> bool:
-        """Whether a run was cut off after it gave the result its name: what is left is to tidy."""
-        return (self.path / _PLAN).exists() and self.dst.exists() and not self.result.exists()
+        """Whether a run was cut off after it gave the result its name: what is left is to tidy.
+
+        The plan goes last but for the folder, so a folder of nothing is what such a run leaves.
+        """
+        renamed = self.path.exists() and self.dst.exists() and not self.result.exists()
+        return renamed and ((self.path / _PLAN).exists() or not any(self.path.iterdir()))
 
     def begin(self, key: dict[str, Any], *, restart: bool) -> dict[str, Any] | None:
         """The plan of a run with the same key that was cut off, if there is one.
@@ -110,5 +114,5 @@ class Work:
             synchronise(self.dst.parent)
         if self._tensors.exists():
             shutil.rmtree(self._tensors)
-        (self.path / _PLAN).unlink()
+        (self.path / _PLAN).unlink(missing_ok=True)
         self.path.rmdir()

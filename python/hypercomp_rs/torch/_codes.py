@@ -88,21 +88,26 @@ def description_text(buffer: torch.Tensor) -> str:
 class Kept:
     """What was made of a weight's tensors, as long as they are what they were."""
 
-    __slots__ = ("__weakref__", "_anchor", "_state", "shape")
+    __slots__ = ("__weakref__", "_anchor", "_description", "_state", "shape")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         self.shape = described(description).shape
-        self._state = [(part.data_ptr(), _version(part)) for part in parts]
+        self._description = description
+        self._state = [(part.data_ptr(), part.numel(), _version(part)) for part in parts]
         # Read by the callback, which must not hold what it is to let go.
         key = id(parts[0])
         self._anchor = weakref.ref(parts[0], lambda ref: _forget(key, ref))
 
-    def is_of(self, parts: Sequence[torch.Tensor]) -> bool:
+    def is_of(self, parts: Sequence[torch.Tensor], description: str) -> bool:
         """Whether it was made of these tensors, and of what they hold now."""
         if self._anchor() is not parts[0] or len(parts) != len(self._state):
             return False
-        for part, (address, version) in zip(parts, self._state):  # noqa: B905 - counted above
-            if part.data_ptr() != address or (version >= 0 and part._version != version):
+        if description != self._description:
+            return False
+        for part, (address, size, version) in zip(parts, self._state):  # noqa: B905 - as many
+            if part.data_ptr() != address or part.numel() != size:
+                return False
+            if part._version != version if version >= 0 else not part.is_inference():
                 return False
         return True
 
@@ -141,7 +146,7 @@ def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
         The parts are not those of the description.
     """
     made = _made.get(id(parts[0]))
-    if not isinstance(made, kind) or not made.is_of(parts):
+    if not isinstance(made, kind) or not made.is_of(parts, description):
         made = _made[id(parts[0])] = kind(parts, description)
     return made
 

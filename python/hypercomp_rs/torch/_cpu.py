@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import DtypeError, InvalidArgumentError
+from ._ahead import taken
 from ._codes import DTYPES, Weight, weight_of
 from ._schemas import LIBRARY, Parts, _convolve
 
@@ -24,12 +25,16 @@ def _named(dtype: torch.dtype) -> str:
 
 
 def dense(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
-    """All of a weight, in new memory."""
+    """All of a weight, in memory of its own."""
+    return taken(weight, dtype, _decoded)
+
+
+def _decoded(weight: Weight, dtype: torch.dtype, threads: int) -> torch.Tensor:
     out = torch.empty(weight.shape, dtype=dtype)
     flat = out.view(-1)
     # numpy has no bfloat16, and the core takes the bits of both 16-bit floats.
     elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
-    weight.code.decompress_into(0, elements.numpy(), _named(dtype), torch.get_num_threads())
+    weight.code.decompress_into(0, elements.numpy(), _named(dtype), threads)
     return out
 
 
@@ -62,6 +67,10 @@ def linear(
 ) -> torch.Tensor:
     """x·Wᵀ + b, or x·W + b, without W where there are few vectors."""
     weight = weight_of(parts, description)
+    if len(weight.shape) != 2:
+        raise InvalidArgumentError(
+            f"a weight of shape {weight.shape}: a matrix (outputs, inputs) is accepted"
+        )
     outputs, inputs = weight.shape
     if transposed:
         outputs, inputs = inputs, outputs
@@ -69,8 +78,13 @@ def linear(
     if not shape or shape[-1] != inputs:
         raise InvalidArgumentError(f"x has shape {tuple(shape)}: (..., {inputs}) is accepted")
     dtype = x.dtype
-    if bias is not None and (bias.dtype != dtype or not bias.is_contiguous()):
-        bias = bias.to(dtype).contiguous()
+    if bias is not None:
+        if bias.shape != (outputs,):
+            raise InvalidArgumentError(
+                f"bias has shape {tuple(bias.shape)}: ({outputs},) is accepted"
+            )
+        if bias.dtype != dtype or not bias.is_contiguous():
+            bias = bias.to(dtype).contiguous()
     out = x.new_empty((*shape[:-1], outputs))
     batch = out.numel() // outputs if outputs else 0
     if batch >= MANY:

@@ -92,7 +92,7 @@ class CompressedModule(nn.Module):
             copy.__dict__[name] = dict(module.__dict__[name])
         if compressed is None:
             compressed = compress_tensor(cast(Any, module.weight).detach(), **options)
-        cls.replace(copy, compressed)
+        cls.replace(copy, *buffers_of(compressed, copy._parameters["weight"].device))
         return cast(Module, copy)
 
     @classmethod
@@ -105,17 +105,9 @@ class CompressedModule(nn.Module):
         return None
 
     @classmethod
-    def replace(cls, module: nn.Module, compressed: CompressedTensor | list[torch.Tensor]) -> None:
-        """Make this class of a module in place, so that all that refers to it does so still.
-
-        `compressed` is its weight, or the buffers that a module keeps of it.
-        """
+    def replace(cls, module: nn.Module, description: str, buffers: list[torch.Tensor]) -> None:
+        """Make this class of a module in place, so that all that refers to it does so still."""
         weight = cast(nn.Parameter, module._parameters["weight"])
-        if isinstance(compressed, list):
-            buffers = compressed
-            description = description_text(buffers[0])
-        else:
-            description, buffers = buffers_of(compressed, weight.device)
         if described(description).shape != tuple(weight.shape):
             raise InvalidArgumentError(
                 f"a weight of shape {described(description).shape} for a "
@@ -134,9 +126,17 @@ class CompressedModule(nn.Module):
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:
         """Make this class of a module whose weight is another's, which is compressed already."""
         other.tied = True
-        cls.replace(module, other.weight_buffers())
+        cls.replace(module, other.description, other.weight_buffers())
         tied = cast(CompressedModule, module)
         tied.tied, tied._said = True, other._said
+
+    def tie_if_equal(self, other: CompressedModule) -> None:
+        """Take the buffers of a module that has the same codes."""
+        own, others = self.weight_buffers(), other.weight_buffers()
+        if self.description == other.description and all(map(torch.equal, own, others)):
+            self._set_buffers(other.description, others)
+            self.tied = other.tied = True
+            self._said = other._said
 
     def _set_buffers(self, description: str, buffers: list[torch.Tensor]) -> None:
         for name in [name for name in self._buffers if name.startswith(PREFIX)]:
@@ -166,9 +166,16 @@ class CompressedModule(nn.Module):
         """What stands for the weight: see :class:`CompressedWeight`."""
         return CompressedWeight(self)
 
-    def decoded(self) -> nn.Module:
-        """The module that it was made of, with the decoded weight as its parameter, in place."""
-        dense = nn.Parameter(self.weight.decompress(), requires_grad=self._trained)
+    def decompress(
+        self, weight: nn.Parameter | None = None, dtype: torch.dtype | None = None
+    ) -> nn.Parameter:
+        """Make it the module that it was made of, in place.
+
+        `weight` is its parameter then, that of a tied module; otherwise the decoded weights are.
+        """
+        if weight is None:
+            dense = self.weight.decompress(dtype)
+            weight = nn.Parameter(dense, requires_grad=self._trained)
         _rebind_forward(self, self.dense_class)
         for name in self._said.buffer_names:
             del self._buffers[name]
@@ -177,8 +184,8 @@ class CompressedModule(nn.Module):
         module = cast(nn.Module, self)
         module.__class__ = self.dense_class
         # In its place before the bias.
-        module._parameters = {"weight": dense, **self._parameters}
-        return module
+        module._parameters = {"weight": weight, **self._parameters}
+        return weight
 
     def reset_parameters(self) -> None:
         """Refused: codes are made of weights."""
@@ -271,7 +278,7 @@ class CompressedModule(nn.Module):
         said = described(self.description)
         weights = torch.Size(said.shape).numel()
         bits = 8 * said.nbytes / weights if weights else 0.0
-        return f"{super().extra_repr()}, {said.codec}, {bits:.3f} bits a weight"
+        return f"{super().extra_repr()}, {said.codec}, {bits:.3f} bits"
 
 
 def buffers_of(

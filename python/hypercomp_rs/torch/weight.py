@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,13 +66,13 @@ class CompressedWeight:
         """Number of axes."""
         return len(self.shape)
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: int | None = None) -> torch.Size | int:
         """Lengths of the axes, or of one."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self._module.weight_shape[dim]
 
     def numel(self) -> int:
         """Number of weights."""
-        return self.shape.numel()
+        return math.prod(self._module.weight_shape)
 
     def is_floating_point(self) -> bool:
         """Always: a module has no other weights."""

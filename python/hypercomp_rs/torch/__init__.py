@@ -10,6 +10,7 @@ except ImportError as error:
     ) from error
 
 from . import _cpu as _cpu
+from . import _cuda as _cuda
 from ._ahead import decode_ahead
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model

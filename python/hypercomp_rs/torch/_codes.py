@@ -13,7 +13,7 @@ import json
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -85,18 +85,13 @@ def description_text(buffer: torch.Tensor) -> str:
         raise FormatError(f"the description of a compressed tensor: {error}") from None
 
 
-class Weight:
-    """A compressed weight as the core reads it, as long as its tensors are what they were."""
+class Kept:
+    """What was made of a weight's tensors, as long as they are what they were."""
 
-    __slots__ = ("__weakref__", "_anchor", "_description", "_state", "code", "shape")
+    __slots__ = ("__weakref__", "_anchor", "_description", "_state", "shape")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
-        names = described(description).bytes
-        # A view of its own: an array of the tensor itself would keep it alive, and this with it.
-        lent = {name: part.detach() for name, part in zip(names, parts[1:], strict=True)}
-        tensor = CompressedTensor.from_parts(description, lent)
-        self.code: TensorCode = tensor._code
-        self.shape = tensor.shape
+        self.shape = described(description).shape
         self._description = description
         self._state = [(part.data_ptr(), part.numel(), _version(part)) for part in parts]
         # Read by the callback, which must not hold what it is to let go.
@@ -117,30 +112,52 @@ class Weight:
         return True
 
 
+class Weight(Kept):
+    """A compressed weight as the core reads it."""
+
+    __slots__ = ("code",)
+
+    def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
+        super().__init__(parts, description)
+        names = described(description).bytes
+        # A view of its own: an array of the tensor itself would keep it alive, and this with it.
+        lent = {name: part.detach() for name, part in zip(names, parts[1:], strict=True)}
+        self.code: TensorCode = CompressedTensor.from_parts(description, lent)._code
+
+
 def _version(part: torch.Tensor) -> int:
     # A tensor made in inference mode counts nothing, and nobody can write to it outside.
     return -1 if part.is_inference() else part._version
 
 
-_weights: dict[int, Weight] = {}
+_made: dict[int, Kept] = {}
+
+_K = TypeVar("_K", bound=Kept)
 
 
-def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
-    """The weight whose buffers these are: its description's bytes, then its parts by name.
+def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
+    """What this kind makes of a weight's buffers: made once, and anew when they have changed.
+
+    The buffers are the description's bytes and the parts by name, all on one device.
 
     Raises
     ------
     FormatError
         The parts are not those of the description.
     """
-    weight = _weights.get(id(parts[0]))
-    if weight is None or not weight.is_of(parts, description):
-        weight = _weights[id(parts[0])] = Weight(parts, description)
-    return weight
+    made = _made.get(id(parts[0]))
+    if not isinstance(made, kind) or not made.is_of(parts, description):
+        made = _made[id(parts[0])] = kind(parts, description)
+    return made
+
+
+def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
+    """The weight on the CPU whose buffers these are. See :func:`kept`."""
+    return kept(Weight, parts, description)
 
 
 def _forget(key: int, anchor: weakref.ref[torch.Tensor]) -> None:
-    weight = _weights.get(key)
+    made = _made.get(key)
     # Another tensor may have the same place by now.
-    if weight is not None and weight._anchor is anchor:
-        del _weights[key]
+    if made is not None and made._anchor is anchor:
+        del _made[key]

@@ -46,6 +46,13 @@ impl AsRef<[u8]> for Lent {
 #[pyclass(frozen, module = "hypercomp_rs._core")]
 pub struct TensorCode(CompressedTensor);
 
+impl TensorCode {
+    /// The core's tensor.
+    pub fn tensor(&self) -> &CompressedTensor {
+        &self.0
+    }
+}
+
 fn compress<T: Element>(
     py: Python<'_>,
     weights: &[T],

@@ -101,10 +101,15 @@ impl PowerOfTwo {
         value * self.0 * self.1
     }
 
+    /// The two factors by which [`times`](Self::times) multiplies, one after the other.
+    pub fn factors(self) -> [f64; 2] {
+        [self.0, self.1]
+    }
+
     /// The two factors as `f32`, by which an `f32` can be multiplied one after the other and is
     /// rounded as if once: where the first product is rounded, the second is 0. `None` where they
     /// are too far from 1 for that.
-    fn narrow(self) -> Option<(f32, f32)> {
+    pub fn narrow(self) -> Option<(f32, f32)> {
         let product = self.0 * self.1;
         let (first, second) = if (f64::from(f32::MIN_POSITIVE)..=exp2i(127)).contains(&product) {
             (product, 1.0)

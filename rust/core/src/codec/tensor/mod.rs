@@ -8,6 +8,7 @@ mod flat;
 mod goal;
 mod input;
 mod parts;
+mod placement;
 mod product;
 mod rows;
 mod sections;
@@ -23,6 +24,7 @@ pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use parts::Parts;
+pub use placement::{CodesAt, Placement};
 pub use product::Linear;
 pub use streams::Streams;
 

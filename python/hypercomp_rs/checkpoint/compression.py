@@ -116,7 +116,7 @@ def compress_checkpoint(
     >>> save_file({"a.weight": w, "a.bias": w[0]}, place / "model.safetensors")
     >>> with compress_checkpoint(place / "model.safetensors", place / "small", bits=4) as small:
     ...     small["a.weight"]
-    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.998 bits a weight, 23.47 dB)
+    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.999 bits a weight, 23.47 dB)
     """
     from .checkpoint import Checkpoint
 

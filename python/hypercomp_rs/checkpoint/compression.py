@@ -137,10 +137,8 @@ def compress_checkpoint(
     stored = work.begin(key, restart=restart)
     if not work.finished:
         if stored is None:
-            plan = make_plan(source, request)
-            work.save({"key": key, "plan": plan.to_json()})
-        else:
-            plan = Plan.from_json(stored["plan"])
+            stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+        plan = Plan.from_json(stored["plan"])
         Run(source, work, plan, threads, follow).finish(executor)
         folder.copy_files(source, work.result)
         config = source.files().get(folder.CONFIG)

@@ -207,11 +207,13 @@ def _beside(source: Source, samples: Mapping[str, tuple[Curve | None, int]]) -> 
     total = 0
     for name, entry in source.entries.items():
         here = layout.setdefault(entry.shard, [])
+        sums = checksums.setdefault(entry.shard, {})
         if name not in samples:
             here.append((name, entry.dtype, list(entry.shape)))
-            checksums.setdefault(entry.shard, {})[name] = "0" * 8
+            sums[name] = "0" * 8
             continue
         description = samples[name][1]
+        sums[entry_name(name, DESCRIPTION)] = "0" * 8
         # A stored form of its own would have a header instead of the description.
         total += description - _HEADER
         parts = {DESCRIPTION: description}

@@ -14,7 +14,7 @@ from .._core import Control
 from ..compress import Trellis
 from ..errors import CancelledError, HypercompError
 from ..tensor import CompressedTensor
-from .entries import entries_of, named
+from .entries import DESCRIPTION, entries_of, entry_name, named
 from .folder import write_index
 from .jobs import Room, completed
 from .plan import Plan
@@ -230,7 +230,14 @@ class Run:
             return [Piecewise(name, entry.dtype, entry.shape, pieces, checksum=True)]
         file = SafetensorsFile(self._path(name))
         return [
-            Piecewise(stored.name, stored.dtype, stored.shape, partial(_pieces, file, stored.name))
+            Piecewise(
+                stored.name,
+                stored.dtype,
+                stored.shape,
+                partial(_pieces, file, stored.name),
+                # A description has the checksums of the parts, and none of its own.
+                checksum=stored.name == entry_name(name, DESCRIPTION),
+            )
             for stored in file.stored.values()
         ]
 

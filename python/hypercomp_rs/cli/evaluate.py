@@ -58,16 +58,17 @@ def evaluate(
     It needs the extra [eval]. Exit codes: 0 all is done, 1 the system failed, 2 a file or an option
     is wrong, 130 Ctrl-C.
     """
-    _quieten()
     words = _decoded(text)
     if (task or _task(model)) == "similarity":
         if against is None:
             raise click.UsageError("an encoder is compared with its original: give --against")
         if context is not None or stride is not None:
             raise click.UsageError("--context and --stride are for language models")
+        _quieten()
         sentences = [line.strip() for line in words.splitlines() if line.strip()]
         _similarity(model, against, sentences, batch, device, as_json)
         return 0
+    _quieten()
     if progress is None:
         progress = sys.stderr.isatty()
     if against is None:

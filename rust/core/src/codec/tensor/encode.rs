@@ -178,8 +178,8 @@ impl Streams {
         let normalise = PowerOfTwo::new(-exponent);
         let sources = sources(weights, &layout, &lengths, normalise, control)?;
         let masked = mask.as_ref().map_or(0, |mask| mask.stored().len());
-        let budget = for_codes(budget, weights.len(), lengths.iter().sum(), masked)?;
-        let rates = rates(&layout, &sources, params.window, budget, header)?;
+        let purse = Purse::new(budget, weights.len(), lengths.iter().sum(), masked);
+        let rates = rates(&layout, &sources, params.window, &purse, header)?;
         let encoder = Encoder {
             weights,
             layout,
@@ -273,38 +273,65 @@ const BELOW: f64 = 1.0;
 /// A mask of so few bytes is a part of the header, which is not counted where it would take half.
 const SMALL_MASK: usize = 64;
 
-/// Bits in all for the codes of `coded` of `weights` weights, once a mask of `masked` bytes is paid.
-/// Weights that are masked leave their bits to the others.
-fn for_codes(budget: Budget, weights: usize, coded: usize, masked: usize) -> Result<f64> {
-    let bits = match budget {
-        Budget::Coded(bits) => return Ok(bits * coded as f64),
-        Budget::All(bits) => bits,
-    };
-    let (weights, mask, least) = (weights as f64, 8.0 * masked as f64, 0.5 * coded as f64);
-    let left = bits * weights - mask;
-    if left >= least || masked <= SMALL_MASK {
-        return Ok(left.max(least));
-    }
-    Err(Error::new(
-        ErrorKind::InvalidArgument,
-        format!(
-            "{bits} bits a weight: which weights are zero takes {:.3}, and half a bit for each of the \
-             others {:.3}",
-            mask / weights,
-            least / weights,
-        ),
-    ))
+/// The bits that codes and scales may take, once the mask is paid.
+struct Purse {
+    bits: f64,
+    /// The mask's, where it must leave half a bit for each of the others.
+    mask: Option<f64>,
+    weights: usize,
 }
 
-/// Half bits for each stream, so that codes and all that is stored beside them take `budget` bits;
+impl Purse {
+    /// Of so many weights, of which a mask of `masked` bytes says which are zero, and the others are
+    /// `coded`: weights that are masked leave their bits to them.
+    fn new(budget: Budget, weights: usize, coded: usize, masked: usize) -> Self {
+        let mask = 8.0 * masked as f64;
+        match budget {
+            Budget::Coded(bits) => Self {
+                bits: bits * coded as f64,
+                mask: None,
+                weights,
+            },
+            Budget::All(bits) => Self {
+                bits: bits * weights as f64 - mask,
+                mask: (masked > SMALL_MASK).then_some(mask),
+                weights,
+            },
+        }
+    }
+
+    /// What there is for codes, if it is at least half a bit for each of `coded` weights.
+    fn at_least(&self, codes: f64, coded: usize) -> Result<f64> {
+        let least = 0.5 * coded as f64;
+        match self.mask {
+            Some(mask) if codes < least => {
+                let a_weight = |bits: f64| bits / self.weights as f64;
+                Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!(
+                        "{:.3} bits a weight: which are zero takes {:.3}, and half a bit for each of \
+                         the others {:.3}",
+                        a_weight(self.bits + mask),
+                        a_weight(mask),
+                        a_weight(least),
+                    ),
+                ))
+            }
+            _ => Ok(codes.max(least)),
+        }
+    }
+}
+
+/// Half bits for each stream, so that codes and all that is stored beside them take the purse's bits;
 /// the codes alone, in a tensor so small that the rest would take more than half.
 fn rates(
     layout: &Layout,
     sources: &[Source],
     window: u32,
-    budget: f64,
+    purse: &Purse,
     header: usize,
 ) -> Result<Vec<u8>> {
+    let budget = purse.bits;
     let coded: usize = sources.iter().map(|source| source.len).sum();
     let rate = (budget - 8.0 * header as f64) / coded.max(1) as f64;
     let least = (2.0 * (rate - BELOW)).ceil().clamp(1.0, 16.0) as u8;
@@ -329,7 +356,7 @@ fn rates(
             beside if 2.0 * beside <= budget => budget - beside,
             _ => budget,
         };
-        rates = allocate(sources, &noise, least, codes);
+        rates = allocate(sources, &noise, least, purse.at_least(codes, coded)?);
         if rate_bits > 0 && Span::of_rates(&rates).width <= rate_bits {
             break;
         }

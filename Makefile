@@ -52,6 +52,12 @@ bench-env: toolchain ## Install SageMath's arrangements, to be measured beside o
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 
+.PHONY: gpu
+gpu: $(VENV)/.built ## On a machine with a CUDA device: its tests, and the benchmark beside cuBLAS and bitsandbytes
+	@$(BIN)/python -c 'from hypercomp_rs import gpu; print(*gpu.devices(), sep="\n")'
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benches/gpu.py $(SHORT)
+
 .PHONY: fuzz
 fuzz: ## Fuzz the reader of .ine and .ext files; RUNS=10000000 inputs (needs cargo-fuzz)
 	mkdir -p fuzz/corpus/representation

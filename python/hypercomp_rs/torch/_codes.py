@@ -130,7 +130,7 @@ def _version(part: torch.Tensor) -> int:
     return -1 if part.is_inference() else part._version
 
 
-_made: dict[int, Kept] = {}
+_weights: dict[int, Kept] = {}
 
 _K = TypeVar("_K", bound=Kept)
 
@@ -145,9 +145,9 @@ def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
     FormatError
         The parts are not those of the description.
     """
-    made = _made.get(id(parts[0]))
+    made = _weights.get(id(parts[0]))
     if not isinstance(made, kind) or not made.is_of(parts, description):
-        made = _made[id(parts[0])] = kind(parts, description)
+        made = _weights[id(parts[0])] = kind(parts, description)
     return made
 
 
@@ -157,7 +157,7 @@ def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
 
 
 def _forget(key: int, anchor: weakref.ref[torch.Tensor]) -> None:
-    made = _made.get(key)
+    made = _weights.get(key)
     # Another tensor may have the same place by now.
     if made is not None and made._anchor is anchor:
-        del _made[key]
+        del _weights[key]

@@ -58,12 +58,13 @@ def decompress_checkpoint(
     Notes
     -----
     Tensors have the names, shapes and dtypes that they were compressed from; what was kept as it is
-    has the same bits. Memory: the largest compressed tensor and two pieces of 32 MB. A run that was
-    cut off goes on after its last finished shard. Decoding and writing overlap.
+    has the same bits. Memory: the largest compressed tensor and some pieces of 8 and 32 MB. A run
+    that was cut off goes on after its last finished shard. Decoding and writing overlap.
     """
     threads = checked_threads(threads)
     with Checkpoint.open(src) as checkpoint:
         source = checkpoint.source
+        folder.refuse_inside(Path(dst), source)
         work = Work(Path(dst))
         key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
         stored = work.begin(key, restart=restart)
@@ -106,7 +107,7 @@ def _decode_shards(
     def pieces(file: SafetensorsFile, name: str) -> Iterator[memoryview]:
         nonlocal progress
         c = read_compressed(file, name)
-        for piece in decoded(c, c.dtype, PIECE, threads):
+        for piece in decoded(c, c.dtype, threads):
             yield piece.data.cast("B")
             progress = progress._replace(weights=progress.weights + piece.size)
             if follow is not None:

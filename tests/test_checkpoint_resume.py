@@ -148,6 +148,20 @@ def test_another_run_is_not_mixed_in(model, small, tmp_path):
     assert digests(dst) == digests(small)
 
 
+def test_two_runs_do_not_work_on_one_result(model, small, tmp_path):
+    refused = []
+
+    def meanwhile(_):
+        if not refused:
+            with pytest.raises(hc.InvalidArgumentError, match="another process is at work"):
+                hc.compress_checkpoint(model, tmp_path / "m", **FAST)
+            refused.append(True)
+
+    hc.compress_checkpoint(model, tmp_path / "m", follow=meanwhile, **FAST).close()
+    assert refused
+    assert digests(tmp_path / "m") == digests(small)
+
+
 def test_a_damaged_plan_is_named(model, tmp_path):
     (tmp_path / "m.partial").mkdir()
     for text in ("{", "[]", "{}"):

@@ -116,7 +116,7 @@ def compress_checkpoint(
     >>> save_file({"a.weight": w, "a.bias": w[0]}, place / "model.safetensors")
     >>> with compress_checkpoint(place / "model.safetensors", place / "small", bits=4) as small:
     ...     small["a.weight"]
-    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.998 bits a weight, 23.47 dB)
+    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.999 bits a weight, 23.47 dB)
     """
     from .checkpoint import Checkpoint
 
@@ -137,10 +137,8 @@ def compress_checkpoint(
     stored = work.begin(key, restart=restart)
     if not work.finished:
         if stored is None:
-            plan = make_plan(source, request)
-            work.save({"key": key, "plan": plan.to_json()})
-        else:
-            plan = Plan.from_json(stored["plan"])
+            stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+        plan = Plan.from_json(stored["plan"])
         Run(source, work, plan, threads, follow).finish(executor)
         folder.copy_files(source, work.result)
         config = source.files().get(folder.CONFIG)

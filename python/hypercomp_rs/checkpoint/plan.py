@@ -46,7 +46,8 @@ class Request:
                 f"embeddings={self.embeddings!r}: 'compress' and 'keep' are accepted"
             )
         if self.target_bits is not None:
-            checked_real("target_bits", self.target_bits, 1, 64)
+            target = checked_real("target_bits", self.target_bits, 1, 64)
+            object.__setattr__(self, "target_bits", target)
             if self.trellis.bits is not None or self.trellis.target_sqnr_db is not None:
                 raise InvalidArgumentError(
                     "target_bits, bits and target_sqnr_db: one of them is accepted"
@@ -153,10 +154,14 @@ def _spread(
     curves = {n: curve for n, (curve, _) in samples.items() if n in free and curve is not None}
     found = dict.fromkeys(free, LEAST)
     if curves:
-        try:
-            found |= zip(curves, spread(list(curves.values()), budget), strict=True)
-        except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"target_bits={target:g}: {error}") from None
+        coded = sum(curve.weights for curve in curves.values())
+        least, most = (target + (bits * coded - budget) / weights for bits in (LEAST, MOST))
+        if not least <= target <= most:
+            raise InvalidArgumentError(
+                f"target_bits={target:g}: this model can have {least:.2f} to {most:.2f}, with what "
+                "is kept and what is stored beside the codes"
+            )
+        found |= zip(curves, spread(list(curves.values()), budget), strict=True)
     return {name: dataclasses.replace(compressed[name], bits=found[name]) for name in free}
 
 

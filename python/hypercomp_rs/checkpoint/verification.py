@@ -14,7 +14,7 @@ from .._integers import checked_threads
 from ..errors import FormatError
 from ..tensor import CompressedTensor
 from .checkpoint import Checkpoint, TensorInfo
-from .decoding import decoded
+from .decoding import DECODED, decoded
 from .entries import read_compressed
 from .run import Progress
 from .safetensors_file import SafetensorsFile
@@ -178,10 +178,10 @@ def _measured(c: CompressedTensor, source: Source, name: str, threads: int | Non
     dtype = source.entries[name].dtype
     wide = "float64" if dtype == "F64" else "float32"
     element = DTYPE_BITS[dtype] // 8
-    size = PIECE // np.dtype(wide).itemsize
+    size = DECODED // np.dtype(wide).itemsize
     signal = error = 0.0
     theirs = source.pieces(name, size * element)
-    for mine, piece in zip(decoded(c, wide, PIECE, threads), theirs, strict=True):
+    for mine, piece in zip(decoded(c, wide, threads), theirs, strict=True):
         weights = _weights(np.frombuffer(piece, np.uint8), dtype)
         signal += float(np.dot(weights, weights))
         lost = weights - mine

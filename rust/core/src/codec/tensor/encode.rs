@@ -342,8 +342,8 @@ fn rates(
     // Where two weights share a bit of the path, the last of an odd number has one to itself.
     let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
     let mut rates = Vec::new();
-    // A byte for each scale to begin with; then what the scales of the streams will take, with one
-    // number to either side, as they are fitted again after the search.
+    // A byte for each scale to begin with; then what the scales of the streams will take, with room
+    // to either side, as they are fitted again after the search.
     for rate_bits in 0..=4 {
         let scale_bits = match rate_bits {
             0 => 8,
@@ -364,6 +364,9 @@ fn rates(
     Ok(rates)
 }
 
+/// Weights of a stream, in the mean, below which streams are short.
+const SHORT: usize = 128;
+
 /// Bits that a scale will take.
 fn scale_bits(sources: &[Source], rates: &[u8]) -> u32 {
     let grid = grid(sources, rates);
@@ -373,9 +376,12 @@ fn scale_bits(sources: &[Source], rates: &[u8]) -> u32 {
     });
     let mut numbers: Vec<u8> = numbers.collect();
     let span = Span::of_scales(&numbers);
+    // Few weights say little of their best scale: fitted again, it may be several numbers away.
+    let coded: usize = sources.iter().map(|source| source.len).sum();
+    let away = if coded < SHORT * sources.len() { 4 } else { 1 };
     let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();
-    numbers.push(span.lowest.saturating_sub(1));
-    numbers.push(most.map_or(0, |most| most + 1).min(254));
+    numbers.push(span.lowest.saturating_sub(away));
+    numbers.push(most.map_or(0, |most| most.saturating_add(away)).min(254));
     Span::of_scales(&numbers).width
 }
 

@@ -32,9 +32,10 @@ def test_import_is_quick_and_leaves_torch_alone():
     code = """
         import sys, time
         import numpy
-        start = time.perf_counter()
+        # Of the processor: other work on the machine is not this import's.
+        start = time.process_time()
         import hypercomp_rs
-        print(time.perf_counter() - start)
+        print(time.process_time() - start)
         assert not {"torch", "rich", "click", "matplotlib"} & set(sys.modules)
     """
     runs = [python(code) for _ in range(5)]

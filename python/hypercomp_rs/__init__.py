@@ -1,5 +1,8 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._core import __version__
 from ._stream import VertexStream
 from ._vertices import Vertices
@@ -11,12 +14,6 @@ from .arrangement import (
     flats,
     iter_vertices,
     vertices,
-)
-from .checkpoint import (
-    Checkpoint,
-    compress_checkpoint,
-    decompress_checkpoint,
-    verify_checkpoint,
 )
 from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
@@ -50,6 +47,14 @@ from .representation import (
     write_ine,
 )
 from .tensor import CompressedTensor
+
+if TYPE_CHECKING:
+    from .checkpoint import (
+        Checkpoint,
+        compress_checkpoint,
+        decompress_checkpoint,
+        verify_checkpoint,
+    )
 
 __all__ = [
     "ApproximateVertices",
@@ -99,3 +104,21 @@ __all__ = [
     "write_ext",
     "write_ine",
 ]
+
+# What takes longest to import, or imports what only an extra installs: when first asked for.
+_OF_CHECKPOINT = frozenset(
+    ("Checkpoint", "compress_checkpoint", "decompress_checkpoint", "verify_checkpoint")
+)
+_MODULES = frozenset(("checkpoint", "evaluate", "gpu", "torch"))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OF_CHECKPOINT:
+        return getattr(importlib.import_module(".checkpoint", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OF_CHECKPOINT, *_MODULES})

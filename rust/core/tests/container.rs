@@ -121,8 +121,16 @@ fn bad_headers_are_named() {
         (entry("U8", "[4]", "[4,8]"), 8, "offset"),
         (entry("U8", "[4]", "[4,0]"), 4, "offset"),
         (entry("F4", "[3]", "[0,2]"), 2, "byte boundary"),
-        (entry("F64", "[4294967296,4294967296]", "[0,0]"), 0, "overflow"),
-        (entry("U8", "[18446744073709551615]", "[0,18446744073709551615]"), 9, "overflow"),
+        (
+            entry("F64", "[4294967296,4294967296]", "[0,0]"),
+            0,
+            "overflow",
+        ),
+        (
+            entry("U8", "[18446744073709551615]", "[0,18446744073709551615]"),
+            9,
+            "overflow",
+        ),
         (entry("U8", "[1e3]", "[0,1000]"), 1000, "header"),
         (overlap.into(), 6, "offset"),
     ] {
@@ -151,9 +159,17 @@ fn entries_are_grouped_by_their_names() {
     .unwrap();
     let contents = Contents::of(&header).unwrap();
     let names: Vec<_> = contents.groups.keys().map(String::as_str).collect();
-    let plain = ["_description", "a.weight_other", "a.weight_scales", "b.weight_mask"];
+    let plain = [
+        "_description",
+        "a.weight_other",
+        "a.weight_scales",
+        "b.weight_mask",
+    ];
     assert_eq!(names, [plain[0], "a.weight", plain[1], plain[2], plain[3]]);
-    let Group::Compressed { description, parts, .. } = &contents.groups["a.weight"] else {
+    let Group::Compressed {
+        description, parts, ..
+    } = &contents.groups["a.weight"]
+    else {
         panic!("a.weight is compressed");
     };
     assert_eq!(description.name, part_name("a.weight", DESCRIPTION));

@@ -253,6 +253,8 @@ def test_a_destination_is_not_written_over(model, small, tmp_path):
         hc.compress_checkpoint(model, tmp_path / "no" / "m")
     with pytest.raises(FileNotFoundError):
         hc.compress_checkpoint(tmp_path / "no", tmp_path / "m")
+    with pytest.raises(hc.InvalidArgumentError, match="the result is a folder"):
+        hc.compress_checkpoint(model, tmp_path / "m.safetensors")
     with pytest.raises(hc.InvalidArgumentError, match="is inside of"):
         hc.compress_checkpoint(model, model / "m")
     with pytest.raises(hc.InvalidArgumentError, match="is inside of"):

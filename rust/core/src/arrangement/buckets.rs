@@ -70,6 +70,33 @@ impl Order<'_> {
         (cells.collect(), counts)
     }
 
+    /// Bring points into buckets within their own memory; the number in each.
+    ///
+    /// Each step puts a point at the end of what its bucket has so far, and what was there in its
+    /// place. The places of a bucket are gone through one after the other, whatever is there by then, so
+    /// that no step waits for the one before. As a step fills one place of one bucket, the place that it
+    /// is at is never filled before.
+    pub(super) fn exchange(&self, numbers: &mut [u64], bucket: usize) -> Vec<usize> {
+        let stride = self.stride();
+        let order = Order { numbers, ..*self };
+        let (mut cells, counts) = order.cells(&Window::around(&order));
+        let buckets = Buckets::new(&[counts], bucket);
+        let starts = &buckets.starts[0];
+        let mut next = starts.clone();
+        for (bucket, size) in buckets.sizes.iter().enumerate() {
+            let end = starts[bucket] + size;
+            while next[bucket] < end {
+                for at in next[bucket]..end {
+                    let to = &mut next[buckets.of(cells[at])];
+                    swap(numbers, at, *to, stride);
+                    cells.swap(at, *to);
+                    *to += 1;
+                }
+            }
+        }
+        buckets.sizes
+    }
+
     /// The points of all parts bucket by bucket, and the number in each.
     pub(super) fn gather(&self, parts: &[Vec<u64>], bucket: usize) -> (Vec<u64>, Vec<usize>) {
         let stride = self.stride();
@@ -109,6 +136,19 @@ impl Order<'_> {
         // SAFETY: there is room for so many, and the shares of all pieces together are all of them.
         unsafe { gathered.set_len(words) };
         (gathered, buckets.sizes)
+    }
+}
+
+/// Exchange two points.
+#[inline(always)]
+fn swap(numbers: &mut [u64], one: usize, other: usize, stride: usize) {
+    let (low, high) = (one.min(other), one.max(other));
+    if low < high {
+        let (head, tail) = numbers.split_at_mut(high * stride);
+        let head = &mut head[low * stride..][..stride];
+        for (x, y) in head.iter_mut().zip(tail) {
+            std::mem::swap(x, y);
+        }
     }
 }
 

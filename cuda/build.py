@@ -56,7 +56,8 @@ def compilers() -> dict[str, str]:
         return {}
 
 
-def _wheel(folder: str) -> Path:
+def wheel(folder: str) -> Path:
+    """Where one of NVIDIA's wheels was installed."""
     spec = importlib.util.find_spec("nvidia")
     for place in spec.submodule_search_locations if spec else ():
         if (Path(place) / folder).is_dir():
@@ -68,7 +69,7 @@ class _Library:
     """A C library whose functions return 0 or a number that one of them explains."""
 
     def __init__(self, folder: str, file: str, prefix: str) -> None:
-        self._library = ctypes.CDLL(str(_wheel(folder) / "lib" / file))
+        self._library = ctypes.CDLL(str(wheel(folder) / "lib" / file))
         self._prefix = prefix
         self._explain = getattr(self._library, prefix + "GetErrorString")
         self._explain.restype = ctypes.c_char_p
@@ -86,16 +87,16 @@ def _strings(items: list[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * len(items))(*(item.encode() for item in items))
 
 
-def compile_ptx(directory: Path = HERE) -> str:
+def compile_ptx(directory: Path = HERE, options: tuple[str, ...] = OPTIONS) -> str:
     """The kernels of a directory as PTX."""
     nvrtc = _Library("cuda_nvrtc", "libnvrtc.so.12", "nvrtc")
     program = ctypes.c_void_p()
     source = (directory / "kernels.cu").read_bytes()
     # A name without a directory, so that no path of the building machine gets into the PTX.
     nvrtc.check("CreateProgram", ctypes.byref(program), source, b"kernels.cu", 0, None, None)
-    includes = (directory, _wheel("cuda_runtime") / "include")
-    options = [*OPTIONS, *(f"--include-path={path}" for path in includes)]
-    failed = nvrtc.call("CompileProgram", program, len(options), _strings(options))
+    includes = (directory, wheel("cuda_runtime") / "include")
+    given = [*options, *(f"--include-path={path}" for path in includes)]
+    failed = nvrtc.call("CompileProgram", program, len(given), _strings(given))
     size = ctypes.c_size_t()
     if failed:
         nvrtc.check("GetProgramLogSize", program, ctypes.byref(size))
@@ -111,7 +112,7 @@ def compile_ptx(directory: Path = HERE) -> str:
 
 def assemble(ptx: str, architecture: int) -> tuple[bytes, str]:
     """A cubin, and what ptxas says of registers and spills."""
-    ptxas = _wheel("cuda_nvcc") / "bin" / "ptxas"
+    ptxas = wheel("cuda_nvcc") / "bin" / "ptxas"
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder) / "kernels.ptx", Path(folder) / "kernels.cubin"
         source.write_text(ptx)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import build
+import compile_kernels as kernels
 
 from . import roofline
 
@@ -72,7 +72,7 @@ def resources(log: str) -> dict[str, dict[str, int]]:
 
 def disassembled(cubin: bytes, kernel: str) -> list[str]:
     """The lines of a kernel's SASS."""
-    tool = build.wheel(NVDISASM[0]) / NVDISASM[1]
+    tool = kernels.wheel(NVDISASM[0]) / NVDISASM[1]
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
@@ -105,8 +105,8 @@ def loops(lines: list[str]) -> list[Counter[str]]:
 
 @cache
 def _one_rate(rate: int, architecture: int) -> bytes:
-    ptx = build.compile_ptx(options=(*build.OPTIONS, f"-DHC_ONLY_RATE={rate}"))
-    return build.assemble(ptx, architecture)[0]
+    ptx = kernels.compile_ptx(options=(*kernels.OPTIONS, f"-DHC_ONLY_RATE={rate}"))
+    return kernels.assemble(ptx, architecture)[0]
 
 
 def product_loop(rate: int, architecture: int, *, table: bool) -> Loop:

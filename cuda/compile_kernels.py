@@ -5,8 +5,8 @@ One source becomes one PTX for compute_75 (NVRTC), that PTX becomes a cubin for 
 is newer than every cubin gets the PTX. The versions in pyproject.toml's extra ``cuda-build`` are
 pinned, as these compilers give the same bytes every time.
 
-    python cuda/build.py            # write cuda/image/, if the sources have changed
-    python cuda/build.py --check    # build anew and compare, byte for byte
+    python cuda/compile_kernels.py            # write cuda/image/, if the sources have changed
+    python cuda/compile_kernels.py --check    # build anew and compare, byte for byte
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -151,10 +152,9 @@ def pack(ptx: str, cubins: dict[int, bytes]) -> bytes:
     return image.raw
 
 
-def build() -> tuple[bytes, dict[str, object]]:
+def packed(ptx: str, cubins: dict[int, bytes]) -> tuple[bytes, dict[str, object]]:
     """The image and its stamp."""
-    ptx = compile_ptx()
-    image = pack(ptx, {a: cubin for a, (cubin, _) in assemble_all(ptx).items()})
+    image = pack(ptx, cubins)
     stamp = {
         "sources": source_hash(),
         "image": hashlib.sha256(image).hexdigest(),
@@ -164,11 +164,22 @@ def build() -> tuple[bytes, dict[str, object]]:
     return image, stamp
 
 
+def build() -> tuple[bytes, dict[str, object]]:
+    """Everything, from the sources to the image and its stamp."""
+    ptx = compile_ptx()
+    return packed(ptx, {a: cubin for a, (cubin, _) in assemble_all(ptx).items()})
+
+
 def main() -> None:
     """Build the image, or check it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="build anew and compare")
+    parser.add_argument("--compilers", action="store_true", help="print what pip is to install")
     arguments = parser.parse_args()
+    if arguments.compilers:
+        project = (HERE.parent / "pyproject.toml").read_text()
+        print(*re.findall(r'"(nvidia-[\w-]+==[\d.]+);', project))
+        return
     files = (IMAGE / "kernels.fatbin", IMAGE / "stamp.json")
     kept = json.loads(files[1].read_text()) if files[1].exists() else {}
     if not arguments.check and kept.get("sources") == source_hash():
@@ -177,7 +188,7 @@ def main() -> None:
     image, stamp = build()
     if arguments.check:
         if kept != stamp or files[0].read_bytes() != image:
-            sys.exit("cuda/image is not what these sources and compilers give: run cuda/build.py")
+            sys.exit("cuda/image is not what these sources and compilers give: run cuda/compile_kernels.py")
         print(f"cuda/image is fresh: {len(image)} bytes, the same again")
         return
     IMAGE.mkdir(exist_ok=True)

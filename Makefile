@@ -64,6 +64,13 @@ fuzz: ## Fuzz the reader of .ine and .ext files; RUNS=10000000 inputs (needs car
 	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds -- \
 		-runs=$(RUNS) -max_len=2048 -dict=fuzz/representation.dict
 
+# NVIDIA's compilers are 190 MB and of no use to anything else, so only this installs them.
+.PHONY: prove-gpu
+prove-gpu: $(VENV)/.built ## Prove the CUDA kernels without a GPU: image, sources, PTX, planted bugs, budgets
+	$(BIN)/python cuda/compile_kernels.py --compilers | \
+		xargs $(BIN)/python -m pip install --quiet --disable-pip-version-check
+	cd cuda && $(abspath $(BIN))/python -m proof
+
 .PHONY: format
 format: $(VENV)/.built ## Format all code
 	cargo fmt --all

@@ -37,15 +37,18 @@ KERNEL(64) hc_transform(HcTensor tensor, HcMatrix matrix, const void* x, uint64_
     transform(tensor, matrix, x, x_stride, dtype, image);
 }
 
-#define MATVEC(slots) \
-    KERNEL(512) hc_matvec_##slots(HcTensor tensor, HcMatrix matrix, float* image, void* y, \
-                                  uint64_t y_stride, uint32_t dtype) { \
-        matvec<slots>(tensor, matrix, image, y, y_stride, dtype); \
+// `slots` is in the name, `together` of them are multiplied at once. For one, registers are limited so
+// that three blocks fit on a multiprocessor, as their tables do.
+#define MATVEC(slots, together, blocks) \
+    extern "C" __global__ void __launch_bounds__(32 * HC_ROWS, blocks) \
+        hc_matvec_##slots(HcTensor tensor, HcMatrix matrix, float* image, void* y, uint64_t y_stride, \
+                          uint32_t dtype) { \
+        matvec<together, slots>(tensor, matrix, image, y, y_stride, dtype); \
     }
-MATVEC(1)
-MATVEC(2)
-MATVEC(4)
-MATVEC(8)
+MATVEC(1, 1, 3)
+MATVEC(2, 2, 2)
+MATVEC(4, 4, 1)
+MATVEC(8, 4, 1)
 
 KERNEL(256) hc_winding(HcWinding tensor, uint64_t first, uint64_t count, void* out, uint32_t dtype) {
     winding(tensor, first, count, out, dtype);

@@ -62,7 +62,7 @@ struct HcTensor {
 // The shape of a product. Only for tensors whose rows are whole streams (Layout::streams_a_row is
 // Some), without a mask and without exact weights; for others decode and multiply.
 struct HcMatrix {
-    uint64_t rows;
+    uint64_t rows;      // below 2^32 − 2^20
     uint32_t columns;
     uint32_t pieces;    // streams a row
     uint32_t piece;     // columns of each but the last, which has what is left; = columns if pieces = 1
@@ -127,7 +127,7 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 //     y[v·y_stride + row] = Σ weights of the row times vector v, for all rows and v < batch. The
 //     number in the name is hc_slots(batch). The order of the sums is stated in product.cuh and does
 //     not depend on the batch or the grid. Any grid from 1 to ⌈rows / HC_ROWS⌉, best the blocks that
-//     the device holds at once (2 a multiprocessor); block 32·HC_ROWS.
+//     the device holds at once (3 a multiprocessor); block 32·HC_ROWS = 256.
 //
 // hc_winding(HcWinding tensor, uint64_t first, uint64_t count, void* out, uint32_t dtype)
 //     Weights first..first + count to out[0..count]. grid ⌈count / 256⌉, block 256.
@@ -137,7 +137,7 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 // Weights that a block decodes or transforms at a time: whole Hadamard blocks.
 #define HC_TILE 1024u
 // Rows that a block multiplies at a time, a warp each.
-#define HC_ROWS 16u
+#define HC_ROWS 8u
 // Columns that a warp multiplies in one step; what pieces of the image are padded to.
 #define HC_STEP 1024u
 

@@ -4,10 +4,11 @@
 // w·x = s·q·(T·x), as rust/core/src/codec/tensor/product.rs has it. The vectors are transformed once,
 // by `transform`; then a warp has a row, and a lane 32 consecutive columns of every 1024.
 //
-// Order of the sums, the same for every batch: a lane adds its products of a piece (a stream) by
-// fused multiply-adds in the order of the columns, multiplies by the scale and adds that to its total
-// by one more, piece after piece; the lanes' totals are added in a butterfly, distance 16 first.
-// The image has zeros beyond a piece's last column, so what a lane decodes there counts for nothing.
+// Order of the sums, the same for every batch: a lane has 32 consecutive columns of every 1024 and
+// takes them in order. Without a table it adds the products to its total by fused multiply-adds; with
+// one, eight pairs of products, 16 columns apart, are added in halves, and these to the total. The
+// lanes' totals are added in a butterfly, distance 16 first. The image has zeros beyond a piece's last
+// column, so what a lane decodes there counts for nothing.
 #pragma once
 #include "decode.cuh"
 #include "table.cuh"
@@ -110,20 +111,24 @@ static __device__ __forceinline__ void transform(const HcTensor& tensor, const H
     store_image(tile, at.length, Image(image, image_parts(matrix)), part, slots);
 }
 
-// Add a lane's products of a stream to `sums`, at any rate.
-template <int H, int SLOTS>
+// Add a lane's products of a stream to `totals`, at any rate. Sixteen columns at a time, as the codes of
+// more would not leave registers enough.
+template <int H, int SLOTS, int ALL>
 static __device__ __forceinline__ void piece_product(const HcTensor& tensor, const HcStream& stream,
-                                                     const float* floats, float* sums) {
-    using Group = Codes<H, COLUMNS>;
+                                                     const float* floats, float* totals) {
+    using Group = Codes<H, 16>;
     Winding winding(tensor, tensor.codes[H - 1], Group::CELL);
+    for (float& coefficient : winding.near) coefficient *= stream.scale;
     Plane path(tensor.path, tensor.path_bytes, stream.path_bit);
     Plane cells(tensor.cells, tensor.cell_bytes, stream.cell_bit);
-    const float4* quads = reinterpret_cast<const float4*>(floats) + threadIdx.x % 32;
-    for (uint32_t at = threadIdx.x % 32 * COLUMNS; at < stream.length;
-         at += HC_STEP, quads += SLOTS * HC_STEP / 4) {
-        Group codes(path, cells, stream.history, at);
+    for (uint32_t column = threadIdx.x % 32 * COLUMNS; column < stream.length;
+         column += column % 32 ? HC_STEP - 16 : 16) {
+        uint64_t step = column / HC_STEP;
+        const float4* quads = reinterpret_cast<const float4*>(floats + step * ALL * HC_STEP) +
+                              threadIdx.x % 32 + column % 32 * 8;
+        Group codes(path, cells, stream.history, column);
 #pragma unroll
-        for (int q = 0; q < COLUMNS / 4; ++q) {
+        for (int q = 0; q < 4; ++q) {
             float levels[4];
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -134,44 +139,43 @@ static __device__ __forceinline__ void piece_product(const HcTensor& tensor, con
 #pragma unroll
             for (int v = 0; v < SLOTS; ++v) {
                 float4 x = quads[v * (HC_STEP / 4) + q * 32];
-                sums[v] = fmaf(levels[0], x.x, sums[v]);
-                sums[v] = fmaf(levels[1], x.y, sums[v]);
-                sums[v] = fmaf(levels[2], x.z, sums[v]);
-                sums[v] = fmaf(levels[3], x.w, sums[v]);
+                totals[v] = fmaf(levels[0], x.x, totals[v]);
+                totals[v] = fmaf(levels[1], x.y, totals[v]);
+                totals[v] = fmaf(levels[2], x.z, totals[v]);
+                totals[v] = fmaf(levels[3], x.w, totals[v]);
             }
         }
     }
 }
 
-// A lane's totals of a row.
-template <int SLOTS>
+// A lane's totals of a row, for `SLOTS` vectors from number `vector` on of an image of ALL.
+template <int SLOTS, int ALL>
 static __device__ __forceinline__ void row_product(const HcTensor& tensor, const HcMatrix& matrix,
-                                                   uint64_t row, const uint32_t* table, float* image,
-                                                   float* totals) {
-    const Image whole(image, image_parts(matrix));
+                                                   uint32_t row, const uint32_t* table, float* image,
+                                                   uint32_t vector, float* totals) {
     for (int v = 0; v < SLOTS; ++v) totals[v] = 0.0f;
     for (uint32_t piece = 0; piece < matrix.pieces; ++piece) {
-        const HcStream stream = tensor.streams[row * matrix.pieces + piece];
-        uint64_t part = (uint64_t)piece * steps_of(matrix.piece) * SLOTS;
-        float sums[SLOTS];
-        for (int v = 0; v < SLOTS; ++v) sums[v] = 0.0f;
+        const HcStream stream = tensor.streams[(uint64_t)row * matrix.pieces + piece];
+        uint64_t part = (uint64_t)piece * steps_of(matrix.piece) * ALL + vector;
+        const Image whole(image, image_parts(matrix));
         if (stream.half_bits != 0 && stream.half_bits == tensor.table_rate) {
             const uint32_t* halves = whole.halves + part * (HC_STEP / 2);
             const float* scales = whole.scales + part * 4;
-#define HC_TABLE_PRODUCT(h) table_product<h, SLOTS>(tensor, stream, table, halves, scales, sums)
+#define HC_TABLE_PRODUCT(h) table_product<h, SLOTS, ALL>(tensor, stream, table, halves, scales, totals)
             HC_EACH_TABLE_RATE(stream.half_bits, HC_TABLE_PRODUCT)
 #undef HC_TABLE_PRODUCT
         } else {
             const float* floats = whole.floats + part * HC_STEP;
-#define HC_PRODUCT(h) piece_product<h, SLOTS>(tensor, stream, floats, sums)
+#define HC_PRODUCT(h) piece_product<h, SLOTS, ALL>(tensor, stream, floats, totals)
             HC_EACH_RATE(stream.half_bits, HC_PRODUCT)
 #undef HC_PRODUCT
         }
-        for (int v = 0; v < SLOTS; ++v) totals[v] = fmaf(stream.scale, sums[v], totals[v]);
     }
 }
 
-template <int SLOTS>
+// A block of HC_ROWS warps. `SLOTS` vectors at a time, of ALL = hc_slots(batch): more than four at once would
+// not leave registers enough, so eight read the codes twice, the second time from a cache.
+template <int SLOTS, int ALL>
 static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMatrix& matrix, float* image,
                                               void* y, uint64_t y_stride, uint32_t dtype) {
     __shared__ uint4 table[TABLE_MOST / 4];
@@ -179,16 +183,22 @@ static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMa
     for (uint32_t i = threadIdx.x; i < quads; i += 32 * HC_ROWS)
         table[i] = reinterpret_cast<const uint4*>(tensor.table)[i];
     __syncthreads();
-    for (uint64_t row = (uint64_t)blockIdx.x * HC_ROWS + threadIdx.x / 32; row < matrix.rows;
-         row += (uint64_t)gridDim.x * HC_ROWS) {
-        float totals[SLOTS];
-        row_product<SLOTS>(tensor, matrix, row, reinterpret_cast<const uint32_t*>(table), image, totals);
-        for (int v = 0; v < SLOTS; ++v) {
-            for (int distance = 16; distance > 0; distance /= 2)
-                totals[v] += __shfl_xor_sync(0xFFFFFFFFu, totals[v], distance);
-            if (threadIdx.x % 32 == 0 && v < (int)matrix.batch)
-                store_result(y, v * y_stride + row, dtype,
-                             __double2float_rn(wide_product(tensor, totals[v])));
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(table);
+    for (uint32_t row = blockIdx.x * HC_ROWS + threadIdx.x / 32; row < matrix.rows;
+         row += gridDim.x * HC_ROWS) {
+#pragma unroll 1
+        for (uint32_t first = 0; first < ALL; first += SLOTS) {
+            float totals[SLOTS];
+            row_product<SLOTS, ALL>(tensor, matrix, row, words, image, first, totals);
+#pragma unroll
+            for (int v = 0; v < SLOTS; ++v) {
+                for (int distance = 16; distance > 0; distance /= 2)
+                    totals[v] += __shfl_xor_sync(0xFFFFFFFFu, totals[v], distance);
+                uint32_t vector = first + v;
+                if (threadIdx.x % 32 == 0 && vector < matrix.batch)
+                    store_result(y, vector * y_stride + row, dtype,
+                                 __double2float_rn(wide_product(tensor, totals[v])));
+            }
         }
     }
 }

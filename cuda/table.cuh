@@ -10,7 +10,8 @@
 // 3. *Logarithm.* −u = T² − 2^−2j; the bits of a half are a logarithm as those of a float are. Their
 //    upper ten, inverted, become the mantissa of a number w in [1, 2): v = 16·w − d, in steps of 1/64.
 // 4. *Level* = T·(c₀ + c₁·w + c₂·w²), the polynomial of level.cuh in another variable.
-// 5. *Product.* Eight pairs are added up in halves, then both to a float, times the tile's scale.
+// 5. *Product.* Eight pairs are added up in halves, then both to a float, times the scales of the stream
+//    and of the vector's tile.
 //
 // What is rounded on the way (docs/gpu.md has the bound) is as much as rounding the weights to bfloat16
 // does, and a hundredth of the error that the codes of 4 bits have anyway.
@@ -119,19 +120,19 @@ template <int H> struct PairCode {
     }
 };
 
-// Add a lane's products of a stream to `sums`.
-template <int H, int SLOTS>
+// Add a lane's products of a stream to `totals`.
+template <int H, int SLOTS, int ALL>
 static __device__ __forceinline__ void table_product(const HcTensor& tensor, const HcStream& stream,
                                                      const uint32_t* table, const uint32_t* halves,
-                                                     const float* scales, float* sums) {
+                                                     const float* scales, float* totals) {
     using Group = Codes<H, 32>;
-    PairCode<H> code(tensor.codes[H - 1], tensor.offset_bits);
+    const PairCode<H> code(tensor.codes[H - 1], tensor.offset_bits);
     Plane path(tensor.path, tensor.path_bytes, stream.path_bit);
     Plane cell(tensor.cells, tensor.cell_bytes, stream.cell_bit);
     uint32_t mask = 4 * ((8u << tensor.window) - 1);  // of a place in bytes
     const uint4* quads = reinterpret_cast<const uint4*>(halves) + threadIdx.x % 32;
     for (uint32_t at = threadIdx.x % 32 * 32; at < stream.length;
-         at += HC_STEP, quads += SLOTS * HC_STEP / 8, scales += SLOTS * 4) {
+         at += HC_STEP, quads += ALL * HC_STEP / 8, scales += ALL * 4) {
         Group codes(path, cell, stream.history, at);
         PairedCells<Group::CELL> cells(codes.cells);
 #pragma unroll
@@ -157,8 +158,9 @@ static __device__ __forceinline__ void table_product(const HcTensor& tensor, con
             }
 #pragma unroll
             for (int v = 0; v < SLOTS; ++v) {
-                sums[v] = fmaf(__high2float(added[v]), scales[4 * v], sums[v]);
-                sums[v] = fmaf(__low2float(added[v]), scales[4 * v], sums[v]);
+                float scale = stream.scale * scales[4 * v];
+                totals[v] = fmaf(__high2float(added[v]), scale, totals[v]);
+                totals[v] = fmaf(__low2float(added[v]), scale, totals[v]);
             }
         }
     }

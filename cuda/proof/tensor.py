@@ -222,7 +222,7 @@ def add_product(
     case.launch("hc_transform", blocks_of_x, 64, argument, matrix, given, ("Q", columns + 1), number, image)
     y = case.room(batch * rows, STORED[dtype])
     arguments = (argument, matrix, image, y, ("Q", rows), number)
-    case.launch(f"hc_matvec_{slots}", grid or -(-rows // 16), 512, *arguments)
+    case.launch(f"hc_matvec_{slots}", grid or -(-rows // 8), 256, *arguments)
     return y
 
 

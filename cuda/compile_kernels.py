@@ -5,8 +5,8 @@ One source becomes one PTX for compute_75 (NVRTC), that PTX becomes a cubin for 
 is newer than every cubin gets the PTX. The versions in pyproject.toml's extra ``cuda-build`` are
 pinned, as these compilers give the same bytes every time.
 
-    python cuda/build.py            # write cuda/image/, if the sources have changed
-    python cuda/build.py --check    # build anew and compare, byte for byte
+    python cuda/compile_kernels.py            # write cuda/image/, if the sources have changed
+    python cuda/compile_kernels.py --check    # build anew and compare, byte for byte
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,8 @@ def compilers() -> dict[str, str]:
         return {}
 
 
-def _wheel(folder: str) -> Path:
+def wheel(folder: str) -> Path:
+    """Where one of NVIDIA's wheels was installed."""
     spec = importlib.util.find_spec("nvidia")
     for place in spec.submodule_search_locations if spec else ():
         if (Path(place) / folder).is_dir():
@@ -68,7 +70,7 @@ class _Library:
     """A C library whose functions return 0 or a number that one of them explains."""
 
     def __init__(self, folder: str, file: str, prefix: str) -> None:
-        self._library = ctypes.CDLL(str(_wheel(folder) / "lib" / file))
+        self._library = ctypes.CDLL(str(wheel(folder) / "lib" / file))
         self._prefix = prefix
         self._explain = getattr(self._library, prefix + "GetErrorString")
         self._explain.restype = ctypes.c_char_p
@@ -86,16 +88,16 @@ def _strings(items: list[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * len(items))(*(item.encode() for item in items))
 
 
-def compile_ptx(directory: Path = HERE) -> str:
+def compile_ptx(directory: Path = HERE, options: tuple[str, ...] = OPTIONS) -> str:
     """The kernels of a directory as PTX."""
     nvrtc = _Library("cuda_nvrtc", "libnvrtc.so.12", "nvrtc")
     program = ctypes.c_void_p()
     source = (directory / "kernels.cu").read_bytes()
     # A name without a directory, so that no path of the building machine gets into the PTX.
     nvrtc.check("CreateProgram", ctypes.byref(program), source, b"kernels.cu", 0, None, None)
-    includes = (directory, _wheel("cuda_runtime") / "include")
-    options = [*OPTIONS, *(f"--include-path={path}" for path in includes)]
-    failed = nvrtc.call("CompileProgram", program, len(options), _strings(options))
+    includes = (directory, wheel("cuda_runtime") / "include")
+    given = [*options, *(f"--include-path={path}" for path in includes)]
+    failed = nvrtc.call("CompileProgram", program, len(given), _strings(given))
     size = ctypes.c_size_t()
     if failed:
         nvrtc.check("GetProgramLogSize", program, ctypes.byref(size))
@@ -111,7 +113,7 @@ def compile_ptx(directory: Path = HERE) -> str:
 
 def assemble(ptx: str, architecture: int) -> tuple[bytes, str]:
     """A cubin, and what ptxas says of registers and spills."""
-    ptxas = _wheel("cuda_nvcc") / "bin" / "ptxas"
+    ptxas = wheel("cuda_nvcc") / "bin" / "ptxas"
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder) / "kernels.ptx", Path(folder) / "kernels.cubin"
         source.write_text(ptx)
@@ -150,10 +152,9 @@ def pack(ptx: str, cubins: dict[int, bytes]) -> bytes:
     return image.raw
 
 
-def build() -> tuple[bytes, dict[str, object]]:
+def packed(ptx: str, cubins: dict[int, bytes]) -> tuple[bytes, dict[str, object]]:
     """The image and its stamp."""
-    ptx = compile_ptx()
-    image = pack(ptx, {a: cubin for a, (cubin, _) in assemble_all(ptx).items()})
+    image = pack(ptx, cubins)
     stamp = {
         "sources": source_hash(),
         "image": hashlib.sha256(image).hexdigest(),
@@ -163,11 +164,22 @@ def build() -> tuple[bytes, dict[str, object]]:
     return image, stamp
 
 
+def build() -> tuple[bytes, dict[str, object]]:
+    """Everything, from the sources to the image and its stamp."""
+    ptx = compile_ptx()
+    return packed(ptx, {a: cubin for a, (cubin, _) in assemble_all(ptx).items()})
+
+
 def main() -> None:
     """Build the image, or check it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="build anew and compare")
+    parser.add_argument("--compilers", action="store_true", help="print what pip is to install")
     arguments = parser.parse_args()
+    if arguments.compilers:
+        project = (HERE.parent / "pyproject.toml").read_text()
+        print(*re.findall(r'"(nvidia-[\w-]+==[\d.]+);', project))
+        return
     files = (IMAGE / "kernels.fatbin", IMAGE / "stamp.json")
     kept = json.loads(files[1].read_text()) if files[1].exists() else {}
     if not arguments.check and kept.get("sources") == source_hash():
@@ -176,7 +188,7 @@ def main() -> None:
     image, stamp = build()
     if arguments.check:
         if kept != stamp or files[0].read_bytes() != image:
-            sys.exit("cuda/image is not what these sources and compilers give: run cuda/build.py")
+            sys.exit("cuda/image is not what these sources and compilers give: run cuda/compile_kernels.py")
         print(f"cuda/image is fresh: {len(image)} bytes, the same again")
         return
     IMAGE.mkdir(exist_ok=True)

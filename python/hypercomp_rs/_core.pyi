@@ -6,12 +6,18 @@ import numpy.typing as npt
 
 __all__ = [
     "Control",
+    "DeviceMemory",
+    "DeviceTensor",
     "Search",
     "TensorCode",
     "__version__",
     "approximate_vertices",
     "baseline_vertices",
     "big_vertex_rows",
+    "close_devices",
+    "device_of",
+    "devices",
+    "dlpack_view",
     "header_length",
     "integer_rows",
     "lowest_terms",
@@ -167,6 +173,7 @@ class TensorCode:
     @staticmethod
     def from_bytes(data: bytes) -> TensorCode: ...
 
+@final
 class DeviceMemory:
     def __new__(cls, device: int, nbytes: int) -> DeviceMemory: ...
     @staticmethod
@@ -181,6 +188,7 @@ class DeviceMemory:
     @property
     def device(self) -> int: ...
 
+@final
 class DeviceTensor:
     def __new__(
         cls,

@@ -13,7 +13,7 @@ import json
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 
@@ -146,9 +146,10 @@ def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
         The parts are not those of the description.
     """
     made = _weights.get(id(parts[0]))
-    if not isinstance(made, kind) or not made.is_of(parts, description):
+    if made is None or not made.is_of(parts, description):
         made = _weights[id(parts[0])] = kind(parts, description)
-    return made
+    # A device has one kind, and tensors at one address are on one device.
+    return cast(_K, made)
 
 
 def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:

@@ -79,7 +79,7 @@ impl Context {
         let mut entered = self.enter()?;
         let mut mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED as c_uint;
         // SAFETY: `mode` is a place for an enumeration of one int.
-        let status = unsafe { (self.driver.exchange_capture_mode)(&mut mode) };
+        let status = unsafe { (self.driver.exchange_capture_mode)((&raw mut mode).cast()) };
         // Where that fails, the call itself will, if it matters.
         if status.is_success() {
             entered.capture_mode = Some(mode);
@@ -150,7 +150,7 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if let Some(mut mode) = self.capture_mode {
             // SAFETY: `mode` is a place for an enumeration of one int.
-            let _ = unsafe { (self.context.driver.exchange_capture_mode)(&mut mode) };
+            let _ = unsafe { (self.context.driver.exchange_capture_mode)((&raw mut mode).cast()) };
         }
         if self.pushed {
             let mut popped = ptr::null_mut();
@@ -164,7 +164,7 @@ fn attribute_of(driver: &Driver, handle: CUdevice, attribute: CUdevice_attribute
     let mut value: c_int = 0;
     // SAFETY: `value` is a place for an int.
     driver.check("cuDeviceGetAttribute", unsafe {
-        (driver.device_attribute)(&mut value, attribute as c_uint, handle)
+        (driver.device_attribute)(&mut value, attribute, handle)
     })?;
     Ok(value.try_into().unwrap_or(0))
 }
@@ -220,9 +220,8 @@ pub fn device_of(pointer: u64) -> Result<Option<usize>> {
     let mut ordinal: c_int = 0;
     let attribute = CUpointer_attribute::CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL;
     // SAFETY: `ordinal` is a place for an int, and any number may be asked about.
-    let status = unsafe {
-        (driver.pointer_attribute)((&raw mut ordinal).cast(), attribute as c_uint, pointer)
-    };
+    let status =
+        unsafe { (driver.pointer_attribute)((&raw mut ordinal).cast(), attribute, pointer) };
     Ok(match driver.check("cuPointerGetAttribute", status) {
         Ok(()) => usize::try_from(ordinal).ok(),
         Err(_) => None,
@@ -312,7 +311,7 @@ impl Device {
         let mut capturing: c_uint = 0;
         // SAFETY: `capturing` is a place for an enumeration of one int; the stream is the caller's.
         driver.check("cuStreamIsCapturing", unsafe {
-            (driver.capturing)(stream.raw(), &mut capturing)
+            (driver.capturing)(stream.raw(), (&raw mut capturing).cast())
         })?;
         if capturing == 0 {
             return Ok(());

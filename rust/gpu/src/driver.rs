@@ -5,11 +5,14 @@
 //! to the bindings, which a newer driver's answer need not be among. So the entry points are looked
 //! up here, all at once, and their answers are numbers.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
-use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUstream};
+use cudarc::driver::sys::{
+    self, CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUfunction, CUjit_option, CUmodule,
+    CUpointer_attribute, CUstream, CUstreamCaptureMode, CUstreamCaptureStatus,
+};
 
 use crate::error::{Error, ErrorKind, Result, meaning};
 
@@ -29,15 +32,25 @@ impl Status {
 }
 
 macro_rules! entry_points {
-    ($($name:ident = $symbol:literal ($($argument:ty),*);)*) => {
+    (
+        calls { $($name:ident = $symbol:ident ($($argument:ty),* $(,)?);)* }
+        // Those that take an answer, which is a number here and an enumeration in the bindings.
+        answers { $($answer:ident = $answer_symbol:ident;)* }
+    ) => {
         /// The entry points in use.
         #[derive(Debug)]
         pub(crate) struct Driver {
             $(pub $name: unsafe extern "C" fn($($argument),*) -> Status,)*
+            $($answer: unsafe extern "C" fn(Status, *mut *const c_char) -> Status,)*
         }
 
         /// The symbols of the entry points in use.
-        pub const SYMBOLS: &[&str] = &[$($symbol),*];
+        pub const SYMBOLS: &[&str] = &[$(stringify!($symbol),)* $(stringify!($answer_symbol)),*];
+
+        // The arguments are those of the bindings, which are made from cuda.h.
+        const _: () = {
+            $(let _: unsafe fn($($argument),*) -> sys::CUresult = sys::$symbol;)*
+        };
 
         impl Driver {
             /// Look all symbols up in the library.
@@ -46,52 +59,67 @@ macro_rules! entry_points {
                 // it is opened is the driver's own.
                 let library = unsafe { sys::culib() };
                 Ok(Self {
-                    $($name: {
-                        let symbol = concat!($symbol, "\0").as_bytes();
-                        // SAFETY: the signatures are those of cuda.h for these versions of the
-                        // symbols, and the library stays open as long as the process lives.
-                        let found = unsafe {
-                            library.get::<unsafe extern "C" fn($($argument),*) -> Status>(symbol)
-                        };
-                        *found.map_err(|_| missing_symbol($symbol))?
-                    },)*
+                    $($name: look_up!(
+                        library, $symbol, unsafe extern "C" fn($($argument),*) -> Status
+                    ),)*
+                    $($answer: look_up!(
+                        library,
+                        $answer_symbol,
+                        unsafe extern "C" fn(Status, *mut *const c_char) -> Status
+                    ),)*
                 })
             }
         }
     };
 }
 
+macro_rules! look_up {
+    ($library:expr, $symbol:ident, $signature:ty) => {{
+        let name = concat!(stringify!($symbol), "\0").as_bytes();
+        // SAFETY: the signature is that of the bindings, and the library stays open as long as the
+        // process lives.
+        let found = unsafe { $library.get::<$signature>(name) };
+        *found.map_err(|_| missing_symbol(stringify!($symbol)))?
+    }};
+}
+
 entry_points! {
-    init = "cuInit" (c_uint);
-    version = "cuDriverGetVersion" (*mut c_int);
-    error_name = "cuGetErrorName" (Status, *mut *const c_char);
-    error_string = "cuGetErrorString" (Status, *mut *const c_char);
-    device_count = "cuDeviceGetCount" (*mut c_int);
-    device = "cuDeviceGet" (*mut CUdevice, c_int);
-    device_name = "cuDeviceGetName" (*mut c_char, c_int, CUdevice);
-    device_attribute = "cuDeviceGetAttribute" (*mut c_int, c_uint, CUdevice);
-    retain_primary = "cuDevicePrimaryCtxRetain" (*mut CUcontext, CUdevice);
-    release_primary = "cuDevicePrimaryCtxRelease_v2" (CUdevice);
-    current = "cuCtxGetCurrent" (*mut CUcontext);
-    push = "cuCtxPushCurrent_v2" (CUcontext);
-    pop = "cuCtxPopCurrent_v2" (*mut CUcontext);
-    load_module = "cuModuleLoadDataEx" (*mut CUmodule, *const c_void, c_uint, *mut c_uint, *mut *mut c_void);
-    unload_module = "cuModuleUnload" (CUmodule);
-    function = "cuModuleGetFunction" (*mut CUfunction, CUmodule, *const c_char);
-    allocate = "cuMemAlloc_v2" (*mut CUdeviceptr, usize);
-    free = "cuMemFree_v2" (CUdeviceptr);
-    upload = "cuMemcpyHtoDAsync_v2" (CUdeviceptr, *const c_void, usize, CUstream);
-    download = "cuMemcpyDtoHAsync_v2" (*mut c_void, CUdeviceptr, usize, CUstream);
-    copy = "cuMemcpyDtoDAsync_v2" (CUdeviceptr, CUdeviceptr, usize, CUstream);
-    fill = "cuMemsetD8Async" (CUdeviceptr, u8, usize, CUstream);
-    synchronize = "cuStreamSynchronize" (CUstream);
-    capturing = "cuStreamIsCapturing" (CUstream, *mut c_uint);
-    exchange_capture_mode = "cuThreadExchangeStreamCaptureMode" (*mut c_uint);
-    pointer_attribute = "cuPointerGetAttribute" (*mut c_void, c_uint, CUdeviceptr);
-    launch = "cuLaunchKernel" (
-        CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream,
-        *mut *mut c_void, *mut *mut c_void
-    );
+    calls {
+        init = cuInit(c_uint);
+        version = cuDriverGetVersion(*mut c_int);
+        device_count = cuDeviceGetCount(*mut c_int);
+        device = cuDeviceGet(*mut CUdevice, c_int);
+        device_name = cuDeviceGetName(*mut c_char, c_int, CUdevice);
+        device_attribute = cuDeviceGetAttribute(*mut c_int, CUdevice_attribute, CUdevice);
+        retain_primary = cuDevicePrimaryCtxRetain(*mut CUcontext, CUdevice);
+        release_primary = cuDevicePrimaryCtxRelease_v2(CUdevice);
+        current = cuCtxGetCurrent(*mut CUcontext);
+        push = cuCtxPushCurrent_v2(CUcontext);
+        pop = cuCtxPopCurrent_v2(*mut CUcontext);
+        load_module = cuModuleLoadDataEx(
+            *mut CUmodule, *const c_void, c_uint, *mut CUjit_option, *mut *mut c_void
+        );
+        unload_module = cuModuleUnload(CUmodule);
+        function = cuModuleGetFunction(*mut CUfunction, CUmodule, *const c_char);
+        allocate = cuMemAlloc_v2(*mut CUdeviceptr, usize);
+        free = cuMemFree_v2(CUdeviceptr);
+        upload = cuMemcpyHtoDAsync_v2(CUdeviceptr, *const c_void, usize, CUstream);
+        download = cuMemcpyDtoHAsync_v2(*mut c_void, CUdeviceptr, usize, CUstream);
+        copy = cuMemcpyDtoDAsync_v2(CUdeviceptr, CUdeviceptr, usize, CUstream);
+        fill = cuMemsetD8Async(CUdeviceptr, c_uchar, usize, CUstream);
+        synchronize = cuStreamSynchronize(CUstream);
+        capturing = cuStreamIsCapturing(CUstream, *mut CUstreamCaptureStatus);
+        exchange_capture_mode = cuThreadExchangeStreamCaptureMode(*mut CUstreamCaptureMode);
+        pointer_attribute = cuPointerGetAttribute(*mut c_void, CUpointer_attribute, CUdeviceptr);
+        launch = cuLaunchKernel(
+            CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream,
+            *mut *mut c_void, *mut *mut c_void
+        );
+    }
+    answers {
+        error_name = cuGetErrorName;
+        error_string = cuGetErrorString;
+    }
 }
 
 fn missing_symbol(symbol: &str) -> Error {

@@ -60,8 +60,8 @@ impl Module {
 fn load(context: &Context, image: &[u8]) -> Result<CUmodule> {
     let mut log = vec![0u8; LOG];
     let mut options = [
-        CUjit_option::CU_JIT_ERROR_LOG_BUFFER as c_uint,
-        CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES as c_uint,
+        CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
+        CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
     ];
     let mut values = [log.as_mut_ptr().cast::<c_void>(), LOG as *mut c_void];
     let mut handle = ptr::null_mut();

@@ -116,7 +116,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name in _OF_CHECKPOINT:
-        return getattr(importlib.import_module(".checkpoint", __name__), name)
+        found = globals()[name] = getattr(importlib.import_module(".checkpoint", __name__), name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -205,7 +205,10 @@ def test_ctrl_c_stops_it_within_a_second_and_it_goes_on(tmp_path):
             sys.exit(7)
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), tmp_path, tmp_path / "m"],
+        [
+            *(sys.executable, "-c", textwrap.dedent(code)),
+            *(tmp_path / "model.safetensors", tmp_path / "m"),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -223,11 +226,13 @@ def test_memory_is_bounded(tmp_path):
     """Ten tensors of 16 MB in the address space of two and a half, and what a process has."""
     rng = np.random.default_rng(0)
     block = rng.standard_normal((2048, 4096)).astype(np.float16)
+    model = tmp_path / "model"
+    model.mkdir()
     for shard in range(2):
         w = {f"layers.{shard}.{i}.weight": block for i in range(5)}
-        save_file(w, tmp_path / f"model-{shard}.safetensors")
+        save_file(w, model / f"model-{shard}.safetensors")
     names = {f"layers.{s}.{i}.weight": f"model-{s}.safetensors" for s in range(2) for i in range(5)}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     limit = int(2.5 * block.nbytes) + (200 << 20)
     code = """
         import resource, sys
@@ -238,5 +243,5 @@ def test_memory_is_bounded(tmp_path):
         hc.decompress_checkpoint(sys.argv[3], sys.argv[4])
     """
     few = {**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = python(code, limit, tmp_path, tmp_path / "small", tmp_path / "back", env=few)
+    done = python(code, limit, model, tmp_path / "small", tmp_path / "back", env=few)
     assert done.returncode == 0, done.stderr

@@ -223,15 +223,17 @@ def test_a_bad_weight_is_named(tmp_path):
     w[3, 5] = np.nan
     save_file({"a.weight": w}, tmp_path / "model.safetensors")
     with pytest.raises(hc.NonFiniteError, match=r"a\.weight: .*index 197"):
-        hc.compress_checkpoint(tmp_path, tmp_path / "m")
+        hc.compress_checkpoint(tmp_path / "model.safetensors", tmp_path / "m")
 
 
 def test_a_taken_name_is_refused(tmp_path):
     w = np.ones((80, 64), np.float32)
     save_file({"a.weight": w, "a.weight_mask": w[0]}, tmp_path / "model.safetensors")
     with pytest.raises(hc.InvalidArgumentError, match=r"a\.weight_mask is a tensor of its own"):
-        hc.compress_checkpoint(tmp_path, tmp_path / "m")
-    with hc.compress_checkpoint(tmp_path, tmp_path / "m", rules=["a=keep"]) as made:
+        hc.compress_checkpoint(tmp_path / "model.safetensors", tmp_path / "m")
+    with hc.compress_checkpoint(
+        tmp_path / "model.safetensors", tmp_path / "m", rules=["a=keep"]
+    ) as made:
         assert list(made) == ["a.weight", "a.weight_mask"]
 
 
@@ -251,6 +253,15 @@ def test_a_destination_is_not_written_over(model, small, tmp_path):
         hc.compress_checkpoint(model, tmp_path / "no" / "m")
     with pytest.raises(FileNotFoundError):
         hc.compress_checkpoint(tmp_path / "no", tmp_path / "m")
+    with pytest.raises(hc.InvalidArgumentError, match="the result is a folder"):
+        hc.compress_checkpoint(model, tmp_path / "m.safetensors")
+    with pytest.raises(hc.InvalidArgumentError, match="is inside of"):
+        hc.compress_checkpoint(model, model / "m")
+    with pytest.raises(hc.InvalidArgumentError, match="is inside of"):
+        hc.decompress_checkpoint(small.path, small.path / "m")
+    save_file({}, tmp_path / "none.safetensors")
+    with pytest.raises(hc.InvalidArgumentError, match="without tensors"):
+        hc.compress_checkpoint(tmp_path / "none.safetensors", tmp_path / "m")
     (tmp_path / "empty").mkdir()
     hc.compress_checkpoint(model, tmp_path / "empty", **FAST)
 

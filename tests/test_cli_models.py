@@ -149,12 +149,25 @@ def test_what_is_wrong_is_said_with_exit_code_2(model, small, tmp_path, argument
     assert not (tmp_path / "dst").exists()
 
 
+def test_names_say_nothing_to_the_terminal(tmp_path):
+    names = ["[/red]", "a[bold]", "\x1b[31mred", "line\nbreak"]
+    save_file({name: np.ones(3, np.float32) for name in names}, tmp_path / "model.safetensors")
+    for command in (["inspect"], ["verify", "--against", tmp_path]):
+        done = run(command[0], tmp_path, *command[1:])
+        assert done.returncode == 0, done.stderr
+        assert "[/red]" in done.stdout
+        assert "a[bold]" in done.stdout
+        assert r"'\x1b[31mred'" in done.stdout
+        assert r"'line\nbreak'" in done.stdout
+        assert "\x1b" not in done.stdout
+
+
 def test_a_terminal_gets_a_bar(tmp_path):
     w = np.random.default_rng(0).standard_normal((1000, 1000)).astype(np.float32)
     save_file({"a.weight": w, "b.weight": w}, tmp_path / "model.safetensors")
     terminal, end = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "compress", tmp_path, tmp_path / "m", "--effort", "fast"],
+        [*COMMAND, "compress", tmp_path / "model.safetensors", tmp_path / "m", "--effort", "fast"],
         stdout=subprocess.DEVNULL,
         stderr=end,
         env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},

@@ -132,6 +132,9 @@ def compress_checkpoint(
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
     source = src if isinstance(src, Source) else open_source(os.fspath(src))
     _refuse_compressed(source)
+    if not source.entries:
+        raise InvalidArgumentError(f"{source.path}: a model without tensors")
+    folder.refuse_inside(Path(dst), source)
     work = Work(Path(dst))
     key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
     stored = work.begin(key, restart=restart)

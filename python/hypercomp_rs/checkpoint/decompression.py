@@ -64,6 +64,7 @@ def decompress_checkpoint(
     threads = checked_threads(threads)
     with Checkpoint.open(src) as checkpoint:
         source = checkpoint.source
+        folder.refuse_inside(Path(dst), source)
         work = Work(Path(dst))
         key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
         stored = work.begin(key, restart=restart)

@@ -56,6 +56,12 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
         file.write((json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def refuse_inside(dst: Path, source: Source) -> None:
+    """Raise where the result would be among the files that are copied to it."""
+    if source.path.is_dir() and dst.resolve().is_relative_to(source.path.resolve()):
+        raise InvalidArgumentError(f"{dst} is inside of {source.path}: give a place beside it")
+
+
 def refuse_quantised(source: Source) -> None:
     """Raise where a model's configuration says that it is quantised already."""
     path = source.files().get(CONFIG)

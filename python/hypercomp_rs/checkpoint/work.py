@@ -39,7 +39,9 @@ class Work:
     Raises
     ------
     InvalidArgumentError
-        There is something already.
+        There is something already, or it would be a folder with a file's name.
+    FileNotFoundError
+        The folder that it is to be in.
     """
 
     def __init__(self, dst: Path) -> None:
@@ -47,6 +49,8 @@ class Work:
         self.path = dst.with_name(f"{dst.name}.partial")
         self.result = self.path / "result"
         self._tensors = self.path / "tensors"
+        if dst.suffix == ".safetensors":
+            raise InvalidArgumentError(f"{dst}: the result is a folder, this is a file's name")
         self.finished = self._is_finished()
         if not self.finished and _is_filled(dst):
             raise InvalidArgumentError(f"{dst} exists: give another place, or remove it")

@@ -30,8 +30,9 @@ pub enum Goal {
 pub(super) enum Budget {
     /// So many bits for each weight; of them is paid first for which weights are zero.
     All(f64),
-    /// So many for each weight that has a code. Which weights are zero is paid for apart: where most
-    /// are, a search over rates of all weights would have to be finer than any step.
+    /// So many for the codes of each weight that has one. All else is paid for apart: where most
+    /// weights are zero, a search over rates of all of them would have to be finer than any step, and
+    /// where rows are short their scales would leave no room for good codes.
     Coded(f64),
 }
 

@@ -355,6 +355,36 @@ def test_sensitivities_move_bits(large, tmp_path):
         rates("missing", tmp_path / "gradients.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("architectures", "head", "looked_up"),
+    [
+        (["BertModel"], False, True),
+        (["LlamaForCausalLM"], False, False),
+        (["LlamaForCausalLM"], True, True),
+        (["GPT2LMHeadModel"], False, False),
+        (["T5ForConditionalGeneration"], False, False),
+        ([], False, False),
+        (None, False, False),
+    ],
+)
+def test_a_table_that_is_only_looked_up_has_fewer_bits(tmp_path, architectures, head, looked_up):
+    source = tmp_path / "model"
+    source.mkdir()
+    w = np.random.default_rng(0).standard_normal((1000, 384)).astype(np.float32)
+    tensors = {"embed_tokens.weight": w, "layer.weight": w[::-1].copy()}
+    if head:
+        tensors["lm_head.weight"] = w[::2].copy()
+    save_file(tensors, source / "model.safetensors")
+    if architectures is not None:
+        (source / "config.json").write_text(json.dumps({"architectures": architectures}))
+    with hc.compress_checkpoint(source, tmp_path / "m", target_bits=4, **FAST) as made:
+        table, layer = (
+            made[f"{name}.weight"].bits_per_weight for name in ("embed_tokens", "layer")
+        )
+    # A tenth of the cost is ten decibels, 1.66 bits.
+    assert abs(layer - table - (1.66 if looked_up else 0)) < 0.05
+
+
 @pytest.mark.parametrize("text", ["[1]", "{", '{"a": "x"}', '{"a": -1}', '{"a": NaN}'])
 def test_damaged_sensitivities_are_named(large, tmp_path, text):
     (tmp_path / "costs.json").write_text(text)

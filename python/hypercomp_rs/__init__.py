@@ -1,5 +1,9 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ._core import __version__
 from ._stream import VertexStream
 from ._vertices import Vertices
@@ -11,12 +15,6 @@ from .arrangement import (
     flats,
     iter_vertices,
     vertices,
-)
-from .checkpoint import (
-    Checkpoint,
-    compress_checkpoint,
-    decompress_checkpoint,
-    verify_checkpoint,
 )
 from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
@@ -43,6 +41,14 @@ from .representation import (
     write_ine,
 )
 from .tensor import CompressedTensor
+
+if TYPE_CHECKING:
+    from .checkpoint import (
+        Checkpoint,
+        compress_checkpoint,
+        decompress_checkpoint,
+        verify_checkpoint,
+    )
 
 __all__ = [
     "ApproximateVertices",
@@ -85,3 +91,19 @@ __all__ = [
     "write_ext",
     "write_ine",
 ]
+
+# What is made of many modules, and imported when it is first asked for.
+_MODELS = ("Checkpoint", "compress_checkpoint", "decompress_checkpoint", "verify_checkpoint")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import checkpoint
+
+    found = globals()[name] = getattr(checkpoint, name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

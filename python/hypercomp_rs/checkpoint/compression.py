@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from .._integers import checked_threads
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError
-from . import folder
+from . import configuration, folder
 from .plan import Plan, Request, make_plan
 from .rules import Rule, rules_of
 from .run import Progress, Run
@@ -144,10 +144,10 @@ def compress_checkpoint(
         plan = Plan.from_json(stored["plan"])
         Run(source, work, plan, threads, follow).finish(executor)
         folder.copy_files(source, work.result)
-        config = source.files().get(folder.CONFIG)
+        config = source.files().get(configuration.CONFIG)
         if config is not None:
             said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
-            folder.write_config(work.result, folder.read_config(config) | said)
+            configuration.write_config(work.result, configuration.read_config(config) | said)
     source.close()
     work.finish()
     return Checkpoint.open(work.dst)

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._integers import checked_threads
 from ..errors import TooLargeError
-from . import folder
+from . import configuration, folder
 from .checkpoint import Checkpoint, TensorInfo
 from .decoding import decoded
 from .entries import read_compressed
@@ -74,11 +74,11 @@ def decompress_checkpoint(
                 work.planned(key, lambda: _check_room(work, infos))
             _decode_shards(checkpoint, work, infos, threads, follow)
             folder.copy_files(source, work.result)
-            config = source.files().get(folder.CONFIG)
+            config = source.files().get(configuration.CONFIG)
             if config is not None:
-                said = folder.read_config(config)
+                said = configuration.read_config(config)
                 said.pop(folder.QUANTIZATION, None)
-                folder.write_config(work.result, said)
+                configuration.write_config(work.result, said)
         work.finish()
 
 

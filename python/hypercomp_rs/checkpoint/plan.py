@@ -19,7 +19,7 @@ from ..tensor import CompressedTensor
 from .allocation import LEAST, MOST, Curve, line, spread
 from .entries import DESCRIPTION, entry_name, named, refuse_taken
 from .rules import Choice, Rule, choose
-from .sensitivity import Sensitivity, as_float32, flat_of
+from .sensitivity import Sensitivity, as_float32, flat_of, only_looked_up
 from .shard_writer import FORMAT, METADATA
 from .source import Entry, Source
 
@@ -138,7 +138,11 @@ def _spread(
     """The parameters of the tensors that are free, so that the whole takes `target_bits`."""
     target = request.target_bits
     assert target is not None
-    samples = {name: _sampled(source, name, t, target, request) for name, t in compressed.items()}
+    looked_up = only_looked_up(source)
+    samples = {
+        name: _sampled(source, name, trellis, request, looked_up)
+        for name, trellis in compressed.items()
+    }
     weights = sum(entry.size for entry in source.entries.values())
     budget = target * weights
     budget -= 8 * sum(source.entries[name].nbytes for name in kept)
@@ -166,10 +170,11 @@ def _spread(
 
 
 def _sampled(
-    source: Source, name: str, trellis: Trellis, target: float, request: Request
+    source: Source, name: str, trellis: Trellis, request: Request, looked_up: bool
 ) -> tuple[Curve | None, int]:
     """The curve of a tensor, None where its sample is zeros; and the bytes of its description."""
     entry = source.entries[name]
+    target = request.target_bits or MOST
     data, shape = _sample(source, entry)
     values = as_float32(data, entry.dtype)
     with np.errstate(over="ignore"):
@@ -188,7 +193,7 @@ def _sampled(
     description = len(c.to_parts()[0]) + len(str(entry.size))
     if c.codec != "trellis" or not all(math.isfinite(decibels) for _, decibels in points):
         return None, description
-    cost = request.sensitivity.of(name, entry.size, mean_square)
+    cost = request.sensitivity.of(name, mean_square, looked_up=looked_up)
     return line(entry.size, cost * mean_square * entry.size, *points), description
 
 

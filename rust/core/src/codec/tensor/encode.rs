@@ -273,9 +273,10 @@ const BELOW: f64 = 1.0;
 /// A mask of so few bytes is a part of the header, which is not counted where it would take half.
 const SMALL_MASK: usize = 64;
 
-/// The bits that codes and scales may take, once the mask is paid.
+/// The bits that codes and scales may take, once the mask is paid, or codes alone.
 struct Purse {
     bits: f64,
+    codes_alone: bool,
     /// The mask's, where it must leave half a bit for each of the others.
     mask: Option<f64>,
     weights: usize,
@@ -289,11 +290,13 @@ impl Purse {
         match budget {
             Budget::Coded(bits) => Self {
                 bits: bits * coded as f64,
+                codes_alone: true,
                 mask: None,
                 weights,
             },
             Budget::All(bits) => Self {
                 bits: bits * weights as f64 - mask,
+                codes_alone: false,
                 mask: (masked > SMALL_MASK).then_some(mask),
                 weights,
             },
@@ -333,7 +336,8 @@ fn rates(
 ) -> Result<Vec<u8>> {
     let budget = purse.bits;
     let coded: usize = sources.iter().map(|source| source.len).sum();
-    let rate = (budget - 8.0 * header as f64) / coded.max(1) as f64;
+    let header_bits = if purse.codes_alone { 0 } else { 8 * header };
+    let rate = (budget - header_bits as f64) / coded.max(1) as f64;
     let least = (2.0 * (rate - BELOW)).ceil().clamp(1.0, 16.0) as u8;
     let mut noise = vec![1.0];
     for half_bits in HALF_BITS {
@@ -353,7 +357,7 @@ fn rates(
         let a_stream = (scale_bits + rate_bits) as usize;
         let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14 + odd;
         let codes = match beside as f64 {
-            beside if 2.0 * beside <= budget => budget - beside,
+            beside if 2.0 * beside <= budget && !purse.codes_alone => budget - beside,
             _ => budget,
         };
         rates = allocate(sources, &noise, least, purse.at_least(codes, coded)?);

@@ -30,8 +30,9 @@ pub enum Goal {
 pub(super) enum Budget {
     /// So many bits for each weight; of them is paid first for which weights are zero.
     All(f64),
-    /// So many for each weight that has a code. Which weights are zero is paid for apart: where most
-    /// are, a search over rates of all weights would have to be finer than any step.
+    /// So many for the codes of each weight that has one. All else is paid for apart: where most
+    /// weights are zero, a search over rates of all of them would have to be finer than any step, and
+    /// where rows are short their scales would leave no room for good codes.
     Coded(f64),
 }
 
@@ -162,6 +163,7 @@ fn at_least(
     let four_bits = -10.0 * f64::from(noise).log10();
     let mut rate = (4.0 + (db - four_bits) / DB_A_BIT + 0.02).clamp(too_low, highest);
     let mut best: Option<(f64, Attempt)> = None;
+    let mut least_step = CLOSE.1;
     for _ in 0..ATTEMPTS {
         let found = attempt(rate)?;
         let above = found.energy.sqnr_db() - db;
@@ -175,8 +177,13 @@ fn at_least(
         if close || too_low >= highest {
             break;
         }
-        // A step in dB, aimed a quarter of the tolerance above; halved where that leads nowhere.
-        let step = rate - (above - CLOSE.0 / 4.0) / DB_A_BIT;
+        // A step in dB, aimed a quarter of the tolerance above; halved where that leads nowhere. In a
+        // small tensor a step may change nothing, so steps upwards grow.
+        let mut step = rate - (above - CLOSE.0 / 4.0) / DB_A_BIT;
+        if above < 0.0 {
+            least_step *= 2.0;
+            step = step.max(rate + least_step);
+        }
         rate = if step > too_low && step < enough {
             step
         } else if best.is_none() && step >= enough {

@@ -140,7 +140,9 @@ def pack(ptx: str, cubins: dict[int, bytes]) -> bytes:
     nvfatbin.check("Create", ctypes.byref(handle), _strings(options), count)
     text = ptx.encode() + b"\0"
     architecture = str(PTX_ARCHITECTURE).encode()
-    nvfatbin.check("AddPTX", handle, text, ctypes.c_size_t(len(text)), architecture, b"kernels", None)
+    nvfatbin.check(
+        "AddPTX", handle, text, ctypes.c_size_t(len(text)), architecture, b"kernels", None
+    )
     for number, cubin in cubins.items():
         arguments = (cubin, ctypes.c_size_t(len(cubin)), str(number).encode(), b"kernels")
         nvfatbin.check("AddCubin", handle, *arguments)
@@ -188,7 +190,9 @@ def main() -> None:
     image, stamp = build()
     if arguments.check:
         if kept != stamp or files[0].read_bytes() != image:
-            sys.exit("cuda/image is not what these sources and compilers give: run cuda/compile_kernels.py")
+            sys.exit(
+                "cuda/image is not what these sources and compilers give: run cuda/compile_kernels.py"
+            )
         print(f"cuda/image is fresh: {len(image)} bytes, the same again")
         return
     IMAGE.mkdir(exist_ok=True)

@@ -69,7 +69,10 @@ class _Run:
         self.memory, self.kernel, self.block = machine.memory, kernel, block
         self.count = block * blocks
         lanes = np.arange(self.count)
-        self.lane, self.warp_start = lanes % block % 32, lanes // block * block + lanes % block // 32 * 32
+        self.lane, self.warp_start = (
+            lanes % block % 32,
+            lanes // block * block + lanes % block // 32 * 32,
+        )
         # Numbers of threads in the whole grid, which is what may race in device memory.
         self.thread = (first * block + lanes).astype(np.int32)
         self.special = {
@@ -254,7 +257,9 @@ class _Run:
             values = values.astype(f"{values.dtype.kind}{register.itemsize}")
         self._write(name, lanes, np.ascontiguousarray(values))
 
-    def _load_parameter(self, text: str, names: list[str], dtype: np.dtype) -> Callable[[Lanes], None]:
+    def _load_parameter(
+        self, text: str, names: list[str], dtype: np.dtype
+    ) -> Callable[[Lanes], None]:
         found = re.fullmatch(r"\[\s*(\w+)\s*(?:\+\s*(\d+))?\s*\]", text)
         if not found:
             raise Unknown(f"parameter {text}")
@@ -290,7 +295,9 @@ class _Run:
 
         return run
 
-    def _places(self, space: str, addresses: np.ndarray, lanes: Lanes, size: int, threads: np.ndarray):
+    def _places(
+        self, space: str, addresses: np.ndarray, lanes: Lanes, size: int, threads: np.ndarray
+    ):
         addresses = np.broadcast_to(addresses, threads.shape)
         if space == "global":
             yield from self.memory.find(addresses, size)
@@ -300,7 +307,11 @@ class _Run:
             raise Fault("misaligned access to shared memory")
         if (places + size > self.kernel.shared_bytes).any():
             raise Fault("access beyond the end of shared memory")
-        yield slice(None), self.shared, (places + self.shared_start[lanes])[:, None] + np.arange(size)
+        yield (
+            slice(None),
+            self.shared,
+            (places + self.shared_start[lanes])[:, None] + np.arange(size),
+        )
 
     # Warps.
 
@@ -371,7 +382,9 @@ class _Run:
                         try:
                             step(slice(None) if len(taken) == self.count else taken)
                         except Fault as fault:
-                            where = f"{self.kernel.name}, line {instruction.line}: {instruction.text}"
+                            where = (
+                                f"{self.kernel.name}, line {instruction.line}: {instruction.text}"
+                            )
                             raise Fault(f"{fault} ({where})") from None
                     _join(groups, at + 1, lanes)
                     continue

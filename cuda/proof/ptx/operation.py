@@ -108,7 +108,9 @@ def _shift(left: bool, dtype: np.dtype) -> Operation:
 
 def _funnel(left: bool) -> Operation:
     def run(low, high, by):
-        both = np.asarray(high).astype(np.uint64) << np.uint64(32) | np.asarray(low).astype(np.uint64)
+        both = np.asarray(high).astype(np.uint64) << np.uint64(32) | np.asarray(low).astype(
+            np.uint64
+        )
         by = np.asarray(by).astype(np.uint64) & np.uint64(31)
         return (both << by >> np.uint64(32) if left else both >> by).astype(np.uint32)
 
@@ -153,7 +155,9 @@ def _product(mode: str, dtype: np.dtype) -> tuple[Operation, np.dtype]:
         return (lambda x, y: x.astype(wide) * y.astype(wide)), wide
     if mode == "hi" and dtype.itemsize == 4:
         wide = np.dtype(f"{dtype.kind}8")
-        return (lambda x, y: (x.astype(wide) * y.astype(wide) >> wide.type(32)).astype(dtype)), dtype
+        return (
+            lambda x, y: (x.astype(wide) * y.astype(wide) >> wide.type(32)).astype(dtype)
+        ), dtype
     raise Unknown(f"mul.{mode} of {dtype}")
 
 

@@ -130,7 +130,9 @@ class _Reader:
                 kernel.registers[f"{found[2]}{i}"] = numpy_type(found[1])
         elif found := re.fullmatch(r"\.reg\s+\.(\w+)\s+(%\w+)", text):
             kernel.registers[found[2]] = numpy_type(found[1])
-        elif found := re.fullmatch(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?", text):
+        elif found := re.fullmatch(
+            r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?", text
+        ):
             align = int(found[1])
             start = -(-kernel.shared_bytes // align) * align
             kernel.shared[found[3]] = start

@@ -15,9 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 import compile_kernels as kernels
+import numpy as np
 
 from . import budget, cases, mutations
 from .runners import Interpreter, compile_host, run_host

@@ -133,7 +133,7 @@ def decode_loop(rate: int, architecture: int) -> Loop:
 
 
 def bytes_a_weight(rate: int, columns: int) -> float:
-    """Bytes that a product reads for a weight: its codes, and its row's share of a table of streams."""
+    """Bytes that a product reads for a weight: its codes, and a share of its row's HcStream."""
     return rate / 16 + 32 / columns
 
 

@@ -108,8 +108,8 @@ def shapes() -> Iterator[Case]:
         yield _decode(f"shape {shape}", data)
     data = t.forge((5, 1000), 10, np.array([8, 7, 0, 5, 3]), rng, seed=None)
     yield _decode("no transform", data)
-    # Chains of eight rows, with no padding between them, and a plane that ends where a word does but
-    # before all words that a thread would like to have.
+    # Chains of eight rows, with no padding between them, and a plane that ends where a word does
+    # but before all words that a thread would like to have.
     data = t.forge((33, 512), 10, np.array([8]), rng, seed=None)
     yield _decode("chains without padding", data, ("float32",))
     # Only large tensors have streams of more than 1024 weights: tiles of up to 2047, and several.
@@ -126,8 +126,8 @@ def ranges() -> Iterator[Case]:
     for exponent in (-1060, -150, -138, -130, -126, -24, -14, 16, 17, 100, 127, 128, 140, 1000):
         data = t.forge((3, 200), 10, np.array([8, 5]), rng, seed=3, exponent=exponent)
         yield _decode(f"exponent {exponent}", data)
-    # One of these weights is so near to the middle of two bfloat16 that rounding it to a float first
-    # gives the wrong one: found by trying seeds.
+    # One of these weights is so near to the middle of two bfloat16 that rounding it to a float
+    # first gives the wrong one: found by trying seeds.
     data = t.forge((4, 512), 16, np.array([16]), np.random.default_rng(1), seed=None, exponent=-131)
     yield _decode("a subnormal near a tie", data, ("bfloat16",))
 

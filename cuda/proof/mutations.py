@@ -1,7 +1,7 @@
 """Planted bugs: what the proof must find, each of them, or it proves nothing.
 
-A mutation is a change of the kernels' source (or of how they are compiled, or of the PTX) and the cases
-on which it has to be noticed. It is found if a prover stops with a complaint, or a result is wrong.
+A mutation is a change of the kernels' source and the cases on which it has to be noticed. It is
+found if a prover stops with a complaint, or a result is wrong.
 """
 
 from __future__ import annotations

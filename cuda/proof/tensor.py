@@ -17,7 +17,7 @@ import numpy as np
 from .case import Case, Pointer, Struct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-import plain_decoder as plain  # noqa: E402
+import plain_decoder as plain
 
 STREAM = np.dtype(
     [
@@ -315,7 +315,7 @@ def forge(
     exponent: int = 0,
     top: int = -2,
 ) -> bytes:
-    """A stored tensor of random codes: of any rates (0 for a stream of zeros), scales and exponent."""
+    """A stored tensor of random codes, of any rates (0 for a stream of zeros) and exponent."""
     lengths, chain = plain.layout(shape)
     rates = np.resize(np.asarray(rates), len(lengths))
     zeros = rates == 0

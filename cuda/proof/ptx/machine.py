@@ -1,7 +1,7 @@
 """A launch, all threads of all blocks side by side in numpy arrays.
 
-Threads that stand at the same instruction go on together, those that are farthest back first, so that
-what a branch parted meets again. What the machine adds to computing: a register that was never
+Threads that stand at the same instruction go on together, those that are farthest back first, so
+that what a branch parted meets again. What the machine adds to computing: a register that was never
 written must not be read, a barrier must be met by all threads of a block, and a shuffle by exactly
 the lanes of its mask; with what :mod:`memory` finds.
 """
@@ -87,13 +87,11 @@ class _Run:
             else np.zeros(self.count, bool)
             for name, dtype in kernel.registers.items()
         }
-        self.defined: dict[str, np.ndarray | bool] = {name: False for name in kernel.registers}
+        self.defined: dict[str, np.ndarray | bool] = dict.fromkeys(kernel.registers, False)
         size = kernel.shared_bytes
         self.shared = Bytes(size * blocks, None, "shared memory")
         self.shared_start = (lanes // block * size).astype(np.int64)
-        self.arguments = {
-            name: data for name, data in zip(kernel.parameters, arguments, strict=True)
-        }
+        self.arguments = dict(zip(kernel.parameters, arguments, strict=True))
         self.steps: dict[int, Callable[[Lanes], None] | None] = {}
         if not kernel.known:
             # Once, whether it will be reached or not: what is not known must not pass.
@@ -251,7 +249,7 @@ class _Run:
         return run
 
     def _write_element(self, name: str, lanes: Lanes, values: np.ndarray) -> None:
-        """An element into a register that may be wider than it: signs are filled up for .s types."""
+        """An element into a register that may be wider: signs are filled up for .s types."""
         register = self.registers[name].dtype
         if values.dtype.itemsize < register.itemsize:
             values = values.astype(f"{values.dtype.kind}{register.itemsize}")

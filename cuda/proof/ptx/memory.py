@@ -60,7 +60,7 @@ class Bytes:
         for other in (self._writer[places], self._reader[places]):
             if ((other != NOBODY) & (other != who)).any():
                 raise Fault(
-                    f"race in {self.what}: a thread writes what another has used with no barrier between"
+                    f"race in {self.what}: a thread writes what another has used with no barrier"
                 )
         self._writer[places] = who
         if (self._writer[places] != who).any():

@@ -1,8 +1,8 @@
 """What each instruction computes, by the PTX ISA's description (version 8.8).
 
 A function here takes the instruction's modifiers and gives one from operand arrays to the result.
-Everything is IEEE arithmetic with subnormals, rounded to the nearest, ties to even; another rounding,
-``.ftz``, ``.sat`` or ``.approx`` is not known, and raises.
+Everything is IEEE arithmetic with subnormals, rounded to the nearest, ties to even; another
+rounding, ``.ftz``, ``.sat`` or ``.approx`` is not known, and raises.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ Operation = Callable[..., np.ndarray]
 
 
 def _odd(values: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Doubles that were rounded by `error`, rounded to odd instead: rounding them once more, to a
-    narrower type, then gives what rounding the exact value once would."""
+    """Doubles that were rounded by `error`, rounded to odd instead.
+
+    Rounding them once more, to a narrower type, then gives what rounding the exact value would.
+    """
     bits = values.view(np.int64)
     inexact = (error != 0) & (bits & 1 == 0) & np.isfinite(values)
     outward = (error > 0) == (values > 0)

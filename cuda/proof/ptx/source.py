@@ -100,8 +100,11 @@ class _Reader:
 
     @staticmethod
     def _statements(body: str, line: int):
-        """Statements with their lines. Inline assembly of NVIDIA's headers stands in braces and may
-        have registers of its own, which get names of their own here."""
+        """Statements with their lines.
+
+        Inline assembly of NVIDIA's headers stands in braces and may have registers of its own,
+        which get names of their own here.
+        """
         local: dict[str, str] = {}
         for raw in body.split("\n"):
             text = raw.split("//")[0].strip()

@@ -120,6 +120,10 @@ def test_the_layers_of_architecture_md_hold():
             assert "representation::" not in text, path
         if "representation" in path.parts:
             assert not re.search(r"(codec|arrangement)::", text), path
+        if "container" in path.parts:
+            assert not re.search(r"(codec|arrangement|representation)::", text), path
+        else:
+            assert "container::" not in text, path
     manifest = (ROOT / "rust/core/Cargo.toml").read_text()
     assert not re.search(r"^(pyo3|numpy|cudarc|hypercomp)", manifest, re.MULTILINE)
     for path, text in sources("python/hypercomp_rs", ".py").items():

@@ -81,7 +81,9 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
         f"int main() {{ {' '.join(lines)} }}\n"
     )
     subprocess.run(["g++", "-std=c++17", "-o", tmp_path / "offsets", source], check=True)
-    found = subprocess.run([tmp_path / "offsets"], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [tmp_path / "offsets"], capture_output=True, text=True, check=True
+    ).stdout
     assert [int(n) for n in found.split()] == list(chain(*(offsets[kind] for kind in fields)))
     assert struct.calcsize("<QQQQQQQddffIIIIIIQ") == device_tensor.TENSOR.size == 112
 

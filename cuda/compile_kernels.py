@@ -1,8 +1,8 @@
 """Compile the kernels into the image that the extension embeds, with NVIDIA's compiler wheels.
 
 One source becomes one PTX for compute_75 (NVRTC), that PTX becomes a cubin for every architecture
-(ptxas), and PTX and cubins become one fatbin (nvFatbin), which the driver picks from by itself: what
-is newer than every cubin gets the PTX. The versions in pyproject.toml's extra ``cuda-build`` are
+(ptxas), and PTX and cubins become one fatbin (nvFatbin), which the driver picks from: what is
+newer than every cubin gets the PTX. The versions in pyproject.toml's extra ``cuda-build`` are
 pinned, as these compilers give the same bytes every time.
 
     python cuda/compile_kernels.py            # write cuda/image/, if the sources have changed
@@ -127,7 +127,7 @@ def assemble(ptx: str, architecture: int) -> tuple[bytes, str]:
 def assemble_all(ptx: str) -> dict[int, tuple[bytes, str]]:
     """What :func:`assemble` gives, for every architecture."""
     with ThreadPoolExecutor() as pool:
-        return dict(zip(ARCHITECTURES, pool.map(lambda a: assemble(ptx, a), ARCHITECTURES)))
+        return dict(pool.map(lambda a: (a, assemble(ptx, a)), ARCHITECTURES))
 
 
 def pack(ptx: str, cubins: dict[int, bytes]) -> bytes:
@@ -135,12 +135,14 @@ def pack(ptx: str, cubins: dict[int, bytes]) -> bytes:
     nvfatbin = _Library("nvfatbin", "libnvfatbin.so.12", "nvFatbin")
     handle = ctypes.c_void_p()
     options = ["-64", "-compress-all"]
-    # Compressed in the way that every driver knows; newer ways are smaller but ask for newer drivers.
+    # Compressed as every driver knows it; newer ways are smaller but ask for newer drivers.
     count = ctypes.c_size_t(len(options))
     nvfatbin.check("Create", ctypes.byref(handle), _strings(options), count)
     text = ptx.encode() + b"\0"
     architecture = str(PTX_ARCHITECTURE).encode()
-    nvfatbin.check("AddPTX", handle, text, ctypes.c_size_t(len(text)), architecture, b"kernels", None)
+    nvfatbin.check(
+        "AddPTX", handle, text, ctypes.c_size_t(len(text)), architecture, b"kernels", None
+    )
     for number, cubin in cubins.items():
         arguments = (cubin, ctypes.c_size_t(len(cubin)), str(number).encode(), b"kernels")
         nvfatbin.check("AddCubin", handle, *arguments)
@@ -188,7 +190,7 @@ def main() -> None:
     image, stamp = build()
     if arguments.check:
         if kept != stamp or files[0].read_bytes() != image:
-            sys.exit("cuda/image is not what these sources and compilers give: run cuda/compile_kernels.py")
+            sys.exit("cuda/image is not what these sources give: run cuda/compile_kernels.py")
         print(f"cuda/image is fresh: {len(image)} bytes, the same again")
         return
     IMAGE.mkdir(exist_ok=True)

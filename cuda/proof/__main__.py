@@ -15,16 +15,22 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 import compile_kernels as kernels
+import numpy as np
 
 from . import budget, cases, mutations
 from .runners import Interpreter, compile_host, run_host
 
 SEEDS = (0, 1, 2026)
 # Threads of the system are slow to make: cases whose grids are small, of every kind.
-THREADED = ("every rate, W = 10", "shape (3, 129)", "no transform", "product, batch 3", "h = 8", "winding, K = 2")
+THREADED = (
+    "every rate, W = 10",
+    "shape (3, 129)",
+    "no transform",
+    "product, batch 3",
+    "h = 8",
+    "winding, K = 2",
+)
 
 
 def _bits(results: dict[int, np.ndarray]) -> bytes:
@@ -51,7 +57,9 @@ def prove_case(number: int, folder: str) -> tuple[str, list[str], int, float]:
     interpreter = _interpreter(str(place / "kernels.ptx"))
     before = interpreter.executed
     results["PTX"] = interpreter.run(case)
-    complaints = [f"{name}: {what}" for name, got in results.items() for what in case.complaints(got)]
+    complaints = [
+        f"{name}: {what}" for name, got in results.items() for what in case.complaints(got)
+    ]
     first = next(iter(results.values()))
     for name, got in results.items():
         if _bits(got) != _bits(first):
@@ -65,7 +73,9 @@ def prove_mutation(number: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         for prover in mutation.provers:
             what = mutations.found_by(mutation, prover, Path(folder), kernels.compile_ptx)
-            lines.append(f"{'found' if what else 'MISSED'} by {prover}: {mutation.name}: {what or ''}")
+            lines.append(
+                f"{'found' if what else 'MISSED'} by {prover}: {mutation.name}: {what or ''}"
+            )
     return lines
 
 
@@ -81,7 +91,9 @@ def image_is_fresh(folder: Path) -> tuple[list[str], dict[int, str]]:
     image, stamp = kernels.packed(ptx, {a: cubin for a, (cubin, _) in assembled.items()})
     kept = json.loads((kernels.IMAGE / "stamp.json").read_text())
     same = kept == stamp and (kernels.IMAGE / "kernels.fatbin").read_bytes() == image
-    complaints = [] if same else ["cuda/image is not what these sources give: run cuda/compile_kernels.py"]
+    complaints = (
+        [] if same else ["cuda/image is not what these sources give: run cuda/compile_kernels.py"]
+    )
     return complaints, {a: log for a, (_, log) in assembled.items()}
 
 
@@ -90,7 +102,9 @@ def run_cases(pool: ProcessPoolExecutor, folder: Path) -> list[str]:
     for done in [pool.submit(compile_host, b, folder) for b in ("plain", "address", "thread")]:
         done.result()
     count, complaints, executed = len(_all_cases()), [], 0
-    for name, wrong, instructions, seconds in pool.map(prove_case, range(count), [str(folder)] * count):
+    for name, wrong, instructions, seconds in pool.map(
+        prove_case, range(count), [str(folder)] * count
+    ):
         _say(f"  {'WRONG' if wrong else 'ok':5} {seconds:5.1f} s  {name}")
         complaints += wrong
         executed += instructions

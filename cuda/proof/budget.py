@@ -95,7 +95,9 @@ def loops(lines: list[str]) -> list[Counter[str]]:
         found = re.search(r"\bBRA\S*\s.*`\((\S+)\)", text)
         if found and labels.get(found[1], at + 1) <= at:
             spans.append((labels[found[1]], at))
-    innermost = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
+    innermost = [
+        s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)
+    ]
     names = [
         [re.sub(r"^@!?U?P\w+\s+", "", text).split()[0] for text in code[start : end + 1]]
         for start, end in innermost
@@ -122,14 +124,16 @@ def product_loop(rate: int, architecture: int, *, table: bool) -> Loop:
 def decode_loop(rate: int, architecture: int) -> Loop:
     """The loop of hc_decode over groups of 16 weights: all but the transform and the rounding."""
     found = loops(disassembled(_one_rate(rate, architecture), "hc_decode"))
-    conversions = [c for c in found if sum(n for name, n in c.items() if name.startswith("I2F")) == 16]
+    conversions = [
+        c for c in found if sum(n for name, n in c.items() if name.startswith("I2F")) == 16
+    ]
     if len(conversions) != 1:
         raise RuntimeError(f"{len(conversions)} decoding loops in hc_decode, sm_{architecture}")
     return Loop(conversions[0], 16)
 
 
 def bytes_a_weight(rate: int, columns: int) -> float:
-    """Bytes that a product reads for a weight: its codes, and its row's share of a table of streams."""
+    """Bytes that a product reads for a weight: its codes, and a share of its row's HcStream."""
     return rate / 16 + 32 / columns
 
 
@@ -154,7 +158,9 @@ def report(log_by_architecture: dict[int, str]) -> tuple[str, list[str]]:
     complaints = broken(log_by_architecture)
     lines = ["Registers a thread, shared memory (no kernel spills or has a stack)", ""]
     names = sorted(LIMITS)
-    lines.append("| kernel | " + " | ".join(f"sm_{a}" for a in log_by_architecture) + " | shared bytes |")
+    lines.append(
+        "| kernel | " + " | ".join(f"sm_{a}" for a in log_by_architecture) + " | shared bytes |"
+    )
     lines.append("|---|" + "---|" * (len(log_by_architecture) + 1))
     by_architecture = {a: resources(log) for a, log in log_by_architecture.items()}
     for name in names:
@@ -171,10 +177,14 @@ def report(log_by_architecture: dict[int, str]) -> tuple[str, list[str]]:
         decoded = decode_loop(8, architecture)
         by_table[architecture] = (with_table, without)
         kinds = (with_table, without, decoded)
-        lines.append(f"| sm_{architecture} | " + " | ".join(f"{k.a_weight:.1f}" for k in kinds) + " |")
+        lines.append(
+            f"| sm_{architecture} | " + " | ".join(f"{k.a_weight:.1f}" for k in kinds) + " |"
+        )
         for loop, most in zip(kinds, (MOST_WITH_TABLE, MOST_WITHOUT, MOST_DECODED), strict=True):
             if loop.a_weight > most:
-                complaints.append(f"sm_{architecture}: {loop.a_weight:.1f} instructions a weight, limit {most}")
+                complaints.append(
+                    f"sm_{architecture}: {loop.a_weight:.1f} instructions a weight, limit {most}"
+                )
     lines += ["", *roofline.table(by_table, bytes_a_weight(8, 4096))]
     return "\n".join(lines), complaints
 

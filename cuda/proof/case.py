@@ -65,7 +65,7 @@ class Case:
         return Pointer(len(self.buffers) - 1)
 
     def launch(self, kernel: str, grid: int, block: int, *arguments: object) -> None:
-        """Launch a kernel; integers are (format, value) of `struct`, the rest pointers and structs."""
+        """Launch a kernel; integers are (format, value) of `struct`, else pointers and structs."""
         packed = []
         for argument in arguments:
             if isinstance(argument, Pointer):
@@ -93,7 +93,8 @@ class Case:
                 return None
             first = wrong[0]
             what = wanted.view(got.dtype)[first]
-            return f"{len(wrong)} of {len(got)} differ, the first at {first}: {got[first]!r}, not {what!r}"
+            where = f"{len(wrong)} of {len(got)} differ, the first at {first}"
+            return f"{where}: {got[first]!r}, not {what!r}"
 
         self.expect(result, check)
 

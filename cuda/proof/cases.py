@@ -108,6 +108,16 @@ def shapes() -> Iterator[Case]:
         yield _decode(f"shape {shape}", data)
     data = t.forge((5, 1000), 10, np.array([8, 7, 0, 5, 3]), rng, seed=None)
     yield _decode("no transform", data)
+    # Chains of eight rows, with no padding between them, and a plane that ends where a word does
+    # but before all words that a thread would like to have.
+    data = t.forge((33, 512), 10, np.array([8]), rng, seed=None)
+    yield _decode("chains without padding", data, ("float32",))
+    # Only large tensors have streams of more than 1024 weights: tiles of up to 2047, and several.
+    for shape in ((70, 1500), (52, 4000)):
+        data = t.forge(shape, 12, rng.permutation(16) + 1, rng, seed=4)
+        yield _decode(f"long streams {shape}", data, ("float32",))
+    data = t.forge((112,), 10, np.array([8]), rng, seed=1)
+    yield _decode("a plane of whole words", data, ("float32",))
 
 
 def ranges() -> Iterator[Case]:
@@ -116,6 +126,10 @@ def ranges() -> Iterator[Case]:
     for exponent in (-1060, -150, -138, -130, -126, -24, -14, 16, 17, 100, 127, 128, 140, 1000):
         data = t.forge((3, 200), 10, np.array([8, 5]), rng, seed=3, exponent=exponent)
         yield _decode(f"exponent {exponent}", data)
+    # One of these weights is so near to the middle of two bfloat16 that rounding it to a float
+    # first gives the wrong one: found by trying seeds.
+    data = t.forge((4, 512), 16, np.array([16]), np.random.default_rng(1), seed=None, exponent=-131)
+    yield _decode("a subnormal near a tie", data, ("bfloat16",))
 
 
 def zeros_and_exact_weights() -> Iterator[Case]:
@@ -156,7 +170,13 @@ def tables() -> Iterator[Case]:
             yield _product(name, data, 1, "float32", rng, table_rate=rate, grid=1)
     for batch in (2, 3, 8):
         data = t.forge((3, 4096), 10, np.array([8]), rng, seed=9, exponent=-5)
-        yield _product(f"product with a table, batch {batch}", data, batch, "bfloat16", rng, table_rate=8)
+        yield _product(
+            f"product with a table, batch {batch}", data, batch, "bfloat16", rng, table_rate=8
+        )
+    data = t.forge((70, 1500), 10, np.array([8]), rng, seed=9)
+    yield _product(
+        "product with a table, tiles of two steps", data, 2, "float16", rng, table_rate=8
+    )
     data = t.forge((3, 20_000), 10, np.array([8]), rng, seed=9)
     yield _product("product with a table, rows in pieces", data, 1, "float16", rng, table_rate=8)
 
@@ -177,9 +197,25 @@ def windings() -> Iterator[Case]:
                 want = kept.decompress(NUMPY[dtype])
                 case.expect_bits(out, want[first : first + count])
         yield case
+    # Multiples of 2^-13 with ten bits: half of them are ties in bfloat16.
+    w = (rng.integers(-500, 500, 500) * 2.0**-13).astype(np.float32)
+    codec = hypercomp_rs.Winding(side=0.125, samples=1024)
+    kept = hypercomp_rs.compress_tensor(np.concatenate([w, -w]), codec=codec)
+    case = Case("winding, ties")
+    out = t.add_winding(case, kept.to_bytes(), "bfloat16", 0, 1000)
+    case.expect_bits(out, kept.decompress(NUMPY["bfloat16"]))
+    yield case
 
 
 def everything() -> Iterator[Case]:
     """All cases."""
-    for group in (every_code(), shapes(), ranges(), zeros_and_exact_weights(), products(), tables(), windings()):
+    for group in (
+        every_code(),
+        shapes(),
+        ranges(),
+        zeros_and_exact_weights(),
+        products(),
+        tables(),
+        windings(),
+    ):
         yield from group

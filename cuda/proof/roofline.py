@@ -1,9 +1,9 @@
 """What limits a product at 4 bits on a GPU: memory, issue, an arithmetic unit, or shared memory.
 
 Every bound is in clock cycles of a multiprocessor for 1024 weights, a warp's turn in the loop. The
-slowest of them is what the table predicts, as if all others were hidden behind it and nothing waited:
-so it is a bound on the speed and no measurement. Units and rates are those of the CUDA programming
-guide's table of arithmetic throughput; clocks and bandwidths are the makers' (boost clock).
+slowest of them is what the table predicts, as if all others were hidden behind it and nothing
+waited: so it is a bound on the speed and no measurement. Units and rates are those of the CUDA
+programming guide's table of arithmetic throughput; clocks and bandwidths are the makers' (boost).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def table(loops: dict[int, tuple[Loop, Loop]], bytes_a_weight: float) -> list[st
     lines = [
         "Cycles for 1024 weights at 4 bits, rows of 4096; the largest is the bound",
         "",
-        "| GPU | product | memory | issue | integers | halves | loads | share of bandwidth | against 16 bits |",
+        "| GPU | product | memory | issue | integers | halves | loads | bandwidth | to 16 bits |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for device in DEVICES:

@@ -15,7 +15,16 @@ from .ptx import Kernel, Machine, Memory
 
 CUDA = Path(__file__).resolve().parents[1]
 # -mfma only so that fmaf is an instruction; what is not written fused must not become so.
-GXX = ("g++", "-std=c++20", "-O1", "-g1", "-mfma", "-ffp-contract=off", "-Wall", "-Wno-unknown-pragmas")
+GXX = (
+    "g++",
+    "-std=c++20",
+    "-O1",
+    "-g1",
+    "-mfma",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+)
 BUILDS = {
     "plain": (),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
@@ -43,7 +52,10 @@ def run_host(program: Path, case: Case, seed: int = 0) -> dict[int, np.ndarray]:
         given, results = Path(folder) / "case", Path(folder) / "results"
         given.write_bytes(case.serialized())
         # Fibers and leak detection do not go together, and nothing of ours lives long.
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"}
+        environment = {
+            **os.environ,
+            "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        }
         command = [program, given, results, str(seed)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:

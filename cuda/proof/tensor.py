@@ -17,7 +17,7 @@ import numpy as np
 from .case import Case, Pointer, Struct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-import plain_decoder as plain  # noqa: E402
+import plain_decoder as plain
 
 STREAM = np.dtype(
     [
@@ -114,7 +114,9 @@ def prepare(data: bytes) -> Prepared:
             place += gap + 1
         places = np.array(found, np.uint64)
         values = np.frombuffer(data, kind, count, at)
-    return Prepared(tuple(shape), window, seed, exponent, streams, path, cells, kept, (places, values))
+    return Prepared(
+        tuple(shape), window, seed, exponent, streams, path, cells, kept, (places, values)
+    )
 
 
 def _narrow(first: float, second: float) -> tuple[np.float32, np.float32, int]:
@@ -182,9 +184,20 @@ def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None
     grid = -(-count // 256)
     if tensor.mask is not None:
         ranks = np.concatenate([[0], np.cumsum(tensor.mask)])[:-1:1024].astype(np.uint64)
-        words = np.packbits(np.resize(np.append(tensor.mask, np.zeros(31, bool)), -(-count // 32) * 32), bitorder="little")
+        words = np.packbits(
+            np.resize(np.append(tensor.mask, np.zeros(31, bool)), -(-count // 32) * 32),
+            bitorder="little",
+        )
         spread = case.room(count, kind)
-        arguments = (out, ("Q", 0), case.give(words), case.give(ranks), ("Q", 0), ("Q", count), spread)
+        arguments = (
+            out,
+            ("Q", 0),
+            case.give(words),
+            case.give(ranks),
+            ("Q", 0),
+            ("Q", count),
+            spread,
+        )
         case.launch(f"hc_spread_{bits}", grid, 256, *arguments)
         out = spread
     places, values = tensor.exact
@@ -219,7 +232,9 @@ def add_product(
     matrix = Struct(MATRIX.pack(rows, columns, pieces, piece, batch))
     given, number = case.give(wide), ("I", DTYPES[dtype])
     blocks_of_x = slots * pieces * tiles(piece)
-    case.launch("hc_transform", blocks_of_x, 64, argument, matrix, given, ("Q", columns + 1), number, image)
+    case.launch(
+        "hc_transform", blocks_of_x, 64, argument, matrix, given, ("Q", columns + 1), number, image
+    )
     y = case.room(batch * rows, STORED[dtype])
     arguments = (argument, matrix, image, y, ("Q", rows), number)
     case.launch(f"hc_matvec_{slots}", grid or -(-rows // 8), 256, *arguments)
@@ -247,14 +262,17 @@ def add_winding(case: Case, data: bytes, dtype: str, first: int, count: int) -> 
     reach = float(np.sqrt(reach))
     inner = side / 2
     sides = [inner] + [
-        reach if j == classes else inner + j * (reach - inner) / classes for j in range(1, classes + 1)
+        reach if j == classes else inner + j * (reach - inner) / classes
+        for j in range(1, classes + 1)
     ]
     units = np.array([side / half for side in sides])
     codes = data[at:-4]
     padded = np.zeros(4)
     padded[:group] = centre
     argument = Struct(
-        struct.pack("<QQQQ5dIIII", 0, len(codes), weights, 0, *padded, half, group, bits, samples + 1, base),
+        struct.pack(
+            "<QQQQ5dIIII", 0, len(codes), weights, 0, *padded, half, group, bits, samples + 1, base
+        ),
         {0: case.give(codes), 24: case.give(units)},
     )
     out = case.room(count, STORED[dtype])
@@ -297,7 +315,7 @@ def forge(
     exponent: int = 0,
     top: int = -2,
 ) -> bytes:
-    """A stored tensor of random codes: of any rates (0 for a stream of zeros), scales and exponent."""
+    """A stored tensor of random codes, of any rates (0 for a stream of zeros) and exponent."""
     lengths, chain = plain.layout(shape)
     rates = np.resize(np.asarray(rates), len(lengths))
     zeros = rates == 0

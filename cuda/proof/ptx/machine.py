@@ -1,7 +1,7 @@
 """A launch, all threads of all blocks side by side in numpy arrays.
 
-Threads that stand at the same instruction go on together, those that are farthest back first, so that
-what a branch parted meets again. What the machine adds to computing: a register that was never
+Threads that stand at the same instruction go on together, those that are farthest back first, so
+that what a branch parted meets again. What the machine adds to computing: a register that was never
 written must not be read, a barrier must be met by all threads of a block, and a shuffle by exactly
 the lanes of its mask; with what :mod:`memory` finds.
 """
@@ -69,7 +69,10 @@ class _Run:
         self.memory, self.kernel, self.block = machine.memory, kernel, block
         self.count = block * blocks
         lanes = np.arange(self.count)
-        self.lane, self.warp_start = lanes % block % 32, lanes // block * block + lanes % block // 32 * 32
+        self.lane, self.warp_start = (
+            lanes % block % 32,
+            lanes // block * block + lanes % block // 32 * 32,
+        )
         # Numbers of threads in the whole grid, which is what may race in device memory.
         self.thread = (first * block + lanes).astype(np.int32)
         self.special = {
@@ -84,13 +87,11 @@ class _Run:
             else np.zeros(self.count, bool)
             for name, dtype in kernel.registers.items()
         }
-        self.defined: dict[str, np.ndarray | bool] = {name: False for name in kernel.registers}
+        self.defined: dict[str, np.ndarray | bool] = dict.fromkeys(kernel.registers, False)
         size = kernel.shared_bytes
         self.shared = Bytes(size * blocks, None, "shared memory")
         self.shared_start = (lanes // block * size).astype(np.int64)
-        self.arguments = {
-            name: data for name, data in zip(kernel.parameters, arguments, strict=True)
-        }
+        self.arguments = dict(zip(kernel.parameters, arguments, strict=True))
         self.steps: dict[int, Callable[[Lanes], None] | None] = {}
         if not kernel.known:
             # Once, whether it will be reached or not: what is not known must not pass.
@@ -248,13 +249,15 @@ class _Run:
         return run
 
     def _write_element(self, name: str, lanes: Lanes, values: np.ndarray) -> None:
-        """An element into a register that may be wider than it: signs are filled up for .s types."""
+        """An element into a register that may be wider: signs are filled up for .s types."""
         register = self.registers[name].dtype
         if values.dtype.itemsize < register.itemsize:
             values = values.astype(f"{values.dtype.kind}{register.itemsize}")
         self._write(name, lanes, np.ascontiguousarray(values))
 
-    def _load_parameter(self, text: str, names: list[str], dtype: np.dtype) -> Callable[[Lanes], None]:
+    def _load_parameter(
+        self, text: str, names: list[str], dtype: np.dtype
+    ) -> Callable[[Lanes], None]:
         found = re.fullmatch(r"\[\s*(\w+)\s*(?:\+\s*(\d+))?\s*\]", text)
         if not found:
             raise Unknown(f"parameter {text}")
@@ -290,7 +293,9 @@ class _Run:
 
         return run
 
-    def _places(self, space: str, addresses: np.ndarray, lanes: Lanes, size: int, threads: np.ndarray):
+    def _places(
+        self, space: str, addresses: np.ndarray, lanes: Lanes, size: int, threads: np.ndarray
+    ):
         addresses = np.broadcast_to(addresses, threads.shape)
         if space == "global":
             yield from self.memory.find(addresses, size)
@@ -300,7 +305,11 @@ class _Run:
             raise Fault("misaligned access to shared memory")
         if (places + size > self.kernel.shared_bytes).any():
             raise Fault("access beyond the end of shared memory")
-        yield slice(None), self.shared, (places + self.shared_start[lanes])[:, None] + np.arange(size)
+        yield (
+            slice(None),
+            self.shared,
+            (places + self.shared_start[lanes])[:, None] + np.arange(size),
+        )
 
     # Warps.
 
@@ -371,7 +380,9 @@ class _Run:
                         try:
                             step(slice(None) if len(taken) == self.count else taken)
                         except Fault as fault:
-                            where = f"{self.kernel.name}, line {instruction.line}: {instruction.text}"
+                            where = (
+                                f"{self.kernel.name}, line {instruction.line}: {instruction.text}"
+                            )
                             raise Fault(f"{fault} ({where})") from None
                     _join(groups, at + 1, lanes)
                     continue

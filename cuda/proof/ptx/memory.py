@@ -42,7 +42,9 @@ class Bytes:
             raise Fault(f"{self.what} is read before it is written")
         writer, who = self._writer[places], threads[:, None]
         if ((writer != NOBODY) & (writer != who)).any():
-            raise Fault(f"race in {self.what}: what one thread wrote another reads with no barrier between")
+            raise Fault(
+                f"race in {self.what}: what one thread wrote another reads with no barrier between"
+            )
         reader = self._reader[places]
         fresh = np.where((reader == NOBODY) | (reader == who), who, SEVERAL)
         self._reader[places] = fresh
@@ -57,7 +59,9 @@ class Bytes:
         who = np.broadcast_to(threads[:, None], places.shape)
         for other in (self._writer[places], self._reader[places]):
             if ((other != NOBODY) & (other != who)).any():
-                raise Fault(f"race in {self.what}: a thread writes what another has used with no barrier between")
+                raise Fault(
+                    f"race in {self.what}: a thread writes what another has used with no barrier"
+                )
         self._writer[places] = who
         if (self._writer[places] != who).any():
             raise Fault(f"race in {self.what}: two threads write one place at once")
@@ -89,7 +93,9 @@ class Memory:
         for start, buffer in self._buffers:
             if start == address:
                 if not buffer.written[:size].all():
-                    raise Fault(f"{int((~buffer.written[:size]).sum())} bytes of a result were not written")
+                    raise Fault(
+                        f"{int((~buffer.written[:size]).sum())} bytes of a result were not written"
+                    )
                 return buffer.data[:size]
         raise KeyError(address)
 

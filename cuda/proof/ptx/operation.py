@@ -1,8 +1,8 @@
 """What each instruction computes, by the PTX ISA's description (version 8.8).
 
 A function here takes the instruction's modifiers and gives one from operand arrays to the result.
-Everything is IEEE arithmetic with subnormals, rounded to the nearest, ties to even; another rounding,
-``.ftz``, ``.sat`` or ``.approx`` is not known, and raises.
+Everything is IEEE arithmetic with subnormals, rounded to the nearest, ties to even; another
+rounding, ``.ftz``, ``.sat`` or ``.approx`` is not known, and raises.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ Operation = Callable[..., np.ndarray]
 
 
 def _odd(values: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Doubles that were rounded by `error`, rounded to odd instead: rounding them once more, to a
-    narrower type, then gives what rounding the exact value once would."""
+    """Doubles that were rounded by `error`, rounded to odd instead.
+
+    Rounding them once more, to a narrower type, then gives what rounding the exact value would.
+    """
     bits = values.view(np.int64)
     inexact = (error != 0) & (bits & 1 == 0) & np.isfinite(values)
     outward = (error > 0) == (values > 0)
@@ -108,7 +110,9 @@ def _shift(left: bool, dtype: np.dtype) -> Operation:
 
 def _funnel(left: bool) -> Operation:
     def run(low, high, by):
-        both = np.asarray(high).astype(np.uint64) << np.uint64(32) | np.asarray(low).astype(np.uint64)
+        both = np.asarray(high).astype(np.uint64) << np.uint64(32) | np.asarray(low).astype(
+            np.uint64
+        )
         by = np.asarray(by).astype(np.uint64) & np.uint64(31)
         return (both << by >> np.uint64(32) if left else both >> by).astype(np.uint32)
 
@@ -153,7 +157,9 @@ def _product(mode: str, dtype: np.dtype) -> tuple[Operation, np.dtype]:
         return (lambda x, y: x.astype(wide) * y.astype(wide)), wide
     if mode == "hi" and dtype.itemsize == 4:
         wide = np.dtype(f"{dtype.kind}8")
-        return (lambda x, y: (x.astype(wide) * y.astype(wide) >> wide.type(32)).astype(dtype)), dtype
+        return (
+            lambda x, y: (x.astype(wide) * y.astype(wide) >> wide.type(32)).astype(dtype)
+        ), dtype
     raise Unknown(f"mul.{mode} of {dtype}")
 
 

@@ -100,8 +100,11 @@ class _Reader:
 
     @staticmethod
     def _statements(body: str, line: int):
-        """Statements with their lines. Inline assembly of NVIDIA's headers stands in braces and may
-        have registers of its own, which get names of their own here."""
+        """Statements with their lines.
+
+        Inline assembly of NVIDIA's headers stands in braces and may have registers of its own,
+        which get names of their own here.
+        """
         local: dict[str, str] = {}
         for raw in body.split("\n"):
             text = raw.split("//")[0].strip()
@@ -130,7 +133,9 @@ class _Reader:
                 kernel.registers[f"{found[2]}{i}"] = numpy_type(found[1])
         elif found := re.fullmatch(r"\.reg\s+\.(\w+)\s+(%\w+)", text):
             kernel.registers[found[2]] = numpy_type(found[1])
-        elif found := re.fullmatch(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?", text):
+        elif found := re.fullmatch(
+            r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?", text
+        ):
             align = int(found[1])
             start = -(-kernel.shared_bytes // align) * align
             kernel.shared[found[3]] = start

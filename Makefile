@@ -34,12 +34,16 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: bench-codec bench-vertices ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-vertices bench-checkpoint ## Benchmarks against peers and baselines; SHORT=--short for a glance
 
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/decode.py $(SHORT)
+
+.PHONY: bench-checkpoint
+bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk
+	$(BIN)/python benches/checkpoint.py $(SHORT)
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
@@ -58,11 +62,16 @@ gpu: $(VENV)/.built ## On a machine with a CUDA device: its tests, and the bench
 	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python benches/gpu.py $(SHORT)
 
+# Inputs begin as real files: those of fuzz/seeds, and the golden ones of the stored form.
 .PHONY: fuzz
-fuzz: ## Fuzz the reader of .ine and .ext files; RUNS=10000000 inputs (needs cargo-fuzz)
-	mkdir -p fuzz/corpus/representation
-	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds -- \
+fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 inputs each (needs cargo-fuzz)
+	mkdir -p fuzz/corpus/representation fuzz/corpus/tensor fuzz/corpus/container
+	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds/representation -- \
 		-runs=$(RUNS) -max_len=2048 -dict=fuzz/representation.dict
+	cargo fuzz run -s none tensor fuzz/corpus/tensor fuzz/seeds/tensor tests/golden -- \
+		-runs=$(RUNS) -max_len=1024
+	cargo fuzz run -s none container fuzz/corpus/container fuzz/seeds/container -- \
+		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
 # NVIDIA's compilers are 190 MB and of no use to anything else, so only this installs them.
 .PHONY: prove-gpu

@@ -148,6 +148,20 @@ def test_another_run_is_not_mixed_in(model, small, tmp_path):
     assert digests(dst) == digests(small)
 
 
+def test_two_runs_do_not_work_on_one_result(model, small, tmp_path):
+    refused = []
+
+    def meanwhile(_):
+        if not refused:
+            with pytest.raises(hc.InvalidArgumentError, match="another process is at work"):
+                hc.compress_checkpoint(model, tmp_path / "m", **FAST)
+            refused.append(True)
+
+    hc.compress_checkpoint(model, tmp_path / "m", follow=meanwhile, **FAST).close()
+    assert refused
+    assert digests(tmp_path / "m") == digests(small)
+
+
 def test_a_damaged_plan_is_named(model, tmp_path):
     (tmp_path / "m.partial").mkdir()
     for text in ("{", "[]", "{}"):
@@ -191,7 +205,10 @@ def test_ctrl_c_stops_it_within_a_second_and_it_goes_on(tmp_path):
             sys.exit(7)
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), tmp_path, tmp_path / "m"],
+        [
+            *(sys.executable, "-c", textwrap.dedent(code)),
+            *(tmp_path / "model.safetensors", tmp_path / "m"),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -209,11 +226,13 @@ def test_memory_is_bounded(tmp_path):
     """Ten tensors of 16 MB in the address space of two and a half, and what a process has."""
     rng = np.random.default_rng(0)
     block = rng.standard_normal((2048, 4096)).astype(np.float16)
+    model = tmp_path / "model"
+    model.mkdir()
     for shard in range(2):
         w = {f"layers.{shard}.{i}.weight": block for i in range(5)}
-        save_file(w, tmp_path / f"model-{shard}.safetensors")
+        save_file(w, model / f"model-{shard}.safetensors")
     names = {f"layers.{s}.{i}.weight": f"model-{s}.safetensors" for s in range(2) for i in range(5)}
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
     limit = int(2.5 * block.nbytes) + (200 << 20)
     code = """
         import resource, sys
@@ -224,5 +243,5 @@ def test_memory_is_bounded(tmp_path):
         hc.decompress_checkpoint(sys.argv[3], sys.argv[4])
     """
     few = {**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = python(code, limit, tmp_path, tmp_path / "small", tmp_path / "back", env=few)
+    done = python(code, limit, model, tmp_path / "small", tmp_path / "back", env=few)
     assert done.returncode == 0, done.stderr

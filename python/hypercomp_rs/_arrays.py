@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .errors import DtypeError, InvalidArgumentError
+from .errors import DtypeError, InvalidArgumentError, TooLargeError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -113,7 +113,11 @@ def empty(dtype: str, length: int) -> npt.NDArray[Any]:
     """A flat buffer for `length` elements, 16-bit floats as ``uint16``."""
     if dtype not in ("float32", "float64", "float16", "bfloat16"):
         raise DtypeError(f"dtype={dtype}: {ACCEPTED}")
-    return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+    try:
+        return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+    except (MemoryError, ValueError) as error:
+        # A compressed tensor of zeros takes no codes, so a few bytes may declare any number.
+        raise TooLargeError(f"{length} weights of {dtype} do not fit the memory") from error
 
 
 def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Flat:

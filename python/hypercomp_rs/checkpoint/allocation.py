@@ -18,8 +18,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import InvalidArgumentError
-
 # The rates that the codec takes.
 LEAST, MOST = 1.0, 8.0
 
@@ -69,18 +67,8 @@ def line(
 def spread(curves: Sequence[Curve], budget: float) -> list[float]:
     """Bits a weight for each tensor, which together take `budget` bits or a little less.
 
-    Raises
-    ------
-    InvalidArgumentError
-        Less than 1 bit or more than 8 for each weight.
+    The budget is between 1 bit and 8 for each weight.
     """
-    weights = sum(curve.weights for curve in curves)
-    if not LEAST * weights <= budget <= MOST * weights:
-        mean = budget / weights if weights else math.nan
-        raise InvalidArgumentError(
-            f"{mean:.3f} bits would be left for each compressed weight: {LEAST:g} to {MOST:g} are "
-            "accepted; what is kept and what is stored beside the codes counts too"
-        )
 
     def spent(multiplier: float) -> float:
         return sum(curve.weights * curve.rate(multiplier) for curve in curves)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import FormatError
 from ..tensor import CompressedTensor
-from . import folder
+from . import configuration
 from .entries import read_compressed, read_description
 from .plain import array_of
 from .safetensors_file import SafetensorsFile
@@ -167,8 +167,8 @@ class Checkpoint(Mapping[str, Any]):
     @property
     def config(self) -> dict[str, Any] | None:
         """``config.json``, where there is one."""
-        path = self.path / folder.CONFIG
-        return folder.read_config(path) if path.is_file() else None
+        path = self.path / configuration.CONFIG
+        return configuration.read_config(path) if path.is_file() else None
 
     def close(self) -> None:
         """Give the files back; reading opens them again."""

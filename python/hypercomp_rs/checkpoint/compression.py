@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from .._integers import checked_threads
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError
-from . import folder
+from . import configuration, folder
 from .plan import Plan, Request, make_plan
 from .rules import Rule, rules_of
 from .run import Progress, Run
@@ -116,7 +116,7 @@ def compress_checkpoint(
     >>> save_file({"a.weight": w, "a.bias": w[0]}, place / "model.safetensors")
     >>> with compress_checkpoint(place / "model.safetensors", place / "small", bits=4) as small:
     ...     small["a.weight"]
-    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.998 bits a weight, 23.47 dB)
+    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.999 bits a weight, 23.47 dB)
     """
     from .checkpoint import Checkpoint
 
@@ -132,21 +132,22 @@ def compress_checkpoint(
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
     source = src if isinstance(src, Source) else open_source(os.fspath(src))
     _refuse_compressed(source)
+    if not source.entries:
+        raise InvalidArgumentError(f"{source.path}: a model without tensors")
+    folder.refuse_inside(Path(dst), source)
     work = Work(Path(dst))
     key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
     stored = work.begin(key, restart=restart)
     if not work.finished:
         if stored is None:
-            plan = make_plan(source, request)
-            work.save({"key": key, "plan": plan.to_json()})
-        else:
-            plan = Plan.from_json(stored["plan"])
+            stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+        plan = Plan.from_json(stored["plan"])
         Run(source, work, plan, threads, follow).finish(executor)
         folder.copy_files(source, work.result)
-        config = source.files().get(folder.CONFIG)
+        config = source.files().get(configuration.CONFIG)
         if config is not None:
             said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
-            folder.write_config(work.result, folder.read_config(config) | said)
+            configuration.write_config(work.result, configuration.read_config(config) | said)
     source.close()
     work.finish()
     return Checkpoint.open(work.dst)

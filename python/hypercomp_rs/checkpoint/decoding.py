@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def decoded(
-    c: CompressedTensor, dtype: str, nbytes: int, threads: int | None
-) -> Iterator[npt.NDArray[Any]]:
-    """The weights of a tensor in C order, in pieces of about `nbytes` bytes.
+# Bytes of a piece: many in a tensor, so that all but the first are decoded while others are used.
+DECODED = 1 << 23
+
+
+def decoded(c: CompressedTensor, dtype: str, threads: int | None) -> Iterator[npt.NDArray[Any]]:
+    """The weights of a tensor in C order, in pieces of ``DECODED`` bytes.
 
     Flat arrays of this dtype, 16-bit floats as ``uint16``. Each lasts until the next but one is
     asked for: there are two buffers, one to be filled while the other is used. New memory for
     each piece would take as long as to decode it.
     """
     element = _arrays.empty(dtype, 1).itemsize
-    length = max(1, nbytes // element)
+    length = DECODED // element
     buffers = [_arrays.empty(dtype, min(length, c.size)) for _ in range(2)]
 
     def decode(piece: int) -> npt.NDArray[Any]:

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .._integers import checked_threads
 from ..errors import TooLargeError
-from . import folder
+from . import configuration, folder
 from .checkpoint import Checkpoint, TensorInfo
 from .decoding import decoded
 from .entries import read_compressed
@@ -57,39 +58,39 @@ def decompress_checkpoint(
     Notes
     -----
     Tensors have the names, shapes and dtypes that they were compressed from; what was kept as it is
-    has the same bits. Memory: the largest compressed tensor and two pieces of 32 MB. A run that was
-    cut off goes on after its last finished shard. Decoding and writing overlap.
+    has the same bits. Memory: the largest compressed tensor and some pieces of 8 and 32 MB. A run
+    that was cut off goes on after its last finished shard. Decoding and writing overlap.
     """
     threads = checked_threads(threads)
     with Checkpoint.open(src) as checkpoint:
         source = checkpoint.source
+        folder.refuse_inside(Path(dst), source)
         work = Work(Path(dst))
         key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
         stored = work.begin(key, restart=restart)
         if not work.finished:
-            if stored is None:
-                work.save({"key": key})
             infos = {name: checkpoint.info(name) for name in checkpoint}
-            _check_room(work, infos)
+            if stored is None:
+                work.planned(key, lambda: _check_room(work, infos))
             _decode_shards(checkpoint, work, infos, threads, follow)
             folder.copy_files(source, work.result)
-            config = source.files().get(folder.CONFIG)
+            config = source.files().get(configuration.CONFIG)
             if config is not None:
-                said = folder.read_config(config)
+                said = configuration.read_config(config)
                 said.pop(folder.QUANTIZATION, None)
-                folder.write_config(work.result, said)
+                configuration.write_config(work.result, said)
         work.finish()
 
 
-def _check_room(work: Work, infos: dict[str, TensorInfo]) -> None:
+def _check_room(work: Work, infos: dict[str, TensorInfo]) -> dict[str, Any]:
     """What a few bytes declare must not fill the disk before anybody notices."""
     needed = sum(info.size * DTYPE_BITS[info.dtype] // 8 for info in infos.values())
-    there = sum(path.stat().st_size for path in work.result.rglob("*") if path.is_file())
     free = shutil.disk_usage(work.path).free
-    if needed > free + there:
+    if needed > free:
         raise TooLargeError(
             f"{work.dst}: the decoded tensors take {needed} bytes, and {free} are free there"
         )
+    return {"bytes": needed}
 
 
 def _decode_shards(
@@ -106,7 +107,7 @@ def _decode_shards(
     def pieces(file: SafetensorsFile, name: str) -> Iterator[memoryview]:
         nonlocal progress
         c = read_compressed(file, name)
-        for piece in decoded(c, c.dtype, PIECE, threads):
+        for piece in decoded(c, c.dtype, threads):
             yield piece.data.cast("B")
             progress = progress._replace(weights=progress.weights + piece.size)
             if follow is not None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from .._durable import written
-from ..errors import FormatError, InvalidArgumentError
+from ..errors import InvalidArgumentError
+from .configuration import CONFIG, read_config
 from .plan import Plan, Request
 from .shard_writer import FORMAT, PIECE
 from .shards import INDEX
 from .source import Source
 
-CONFIG = "config.json"
 # The member of a configuration by which transformers knows a quantised model.
 QUANTIZATION = "quantization_config"
 METHOD = "hypercomp"
@@ -39,21 +39,10 @@ def copy_files(source: Source, folder: Path) -> None:
                 copy.write(data)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A configuration, which is a JSON object."""
-    try:
-        config = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {error}") from None
-    if not isinstance(config, dict):
-        raise FormatError(f"{path}: a JSON object is accepted")
-    return config
-
-
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """A configuration, as transformers writes it."""
-    with written(folder / CONFIG) as file:
-        file.write((json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+def refuse_inside(dst: Path, source: Source) -> None:
+    """Raise where the result would be among the files that are copied to it."""
+    if source.path.is_dir() and dst.resolve().is_relative_to(source.path.resolve()):
+        raise InvalidArgumentError(f"{dst} is inside of {source.path}: give a place beside it")
 
 
 def refuse_quantised(source: Source) -> None:

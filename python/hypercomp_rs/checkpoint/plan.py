@@ -19,7 +19,7 @@ from ..tensor import CompressedTensor
 from .allocation import LEAST, MOST, Curve, line, spread
 from .entries import DESCRIPTION, entry_name, named, refuse_taken
 from .rules import Choice, Rule, choose
-from .sensitivity import Sensitivity, as_float32, flat_of
+from .sensitivity import Sensitivity, as_float32, flat_of, only_looked_up
 from .shard_writer import FORMAT, METADATA
 from .source import Entry, Source
 
@@ -46,7 +46,8 @@ class Request:
                 f"embeddings={self.embeddings!r}: 'compress' and 'keep' are accepted"
             )
         if self.target_bits is not None:
-            checked_real("target_bits", self.target_bits, 1, 64)
+            target = checked_real("target_bits", self.target_bits, 1, 64)
+            object.__setattr__(self, "target_bits", target)
             if self.trellis.bits is not None or self.trellis.target_sqnr_db is not None:
                 raise InvalidArgumentError(
                     "target_bits, bits and target_sqnr_db: one of them is accepted"
@@ -137,7 +138,11 @@ def _spread(
     """The parameters of the tensors that are free, so that the whole takes `target_bits`."""
     target = request.target_bits
     assert target is not None
-    samples = {name: _sampled(source, name, t, target, request) for name, t in compressed.items()}
+    looked_up = only_looked_up(source)
+    samples = {
+        name: _sampled(source, name, trellis, request, looked_up)
+        for name, trellis in compressed.items()
+    }
     weights = sum(entry.size for entry in source.entries.values())
     budget = target * weights
     budget -= 8 * sum(source.entries[name].nbytes for name in kept)
@@ -153,18 +158,23 @@ def _spread(
     curves = {n: curve for n, (curve, _) in samples.items() if n in free and curve is not None}
     found = dict.fromkeys(free, LEAST)
     if curves:
-        try:
-            found |= zip(curves, spread(list(curves.values()), budget), strict=True)
-        except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"target_bits={target:g}: {error}") from None
+        coded = sum(curve.weights for curve in curves.values())
+        least, most = (target + (bits * coded - budget) / weights for bits in (LEAST, MOST))
+        if not least <= target <= most:
+            raise InvalidArgumentError(
+                f"target_bits={target:g}: this model can have {least:.2f} to {most:.2f}, with what "
+                "is kept and what is stored beside the codes"
+            )
+        found |= zip(curves, spread(list(curves.values()), budget), strict=True)
     return {name: dataclasses.replace(compressed[name], bits=found[name]) for name in free}
 
 
 def _sampled(
-    source: Source, name: str, trellis: Trellis, target: float, request: Request
+    source: Source, name: str, trellis: Trellis, request: Request, looked_up: bool
 ) -> tuple[Curve | None, int]:
     """The curve of a tensor, None where its sample is zeros; and the bytes of its description."""
     entry = source.entries[name]
+    target = request.target_bits or MOST
     data, shape = _sample(source, entry)
     values = as_float32(data, entry.dtype)
     with np.errstate(over="ignore"):
@@ -183,7 +193,7 @@ def _sampled(
     description = len(c.to_parts()[0]) + len(str(entry.size))
     if c.codec != "trellis" or not all(math.isfinite(decibels) for _, decibels in points):
         return None, description
-    cost = request.sensitivity.of(name, entry.size, mean_square)
+    cost = request.sensitivity.of(name, mean_square, looked_up=looked_up)
     return line(entry.size, cost * mean_square * entry.size, *points), description
 
 
@@ -207,11 +217,13 @@ def _beside(source: Source, samples: Mapping[str, tuple[Curve | None, int]]) -> 
     total = 0
     for name, entry in source.entries.items():
         here = layout.setdefault(entry.shard, [])
+        sums = checksums.setdefault(entry.shard, {})
         if name not in samples:
             here.append((name, entry.dtype, list(entry.shape)))
-            checksums.setdefault(entry.shard, {})[name] = "0" * 8
+            sums[name] = "0" * 8
             continue
         description = samples[name][1]
+        sums[entry_name(name, DESCRIPTION)] = "0" * 8
         # A stored form of its own would have a header instead of the description.
         total += description - _HEADER
         parts = {DESCRIPTION: description}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from .._core import Control
 from ..compress import Trellis
 from ..errors import CancelledError, HypercompError
 from ..tensor import CompressedTensor
-from .entries import entries_of, named
+from .entries import DESCRIPTION, entries_of, entry_name, named
 from .folder import write_index
 from .jobs import Room, completed
 from .plan import Plan
@@ -130,18 +131,20 @@ class Run:
         with concurrent.futures.ThreadPoolExecutor(1) as assembler:
             try:
                 written = [
-                    self._assemble_on(assembler, s) for s, names in left.items() if not names
+                    assembler.submit(self._assemble, shard)
+                    for shard, names in left.items()
+                    if not names
                 ]
-                for name in self._results(executor, jobs):
-                    shard = self.source.entries[name].shard
-                    self.done.add(name)
-                    left[shard].discard(name)
-                    if not left[shard]:
-                        written.append(self._assemble_on(assembler, shard))
-                    for future in written:
-                        if future.done():
+                with contextlib.closing(self._results(executor, jobs)) as results:
+                    for name in results:
+                        shard = self.source.entries[name].shard
+                        self.done.add(name)
+                        left[shard].discard(name)
+                        if not left[shard]:
+                            written.append(assembler.submit(self._assemble, shard))
+                        for future in filter(concurrent.futures.Future.done, written):
                             future.result()
-                    self._look()
+                        self._look()
                 for future in written:
                     future.result()
             except BaseException:
@@ -157,7 +160,8 @@ class Run:
 
     def _results(
         self, executor: concurrent.futures.Executor | None, jobs: list[str]
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, None]:
+        """The names of tensors as they are finished; closed early, the others are stopped."""
         if executor is not None:
             pickled = pickle.dumps(self.source)
             threads = 1 if self.threads is None else self.threads
@@ -169,9 +173,9 @@ class Run:
             return
         with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
             try:
-                named_jobs = [(name,) for name in jobs]
+                calls_here = [(name,) for name in jobs]
                 yield from completed(
-                    pool, self._run_here, named_jobs, most=2 * _WORKERS, look=self._look
+                    pool, self._run_here, calls_here, most=2 * _WORKERS, look=self._look
                 )
             except BaseException:
                 self.control.cancel()
@@ -208,11 +212,6 @@ class Run:
         done = max(searched, self._finished())
         self.follow(Progress(done, self.of_weights, len(self.done), len(self.plan.compressed)))
 
-    def _assemble_on(
-        self, assembler: concurrent.futures.Executor, shard: str
-    ) -> concurrent.futures.Future[None]:
-        return assembler.submit(self._assemble, shard)
-
     def _assemble(self, shard: str) -> None:
         """Put a shard together from its finished tensors and from what is copied."""
         names = self.shards[shard]
@@ -230,7 +229,14 @@ class Run:
             return [Piecewise(name, entry.dtype, entry.shape, pieces, checksum=True)]
         file = SafetensorsFile(self._path(name))
         return [
-            Piecewise(stored.name, stored.dtype, stored.shape, partial(_pieces, file, stored.name))
+            Piecewise(
+                stored.name,
+                stored.dtype,
+                stored.shape,
+                partial(_pieces, file, stored.name),
+                # A description has the checksums of the parts, and none of its own.
+                checksum=stored.name == entry_name(name, DESCRIPTION),
+            )
             for stored in file.stored.values()
         ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,37 @@ import numpy as np
 from .._arrays import Flat, to_float32
 from .._reals import checked_real
 from ..errors import FormatError, InvalidArgumentError
-from .rules import Rule
+from .configuration import CONFIG, read_config
+from .rules import Rule, is_embedding
 from .safetensors_file import SafetensorsFile
-from .source import FLOATS
+from .source import FLOATS, Source
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+# What an error in a table of tokens costs that is only looked up: a text meets few of its rows, and
+# each of them once, where every other weight works on every token.
+_LOOKED_UP = 0.1
+# What the names of the architectures of transformers have that end in a layer over all tokens, and
+# the names of that layer where it is not the table itself.
+_HEADS = ("LM", "Generation", "PreTraining", "Seq2Seq")
+_HEAD_NAMES = ("lm_head.weight", "embed_out.weight", "output.weight")
+
+
+def only_looked_up(source: Source) -> bool:
+    """Whether a model's table of tokens is surely not its last layer too.
+
+    That is so where the last layer has weights of its own, or where the configuration names
+    architectures of which none has such a layer. Nothing is taken for granted without one.
+    """
+    if any(name in source.entries for name in _HEAD_NAMES):
+        return True
+    path = source.files().get(CONFIG)
+    architectures = read_config(path).get("architectures") if path is not None else None
+    if not isinstance(architectures, list) or not architectures:
+        return False
+    return not any(head in str(name) for name in architectures for head in _HEADS)
 
 
 class Sensitivity:
@@ -27,12 +51,11 @@ class Sensitivity:
     Parameters
     ----------
     given
-        None: a tensor's relative error costs as much as the root of its size, so that an error in
-        one of its n weights w costs 1/(√n·mean of w²). Between the two that need no data: the same
-        for each tensor, whatever its size (arXiv 2411.17525 without its coefficients), and the
-        same for each weight, under which all tensors have the same rate. Measured in
-        ``docs/checkpoints.md``. A mapping of patterns (see :class:`Rule`) to factors multiplies
-        that; the first that matches wins, others stay as they are.
+        None: the same relative error costs the same in each weight, so that an error in a weight w
+        of a tensor costs 1/(mean of w²); a tenth of it in a table of tokens that is looked up and
+        nothing else, see :func:`only_looked_up`. Measured in ``docs/checkpoints.md``. A mapping of
+        patterns (see :class:`Rule`) to factors multiplies that; the first that matches wins,
+        others stay as they are.
 
         Or a file that says for each tensor, by its name or its module's, the mean of what an error
         in one weight costs: a ``.json`` file of numbers, or a ``.safetensors`` file of tensors of
@@ -58,8 +81,11 @@ class Sensitivity:
         elif given is not None:
             self.costs = _read(Path(given))
 
-    def of(self, name: str, weights: int, mean_square: float) -> float:
-        """What an error of 1 in a weight of this tensor costs."""
+    def of(self, name: str, mean_square: float, *, looked_up: bool) -> float:
+        """What an error of 1 in a weight of this tensor costs.
+
+        `looked_up` is whether tables of tokens are.
+        """
         if self.costs is not None:
             for key in (name, name.rpartition(".")[0]):
                 if key in self.costs:
@@ -68,7 +94,8 @@ class Sensitivity:
                 f"the sensitivities have none for {name}, nor for its module"
             )
         factors = (f for pattern, f in self.factors.items() if Rule(pattern).matches(name))
-        return next(factors, 1.0) / (math.sqrt(weights) * mean_square)
+        default = _LOOKED_UP if looked_up and is_embedding(name) else 1.0
+        return next(factors, 1.0) * default / mean_square
 
     def key(self) -> dict[str, object]:
         """What tells it from another one; JSON."""

@@ -17,7 +17,7 @@ from .safetensors_file import SafetensorsFile
 # Bytes that are read and written at a time: long beside a system call, short beside a tensor.
 PIECE = 1 << 25
 # The entry of a file's metadata that says which format its compressed tensors have, and the
-# checksums of the others.
+# checksums of its entries but for the parts of those.
 METADATA = "hypercomp"
 FORMAT = 1
 
@@ -32,8 +32,8 @@ class Piecewise(NamedTuple):
     pieces
         Gives its bytes, in order. A piece may be overwritten when the next is asked for.
     checksum
-        Whether the file is to keep a checksum of it. Compressed tensors have theirs in their
-        descriptions.
+        Whether the file is to keep a checksum of it. The parts of compressed tensors have theirs
+        in descriptions.
     """
 
     name: str
@@ -96,7 +96,7 @@ def _write_tensor(file: Whole, tensor: Piecewise, nbytes: int, stop: threading.E
 
 
 def checksums_of(file: SafetensorsFile) -> Mapping[str, int]:
-    """The checksums of tensors that are not compressed, where the file has any.
+    """The checksums of entries that are no parts of compressed tensors, where the file has any.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from .._integers import checked_threads
 from ..errors import FormatError
 from ..tensor import CompressedTensor
 from .checkpoint import Checkpoint, TensorInfo
-from .decoding import decoded
+from .decoding import DECODED, decoded
 from .entries import read_compressed
 from .run import Progress
 from .safetensors_file import SafetensorsFile
@@ -124,11 +124,16 @@ def _verdict(
         info = checkpoint.info(name)
         file = checkpoint.source.shards[info.shard]
         wrong = _unlike(info, source)
+        checksums = checksums_of(file)
         if info.codec is None:
-            crc = checksums_of(file).get(name)
+            crc = checksums.get(name)
             problem = wrong or _plain_problem(file, info, crc, source)
             return Verdict(name, problem, None if source is None else math.inf, crc is not None)
         c = read_compressed(file, name, verify=True)
+        described = file.compressed[name].description.name
+        crc = checksums.get(described)
+        if crc is not None and zlib.crc32(file.read(described).data) != crc:
+            return Verdict(name, "checksum mismatch: its description was altered", None, True)
         if source is None or wrong:
             return Verdict(name, wrong, None, True)
         measured = _measured(c, source, name, threads)
@@ -173,10 +178,10 @@ def _measured(c: CompressedTensor, source: Source, name: str, threads: int | Non
     dtype = source.entries[name].dtype
     wide = "float64" if dtype == "F64" else "float32"
     element = DTYPE_BITS[dtype] // 8
-    size = PIECE // np.dtype(wide).itemsize
+    size = DECODED // np.dtype(wide).itemsize
     signal = error = 0.0
     theirs = source.pieces(name, size * element)
-    for mine, piece in zip(decoded(c, wide, PIECE, threads), theirs, strict=True):
+    for mine, piece in zip(decoded(c, wide, threads), theirs, strict=True):
         weights = _weights(np.frombuffer(piece, np.uint8), dtype)
         signal += float(np.dot(weights, weights))
         lost = weights - mine

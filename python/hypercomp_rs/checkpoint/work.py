@@ -4,6 +4,7 @@ Beside the destination ``DST`` lies ``DST.partial``:
 
 * ``plan.json`` says what is made of which source. A run with another plan does not go on from here.
 * ``tensors/`` has a file for each finished tensor whose shard is not finished.
+* ``lock`` is held by the run that is at work on it, where the system has such locks.
 * ``result/`` has the finished files of the result. When all are there it is renamed to ``DST``.
 
 Every file is written under a temporary name, synchronised and renamed, so a file that is there is
@@ -13,7 +14,10 @@ complete, and what a run does depends on nothing else.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from .._durable import TEMPORARY, synchronise, written
 from ..errors import FormatError, InvalidArgumentError
 
 _PLAN = "plan.json"
+_LOCK = "lock"
 
 
 class Work:
@@ -34,7 +39,9 @@ class Work:
     Raises
     ------
     InvalidArgumentError
-        There is something already.
+        There is something already, or it would be a folder with a file's name.
+    FileNotFoundError
+        The folder that it is to be in.
     """
 
     def __init__(self, dst: Path) -> None:
@@ -42,19 +49,22 @@ class Work:
         self.path = dst.with_name(f"{dst.name}.partial")
         self.result = self.path / "result"
         self._tensors = self.path / "tensors"
-        if not self.finished and dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
+        if dst.suffix == ".safetensors":
+            raise InvalidArgumentError(f"{dst}: the result is a folder, this is a file's name")
+        self.finished = self._is_finished()
+        if not self.finished and _is_filled(dst):
             raise InvalidArgumentError(f"{dst} exists: give another place, or remove it")
         if not dst.parent.is_dir():
             raise FileNotFoundError(2, "No such folder", str(dst.parent))
 
-    @property
-    def finished(self) -> bool:
+    def _is_finished(self) -> bool:
         """Whether a run was cut off after it gave the result its name: what is left is to tidy.
 
-        The plan goes last but for the folder, so a folder of nothing is what such a run leaves.
+        Nothing is begun where there is a result, and the plan goes last but for lock and folder.
         """
-        renamed = self.path.exists() and self.dst.exists() and not self.result.exists()
-        return renamed and ((self.path / _PLAN).exists() or not any(self.path.iterdir()))
+        if not self.path.exists() or not _is_filled(self.dst) or self.result.exists():
+            return False
+        return (self.path / _PLAN).exists() or {p.name for p in self.path.iterdir()} <= {_LOCK}
 
     def begin(self, key: dict[str, Any], *, restart: bool) -> dict[str, Any] | None:
         """The plan of a run with the same key that was cut off, if there is one.
@@ -62,10 +72,13 @@ class Work:
         Raises
         ------
         InvalidArgumentError
-            The folder is of a run with another key; `restart` throws it away.
+            The folder is of a run with another key, which `restart` throws away; or another
+            process is at work on it.
         """
-        if restart and self.path.exists():
-            shutil.rmtree(self.path)
+        self.path.mkdir(exist_ok=True)
+        self._lock()
+        if restart:
+            self._throw_away()
         plan = self._plan()
         if plan is not None and plan["key"] != key:
             what = [name for name in key if plan["key"].get(name) != key[name]]
@@ -82,6 +95,45 @@ class Work:
             path.unlink()
         return plan
 
+    def _lock(self) -> None:
+        """Be the only one at work on it, until the result is finished or this process ends."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        self._held = weakref.finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidArgumentError(f"{self.path}: another process is at work on it") from None
+        except OSError:
+            # Some network file systems have no locks.
+            return
+
+    def planned(self, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` says is to be done, kept with its key. Where it raises, nothing is left."""
+        try:
+            plan = {"key": key, **make()}
+        except BaseException:
+            self._throw_away()
+            self._remove()
+            raise
+        with written(self.path / _PLAN) as file:
+            file.write(json.dumps(plan).encode())
+        return plan
+
+    def _remove(self) -> None:
+        (self.path / _LOCK).unlink(missing_ok=True)
+        self.path.rmdir()
+
+    def _throw_away(self) -> None:
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+
     def _plan(self) -> dict[str, Any] | None:
         path = self.path / _PLAN
         try:
@@ -93,11 +145,6 @@ class Work:
         if not isinstance(plan, dict) or "key" not in plan:
             raise FormatError(f"{path}: no plan; restart to throw it away")
         return plan
-
-    def save(self, plan: dict[str, Any]) -> None:
-        """Keep the plan, its key among it."""
-        with written(self.path / _PLAN) as file:
-            file.write(json.dumps(plan).encode())
 
     def tensor(self, number: int) -> Path:
         """The file of a finished tensor."""
@@ -115,4 +162,9 @@ class Work:
         if self._tensors.exists():
             shutil.rmtree(self._tensors)
         (self.path / _PLAN).unlink(missing_ok=True)
-        self.path.rmdir()
+        self._remove()
+
+
+def _is_filled(path: Path) -> bool:
+    """Whether there is something: a file, or a folder that is not empty."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))

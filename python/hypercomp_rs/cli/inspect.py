@@ -31,7 +31,8 @@ def inspect(path: Path, as_json: bool) -> int:
         return 0
     table = models.table(["tensor", "shape", "dtype", "codec", " bits", " dB", " size"])
     for info in infos:
-        table.add_row(
+        models.add_row(
+            table,
             info.name,
             "×".join(map(str, info.shape)),
             info.dtype,
@@ -41,7 +42,8 @@ def inspect(path: Path, as_json: bool) -> int:
             models.size_text(info.nbytes),
         )
     table.add_section()
-    table.add_row(
+    models.add_row(
+        table,
         f"{said['tensors']} tensors",
         f"{said['weights']} weights",
         "",

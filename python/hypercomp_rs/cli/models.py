@@ -110,6 +110,18 @@ def table(headings: list[str]) -> Any:
     return made
 
 
+def add_row(made: Any, *cells: str) -> None:
+    """A row of a table; what a name would say to rich or to a terminal is shown, not done."""
+    from rich.text import Text
+
+    made.add_row(*(Text(shown(cell)) for cell in cells))
+
+
+def shown(name: str) -> str:
+    """A name as it can be printed: one that would move the cursor is escaped."""
+    return name if name.isprintable() else ascii(name)
+
+
 def print_table(made: Any) -> None:
     """A table on standard output: as wide as a terminal, or as it needs to be for a file."""
     from rich.console import Console

@@ -44,12 +44,15 @@ def verify(
     if against is not None:
         table = models.table(["tensor", " dB measured", "verdict"])
         for verdict in verdicts:
-            table.add_row(
-                verdict.name, models.decibels_text(verdict.sqnr_db), verdict.problem or "well"
+            models.add_row(
+                table,
+                verdict.name,
+                models.decibels_text(verdict.sqnr_db),
+                verdict.problem or "well",
             )
         models.print_table(table)
     for verdict in wrong if against is None else ():
-        click.echo(f"{verdict.name}: {verdict.problem}")
+        click.echo(models.shown(f"{verdict.name}: {verdict.problem}"))
     unchecked = sum(not verdict.checked for verdict in verdicts)
     said = f"{len(verdicts) - len(wrong)} of {len(verdicts)} tensors are well"
     click.echo(said + (f", {unchecked} have no checksum" if unchecked else ""))

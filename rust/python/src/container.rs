@@ -14,6 +14,8 @@ use crate::error::to_python;
 type Tensor = (String, String, Vec<usize>, usize, usize);
 /// A compressed tensor's name, its description's entry, and its parts' entries.
 type Compressed = (String, usize, BTreeMap<&'static str, usize>);
+/// Tensors, metadata, compressed tensors.
+type Read = (Vec<Tensor>, BTreeMap<String, String>, Vec<Compressed>);
 
 /// The length of the header, from the first eight bytes of a file of `file` bytes.
 #[pyfunction]
@@ -23,11 +25,7 @@ pub fn header_length(py: Python<'_>, first: &[u8], file: u64) -> PyResult<usize>
 
 /// The tensors of a file in the order of its bytes, its metadata, and which tensors belong together.
 #[pyfunction]
-pub fn read_header(
-    py: Python<'_>,
-    json: &[u8],
-    file: u64,
-) -> PyResult<(Vec<Tensor>, BTreeMap<String, String>, Vec<Compressed>)> {
+pub fn read_header(py: Python<'_>, json: &[u8], file: u64) -> PyResult<Read> {
     let read = || {
         let header = Header::parse(json, file)?;
         let contents = Contents::of(&header)?;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::exceptions::Exceptions;
 use super::input::{Input, malformed};
-use super::streams::{Span, Starts, Streams, starts};
+use super::streams::{Span, Starts, Streams, coded_length, starts};
 use crate::Result;
 use crate::codec::bitstream::{Reader, pack, packed_len};
 use crate::codec::element::Dtype;
@@ -252,6 +252,18 @@ pub(super) fn read_streams(
             Ok(mask)
         })?;
         streams.mask = Some(mask);
+    }
+    // No encoder writes either, and their shortest form would have fewer bytes than is asked above.
+    let empty = |stream: usize| coded_length(layout, streams.mask.as_ref(), stream) == 0;
+    if streams.rates.iter().all(|rate| *rate == 0) {
+        return Err(malformed("a trellis of which every stream is zeros"));
+    }
+    if streams.mask.is_some()
+        && let Some(stream) = (0..layout.len()).find(|s| streams.rates[*s] > 0 && empty(*s))
+    {
+        return Err(malformed(format!(
+            "stream {stream} has a rate, and the mask leaves none of its weights"
+        )));
     }
     let (_, path, cells) = starts(layout, &streams.rates, streams.mask.as_ref())
         .ok_or_else(|| malformed("planes beyond this machine"))?;

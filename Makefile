@@ -60,14 +60,13 @@ bench-env: toolchain ## Install SageMath's arrangements, to be measured beside o
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 
-# Inputs begin as real files: those of fuzz/seeds, and the golden ones of the stored form.
-
 .PHONY: gpu
 gpu: $(VENV)/.built ## On a machine with a CUDA device: its tests, and the benchmark beside cuBLAS and bitsandbytes
 	@$(BIN)/python -c 'from hypercomp_rs import gpu; print(*gpu.devices(), sep="\n")'
 	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python benches/gpu.py $(SHORT)
 
+# Inputs begin as real files: those of fuzz/seeds, and the golden ones of the stored form.
 .PHONY: fuzz
 fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 inputs each (needs cargo-fuzz)
 	mkdir -p fuzz/corpus/representation fuzz/corpus/tensor fuzz/corpus/container

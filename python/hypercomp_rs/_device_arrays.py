@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 from . import _arrays
-from ._core import device_of, dlpack_view
+from ._core import DeviceMemory, device_of, dlpack_view
 from .errors import DtypeError, InvalidArgumentError
 
 # Code and bits of DLPack.
@@ -155,6 +155,4 @@ def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 def wait_for(device: int, stream: int) -> None:
     """Wait until a stream of a device has done all its work."""
-    from ._core import DeviceMemory
-
     DeviceMemory(device, 0).wait(stream)

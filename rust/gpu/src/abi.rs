@@ -171,9 +171,13 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
 ];
 
 /// Weights that a block decodes or transforms at a time.
-const TILE: u32 = 1024;
+pub const TILE: u32 = 1024;
 /// Columns that a warp multiplies in one step.
-const STEP: u64 = 1024;
+pub const STEP: u64 = 1024;
+/// Rows that a block of the product multiplies at a time, a warp each.
+pub const ROWS: u32 = 8;
+/// Rows that the product can count.
+pub const MOST_ROWS: u64 = (1 << 32) - (1 << 20);
 
 /// `hc_blocks`: the size of the Hadamard blocks of a stream, and whether one lies over others.
 fn blocks(n: u32) -> (u32, bool) {

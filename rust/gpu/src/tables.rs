@@ -121,7 +121,11 @@ fn matrix(streams: &Streams, layout: &Layout, shape: &[usize]) -> Option<abi::Ma
     let &[rows, columns] = shape else {
         return None;
     };
-    if streams.mask.is_some() || !streams.exceptions.is_empty() || layout.is_empty() {
+    if streams.mask.is_some()
+        || !streams.exceptions.is_empty()
+        || layout.is_empty()
+        || rows as u64 >= abi::MOST_ROWS
+    {
         return None;
     }
     let pieces = layout.streams_a_row(columns)?;

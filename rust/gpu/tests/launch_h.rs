@@ -63,6 +63,9 @@ fn the_host_and_the_kernels_agree() {
     ] {
         compare(format!("HC_{name}"), float.number().into());
     }
+    compare("HC_TILE".into(), abi::TILE.into());
+    compare("HC_STEP".into(), abi::STEP);
+    compare("HC_ROWS".into(), abi::ROWS.into());
     for n in LENGTHS {
         compare(format!("hc_tiles({n})"), abi::tiles(n).into());
     }

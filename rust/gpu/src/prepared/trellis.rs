@@ -17,10 +17,8 @@ use crate::memory::Buffer;
 use crate::offsets::OffsetTables;
 use crate::tables::{self, Tables};
 
-/// Rows that a block of the product multiplies at a time, a warp each.
-const ROWS_A_BLOCK: u32 = 16;
 /// Blocks of the product that a multiprocessor holds at once; each goes on to the next rows.
-const BLOCKS_A_MULTIPROCESSOR: u32 = 2;
+const BLOCKS_A_MULTIPROCESSOR: u32 = 3;
 
 /// What kernels read of a trellis tensor.
 #[derive(Debug)]
@@ -190,7 +188,7 @@ impl PreparedTrellis {
         unsafe {
             Kernel::TRANSFORM.launch(device, stream, blocks, TILE_THREADS, &mut arguments)?;
         }
-        let blocks = matrix.rows.div_ceil(ROWS_A_BLOCK.into()).min(
+        let blocks = matrix.rows.div_ceil(abi::ROWS.into()).min(
             (BLOCKS_A_MULTIPROCESSOR * device.multiprocessors())
                 .max(1)
                 .into(),
@@ -199,7 +197,7 @@ impl PreparedTrellis {
         // SAFETY: these are the arguments of hc_matvec, likewise.
         unsafe {
             let kernel = Kernel::matvec(slots);
-            kernel.launch(device, stream, blocks, 32 * ROWS_A_BLOCK, &mut arguments)
+            kernel.launch(device, stream, blocks, 32 * abi::ROWS, &mut arguments)
         }
     }
 }

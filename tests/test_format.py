@@ -66,7 +66,8 @@ def test_masks_and_exact_weights_are_decoded_as_described(
     try:
         c = hc.compress_tensor(w, bits=bits, effort="fast", sparsity="keep", max_error=bound)
     except hc.InvalidArgumentError as error:
-        assert "max_error" in str(error)  # noqa: PT017
+        # Too few bits: for the bound, or for which weights are zero.
+        assert any(why in str(error) for why in ("max_error", "which are zero"))  # noqa: PT017
         return
     if c.codec == "trellis":
         agrees(c)

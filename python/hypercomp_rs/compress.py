@@ -79,7 +79,8 @@ class Trellis:
                     f"{name}={value!r}: {' and '.join(map(repr, accepted))} are accepted"
                 )
         for name, least, most in (
-            ("bits", 1, 8),
+            # Pruned weights cost less than any code's bit.
+            ("bits", 0 if self.sparsity else 1, 8),
             ("target_sqnr_db", 0, 60),
             ("max_error", 0, math.inf),
         ):
@@ -155,7 +156,8 @@ def compress_tensor(
     sparsity
         "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
         cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
-        others have codes, so pruning and compression multiply.
+        others have codes, so pruning and compression multiply. `bits` may then be less than 1, down
+        to that cost and half a bit for each of the others.
     incoherence
         "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
         first, so that none has outliers. "none" codes them as they are, which is better only for

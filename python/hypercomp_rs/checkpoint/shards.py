@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,30 +118,20 @@ class Shards(Source):
 
     def files(self) -> Mapping[str, Path]:
         """See :class:`Source`; none where the source is a file of its own."""
-        return {name: path for name, path in self._others() if not _is_weights(name)}
+        return {name: path for name, path in self._others() if not is_weights(name)}
 
     def passed_over(self) -> Sequence[str]:
         """See :class:`Source`: the same weights in other formats."""
-        return [name for name, _ in self._others() if _is_weights(name)]
+        return [name for name, _ in self._others() if is_weights(name)]
 
     def _others(self) -> list[tuple[str, Path]]:
-        """Files beneath the folder that are no shards, by their place; hidden ones are left out."""
         if not self.path.is_dir():
             return []
-        found = []
-        for folder, folders, names in os.walk(self.folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                path = Path(folder) / name
-                place = path.relative_to(self.folder).as_posix()
-                hidden = name.startswith(".") and name != ".gitattributes"
-                if place not in self.shards and place != INDEX and not hidden and path.is_file():
-                    found.append((place, path))
-        return found
+        return files_beside({*self.shards, INDEX}, self.folder)
 
     def _check_index(self) -> None:
         index = self.folder / INDEX
-        for name, shard in _weight_map(index).items():
+        for name, shard in weight_map(index).items():
             entry = self._entries.get(name)
             if entry is None or entry.shard != shard:
                 raise FormatError(f"{index}: {name} is not in {shard}")
@@ -152,7 +142,21 @@ class Shards(Source):
             file.close()
 
 
-def _is_weights(place: str) -> bool:
+def files_beside(taken: Collection[str], folder: Path) -> list[tuple[str, Path]]:
+    """Files beneath a folder but for those `taken`, by their place; hidden ones are left out."""
+    found = []
+    for below, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(below) / name
+            place = path.relative_to(folder).as_posix()
+            hidden = name.startswith(".") and name != ".gitattributes"
+            if place not in taken and not hidden and path.is_file():
+                found.append((place, path))
+    return found
+
+
+def is_weights(place: str) -> bool:
     """Whether a file beneath the folder has the same weights in another format.
 
     What is in folders below are other models' weights, as of sentence-transformers' modules, but
@@ -167,7 +171,7 @@ def _shard_names(folder: Path) -> list[str]:
         return [SINGLE]
     index = folder / INDEX
     if index.exists():
-        names = sorted(set(_weight_map(index).values()))
+        names = sorted(set(weight_map(index).values()))
         for name in names:
             if not (folder / name).is_file():
                 raise FormatError(f"{index}: shard {name} is missing")
@@ -181,7 +185,7 @@ def _shard_names(folder: Path) -> list[str]:
     )
 
 
-def _weight_map(index: Path) -> dict[str, str]:
+def weight_map(index: Path, suffix: str = ".safetensors") -> dict[str, str]:
     """The shard of each tensor, each a file of the index's own folder."""
     size = index.stat().st_size
     if size > _LONGEST_INDEX:
@@ -197,11 +201,11 @@ def _weight_map(index: Path) -> dict[str, str]:
         # Neither another folder's files, nor devices or streams that some systems name with colons.
         if (
             not isinstance(shard, str)
-            or not shard.endswith(".safetensors")
+            or not shard.endswith(suffix)
             or any(mark in shard for mark in "/\\:\0")
         ):
             raise FormatError(
-                f"{index}: {name} is in {shard!r}: the name of a .safetensors file in the same "
+                f"{index}: {name} is in {shard!r}: the name of a {suffix} file in the same "
                 "folder is accepted"
             )
     return found

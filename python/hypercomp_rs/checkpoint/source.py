@@ -172,13 +172,24 @@ def open_source(path: str | Path) -> Source:
     FileNotFoundError
         There is nothing at all.
     """
-    from .shards import Shards
+    from . import shards, torch_files
+    from .gguf import Gguf
 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
-    if path.is_dir() or path.suffix == ".safetensors":
-        return Shards(path)
+    if path.is_dir():
+        # Where a folder has both, the safetensors files are newer and read faster.
+        safe = any(path.glob("*.safetensors")) or (path / shards.INDEX).exists()
+        pickled = any((path / name).exists() for name in (torch_files.SINGLE, torch_files.INDEX))
+        return torch_files.TorchFiles(path) if pickled and not safe else shards.Shards(path)
+    if path.suffix == ".safetensors":
+        return shards.Shards(path)
+    if path.suffix == ".gguf":
+        return Gguf(path)
+    if path.suffix in torch_files.SUFFIXES:
+        return torch_files.TorchFiles(path)
     raise InvalidArgumentError(
-        f"{path}: a folder with *.safetensors files, or one such file, is accepted"
+        f"{path}: a folder with *.safetensors or pytorch_model*.bin files, or a file that ends in "
+        f".safetensors, .gguf, {', '.join(torch_files.SUFFIXES)} is accepted"
     )

@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import HypercompError
 from .compress import compress
 from .decompress import decompress
+from .evaluate import evaluate
 from .inspect import inspect
 from .verify import verify
 from .vertices import vertices
@@ -43,7 +44,7 @@ def program() -> None:
     """Exact vertices of hyperplane arrangements, and compressed network weights."""
 
 
-for command in (compress, decompress, inspect, verify, vertices):
+for command in (compress, decompress, evaluate, inspect, verify, vertices):
     program.add_command(command)
 
 

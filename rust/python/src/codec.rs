@@ -10,7 +10,9 @@ use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Parts, Payload, TrellisParams};
+use hypercomp_core::codec::tensor::{
+    Codec, CompressedTensor, Goal, Linear, Parts, Payload, TrellisParams,
+};
 use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
@@ -43,6 +45,13 @@ impl AsRef<[u8]> for Lent {
 /// A compressed tensor, as the core keeps it.
 #[pyclass(frozen, module = "hypercomp_rs._core")]
 pub struct TensorCode(CompressedTensor);
+
+impl TensorCode {
+    /// The core's tensor.
+    pub fn tensor(&self) -> &CompressedTensor {
+        &self.0
+    }
+}
 
 fn compress<T: Element>(
     py: Python<'_>,
@@ -179,21 +188,118 @@ impl TensorCode {
         }
     }
 
-    /// Multiply the matrix by `batch` vectors, flat (batch, columns), into flat (batch, rows).
-    fn matmul_into(
+    /// Decode the entries along the first axis that `indices` name into a flat array of this dtype.
+    fn rows_into(
         &self,
-        x: PyReadonlyArray1<'_, f32>,
-        batch: usize,
-        mut out: PyReadwriteArray1<'_, f32>,
+        indices: PyReadonlyArray1<'_, i64>,
+        out: &Bound<'_, PyAny>,
+        dtype: &str,
         threads: Option<usize>,
     ) -> PyResult<()> {
         let py = out.py();
-        let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
-        let size = self.0.len().saturating_mul(batch);
-        enter_together(py, threads, size, |team, control| {
-            self.0
-                .matmul_on(Unit::detect(), team, x, batch, out, control)
-        })
+        let indices = indices.as_slice()?;
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => {
+                let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
+                self.rows(py, indices, out.as_slice_mut()?, threads)
+            }
+            Dtype::F64 => {
+                let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
+                self.rows(py, indices, out.as_slice_mut()?, threads)
+            }
+            Dtype::F16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [f16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.rows(py, indices, out, threads)
+            }
+            Dtype::Bf16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [bf16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.rows(py, indices, out, threads)
+            }
+        }
+    }
+
+    /// Multiply the matrix by `batch` vectors, flat (batch, columns), into flat (batch, rows), both
+    /// of this dtype.
+    fn matmul_into(
+        &self,
+        x: &Bound<'_, PyAny>,
+        batch: usize,
+        out: &Bound<'_, PyAny>,
+        dtype: &str,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let py = out.py();
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => {
+                let x: PyReadonlyArray1<'_, f32> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
+                self.matmul(py, x.as_slice()?, batch, out.as_slice_mut()?, threads)
+            }
+            Dtype::F64 => {
+                let x: PyReadonlyArray1<'_, f64> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
+                self.matmul(py, x.as_slice()?, batch, out.as_slice_mut()?, threads)
+            }
+            Dtype::F16 => {
+                let x: PyReadonlyArray1<'_, u16> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let x: &[f16] = x.as_slice()?.reinterpret_cast();
+                self.matmul(
+                    py,
+                    x,
+                    batch,
+                    out.as_slice_mut()?.reinterpret_cast_mut(),
+                    threads,
+                )
+            }
+            Dtype::Bf16 => {
+                let x: PyReadonlyArray1<'_, u16> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let x: &[bf16] = x.as_slice()?.reinterpret_cast();
+                self.matmul(
+                    py,
+                    x,
+                    batch,
+                    out.as_slice_mut()?.reinterpret_cast_mut(),
+                    threads,
+                )
+            }
+        }
+    }
+
+    /// y = W·x + b for `batch` vectors x at an address, into results at another: what torch's
+    /// operators call, for whom a view of each tensor as an array would cost more than the call.
+    ///
+    /// The caller vouches for the addresses: of contiguous elements of `dtype`, `batch` times as many
+    /// as W has columns and rows (rows and columns, if `transposed`), and of as many as a result has
+    /// for the bias, if its address is not 0; alive and written to by nobody else during the call.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_at(
+        &self,
+        py: Python<'_>,
+        x: usize,
+        batch: usize,
+        bias: usize,
+        out: usize,
+        dtype: &str,
+        transposed: bool,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let at = Addresses {
+            x,
+            batch,
+            bias,
+            out,
+            transposed,
+        };
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => self.linear_at_addresses::<f32>(py, at, threads),
+            Dtype::F64 => self.linear_at_addresses::<f64>(py, at, threads),
+            Dtype::F16 => self.linear_at_addresses::<f16>(py, at, threads),
+            Dtype::Bf16 => self.linear_at_addresses::<bf16>(py, at, threads),
+        }
     }
 
     #[getter]
@@ -288,7 +394,90 @@ impl TensorCode {
     }
 }
 
+/// Where the vectors of a product, its bias and its results lie.
+struct Addresses {
+    x: usize,
+    batch: usize,
+    bias: usize,
+    out: usize,
+    transposed: bool,
+}
+
 impl TensorCode {
+    fn linear_at_addresses<T: Element>(
+        &self,
+        py: Python<'_>,
+        at: Addresses,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        // Another number of axes is refused by the core, before it looks at anything else.
+        let (rows, columns) = match *self.0.shape() {
+            [rows, columns] => (rows, columns),
+            _ => (0, 0),
+        };
+        let (inputs, outputs) = match at.transposed {
+            false => (columns, rows),
+            true => (rows, columns),
+        };
+        // SAFETY: the caller vouches for the addresses, the lengths and their not being written to.
+        let (x, bias, out) = unsafe {
+            (
+                slice_at::<T>(at.x, at.batch * inputs),
+                (at.bias != 0).then(|| slice_at::<T>(at.bias, outputs)),
+                slice_at_mut(at.out, at.batch * outputs),
+            )
+        };
+        let linear = Linear {
+            x,
+            batch: at.batch,
+            bias,
+            transposed: at.transposed,
+        };
+        self.linear(py, linear, out, threads)
+    }
+
+    fn rows<T: Element>(
+        &self,
+        py: Python<'_>,
+        indices: &[i64],
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        enter_together(py, threads, out.len(), |team, control| {
+            self.0.decompress_rows(team, indices, out, control)
+        })
+    }
+
+    fn matmul<T: Element>(
+        &self,
+        py: Python<'_>,
+        x: &[T],
+        batch: usize,
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let linear = Linear {
+            x,
+            batch,
+            bias: None,
+            transposed: false,
+        };
+        self.linear(py, linear, out, threads)
+    }
+
+    fn linear<T: Element>(
+        &self,
+        py: Python<'_>,
+        linear: Linear<'_, T>,
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let size = self.0.len().saturating_mul(linear.batch);
+        enter_together(py, threads, size, |team, control| {
+            self.0.linear_on(Unit::detect(), team, linear, out, control)
+        })
+    }
+
     fn decompress<T: Element>(
         &self,
         py: Python<'_>,
@@ -300,5 +489,29 @@ impl TensorCode {
         enter_together(py, threads, range.len(), |team, control| {
             self.0.decompress_by(team, range, out, control)
         })
+    }
+}
+
+/// `len` elements at an address, which may be anything where there is none.
+///
+/// # Safety
+/// There are so many elements, and nobody writes to them while the slice is in use.
+unsafe fn slice_at<'a, T>(address: usize, len: usize) -> &'a [T] {
+    match len {
+        0 => &[],
+        // SAFETY: as the caller promised.
+        _ => unsafe { std::slice::from_raw_parts(address as *const T, len) },
+    }
+}
+
+/// The same, to be written to.
+///
+/// # Safety
+/// There are so many elements, and nobody else uses them while the slice is in use.
+unsafe fn slice_at_mut<'a, T>(address: usize, len: usize) -> &'a mut [T] {
+    match len {
+        0 => &mut [],
+        // SAFETY: as the caller promised.
+        _ => unsafe { std::slice::from_raw_parts_mut(address as *mut T, len) },
     }
 }

@@ -10,6 +10,7 @@ mod container;
 mod control;
 mod enter;
 mod error;
+mod gpu;
 mod representation;
 
 use pyo3::prelude::*;
@@ -29,6 +30,8 @@ mod _core {
     use crate::container::{header_length, read_header, write_header};
     #[pymodule_export]
     use crate::control::Control;
+    #[pymodule_export]
+    use crate::gpu::{DeviceMemory, DeviceTensor, close_devices, device_of, devices, dlpack_view};
     #[pymodule_export]
     use crate::representation::{
         big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,

@@ -249,6 +249,11 @@ impl Mask {
         }
     }
 
+    /// A bit for each weight in C order, least significant first; set where it is not zero.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Whether weight `at` is not zero.
     pub fn contains(&self, at: usize) -> bool {
         self.words[at / 64] >> (at % 64) & 1 == 1

@@ -8,7 +8,9 @@ mod flat;
 mod goal;
 mod input;
 mod parts;
+mod placement;
 mod product;
+mod rows;
 mod sections;
 mod streams;
 
@@ -22,6 +24,8 @@ pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
 pub use parts::Parts;
+pub use placement::{CodesAt, Placement};
+pub use product::Linear;
 pub use streams::Streams;
 
 use super::decode::Unit;

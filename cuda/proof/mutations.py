@@ -1,0 +1,223 @@
+"""Planted bugs: what the proof must find, each of them, or it proves nothing.
+
+A mutation is a change of the kernels' source and the cases on which it has to be noticed. It is
+found if a prover stops with a complaint, or a result is wrong.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from . import cases
+from .case import Case
+from .ptx import Fault, Unknown
+from .runners import CUDA, Failed, Interpreter, compile_host, run_host
+
+
+@dataclass
+class Mutation:
+    """A bug: in a file of cuda/, `old` becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    cases: Callable[[], Iterator[Case]]
+    provers: tuple[str, ...] = ("ptx",)  # which have to find it
+
+    def planted(self, folder: Path) -> Path:
+        """A copy of the kernels with the bug."""
+        copy = folder / "cuda"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(CUDA, copy, ignore=shutil.ignore_patterns("image", "__pycache__"))
+        text = (copy / self.file).read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(
+                f"{self.name}: {text.count(self.old)} places in {self.file} to plant it at"
+            )
+        (copy / self.file).write_text(text.replace(self.old, self.new))
+        return copy
+
+
+def _ragged() -> Iterator[Case]:
+    return (c for c in cases.shapes() if "(5, 1000)" in c.name or "(3, 129)" in c.name)
+
+
+def _products() -> Iterator[Case]:
+    return islice(cases.products(), 2)
+
+
+def _tables() -> Iterator[Case]:
+    return (c for c in cases.tables() if "W = 10, h = 8" in c.name)
+
+
+MUTATIONS = (
+    Mutation(
+        "a missing barrier between levels of butterflies",
+        "hadamard.cuh",
+        "values[j] * norm;\n    }\n    __syncthreads();",
+        "values[j] * norm;\n    }",
+        _ragged,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a missing barrier before the table is read",
+        "product.cuh",
+        "reinterpret_cast<const uint4*>(tensor.table)[i];\n    __syncthreads();",
+        "reinterpret_cast<const uint4*>(tensor.table)[i];",
+        _tables,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a missing barrier after the signs are loaded",
+        "product.cuh",
+        "load_signs(tensor.seed, at.start, signs);\n    __syncthreads();",
+        "load_signs(tensor.seed, at.start, signs);",
+        _products,
+    ),
+    Mutation(
+        "a barrier that half of the threads do not reach",
+        "decode.cuh",
+        "    if (tensor.transformed) at.inverse(tile);\n",
+        "    if (tensor.transformed && threadIdx.x < 32) at.inverse(tile);\n",
+        _ragged,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "one weight too many",
+        "decode.cuh",
+        "i < at.length; i += TILE_THREADS) {\n        float value = tile[padded(i)];",
+        "i <= at.length; i += TILE_THREADS) {\n        float value = tile[padded(i)];",
+        _ragged,
+        ("ptx", "address"),
+    ),
+    Mutation(
+        "one path bit of another chain",
+        "plane.cuh",
+        "newer &= (1u << known) - 1;",
+        "newer &= (2u << known) - 1;",
+        lambda: (c for c in cases.shapes() if c.name == "chains without padding"),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a word beyond the plane",
+        "plane.cuh",
+        "(uint32_t)first + N <= count)",
+        "(uint32_t)first + N <= count + 1)",
+        lambda: (c for c in cases.shapes() if c.name == "a plane of whole words"),
+        ("ptx", "address"),
+    ),
+    Mutation(
+        "a tail that nobody decodes: shared memory read before it is written",
+        "decode.cuh",
+        "at < length; at += TILE_THREADS * DECODED",
+        "at + DECODED <= length; at += TILE_THREADS * DECODED",
+        _ragged,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a register that one path leaves unwritten",
+        "product.cuh",
+        "        float value = 0.0f;\n        if (vector < matrix.batch)\n",
+        "        float value;\n        if (vector < matrix.batch)\n",
+        lambda: (c for c in cases.products() if "batch 3" in c.name),
+    ),
+    Mutation(
+        "a shuffle mask without half of the lanes",
+        "product.cuh",
+        "totals[v] += __shfl_xor_sync(0xFFFFFFFFu,",
+        "totals[v] += __shfl_xor_sync(0x0000FFFFu,",
+        _products,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a shuffle that is one short",
+        "product.cuh",
+        "for (int distance = 16; distance > 0; distance /= 2)\n                    totals",
+        "for (int distance = 8; distance > 0; distance /= 2)\n                    totals",
+        _products,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "all lanes write the result",
+        "product.cuh",
+        "if (threadIdx.x % 32 == 0 && vector < matrix.batch)",
+        "if (vector < matrix.batch)",
+        _products,
+    ),
+    Mutation(
+        "two blocks that write the same rows",
+        "product.cuh",
+        "uint32_t row = blockIdx.x * HC_ROWS + threadIdx.x / 32",
+        "uint32_t row = blockIdx.x * (HC_ROWS - 1) + threadIdx.x / 32",
+        _products,
+    ),
+    Mutation(
+        "halves away from zero at ties in bfloat16",
+        "element.cuh",
+        "bits + 0x7FFF + (bits >> 16 & 1)",
+        "bits + 0x8000",
+        lambda: (c for c in cases.windings() if "ties" in c.name),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "subnormals rounded twice",
+        "element.cuh",
+        "if (tensor.fits && !subnormal) return",
+        "if (tensor.fits) return",
+        lambda: (c for c in cases.ranges() if "near a tie" in c.name),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a tile of the wrong scale",
+        "product.cuh",
+        "image.scales[4 * (part + (uint64_t)(i / 4) * slots) + i % 4] = scale;",
+        "image.scales[4 * part + i] = scale;",
+        lambda: (c for c in cases.tables() if "two steps" in c.name),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "the offsets of four weights in the opposite order",
+        "table.cuh",
+        "index >> (3 - j)",
+        "index >> j",
+        _tables,
+        ("ptx", "fiber"),
+    ),
+)
+
+
+def _only_what_runs(copy: Path, chosen: list[Case]) -> None:
+    """Leave out the products that no case launches: they take most of the compiler's time."""
+    launched = {launch.kernel for case in chosen for launch in case.launches}
+    source = copy / "kernels.cu"
+    lines = source.read_text().splitlines()
+    unused = tuple(f"MATVEC({n}," for n in (1, 2, 4, 8) if f"hc_matvec_{n}" not in launched)
+    source.write_text("\n".join(line for line in lines if not line.startswith(unused)) + "\n")
+
+
+def found_by(mutation: Mutation, prover: str, folder: Path, compile_ptx) -> str | None:
+    """What a prover says of a mutation, or None where it notices nothing."""
+    copy, chosen = mutation.planted(folder), list(mutation.cases())
+    try:
+        if prover == "ptx":
+            _only_what_runs(copy, chosen)
+            interpreter = Interpreter(compile_ptx(copy))
+            run = interpreter.run
+        else:
+            build = "plain" if prover == "fiber" else prover
+            program = compile_host(build, folder, copy)
+
+            def run(case: Case):
+                return run_host(program, case, seed=1)
+
+        for case in chosen:
+            if complaints := case.complaints(run(case)):
+                return complaints[0]
+    except (Fault, Unknown, Failed) as complaint:
+        return str(complaint).strip().splitlines()[0]
+    return None

@@ -1,0 +1,339 @@
+"""Stored tensors as the kernels are given them, and stored tensors made up for the proof.
+
+Reading goes by ``tests/plain_decoder.py``, which is written from docs/format.md alone, so that what
+the kernels are given does not come from the code that they are compared with.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .case import Case, Pointer, Struct
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+import plain_decoder as plain
+
+STREAM = np.dtype(
+    [
+        ("path_bit", "<u8"),
+        ("cell_bit", "<u8"),
+        ("first", "<u8"),
+        ("scale", "<f4"),
+        ("length", "<u2"),
+        ("half_bits", "u1"),
+        ("history", "u1"),
+    ]
+)
+CODE = np.dtype([("turn", "<u4", 2), ("skew", "<u4", 2), ("shape", "<f4", 3), ("unused", "<u4")])
+TENSOR = struct.Struct("<QQQQQQQddffIIIIIIQ")
+MATRIX = struct.Struct("<QIIII")
+DTYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
+STORED = {"float32": np.uint32, "float16": np.uint16, "bfloat16": np.uint16}
+
+
+@dataclass
+class Prepared:
+    """What a trellis tensor is on the device."""
+
+    shape: tuple[int, ...]
+    window: int
+    seed: int | None
+    exponent: int
+    streams: np.ndarray
+    path: bytes
+    cells: bytes
+    mask: np.ndarray | None
+    exact: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Weights of each stream, coded or not."""
+        return plain.layout(self.shape)[0]
+
+
+def prepare(data: bytes) -> Prepared:
+    """Take a stored tensor apart."""
+    axes = data[8]
+    at, shape = 9, []
+    for _ in range(axes):
+        axis, at = plain.leb128(data, at)
+        shape.append(axis)
+    at += 8
+    exponent, window, flags = struct.unpack_from("<hBB", data, at)
+    at += 4
+    seed = None
+    if flags & 1:
+        seed, at = plain.leb128(data, at)
+    top, step, a, w, b, v = struct.unpack_from("<bBBBBB", data, at)
+    at += 6
+    lengths, chain = plain.layout(shape)
+    numbers = plain.fields(data, 8 * at, w, len(lengths))
+    at += -(-len(lengths) * w // 8)
+    rates = plain.fields(data, 8 * at, v, len(lengths)) + b
+    at += -(-len(lengths) * v // 8)
+    zeros = (numbers == 2**w - 1) if flags & 4 else np.zeros(len(lengths), bool)
+    coded, kept = list(lengths), None
+    ends = np.cumsum(lengths)
+    if flags & 2:
+        kept, at = plain.mask(data, at, lengths, chain)
+        coded = [int(kept[e - n : e].sum()) for e, n in zip(ends, lengths, strict=True)]
+
+    streams = np.zeros(len(lengths), STREAM)
+    path_bit = cell_bit = history = 0
+    for i, n in enumerate(coded):
+        if i % chain == 0:
+            path_bit, cell_bit, history = -(-path_bit // 8) * 8, -(-cell_bit // 8) * 8, 0
+        rate = 0 if zeros[i] else int(rates[i])
+        m = (int(numbers[i]) + a) << step
+        root = np.float32(2.0 ** (-(m % 64) / 64))
+        scale = np.float32(float(root) * 2.0 ** (top - m // 64)) if rate else np.float32(0)
+        first = sum(coded[:i]) if flags & 2 else int(ends[i]) - n
+        streams[i] = (path_bit, cell_bit, first, scale, n, rate, min(history, 255))
+        if rate:
+            path_bit += -(-n // (1 + rate % 2))
+            history += -(-n // (1 + rate % 2))
+            cell_bit += n * ((rate - 1) // 2)
+    path = data[at : at + -(-path_bit // 8)]
+    at += len(path)
+    cells = data[at : at + -(-cell_bit // 8)]
+    at += len(cells)
+    places, values = np.zeros(0, np.uint64), np.zeros(0)
+    if flags & 8:
+        kind = np.dtype(["<f4", "<f8", "<f2"][data[6]])
+        count, at = plain.leb128(data, at)
+        place, found = 0, []
+        for _ in range(count):
+            gap, at = plain.leb128(data, at)
+            found.append(place + gap)
+            place += gap + 1
+        places = np.array(found, np.uint64)
+        values = np.frombuffer(data, kind, count, at)
+    return Prepared(
+        tuple(shape), window, seed, exponent, streams, path, cells, kept, (places, values)
+    )
+
+
+def _narrow(first: float, second: float) -> tuple[np.float32, np.float32, int]:
+    """PowerOfTwo::narrow."""
+    if 2.0**-126 <= first * second <= 2.0**127:
+        first, second = first * second, 1.0
+    fits = second == 1.0 or all(2.0**-120 <= x <= 2.0**120 for x in (first, second))
+    return (np.float32(first), np.float32(second), 1) if fits else (np.float32(0), np.float32(0), 0)
+
+
+def _power(exponent: int) -> float:
+    """exp2i."""
+    return float(np.ldexp(1.0, exponent))
+
+
+def tensor_argument(case: Case, tensor: Prepared) -> Struct:
+    """The struct HcTensor, with its buffers given to the case."""
+    table = np.zeros(16, CODE)
+    for h in range(1, 17):
+        axes, shape = plain.codes()[tensor.window, h]
+        scaled = [shape[0], shape[1] / np.float32(2**23), shape[2] / np.float32(2**46)]
+        turns, skews = zip(*axes, strict=True)
+        table[h - 1] = (turns, skews, scaled, 0)
+    half = int(tensor.exponent / 2)
+    wide = (_power(half), _power(tensor.exponent - half))
+    first, second, fits = _narrow(*wide)
+    s, run = plain.SIZES[tensor.window]
+    data = TENSOR.pack(
+        0, 0, len(tensor.path), len(tensor.cells), 0, 0,
+        tensor.seed or 0, *wide, first, second, fits, tensor.seed is not None,
+        tensor.window, s, run, 0, 0,
+    )  # fmt: skip
+    parts = (tensor.path, tensor.cells, tensor.streams.tobytes(), table.tobytes())
+    pointers = (case.give(part) for part in parts)
+    return Struct(data, dict(zip((0, 8, 32, 40), pointers, strict=True)))
+
+
+def blocks(n: int) -> tuple[int, bool]:
+    """hc_blocks."""
+    dividing = n & -n
+    if dividing >= 128 or dividing == n:
+        return min(dividing, 1024), False
+    return min(1 << (n.bit_length() - 1), 1024), True
+
+
+def tiles(n: int) -> int:
+    """hc_tiles."""
+    if n == 0:
+        return 1
+    size, overlapping = blocks(n)
+    return (n - size) // size * size // 1024 + 1 if overlapping else -(-n // 1024)
+
+
+def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None = None) -> Pointer:
+    """The launches that decode all weights of a tensor; where the weights will be."""
+    argument = argument or tensor_argument(case, tensor)
+    count = sum(tensor.lengths)
+    most = max(tiles(int(n)) for n in tensor.streams["length"])
+    kind = STORED[dtype]
+    coded = int(tensor.streams["length"].sum()) if tensor.mask is not None else count
+    out = case.room(coded, kind)
+    arguments = (("Q", 0), ("I", most), ("Q", 0), out, ("I", DTYPES[dtype]))
+    case.launch("hc_decode", len(tensor.streams) * most, 64, argument, *arguments)
+    bits = 8 * kind().itemsize
+    grid = -(-count // 256)
+    if tensor.mask is not None:
+        ranks = np.concatenate([[0], np.cumsum(tensor.mask)])[:-1:1024].astype(np.uint64)
+        words = np.packbits(
+            np.resize(np.append(tensor.mask, np.zeros(31, bool)), -(-count // 32) * 32),
+            bitorder="little",
+        )
+        spread = case.room(count, kind)
+        arguments = (
+            out,
+            ("Q", 0),
+            case.give(words),
+            case.give(ranks),
+            ("Q", 0),
+            ("Q", count),
+            spread,
+        )
+        case.launch(f"hc_spread_{bits}", grid, 256, *arguments)
+        out = spread
+    places, values = tensor.exact
+    if len(places):
+        exact = as_dtype(values.astype(np.float64), dtype)
+        arguments = (out, case.give(places), case.give(exact), ("Q", len(places)))
+        case.launch(f"hc_patch_{bits}", -(-len(places) // 256), 256, *arguments)
+    return out
+
+
+def add_product(
+    case: Case, tensor: Prepared, x: np.ndarray, dtype: str, *, table_rate: int = 0, grid: int = 0
+) -> Pointer:
+    """The launches of a product with vectors `x`, shape (batch, columns) and bits of `dtype`."""
+    argument = tensor_argument(case, tensor)
+    rows, columns = tensor.shape
+    batch, lengths = len(x), tensor.lengths
+    pieces = len(lengths) // rows
+    piece = lengths[0] if pieces > 1 else columns
+    slots = batch if batch <= 2 else 4 if batch <= 4 else 8
+    steps = (pieces - 1) * -(-piece // 1024) + -(-(columns - (pieces - 1) * piece) // 1024)
+    image = case.room(steps * slots * (1024 + 512 + 4), np.float32)
+    if table_rate:
+        words = 8 << tensor.window
+        table = case.room(words, np.uint32)
+        case.launch("hc_offsets", -(-words // 256), 256, argument, ("I", table_rate), table)
+        data = argument.data[:100] + struct.pack("<I", table_rate) + bytes(8)
+        argument = Struct(data, {**argument.pointers, 104: table})
+    # One element more between vectors, as a batch may be a part of something larger.
+    wide = np.zeros((batch, columns + 1), x.dtype)
+    wide[:, :-1] = x
+    matrix = Struct(MATRIX.pack(rows, columns, pieces, piece, batch))
+    given, number = case.give(wide), ("I", DTYPES[dtype])
+    blocks_of_x = slots * pieces * tiles(piece)
+    case.launch(
+        "hc_transform", blocks_of_x, 64, argument, matrix, given, ("Q", columns + 1), number, image
+    )
+    y = case.room(batch * rows, STORED[dtype])
+    arguments = (argument, matrix, image, y, ("Q", rows), number)
+    case.launch(f"hc_matvec_{slots}", grid or -(-rows // 8), 256, *arguments)
+    return y
+
+
+def add_winding(case: Case, data: bytes, dtype: str, first: int, count: int) -> Pointer:
+    """The launch that decodes some weights of a tensor stored by the published codec."""
+    axes, at, shape = data[8], 9, []
+    for _ in range(axes):
+        axis, at = plain.leb128(data, at)
+        shape.append(axis)
+    at += 8
+    group, _, classes, bits = data[at : at + 4]
+    samples, side, _, weights = struct.unpack_from("<IddQ", data, at + 4)
+    at += 32
+    centre = np.frombuffer(data, "<f4", group, at).astype(np.float64)
+    farthest = np.frombuffer(data, "<f4", group, at + 4 * group).astype(np.float64)
+    at += 8 * group
+    base = next(m for m in range(1, samples + 1) if m**group >= samples)
+    half = 0.5 * base**group
+    reach = 0.0
+    for offset in farthest - centre:
+        reach += offset * offset
+    reach = float(np.sqrt(reach))
+    inner = side / 2
+    sides = [inner] + [
+        reach if j == classes else inner + j * (reach - inner) / classes
+        for j in range(1, classes + 1)
+    ]
+    units = np.array([side / half for side in sides])
+    codes = data[at:-4]
+    padded = np.zeros(4)
+    padded[:group] = centre
+    argument = Struct(
+        struct.pack(
+            "<QQQQ5dIIII", 0, len(codes), weights, 0, *padded, half, group, bits, samples + 1, base
+        ),
+        {0: case.give(codes), 24: case.give(units)},
+    )
+    out = case.room(count, STORED[dtype])
+    arguments = (argument, ("Q", first), ("Q", count), out, ("I", DTYPES[dtype]))
+    case.launch("hc_winding", -(-count // 256), 256, *arguments)
+    return out
+
+
+def as_dtype(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Finite values as the bits of a dtype, rounded once."""
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return values.astype(ml_dtypes.bfloat16).view(np.uint16)
+    return values.astype(dtype).view(STORED[dtype])
+
+
+def pack_fields(fields: np.ndarray, width: int) -> bytes:
+    """Fields of `width` bits, first field and most significant bit first."""
+    bits = (np.asarray(fields, np.int64)[:, None] >> np.arange(width)[::-1]) & 1
+    return np.packbits(bits.astype(np.uint8).reshape(-1)).tobytes()
+
+
+def _leb128(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        out.append(value & 127 | (128 if value > 127 else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def forge(
+    shape: tuple[int, ...],
+    window: int,
+    rates: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    seed: int | None,
+    exponent: int = 0,
+    top: int = -2,
+) -> bytes:
+    """A stored tensor of random codes, of any rates (0 for a stream of zeros) and exponent."""
+    lengths, chain = plain.layout(shape)
+    rates = np.resize(np.asarray(rates), len(lengths))
+    zeros = rates == 0
+    numbers = rng.integers(0, 30, len(lengths))
+    scales = np.where(zeros, 63, numbers)
+    lowest = int(rates[~zeros].min()) if (~zeros).any() else 0
+    path_bits = [0 if h == 0 else -(-n // (1 + h % 2)) for n, h in zip(lengths, rates, strict=True)]
+    cell_bits = [0 if h == 0 else n * ((h - 1) // 2) for n, h in zip(lengths, rates, strict=True)]
+    planes = b""
+    for bits in (path_bits, cell_bits):
+        for start in range(0, len(lengths), chain):
+            count = int(sum(bits[start : start + chain]))
+            planes += np.packbits(rng.integers(0, 2, count, np.uint8)).tobytes()
+    flags = (seed is not None) | (4 if zeros.any() else 0)
+    body = b"HYPC" + struct.pack("<HBBB", 1, 0, 2, len(shape))
+    body += b"".join(map(_leb128, shape)) + struct.pack("<ff", 1.0, 0.01)
+    body += struct.pack("<hBB", exponent, window, flags)
+    body += b"" if seed is None else _leb128(seed)
+    body += struct.pack("<bBBBBB", top, 2, 0, 6, lowest, 4)
+    body += pack_fields(scales, 6) + pack_fields(np.where(zeros, 0, rates - lowest), 4) + planes
+    return body + struct.pack("<I", zlib.crc32(body))

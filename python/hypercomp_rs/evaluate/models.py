@@ -11,7 +11,8 @@ from typing import Any
 
 from .._extras import imported
 from ..checkpoint import decompress_checkpoint
-from ..checkpoint.folder import CONFIG, METHOD, QUANTIZATION, read_config
+from ..checkpoint.configuration import CONFIG, read_config
+from ..checkpoint.folder import METHOD, QUANTIZATION
 from ..errors import InvalidArgumentError
 
 

@@ -257,7 +257,7 @@ def test_a_folder_has_its_model_and_tokenizer(tmp_path):
     [
         (None, hc.InvalidArgumentError, "has no config.json"),
         ("{", hc.FormatError, "config.json"),
-        ("[1]", hc.FormatError, "config.json holds a list"),
+        ("[1]", hc.FormatError, "a JSON object is accepted"),
     ],
 )
 def test_a_folder_that_is_no_models_is_named(tmp_path, text, error, says):

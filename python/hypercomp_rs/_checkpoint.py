@@ -15,6 +15,7 @@ import zlib
 
 import numpy as np
 
+from ._durable import written
 from ._search import Problem, State
 from .errors import FormatError, InvalidArgumentError
 
@@ -64,31 +65,12 @@ class Checkpoint:
             "crc32": zlib.crc32(words.data),
         }
         text = json.dumps(header).encode()
-        new = self.path.with_name(f"{self.path.name}.new")
-        try:
-            with new.open("wb") as file:
-                file.write(MAGIC + len(text).to_bytes(8, "little") + text)
-                file.write(zlib.crc32(text).to_bytes(4, "little"))
-                file.write(words.astype("<u8", copy=False).data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
-        finally:
-            new.unlink(missing_ok=True)
-        _synchronise(self.path.parent)
+        with written(self.path) as file:
+            file.write(MAGIC + len(text).to_bytes(8, "little") + text)
+            file.write(zlib.crc32(text).to_bytes(4, "little"))
+            file.write(words.astype("<u8", copy=False).data)
         now = time.monotonic()
         self._due = now + max(self.seconds, (now - start) / SHARE)
-
-
-def _synchronise(folder: pathlib.Path) -> None:
-    """Make a rename last through a power failure; not every system lets a folder be opened."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def decoded(data: bytes, path: pathlib.Path) -> tuple[State, str]:

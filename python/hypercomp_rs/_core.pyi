@@ -1,21 +1,31 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Control",
+    "DeviceMemory",
+    "DeviceTensor",
     "Search",
     "TensorCode",
     "__version__",
     "approximate_vertices",
     "baseline_vertices",
     "big_vertex_rows",
+    "close_devices",
+    "device_of",
+    "devices",
+    "dlpack_view",
+    "header_length",
     "integer_rows",
     "lowest_terms",
     "rational_rows",
+    "read_header",
     "read_representation",
     "vertex_rows",
+    "write_header",
 ]
 
 __version__: str
@@ -78,6 +88,13 @@ def rational_rows(rows: Sequence[Sequence[tuple[int, int]]]) -> bytes: ...
 def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...
 
 @final
+class Control:
+    def __new__(cls) -> Control: ...
+    def cancel(self) -> None: ...
+    @property
+    def done(self) -> int: ...
+
+@final
 class TensorCode:
     @staticmethod
     def trellis(
@@ -92,6 +109,7 @@ class TensorCode:
         window: int,
         seed: int | None,
         threads: int | None,
+        control: Control | None = None,
     ) -> TensorCode: ...
     @staticmethod
     def winding(
@@ -109,11 +127,29 @@ class TensorCode:
     def decompress_into(
         self, start: int, out: npt.NDArray[Any], dtype: str, threads: int | None
     ) -> None: ...
+    def rows_into(
+        self,
+        indices: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
     def matmul_into(
         self,
-        x: npt.NDArray[np.float32],
+        x: npt.NDArray[Any],
         batch: int,
-        out: npt.NDArray[np.float32],
+        out: npt.NDArray[Any],
+        dtype: str,
+        threads: int | None,
+    ) -> None: ...
+    def linear_at(
+        self,
+        x: int,
+        batch: int,
+        bias: int,
+        out: int,
+        dtype: str,
+        transposed: bool,
         threads: int | None,
     ) -> None: ...
     @property
@@ -128,6 +164,86 @@ class TensorCode:
     def nbytes(self) -> int: ...
     @property
     def sqnr_db(self) -> float: ...
+    def to_parts(self) -> tuple[str, dict[str, npt.NDArray[np.uint8]]]: ...
+    @staticmethod
+    def from_parts(
+        description: str, parts: Mapping[str, npt.NDArray[np.uint8]], verify: bool
+    ) -> TensorCode: ...
     def to_bytes(self) -> bytes: ...
     @staticmethod
     def from_bytes(data: bytes) -> TensorCode: ...
+
+@final
+class DeviceMemory:
+    def __new__(cls, device: int, nbytes: int) -> DeviceMemory: ...
+    @staticmethod
+    def holding(device: int, data: npt.NDArray[np.uint8], stream: int) -> DeviceMemory: ...
+    def read_into(self, out: npt.NDArray[np.uint8], stream: int) -> None: ...
+    def wait(self, stream: int) -> None: ...
+    def dlpack(self, code: int, bits: int, shape: Sequence[int]) -> object: ...
+    @property
+    def pointer(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+
+@final
+class DeviceTensor:
+    def __new__(
+        cls,
+        code: TensorCode,
+        device: int,
+        stream: int,
+        planes: Sequence[tuple[int, int]] | None,
+    ) -> DeviceTensor: ...
+    @staticmethod
+    def stream_table(code: TensorCode) -> npt.NDArray[np.uint8]: ...
+    @property
+    def streams_a_row(self) -> int | None: ...
+    def decode_rows_into(
+        self, dtype: str, table: tuple[int, int], out: tuple[int, int], stream: int
+    ) -> None: ...
+    @staticmethod
+    def planes_of(code: TensorCode) -> list[str]: ...
+    @property
+    def device(self) -> int: ...
+    @property
+    def multiplies(self) -> bool: ...
+    def decode_workspace(self, dtype: str) -> int: ...
+    def product_workspace(self, batch: int) -> int: ...
+    def decodes(self, start: int, stop: int) -> bool: ...
+    def warm(self, dtype: str, stream: int) -> None: ...
+    def decode_into(
+        self,
+        dtype: str,
+        start: int,
+        stop: int,
+        out: tuple[int, int],
+        workspace: tuple[int, int],
+        stream: int,
+    ) -> None: ...
+    def multiply_into(
+        self,
+        dtype: str,
+        batch: int,
+        x: tuple[int, int],
+        out: tuple[int, int],
+        workspace: tuple[int, int],
+        stream: int,
+    ) -> None: ...
+
+def devices() -> list[tuple[str, int, int]]: ...
+def close_devices() -> None: ...
+def device_of(pointer: int) -> int | None: ...
+def dlpack_view(capsule: object) -> tuple[int, int, int, int, list[int], bool, bool]: ...
+
+_Tensor = tuple[str, str, list[int], int, int]
+
+def header_length(first: bytes, file: int) -> int: ...
+def read_header(
+    json: bytes, file: int
+) -> tuple[list[_Tensor], dict[str, str], list[tuple[str, int, dict[str, int]]]]: ...
+def write_header(
+    tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: dict[str, str]
+) -> tuple[bytes, list[_Tensor]]: ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _arrays
-from ._core import TensorCode
+from ._core import Control, TensorCode
 from ._integers import checked, checked_threads
 from ._reals import checked_real
 from .errors import DtypeError, InvalidArgumentError
@@ -51,6 +51,61 @@ class Winding:
     samples: int = 1600
     class_max: int = 3
     threshold: float = 0.001
+
+
+@dataclass(frozen=True)
+class Trellis:
+    """The trellis codec's parameters, as :func:`compress_tensor` describes them; checked."""
+
+    bits: float | None = None
+    target_sqnr_db: float | None = None
+    max_error: float | None = None
+    effort: Effort = "balanced"
+    sparsity: Literal["keep"] | None = None
+    incoherence: Literal["hadamard", "none"] = "hadamard"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.effort not in _WINDOWS:
+            raise InvalidArgumentError(
+                f"effort={self.effort!r}: {', '.join(map(repr, _WINDOWS))} are accepted"
+            )
+        if self.bits is not None and self.target_sqnr_db is not None:
+            raise InvalidArgumentError("bits and target_sqnr_db: one of the two is accepted")
+        for name, accepted in (("sparsity", ("keep", None)), ("incoherence", ("hadamard", "none"))):
+            value = getattr(self, name)
+            if value not in accepted:
+                raise InvalidArgumentError(
+                    f"{name}={value!r}: {' and '.join(map(repr, accepted))} are accepted"
+                )
+        for name, least, most in (
+            # Pruned weights cost less than any code's bit.
+            ("bits", 0 if self.sparsity else 1, 8),
+            ("target_sqnr_db", 0, 60),
+            ("max_error", 0, math.inf),
+        ):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, checked_real(name, value, least, most))
+        object.__setattr__(self, "seed", checked("seed", self.seed, 0, 2**64 - 1))
+
+    def compress(
+        self, flat: _arrays.Flat, threads: int | None, control: Control | None = None
+    ) -> TensorCode:
+        """The codes of a tensor; another thread may stop the search by `control`."""
+        return TensorCode.trellis(
+            flat.elements,
+            flat.dtype,
+            flat.shape,
+            bits=4 if self.bits is None else self.bits,
+            sqnr_db=self.target_sqnr_db,
+            max_error=self.max_error,
+            keep_zeros=self.sparsity == "keep",
+            window=_WINDOWS[self.effort],
+            seed=self.seed if self.incoherence == "hadamard" else None,
+            threads=threads,
+            control=control,
+        )
 
 
 def compress_tensor(
@@ -101,7 +156,8 @@ def compress_tensor(
     sparsity
         "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
         cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
-        others have codes, so pruning and compression multiply.
+        others have codes, so pruning and compression multiply. `bits` may then be less than 1, down
+        to that cost and half a bit for each of the others.
     incoherence
         "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
         first, so that none has outliers. "none" codes them as they are, which is better only for
@@ -167,28 +223,16 @@ def compress_tensor(
             threads=threads,
         )
     elif codec == "trellis":
-        if effort not in _WINDOWS:
-            raise InvalidArgumentError(
-                f"effort={effort!r}: {', '.join(map(repr, _WINDOWS))} are accepted"
-            )
-        if bits is not None and target_sqnr_db is not None:
-            raise InvalidArgumentError("bits and target_sqnr_db: one of the two is accepted")
-        code = TensorCode.trellis(
-            flat.elements,
-            flat.dtype,
-            flat.shape,
-            bits=checked_real("bits", 4 if bits is None else bits, 1, 8),
-            sqnr_db=target_sqnr_db
-            if target_sqnr_db is None
-            else checked_real("target_sqnr_db", target_sqnr_db, 0, 60),
-            max_error=max_error
-            if max_error is None
-            else checked_real("max_error", max_error, 0, math.inf),
-            keep_zeros=_checked_sparsity(sparsity),
-            window=_WINDOWS[effort],
-            seed=_checked_seed(incoherence, seed),
-            threads=threads,
+        parameters = Trellis(
+            bits=bits,
+            target_sqnr_db=target_sqnr_db,
+            max_error=max_error,
+            effort=effort,
+            sparsity=sparsity,
+            incoherence=incoherence,
+            seed=seed,
         )
+        code = parameters.compress(flat, threads)
     else:
         raise InvalidArgumentError(
             f"codec={codec!r}: 'trellis', 'winding' and a Winding(...) are accepted"
@@ -200,20 +244,6 @@ def _refuse_trellis_arguments(**arguments: object) -> None:
     for name, value in arguments.items():
         if value is not None:
             raise InvalidArgumentError(f"{name}={value!r}: for codec='trellis' only")
-
-
-def _checked_sparsity(sparsity: str | None) -> bool:
-    if sparsity not in (None, "keep"):
-        raise InvalidArgumentError(f"sparsity={sparsity!r}: 'keep' and None are accepted")
-    return sparsity == "keep"
-
-
-def _checked_seed(incoherence: str, seed: int) -> int | None:
-    if incoherence not in ("hadamard", "none"):
-        raise InvalidArgumentError(
-            f"incoherence={incoherence!r}: 'hadamard' and 'none' are accepted"
-        )
-    return checked("seed", seed, 0, 2**64 - 1) if incoherence == "hadamard" else None
 
 
 def decompress_tensor(

@@ -45,6 +45,34 @@ class MissingExtraError(HypercompError, ImportError):
     """A feature needs a package that only an extra of this one installs; the message names it."""
 
 
+class GpuError(HypercompError, RuntimeError):
+    """A CUDA device or its driver did not do what was asked; the message says what to do."""
+
+
+class DriverNotFoundError(GpuError, OSError):
+    """There is no CUDA driver library on this machine."""
+
+
+class OldDriverError(GpuError):
+    """The CUDA driver is older than the kernels, or lacks something that they need."""
+
+
+class DeviceNotFoundError(GpuError):
+    """There is no CUDA device of that number, or it cannot be used now."""
+
+
+class ArchitectureError(GpuError):
+    """A CUDA device is older than anything the kernels are compiled for."""
+
+
+class KernelImageError(GpuError):
+    """The CUDA driver does not take the compiled kernels."""
+
+
+class DeviceMemoryError(GpuError, MemoryError):
+    """A CUDA device has not so much memory left."""
+
+
 class NearToleranceWarning(UserWarning):
     """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
 

@@ -125,10 +125,9 @@ def matmul(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
             f"x has shape {flat.shape}: (..., {columns}) is accepted for c of shape {c.shape}"
         )
     batch = math.prod(flat.shape[:-1])
-    out = np.empty(batch * rows, np.float32)
-    c._code.matmul_into(_arrays.to_float32(flat), batch, out, threads)
-    elements = _arrays.from_float32(out, flat.dtype)
-    product: Any = _arrays.shaped(elements, flat.dtype, (*flat.shape[:-1], rows), flat.kind)
+    out = _arrays.empty(flat.dtype, batch * rows)
+    c._code.matmul_into(flat.elements, batch, out, flat.dtype, threads)
+    product: Any = _arrays.shaped(out, flat.dtype, (*flat.shape[:-1], rows), flat.kind)
     return product  # type: ignore[no-any-return]
 
 

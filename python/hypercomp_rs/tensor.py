@@ -14,6 +14,8 @@ from ._integers import checked_threads
 from .errors import InvalidArgumentError, OutOfBoundsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
     import torch
 
@@ -293,6 +295,68 @@ class CompressedTensor:
         True
         """
         return cls._of(TensorCode.from_bytes(bytes(data)), "numpy")
+
+    def to_parts(self) -> tuple[str, dict[str, npt.NDArray[np.uint8]]]:
+        """Take it apart, for a container of arrays: a safetensors file, a state dict, a GPU.
+
+        Returns
+        -------
+        description : str
+            JSON: format, codec, dtype, shape, the codec's numbers, and the length in bytes and
+            CRC-32 of each part.
+        parts : dict of str to numpy.ndarray
+            (bytes,) each, uint8. Of a trellis ``path`` and ``cells``, the two planes; ``scales``
+            and ``rates`` of its streams; ``mask`` and ``exact`` where it has them. ``codes`` of a
+            winding. Parts of no bytes are left out. `docs/format.md` describes every bit.
+
+        Examples
+        --------
+        >>> import numpy as np, hypercomp_rs
+        >>> w = np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)
+        >>> description, parts = hypercomp_rs.compress_tensor(w, bits=4).to_parts()
+        >>> {name: part.nbytes for name, part in parts.items()}
+        {'cells': 12288, 'path': 4000, 'rates': 8, 'scales': 16}
+        """
+        return self._code.to_parts()
+
+    @classmethod
+    def from_parts(
+        cls, description: str, parts: Mapping[str, Any], *, verify: bool = False
+    ) -> CompressedTensor:
+        """Put together what :meth:`to_parts` took apart.
+
+        Parameters
+        ----------
+        description
+            JSON.
+        parts
+            The parts by name: contiguous arrays of uint8 with one axis, of numpy or torch (on the
+            CPU), or anything else with a buffer, such as bytes or a memory map. The planes are
+            lent, not copied: they stay alive as long as the tensor does, and must not be written to
+            meanwhile.
+        verify
+            Whether to compute checksums. Without, altered bytes of a plane are other weights;
+            structure and lengths are checked in any case.
+
+        Raises
+        ------
+        FormatError
+            A part is missing, not of the length that the description or the codec calls for, or
+            altered; or the description is not one.
+        DtypeError
+            A part is not an array of bytes.
+
+        Examples
+        --------
+        >>> import numpy as np, hypercomp_rs
+        >>> w = np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)
+        >>> c = hypercomp_rs.compress_tensor(w, bits=4)
+        >>> hypercomp_rs.CompressedTensor.from_parts(*c.to_parts()) == c
+        True
+        """
+        lent = {name: _arrays.lent_bytes(part, name) for name, part in parts.items()}
+        kind: _arrays.Kind = "torch" if any(map(_arrays.is_tensor, parts.values())) else "numpy"
+        return cls._of(TensorCode.from_parts(description, lent, verify), kind)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its bytes and the kind of array it was made from."""

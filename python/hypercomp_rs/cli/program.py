@@ -2,8 +2,8 @@
 
 click and not typer: it is what typer is built on, brings no other package, and leaves standard
 output and exit codes to us. Exit codes: 0 all is done, 1 the system failed (a full disk, no
-memory), 2 the input or an option is wrong, 3 a limit was reached and the result is partial, 130
-Ctrl-C, 141 nobody reads the output any more.
+memory), 2 the input or an option is wrong, 3 a limit was reached and the result is partial, 4 what
+was verified is damaged, 130 Ctrl-C, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ import click
 
 from .. import __version__
 from ..errors import HypercompError
+from .compress import compress
+from .decompress import decompress
+from .evaluate import evaluate
+from .inspect import inspect
+from .verify import verify
 from .vertices import vertices
 
 FAILED, WRONG, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -39,7 +44,8 @@ def program() -> None:
     """Exact vertices of hyperplane arrangements, and compressed network weights."""
 
 
-program.add_command(vertices)
+for command in (compress, decompress, evaluate, inspect, verify, vertices):
+    program.add_command(command)
 
 
 def run(arguments: Sequence[str]) -> int:

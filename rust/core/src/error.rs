@@ -8,6 +8,8 @@ use std::fmt;
 pub enum ErrorKind {
     /// An argument is outside what is accepted.
     InvalidArgument,
+    /// An index beyond the end of an axis.
+    OutOfBounds,
     /// A weight or a coefficient is NaN or infinite.
     NonFinite,
     /// An element type that the call does not take.

@@ -1,6 +1,7 @@
 //! The engines of `hypercomp-rs`, without Python.
 //!
 //! * [`codec`]: weights as trajectory codes of an ergodic map (arXiv 2409.00592).
+//! * [`container`]: compressed tensors in safetensors files.
 //! * [`arrangement`]: the vertices of a hyperplane arrangement, exactly (arXiv 2401.16675).
 //! * [`representation`]: the files of the field, `.ine` and `.ext`.
 //!
@@ -8,6 +9,7 @@
 
 pub mod arrangement;
 pub mod codec;
+pub mod container;
 mod control;
 mod error;
 pub mod representation;

@@ -7,7 +7,9 @@ use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Element, PowerOfTwo};
 use hypercomp_core::codec::hadamard::Incoherence;
 use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
+use hypercomp_core::codec::tensor::{
+    Codec, CompressedTensor, Linear, Payload, Streams, TrellisParams,
+};
 use hypercomp_core::codec::trellis::Trellis;
 use hypercomp_core::codec::winding::WindingParams;
 use hypercomp_core::team::CurrentPool;
@@ -293,6 +295,102 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_transposed_product_is_that_of_the_decoded_matrix(
+        shape in prop_oneof![
+            (1usize..40, 120usize..1400).prop_map(|(r, c)| [r, c]),
+            (1usize..80, 1usize..40).prop_map(|(r, c)| [r, c]),
+            (0usize..3, 0usize..3).prop_map(|(r, c)| [r, c]),
+            (1usize..20, 1usize..4).prop_map(|(r, c)| [r, c * 512]),
+            Just([2, 20_000]),
+        ],
+        codec in codecs(),
+        batch in prop_oneof![0usize..9, Just(65usize)],
+        seed: u64,
+        power in -60i32..60,
+    ) {
+        let [rows, columns] = shape;
+        let scaled: Vec<f64> = weights(&shape, seed)
+            .iter()
+            .map(|w| PowerOfTwo::new(power).times(f64::from(*w)))
+            .collect();
+        let tensor = compress(&scaled, &shape, &codec);
+        let decoded: Vec<f64> = decompress(&tensor);
+        let x = vectors(batch * rows, seed ^ 1);
+        let transposed = |unit, x: &[f32], batch: usize| {
+            let mut out = vec![f32::NAN; columns * batch];
+            let linear = Linear { x, batch, bias: None, transposed: true };
+            tensor.linear_on(unit, &CurrentPool, linear, &mut out, &Control::new()).unwrap();
+            out
+        };
+        let results: Vec<Vec<f32>> =
+            Unit::available().into_iter().map(|unit| transposed(unit, &x, batch)).collect();
+        for result in &results {
+            prop_assert_eq!(bytes(result), bytes(&results[0]));
+        }
+        let norm = |of: &mut dyn Iterator<Item = f64>| of.map(|v| v * v).sum::<f64>().sqrt();
+        let whole = norm(&mut decoded.iter().copied());
+        for v in 0..batch {
+            let x = &x[v * rows..][..rows];
+            let result = &results[0][v * columns..][..columns];
+            prop_assert_eq!(bytes(result), bytes(&transposed(Unit::detect(), x, 1)));
+            let bound = 2e-6 * whole * norm(&mut x.iter().map(|x| f64::from(*x)))
+                + f64::from(f32::MIN_POSITIVE);
+            for (c, result) in result.iter().enumerate() {
+                let products = x.iter().enumerate();
+                let exact: f64 = products.map(|(r, x)| decoded[r * columns + c] * f64::from(*x)).sum();
+                prop_assert!((f64::from(*result) - exact).abs() <= bound, "{} {} {}", result, exact, bound);
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_of_any_type_is_its_product_rounded_once(
+        codec in codecs(), batch in 0usize..4, seed: u64, transposed: bool,
+    ) {
+        let tensor = compress(&weights(&[40, 300], seed), &[40, 300], &codec);
+        let (inputs, outputs) = if transposed { (40, 300) } else { (300, 40) };
+        let (x, bias) = (vectors(batch * inputs, seed ^ 1), vectors(outputs, seed ^ 2));
+        fn of<T: Element>(values: &[f32]) -> Vec<T> {
+            values.iter().map(|v| T::nearest(*v)).collect()
+        }
+        fn layer<T: Element>(
+            tensor: &CompressedTensor, x: &[T], batch: usize, bias: Option<&[T]>, transposed: bool,
+            outputs: usize,
+        ) -> Vec<T> {
+            let mut out = vec![T::nearest(f32::NAN); batch * outputs];
+            let linear = Linear { x, batch, bias, transposed };
+            tensor.linear_on(Unit::detect(), &CurrentPool, linear, &mut out, &Control::new()).unwrap();
+            out
+        }
+        fn agrees<T: Element>(
+            tensor: &CompressedTensor, x: &[f32], batch: usize, bias: &[f32], transposed: bool,
+        ) -> bool {
+            let (x, bias) = (of::<T>(x), of::<T>(bias));
+            let widened = |values: &[T]| {
+                let mut wide = Vec::new();
+                T::widen(values, Unit::detect(), &mut wide);
+                wide
+            };
+            let (wide, wide_bias) = (widened(&x), widened(&bias));
+            let product = layer(tensor, &wide, batch, None, transposed, bias.len());
+            let sums = product.iter().enumerate().map(|(i, y)| y + wide_bias[i % bias.len()]);
+            let sums: Vec<f32> = sums.collect();
+            bytes(&layer(tensor, &x, batch, Some(&bias), transposed, bias.len()))
+                == bytes(&of::<T>(&sums))
+                && bytes(&layer(tensor, &x, batch, None, transposed, bias.len()))
+                    == bytes(&of::<T>(&product))
+        }
+        prop_assert!(agrees::<f32>(&tensor, &x, batch, &bias, transposed));
+        prop_assert!(agrees::<f64>(&tensor, &x, batch, &bias, transposed));
+        prop_assert!(agrees::<f16>(&tensor, &x, batch, &bias, transposed));
+        prop_assert!(agrees::<bf16>(&tensor, &x, batch, &bias, transposed));
+    }
+}
+
 #[test]
 fn products_do_not_depend_on_the_number_of_threads() {
     let shape = [150, 1000];
@@ -303,6 +401,27 @@ fn products_do_not_depend_on_the_number_of_threads() {
     ] {
         let tensor = compress(&weights(&shape, 2), &shape, &codec);
         let expected = matmul(&tensor, Unit::detect(), &x, 3);
+        let transposed = || {
+            let (x, batch, bias) = (&x[..900], 6, None);
+            let linear = Linear {
+                x,
+                batch,
+                bias,
+                transposed: true,
+            };
+            let mut out = vec![f32::NAN; 6 * 1000];
+            tensor
+                .linear_on(
+                    Unit::detect(),
+                    &CurrentPool,
+                    linear,
+                    &mut out,
+                    &Control::new(),
+                )
+                .unwrap();
+            out
+        };
+        let expected_transposed = transposed();
         for threads in [1, 2, 5] {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
@@ -310,6 +429,7 @@ fn products_do_not_depend_on_the_number_of_threads() {
                 .unwrap();
             let result = pool.install(|| matmul(&tensor, Unit::detect(), &x, 3));
             assert_eq!(result, expected);
+            assert_eq!(pool.install(transposed), expected_transposed);
         }
     }
 }
@@ -335,6 +455,33 @@ fn products_of_the_wrong_size_are_refused() {
     assert!(refused(&[4, 5], 10, 2, 4).contains("results of 4"));
     assert!(refused(&[4, 5], 5, usize::MAX, 4).contains("batch"));
     let tensor = compress(
+        &[1.0f32; 20],
+        &[4, 5],
+        &Codec::Trellis(TrellisParams::new(4.0, 8, None)),
+    );
+    let (team, control) = (&CurrentPool, Control::new());
+    for (bias, transposed) in [(3, false), (5, false), (4, true)] {
+        let (x, bias) = (
+            if transposed {
+                [1.0; 4].as_slice()
+            } else {
+                &[1.0; 5]
+            },
+            vec![0.0; bias],
+        );
+        let linear = Linear {
+            x,
+            batch: 1,
+            bias: Some(&bias),
+            transposed,
+        };
+        let mut out = vec![0.0; 9 - x.len()];
+        let error = tensor
+            .linear_on(Unit::detect(), team, linear, &mut out, &control)
+            .unwrap_err();
+        assert!(error.message().contains("a bias of"), "{error}");
+    }
+    let tensor = compress(
         &weights(&[200, 500], 1),
         &[200, 500],
         &Codec::Winding(WindingParams::default()),
@@ -345,4 +492,45 @@ fn products_of_the_wrong_size_are_refused() {
         .matmul(&[1.0; 500], 1, &mut [0.0; 200], &control)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn chosen_rows_are_those_of_the_whole() {
+    let shape = [60, 3, 70];
+    for codec in [
+        Codec::Winding(WindingParams::default()),
+        Codec::Trellis(TrellisParams::new(3.6, 8, Some(1))),
+        Codec::Trellis(TrellisParams {
+            keep_zeros: true,
+            ..TrellisParams::new(4.0, 8, None)
+        }),
+    ] {
+        let tensor = compress(&weights(&shape, 3), &shape, &codec);
+        let whole: Vec<bf16> = decompress(&tensor);
+        let indices = [7i64, 0, 59, 7, 31];
+        let mut rows = vec![bf16::default(); indices.len() * 210];
+        let control = Control::new();
+        tensor
+            .decompress_rows(&CurrentPool, &indices, &mut rows, &control)
+            .unwrap();
+        for (index, row) in indices.iter().zip(rows.chunks(210)) {
+            assert_eq!(row, &whole[*index as usize * 210..][..210]);
+        }
+        for (indices, places, kind, what) in [
+            (
+                &[1, 60][..],
+                420,
+                ErrorKind::OutOfBounds,
+                "index 60 at position 1",
+            ),
+            (&[-1], 210, ErrorKind::OutOfBounds, "index -1"),
+            (&[1], 209, ErrorKind::InvalidArgument, "209 elements"),
+        ] {
+            let error = tensor
+                .decompress_rows(&CurrentPool, indices, &mut vec![0.0f32; places], &control)
+                .unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert!(error.message().contains(what), "{error}");
+        }
+    }
 }

@@ -9,13 +9,15 @@ use std::collections::BTreeSet;
 
 use brute_force::{brute_force, points, subsets};
 use hypercomp_core::Control;
+use hypercomp_core::arrangement::bound::Bound;
 use hypercomp_core::arrangement::field::Rational;
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::job::{Harvest, Job, Limits, Wanted};
 use hypercomp_core::arrangement::mersenne::Mersenne61;
 use hypercomp_core::arrangement::search::{Search, Worker};
 use hypercomp_core::arrangement::vertex::Points;
-use hypercomp_core::arrangement::{Method, share, vertices};
+use hypercomp_core::arrangement::zero_lanes;
+use hypercomp_core::arrangement::{Method, share, vertices, vertices_in};
 use num_bigint::BigInt;
 use proptest::prelude::*;
 
@@ -56,9 +58,13 @@ fn row() -> impl Strategy<Value = Row> {
     ]
 }
 
-/// Entries of one arrangement: tiny, small, of 10¹⁸, or around the prime of the wide planes' keys.
+/// Entries of one arrangement: tiny, small, of 10¹⁸, or around a prime: of keys, or of slopes.
 fn entry(kind: u8) -> BoxedStrategy<i128> {
-    let p = i128::from(Mersenne61::PRIME);
+    let p = i128::from(if kind == 5 {
+        Mersenne61::PRIME
+    } else {
+        zero_lanes::PRIME
+    });
     let huge = 1_000_000_000_000_000_000i128;
     match kind {
         0 | 1 => (-1i128..=1).boxed(),
@@ -70,17 +76,29 @@ fn entry(kind: u8) -> BoxedStrategy<i128> {
 }
 
 fn arrangements() -> impl Strategy<Value = Arrangement> {
-    (1usize..=4, 0u8..6, any::<bool>())
+    (1usize..=4, 0u8..7, any::<bool>())
         .prop_flat_map(|(d, kind, low_rank)| {
             let most = [0, 14, 10, 9, 8][d];
             let numbers = proptest::collection::vec(entry(kind), d + 1);
             let rows = proptest::collection::vec((row(), numbers), 0..most);
-            (rows, Just(d), Just(low_rank && kind % 2 == 0))
+            (rows, Just(d), Just(low_rank && kind % 2 == 0), moved(d))
         })
-        .prop_map(|(rows, d, low_rank)| made(rows, d, low_rank))
+        .prop_map(|(rows, d, low_rank, map)| made(rows, d, low_rank, map))
 }
 
-fn made(rows: Vec<(Row, Vec<i128>)>, d: usize, low_rank: bool) -> Arrangement {
+/// Another basis and origin, or none: coordinates in which the same arrangement has long entries.
+fn moved(d: usize) -> impl Strategy<Value = Option<Vec<Vec<i64>>>> {
+    let numbers = prop_oneof![-9i64..10, -1_000_000_000_000i64..1_000_000_000_000];
+    let map = proptest::collection::vec(proptest::collection::vec(numbers, d), d + 1);
+    prop_oneof![2 => Just(None), 1 => map.prop_map(Some)]
+}
+
+fn made(
+    rows: Vec<(Row, Vec<i128>)>,
+    d: usize,
+    low_rank: bool,
+    map: Option<Vec<Vec<i64>>>,
+) -> Arrangement {
     let mut made: Vec<Vec<Rational>> = Vec::new();
     for (row, mut numbers) in rows {
         if low_rank && d > 1 {
@@ -114,7 +132,22 @@ fn made(rows: Vec<(Row, Vec<i128>)>, d: usize, low_rank: bool) -> Arrangement {
             made.push(new);
         }
     }
+    if let Some(map) = map {
+        made = made.iter().map(|row| seen_from(row, &map)).collect();
+        made.retain(|row| row[..d].iter().any(|x| *x != Rational::default()));
+    }
     Arrangement::new(&made, d).unwrap()
+}
+
+/// A row in coordinates y, where x is y times the first rows of the map, less the last one.
+fn seen_from(row: &[Rational], map: &[Vec<i64>]) -> Vec<Rational> {
+    let (origin, basis) = map.split_last().unwrap();
+    let big = |x: i64| Rational::from_integer(x.into());
+    let along = |c: usize| (0..basis.len()).map(|k| &row[k] * big(basis[k][c])).sum();
+    let mut new: Vec<Rational> = (0..basis.len()).map(along).collect();
+    let shift: Rational = new.iter().zip(origin).map(|(a, x)| a * big(*x)).sum();
+    new.push(&row[basis.len()] + shift);
+    new
 }
 
 fn sorted(search: &Search, numbers: Vec<u64>) -> Vec<Vec<Rational>> {
@@ -243,27 +276,71 @@ proptest! {
     }
 }
 
-/// Minors that the prime of the keys divides and that are not zero: rows that agree modulo 2⁶¹ − 1
-/// must not be taken for one, and the subtree is done again in a wider arithmetic.
+/// Minors that the primes of the keys and of the slopes divide and that are not zero: rows that agree
+/// modulo one of them must not be taken for one, and the subtree is done again in a wider arithmetic.
 #[test]
 fn a_bad_prime_is_noticed() {
-    let p = BigInt::from(Mersenne61::PRIME);
-    let big = BigInt::from(10).pow(18);
-    let row = |numbers: [BigInt; 4]| numbers.map(Rational::from_integer).to_vec();
-    let n = |x: i64| BigInt::from(x);
-    let rows = vec![
-        row([n(1), n(0), n(0), n(0)]),
-        row([n(0), n(1), n(0), n(0)]),
-        // The same as the last on x = 0 modulo p, and a multiple of p in every coefficient.
-        row([big.clone(), &p + 1, p.clone(), n(0)]),
-        row([n(3), p.clone(), 2 * &p, 5 * &p]),
-        row([n(7), n(2), n(1), n(1)]),
-        row([big, n(2) + &p, n(1), n(1) + 3 * &p]),
+    for prime in [Mersenne61::PRIME, zero_lanes::PRIME] {
+        let p = BigInt::from(prime);
+        let big = BigInt::from(10).pow(18);
+        let row = |numbers: [BigInt; 4]| numbers.map(Rational::from_integer).to_vec();
+        let n = |x: i64| BigInt::from(x);
+        let rows = vec![
+            row([n(1), n(0), n(0), n(0)]),
+            row([n(0), n(1), n(0), n(0)]),
+            // The same as the last on x = 0 modulo p, and a multiple of p in every coefficient.
+            row([big.clone(), &p + 1, p.clone(), n(0)]),
+            row([n(3), p.clone(), 2 * &p, 5 * &p]),
+            row([n(7), n(2), n(1), n(1)]),
+            row([big, n(2) + &p, n(1), n(1) + 3 * &p]),
+        ];
+        let arrangement = Arrangement::new(&rows, 3).unwrap();
+        let (expected, _) = brute_force(&arrangement);
+        for method in [Method::Flats, Method::Zero] {
+            let found = vertices(&arrangement, method, &Control::new()).unwrap();
+            assert_eq!(points(&found), expected.iter().cloned().collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Long entries because of the coordinates alone: found in other ones, beside a search in a field, which
+/// knows of none.
+#[test]
+fn moved_arrangements_have_moved_vertices() {
+    let mut rows: Vec<Vec<Rational>> = Vec::new();
+    let scale = 1_000_000_007i64;
+    let map: Vec<Vec<i64>> = vec![
+        vec![scale, -scale / 3, 12],
+        vec![scale / 7, 5, scale / 11],
+        vec![-scale / 2, scale - 1, 1],
+        vec![scale, 3, -scale],
     ];
+    for (a, b) in [(1, 1), (1, -1), (0, 1), (1, 0)] {
+        for c in -2..=2 {
+            for k in 0..3 {
+                let mut row = vec![Rational::default(); 4];
+                row[k] = Rational::from_integer(a.into());
+                row[(k + 1) % 3] = Rational::from_integer(b.into());
+                row[3] = Rational::from_integer(c.into());
+                rows.push(seen_from(&row, &map));
+            }
+        }
+    }
     let arrangement = Arrangement::new(&rows, 3).unwrap();
-    let (expected, _) = brute_force(&arrangement);
-    for method in [Method::Flats, Method::Zero] {
-        let found = vertices(&arrangement, method, &Control::new()).unwrap();
-        assert_eq!(points(&found), expected.iter().cloned().collect::<Vec<_>>());
+    let expected = vertices_in(
+        Bound::of(arrangement.rows(), 3).arithmetic(),
+        &arrangement,
+        Method::Flats,
+        &Control::new(),
+    )
+    .unwrap();
+    assert!(expected.len() > 100);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let found = pool.install(|| vertices(&arrangement, Method::Flats, &Control::new()));
+        assert_eq!(found.unwrap(), expected);
     }
 }

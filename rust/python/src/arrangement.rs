@@ -116,15 +116,14 @@ impl Search {
         let (found, left) = enter(py, threads, |control| {
             let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
             let limits = Limits::new(most, deadline);
-            let (mut harvest, left) =
-                arrangement::share::run(&self.0, jobs, wanted, &limits, control);
-            if sort {
-                let mut points = self.points(std::mem::take(&mut harvest.numbers));
-                points.sort();
-                harvest.numbers = points.numbers;
-            }
+            let run = if sort {
+                arrangement::share::run_sorted
+            } else {
+                arrangement::share::run
+            };
+            let found = run(&self.0, jobs, wanted, &limits, control);
             control.check()?;
-            Ok((harvest, left))
+            Ok(found)
         })?;
         let left = left.into_iter().map(|job| (job.node, job.from, job.to));
         Ok((

@@ -3,22 +3,55 @@
 //! Arrays arrive flat, contiguous and in native byte order. `float16` and `bfloat16` arrive as
 //! their bits in `uint16`, because neither numpy nor the stable ABI has a `bfloat16`.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
+use hypercomp_core::codec::tensor::{
+    Codec, CompressedTensor, Goal, Linear, Parts, Payload, TrellisParams,
+};
 use hypercomp_core::codec::winding::WindingParams;
-use numpy::{PyReadonlyArray1, PyReadwriteArray1};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::enter::{enter, enter_together};
+use crate::control::Control;
+use crate::enter::{enter_together, enter_under};
 use crate::error::to_python;
+
+/// Bytes in memory of a numpy array, which is kept alive as long as they are.
+struct Lent {
+    start: *const u8,
+    len: usize,
+    _array: Py<PyArray1<u8>>,
+}
+
+// SAFETY: the bytes belong to the array, which lives as long as this does and whose reference may be
+// dropped by any thread. Nothing here writes to them; that nobody else does while they are read is
+// what `from_parts` asks of its caller, and every byte that might be read then is a valid code.
+unsafe impl Send for Lent {}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `start` and `len` were a slice of the array's own memory, which numpy neither
+        // moves nor frees while there is a reference to the array.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
 
 /// A compressed tensor, as the core keeps it.
 #[pyclass(frozen, module = "hypercomp_rs._core")]
 pub struct TensorCode(CompressedTensor);
+
+impl TensorCode {
+    /// The core's tensor.
+    pub fn tensor(&self) -> &CompressedTensor {
+        &self.0
+    }
+}
 
 fn compress<T: Element>(
     py: Python<'_>,
@@ -26,8 +59,9 @@ fn compress<T: Element>(
     shape: &[usize],
     codec: &Codec,
     threads: Option<usize>,
+    control: &hypercomp_core::Control,
 ) -> PyResult<TensorCode> {
-    enter(py, threads, |control| {
+    enter_under(py, threads, control, |control| {
         CompressedTensor::compress(weights, shape, codec, control)
     })
     .map(TensorCode)
@@ -39,26 +73,27 @@ fn compress_as(
     shape: &[usize],
     codec: &Codec,
     threads: Option<usize>,
+    control: &hypercomp_core::Control,
 ) -> PyResult<TensorCode> {
     let py = weights.py();
     match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
         Dtype::F32 => {
             let weights: PyReadonlyArray1<'_, f32> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads)
+            compress(py, weights.as_slice()?, shape, codec, threads, control)
         }
         Dtype::F64 => {
             let weights: PyReadonlyArray1<'_, f64> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads)
+            compress(py, weights.as_slice()?, shape, codec, threads, control)
         }
         Dtype::F16 => {
             let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
             let weights: &[f16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads)
+            compress(py, weights, shape, codec, threads, control)
         }
         Dtype::Bf16 => {
             let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
             let weights: &[bf16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads)
+            compress(py, weights, shape, codec, threads, control)
         }
     }
 }
@@ -68,7 +103,7 @@ impl TensorCode {
     /// Compress with trellis codes: `bits` a weight in all, or else the fewest that reach `sqnr_db`.
     /// Without a seed the weights are not made incoherent.
     #[staticmethod]
-    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads))]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None))]
     // One argument for each of the codec's parameters: a struct would only be unpacked.
     #[allow(clippy::too_many_arguments)]
     fn trellis(
@@ -82,7 +117,9 @@ impl TensorCode {
         window: u32,
         seed: Option<u64>,
         threads: Option<usize>,
+        control: Option<&Control>,
     ) -> PyResult<Self> {
+        let control = control.map_or_else(Default::default, |control| control.0.clone());
         let codec = Codec::Trellis(TrellisParams {
             goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
             window,
@@ -90,7 +127,7 @@ impl TensorCode {
             keep_zeros,
             max_error,
         });
-        compress_as(weights, dtype, &shape, &codec, threads)
+        compress_as(weights, dtype, &shape, &codec, threads, &control)
     }
 
     /// Compress with the published winding.
@@ -116,7 +153,8 @@ impl TensorCode {
             class_max,
             threshold,
         });
-        compress_as(weights, dtype, &shape, &codec, threads)
+        let control = Default::default();
+        compress_as(weights, dtype, &shape, &codec, threads, &control)
     }
 
     /// Decode the weights from flat C-order index `start` on into a flat array of this dtype.
@@ -150,21 +188,118 @@ impl TensorCode {
         }
     }
 
-    /// Multiply the matrix by `batch` vectors, flat (batch, columns), into flat (batch, rows).
-    fn matmul_into(
+    /// Decode the entries along the first axis that `indices` name into a flat array of this dtype.
+    fn rows_into(
         &self,
-        x: PyReadonlyArray1<'_, f32>,
-        batch: usize,
-        mut out: PyReadwriteArray1<'_, f32>,
+        indices: PyReadonlyArray1<'_, i64>,
+        out: &Bound<'_, PyAny>,
+        dtype: &str,
         threads: Option<usize>,
     ) -> PyResult<()> {
         let py = out.py();
-        let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
-        let size = self.0.len().saturating_mul(batch);
-        enter_together(py, threads, size, |team, control| {
-            self.0
-                .matmul_on(Unit::detect(), team, x, batch, out, control)
-        })
+        let indices = indices.as_slice()?;
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => {
+                let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
+                self.rows(py, indices, out.as_slice_mut()?, threads)
+            }
+            Dtype::F64 => {
+                let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
+                self.rows(py, indices, out.as_slice_mut()?, threads)
+            }
+            Dtype::F16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [f16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.rows(py, indices, out, threads)
+            }
+            Dtype::Bf16 => {
+                let mut bits: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let out: &mut [bf16] = bits.as_slice_mut()?.reinterpret_cast_mut();
+                self.rows(py, indices, out, threads)
+            }
+        }
+    }
+
+    /// Multiply the matrix by `batch` vectors, flat (batch, columns), into flat (batch, rows), both
+    /// of this dtype.
+    fn matmul_into(
+        &self,
+        x: &Bound<'_, PyAny>,
+        batch: usize,
+        out: &Bound<'_, PyAny>,
+        dtype: &str,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let py = out.py();
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => {
+                let x: PyReadonlyArray1<'_, f32> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, f32> = out.extract()?;
+                self.matmul(py, x.as_slice()?, batch, out.as_slice_mut()?, threads)
+            }
+            Dtype::F64 => {
+                let x: PyReadonlyArray1<'_, f64> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, f64> = out.extract()?;
+                self.matmul(py, x.as_slice()?, batch, out.as_slice_mut()?, threads)
+            }
+            Dtype::F16 => {
+                let x: PyReadonlyArray1<'_, u16> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let x: &[f16] = x.as_slice()?.reinterpret_cast();
+                self.matmul(
+                    py,
+                    x,
+                    batch,
+                    out.as_slice_mut()?.reinterpret_cast_mut(),
+                    threads,
+                )
+            }
+            Dtype::Bf16 => {
+                let x: PyReadonlyArray1<'_, u16> = x.extract()?;
+                let mut out: PyReadwriteArray1<'_, u16> = out.extract()?;
+                let x: &[bf16] = x.as_slice()?.reinterpret_cast();
+                self.matmul(
+                    py,
+                    x,
+                    batch,
+                    out.as_slice_mut()?.reinterpret_cast_mut(),
+                    threads,
+                )
+            }
+        }
+    }
+
+    /// y = W·x + b for `batch` vectors x at an address, into results at another: what torch's
+    /// operators call, for whom a view of each tensor as an array would cost more than the call.
+    ///
+    /// The caller vouches for the addresses: of contiguous elements of `dtype`, `batch` times as many
+    /// as W has columns and rows (rows and columns, if `transposed`), and of as many as a result has
+    /// for the bias, if its address is not 0; alive and written to by nobody else during the call.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_at(
+        &self,
+        py: Python<'_>,
+        x: usize,
+        batch: usize,
+        bias: usize,
+        out: usize,
+        dtype: &str,
+        transposed: bool,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let at = Addresses {
+            x,
+            batch,
+            bias,
+            out,
+            transposed,
+        };
+        match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
+            Dtype::F32 => self.linear_at_addresses::<f32>(py, at, threads),
+            Dtype::F64 => self.linear_at_addresses::<f64>(py, at, threads),
+            Dtype::F16 => self.linear_at_addresses::<f16>(py, at, threads),
+            Dtype::Bf16 => self.linear_at_addresses::<bf16>(py, at, threads),
+        }
     }
 
     #[getter]
@@ -212,6 +347,44 @@ impl TensorCode {
         PyBytes::new(py, &py.detach(|| self.0.to_bytes()))
     }
 
+    /// Its description and its parts.
+    fn to_parts<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (String, BTreeMap<String, Bound<'py, PyArray1<u8>>>) {
+        let Parts { description, parts } = py.detach(|| self.0.to_parts());
+        let arrays = parts
+            .into_iter()
+            .map(|(name, bytes)| (name, PyArray1::from_slice(py, &bytes)));
+        (description, arrays.collect())
+    }
+
+    /// Put it together from parts, whose memory is lent.
+    #[staticmethod]
+    fn from_parts(
+        py: Python<'_>,
+        description: String,
+        parts: BTreeMap<String, PyReadonlyArray1<'_, u8>>,
+        verify: bool,
+    ) -> PyResult<Self> {
+        let lent = parts.into_iter().map(|(name, array)| {
+            let bytes = array.as_slice()?;
+            let lent = Lent {
+                start: bytes.as_ptr(),
+                len: bytes.len(),
+                _array: array.as_any().cast::<PyArray1<u8>>()?.clone().unbind(),
+            };
+            Ok((name, Bytes::from_owner(lent)))
+        });
+        let parts = Parts {
+            description,
+            parts: lent.collect::<PyResult<_>>()?,
+        };
+        py.detach(|| CompressedTensor::from_parts(parts, verify))
+            .map(Self)
+            .map_err(|e| to_python(py, e))
+    }
+
     /// Read what `to_bytes` wrote.
     #[staticmethod]
     fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
@@ -221,7 +394,90 @@ impl TensorCode {
     }
 }
 
+/// Where the vectors of a product, its bias and its results lie.
+struct Addresses {
+    x: usize,
+    batch: usize,
+    bias: usize,
+    out: usize,
+    transposed: bool,
+}
+
 impl TensorCode {
+    fn linear_at_addresses<T: Element>(
+        &self,
+        py: Python<'_>,
+        at: Addresses,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        // Another number of axes is refused by the core, before it looks at anything else.
+        let (rows, columns) = match *self.0.shape() {
+            [rows, columns] => (rows, columns),
+            _ => (0, 0),
+        };
+        let (inputs, outputs) = match at.transposed {
+            false => (columns, rows),
+            true => (rows, columns),
+        };
+        // SAFETY: the caller vouches for the addresses, the lengths and their not being written to.
+        let (x, bias, out) = unsafe {
+            (
+                slice_at::<T>(at.x, at.batch * inputs),
+                (at.bias != 0).then(|| slice_at::<T>(at.bias, outputs)),
+                slice_at_mut(at.out, at.batch * outputs),
+            )
+        };
+        let linear = Linear {
+            x,
+            batch: at.batch,
+            bias,
+            transposed: at.transposed,
+        };
+        self.linear(py, linear, out, threads)
+    }
+
+    fn rows<T: Element>(
+        &self,
+        py: Python<'_>,
+        indices: &[i64],
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        enter_together(py, threads, out.len(), |team, control| {
+            self.0.decompress_rows(team, indices, out, control)
+        })
+    }
+
+    fn matmul<T: Element>(
+        &self,
+        py: Python<'_>,
+        x: &[T],
+        batch: usize,
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let linear = Linear {
+            x,
+            batch,
+            bias: None,
+            transposed: false,
+        };
+        self.linear(py, linear, out, threads)
+    }
+
+    fn linear<T: Element>(
+        &self,
+        py: Python<'_>,
+        linear: Linear<'_, T>,
+        out: &mut [T],
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let size = self.0.len().saturating_mul(linear.batch);
+        enter_together(py, threads, size, |team, control| {
+            self.0.linear_on(Unit::detect(), team, linear, out, control)
+        })
+    }
+
     fn decompress<T: Element>(
         &self,
         py: Python<'_>,
@@ -233,5 +489,29 @@ impl TensorCode {
         enter_together(py, threads, range.len(), |team, control| {
             self.0.decompress_by(team, range, out, control)
         })
+    }
+}
+
+/// `len` elements at an address, which may be anything where there is none.
+///
+/// # Safety
+/// There are so many elements, and nobody writes to them while the slice is in use.
+unsafe fn slice_at<'a, T>(address: usize, len: usize) -> &'a [T] {
+    match len {
+        0 => &[],
+        // SAFETY: as the caller promised.
+        _ => unsafe { std::slice::from_raw_parts(address as *const T, len) },
+    }
+}
+
+/// The same, to be written to.
+///
+/// # Safety
+/// There are so many elements, and nobody else uses them while the slice is in use.
+unsafe fn slice_at_mut<'a, T>(address: usize, len: usize) -> &'a mut [T] {
+    match len {
+        0 => &mut [],
+        // SAFETY: as the caller promised.
+        _ => unsafe { std::slice::from_raw_parts_mut(address as *mut T, len) },
     }
 }

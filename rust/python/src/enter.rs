@@ -77,12 +77,21 @@ pub fn enter<T: Send>(
     threads: Option<usize>,
     work: impl FnOnce(&Control) -> Result<T> + Send,
 ) -> PyResult<T> {
+    enter_under(py, threads, &Control::new(), work)
+}
+
+/// The same under a [`Control`] of the caller's, by which other threads follow and stop it: Python
+/// tells only its main thread of signals.
+pub fn enter_under<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    control: &Control,
+    work: impl FnOnce(&Control) -> Result<T> + Send,
+) -> PyResult<T> {
     let pool = pool(threads).map_err(|e| to_python(py, e))?;
-    let control = Control::new();
     let mut raised = None;
     let result = py.detach(|| {
         let (sender, receiver) = channel();
-        let control = &control;
         let raised = &mut raised;
         pool.in_place_scope(move |scope| {
             scope.spawn(move |_| {

@@ -13,6 +13,7 @@ static CLASSES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 fn class_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidArgument => "InvalidArgumentError",
+        ErrorKind::OutOfBounds => "OutOfBoundsError",
         ErrorKind::NonFinite => "NonFiniteError",
         ErrorKind::Dtype => "DtypeError",
         ErrorKind::EmptyHyperplane => "EmptyHyperplaneError",
@@ -22,15 +23,39 @@ fn class_name(kind: ErrorKind) -> &'static str {
     }
 }
 
+fn gpu_class_name(kind: hypercomp_gpu::ErrorKind) -> &'static str {
+    use hypercomp_gpu::ErrorKind as Kind;
+    match kind {
+        Kind::MissingDriver => "DriverNotFoundError",
+        Kind::OldDriver => "OldDriverError",
+        Kind::NoDevice => "DeviceNotFoundError",
+        Kind::Architecture => "ArchitectureError",
+        Kind::Image => "KernelImageError",
+        Kind::OutOfMemory => "DeviceMemoryError",
+        Kind::InvalidArgument => "InvalidArgumentError",
+        Kind::Dtype => "DtypeError",
+        Kind::Capture | Kind::Forked | Kind::Driver => "GpuError",
+    }
+}
+
 /// The Python exception that carries a core error.
 pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
+    raised(py, class_name(error.kind()), error.message())
+}
+
+/// The Python exception that carries an error of the GPU's host path.
+pub fn gpu_to_python(py: Python<'_>, error: hypercomp_gpu::Error) -> PyErr {
+    raised(py, gpu_class_name(error.kind()), error.message())
+}
+
+fn raised(py: Python<'_>, class: &str, message: &str) -> PyErr {
     let class = CLASSES
         .get_or_try_init(py, || {
             PyModule::import(py, "hypercomp_rs.errors").map(Bound::unbind)
         })
-        .and_then(|module| module.bind(py).getattr(class_name(error.kind())));
+        .and_then(|module| module.bind(py).getattr(class));
     match class.and_then(|class| class.cast_into::<PyType>().map_err(PyErr::from)) {
-        Ok(class) => PyErr::from_type(class, (error.message().to_owned(),)),
+        Ok(class) => PyErr::from_type(class, (message.to_owned(),)),
         Err(import_error) => import_error,
     }
 }

@@ -6,8 +6,11 @@
 mod approximate;
 mod arrangement;
 mod codec;
+mod container;
+mod control;
 mod enter;
 mod error;
+mod gpu;
 mod representation;
 
 use pyo3::prelude::*;
@@ -23,6 +26,12 @@ mod _core {
     use crate::arrangement::{Search, lowest_terms};
     #[pymodule_export]
     use crate::codec::TensorCode;
+    #[pymodule_export]
+    use crate::container::{header_length, read_header, write_header};
+    #[pymodule_export]
+    use crate::control::Control;
+    #[pymodule_export]
+    use crate::gpu::{DeviceMemory, DeviceTensor, close_devices, device_of, devices, dlpack_view};
     #[pymodule_export]
     use crate::representation::{
         big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,

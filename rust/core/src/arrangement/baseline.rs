@@ -79,7 +79,7 @@ fn search<F: SignedField>(
     control: &Control,
 ) -> Result<Found<Vertices>> {
     let dimension = arrangement.dimension();
-    let limbs = Bound::of(arrangement.rows(), dimension).limbs();
+    let limbs = Bound::of(arrangement.rows(), dimension).coordinate_limbs();
     let found = match baseline {
         Baseline::Moss => moss::search::<F>(arrangement, limbs, control)?,
         Baseline::CrissCross => criss_cross::search::<F>(arrangement, limbs, control)?,

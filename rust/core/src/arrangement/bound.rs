@@ -45,6 +45,8 @@ pub enum Arithmetic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
     squared: BigInt,
+    /// The same for minors of d rows, which coordinates are.
+    coordinates: BigInt,
 }
 
 impl Bound {
@@ -58,13 +60,23 @@ impl Bound {
         norms.sort_unstable_by(|a, b| b.cmp(a));
         Self {
             squared: norms.iter().take(dimension + 1).product(),
+            coordinates: norms.iter().take(dimension).product(),
         }
     }
 
     /// 64-bit words that hold every minor in two's complement.
     pub fn limbs(&self) -> usize {
-        // B² < 2^bits, so |minor| < 2^⌈bits/2⌉, and a sign.
-        (self.squared.bits().div_ceil(2) as usize + 1).div_ceil(64)
+        limbs(&self.squared)
+    }
+
+    /// 64-bit words that hold every coordinate of a vertex.
+    pub fn coordinate_limbs(&self) -> usize {
+        limbs(&self.coordinates)
+    }
+
+    /// Bits of B².
+    pub fn bits(&self) -> u64 {
+        self.squared.bits()
     }
 
     /// Whether a residue modulo this prime is zero only if the minor is.
@@ -88,6 +100,12 @@ impl Bound {
         .find(|(prime, _)| limit < prime.pow(2))
         .map_or(Arithmetic::Rational, |(_, arithmetic)| arithmetic)
     }
+}
+
+/// Words for numbers up to the root of this one.
+fn limbs(squared: &BigInt) -> usize {
+    // B² < 2^bits, so |minor| < 2^⌈bits/2⌉, and a sign.
+    (squared.bits().div_ceil(2) as usize + 1).div_ceil(64)
 }
 
 #[cfg(test)]

@@ -195,16 +195,21 @@ impl Harvest {
     }
 
     /// Add what another run has found.
-    pub fn add(&mut self, mut other: Self) {
-        if self.numbers.is_empty() {
-            std::mem::swap(&mut self.numbers, &mut other.numbers);
-        } else {
-            append(&mut self.numbers, &other.numbers);
-        }
+    pub fn add(&mut self, other: Self) {
+        self.add_numbers(other.numbers);
         self.vertices += other.vertices;
         self.cobases += other.cobases;
         for (flats, more) in self.flats.iter_mut().zip(other.flats) {
             *flats += more;
+        }
+    }
+
+    /// Add coordinates only.
+    pub fn add_numbers(&mut self, more: Vec<u64>) {
+        if self.numbers.is_empty() {
+            self.numbers = more;
+        } else {
+            append(&mut self.numbers, &more);
         }
     }
 }

@@ -27,8 +27,13 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
     for (size, vector) in sizes.iter_mut().zip(vectors.chunks_exact(width)) {
         *size = largest(vector);
     }
+    let mut magnitudes = [0.0f64; 64];
+    let magnitudes = magnitudes.get_mut(..values.len())?;
+    for (magnitude, value) in magnitudes.iter_mut().zip(&*values) {
+        *magnitude = value.to_f64().abs();
+    }
     let pivot = loop {
-        let (first, second) = two_largest(values);
+        let (first, second) = two_largest(magnitudes);
         let Some(second) = second else { break first };
         let quotient = rounded(values[first].to_f64() / values[second].to_f64());
         let grown = sizes[first] + quotient.abs() * sizes[second];
@@ -46,6 +51,7 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
         }
         let by = W::from_f64(-quotient);
         values[first] = values[first].plus_product(by, values[second]);
+        magnitudes[first] = values[first].to_f64().abs();
         add_multiple(vectors, width, first, by, second);
     };
     for c in 0..width {
@@ -247,12 +253,11 @@ pub fn longest<W: Word>(vectors: &[W], width: usize) -> f64 {
     squares.fold(0.0, f64::max).sqrt()
 }
 
-/// Places of the largest value and of the second largest that is not 0.
-fn two_largest<W: Word>(values: &[W]) -> (usize, Option<usize>) {
+/// Places of the largest magnitude and of the second largest that is not 0.
+fn two_largest(magnitudes: &[f64]) -> (usize, Option<usize>) {
     let (mut first, mut second) = (0, None);
     let (mut most, mut next) = (-1.0, 0.0);
-    for (at, value) in values.iter().enumerate() {
-        let size = value.to_f64().abs();
+    for (at, &size) in magnitudes.iter().enumerate() {
         if size > most {
             if most > 0.0 {
                 (second, next) = (Some(first), most);

@@ -2,14 +2,17 @@
 //!
 //! Data flows one way: [`input`] (rational rows → distinct integer hyperplanes) → [`search`], which
 //! runs [`job`]s on the threads of [`share`]: the [`walk`] over flats, in the integers of a
-//! [`restriction`] (with its [`plane`]s or [`wide_plane`]s) or in a [`field`] ([`flats`]), or the
-//! [`zero_rule`] over the cobases of [`dictionary`] → [`vertex`] (lowest terms) → [`order`].
+//! [`restriction`] (in the coordinates of a [`frame`] where those are shorter, with its [`plane`]s or
+//! [`wide_plane`]s) or in a [`field`] ([`flats`]), or the [`zero_rule`] over the cobases of
+//! [`dictionary`] → [`vertex`] (lowest terms) → [`order`].
 //!
 //! [`bound`] says how large any number can become, and so in which field a residue proves that it is
 //! zero: modulo a [`mersenne`] prime, [`wide`] ones included, or fractions.
 
 pub mod baseline;
 pub mod bound;
+mod buckets;
+pub mod common_factor;
 pub mod coprime;
 pub mod criss_cross;
 pub mod dictionary;
@@ -17,11 +20,13 @@ pub mod estimate;
 pub mod field;
 pub mod flats;
 pub mod float;
+pub mod frame;
 pub mod incidence;
 pub mod input;
 pub mod job;
 pub mod lattice;
 pub mod limbs;
+pub mod lll;
 pub mod mersenne;
 pub mod moss;
 pub mod order;
@@ -31,6 +36,9 @@ pub mod rank;
 pub mod restriction;
 pub mod search;
 pub mod share;
+pub mod slopes;
+pub mod space;
+pub mod span;
 pub mod vertex;
 pub mod walk;
 pub mod wide;

@@ -4,67 +4,66 @@
 //! as integers. Nearly all of the time goes into moving memory, so that is done three times only: a
 //! pass over all points to learn how the first coordinates are distributed, one to move each point
 //! into a bucket of its own small range, and one, bucket by bucket in the cache, that sorts. Passes
-//! are shared out to the threads of the present pool.
+//! are shared out to the threads of the present pool, and take the points from where each of them has
+//! put what it found.
 
 use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use super::pages;
+use super::buckets::BUCKETS;
 use super::vertex::integer;
 
 /// Points in a bucket: some that fit the second cache with all that sorting them needs.
 pub const BUCKET: usize = 1 << 11;
 
-/// Most buckets, so that each has a line of the cache when points are moved into them.
-const BUCKETS: usize = 1 << 9;
-
 /// A number that orders a point's coordinate nearly, and the point.
 type Place = (u64, u32);
 
-/// Sort the points with these numbers, d + 1 of `limbs` words for each, in buckets of about `bucket`
+/// Points of so many words are exchanged within their memory, if one thread has all of them: new memory
+/// costs more than exchanging them then, and as much memory again is not wanted.
+const LONG: usize = 16;
+
+/// The points with these numbers, d + 1 of `limbs` words for each, sorted in buckets of about `bucket`
 /// points.
-pub fn sort(numbers: &mut [u64], dimension: usize, limbs: usize, bucket: usize) {
+pub fn sorted(mut parts: Vec<Vec<u64>>, dimension: usize, limbs: usize, bucket: usize) -> Vec<u64> {
     let stride = (dimension + 1) * limbs;
-    let count = numbers.len() / stride;
-    if count < 2 || dimension == 0 {
-        return;
-    }
-    let (scattered, sizes) = if count <= bucket {
-        (numbers.to_vec(), vec![count])
-    } else {
-        let order = Order {
-            dimension,
-            limbs,
-            numbers,
-        };
-        scatter(&order, bucket.max(count / BUCKETS))
+    let words = parts.iter().map(Vec::len).sum::<usize>();
+    let count = words / stride;
+    let order = Order {
+        dimension,
+        limbs,
+        numbers: &[],
     };
-    let mut pieces = Vec::with_capacity(sizes.len());
-    let (mut from, mut to) = (&scattered[..], numbers);
-    for size in sizes {
-        let (here, rest) = from.split_at(size * stride);
-        let (there, others) = to.split_at_mut(size * stride);
-        (from, to) = (rest, others);
-        pieces.push((here, there));
+    let whole = parts.iter().position(|part| part.len() == words);
+    let size = bucket.max(count / BUCKETS);
+    let (mut numbers, sizes) = match whole {
+        Some(at) if count <= bucket || dimension == 0 => (parts.swap_remove(at), vec![count]),
+        None if count <= bucket || dimension == 0 => (parts.concat(), vec![count]),
+        Some(at) if stride >= LONG && rayon::current_num_threads() == 1 => {
+            let mut numbers = parts.swap_remove(at);
+            let sizes = order.exchange(&mut numbers, size);
+            (numbers, sizes)
+        }
+        _ => order.gather(&parts, size),
+    };
+    if count < 2 || dimension == 0 {
+        return numbers;
     }
-    pieces
+    drop(parts);
+    let mut buckets = Vec::with_capacity(sizes.len());
+    let mut rest = &mut numbers[..];
+    for size in sizes {
+        let (here, others) = rest.split_at_mut(size * stride);
+        buckets.push(here);
+        rest = others;
+    }
+    buckets
         .into_par_iter()
-        .for_each_init(Scratch::default, |scratch, (from, to)| {
-            let order = Order {
-                dimension,
-                limbs,
-                numbers: from,
-            };
-            let mut places = std::mem::take(&mut scratch.places);
-            places.clear();
-            places.extend((0..(from.len() / stride) as u32).map(|at| (0, at)));
-            order.sort(&mut places, 0, scratch);
-            for (to, (_, at)) in to.chunks_exact_mut(stride).zip(&places) {
-                copy(order.point(*at), to);
-            }
-            scratch.places = places;
+        .for_each_init(Scratch::default, |scratch, bucket| {
+            order.sort_bucket(bucket, scratch)
         });
+    numbers
 }
 
 /// Word by word: a call of memcpy costs more than a few words do.
@@ -75,124 +74,34 @@ fn copy(from: &[u64], to: &mut [u64]) {
     }
 }
 
-/// The points bucket by bucket, and the number in each.
-fn scatter(order: &Order<'_>, bucket: usize) -> (Vec<u64>, Vec<usize>) {
-    let stride = order.stride();
-    let count = order.numbers.len() / stride;
-    let window = Window::around(order);
-    let mut cells = vec![0u16; count];
-    let part = count.div_ceil(rayon::current_num_threads());
-    let counts: Vec<Vec<u32>> = cells
-        .par_chunks_mut(part)
-        .zip(order.numbers.par_chunks(part * stride))
-        .map(|(cells, numbers)| {
-            let order = Order { numbers, ..*order };
-            let mut counts = vec![0; Window::CELLS];
-            for (at, cell) in cells.iter_mut().enumerate() {
-                *cell = window.cell(order.nearly(at as u32, 0));
-                counts[usize::from(*cell)] += 1;
-            }
-            counts
-        })
-        .collect();
-
-    // Neighbouring cells together make a bucket.
-    let mut bucket_of = vec![0u16; Window::CELLS];
-    let mut sizes = vec![0usize];
-    let mut shares = vec![vec![0usize]; counts.len()];
-    for (cell, bucket_of) in bucket_of.iter_mut().enumerate() {
-        if sizes[sizes.len() - 1] >= bucket {
-            sizes.push(0);
-            shares.iter_mut().for_each(|share| share.push(0));
-        }
-        let last = sizes.len() - 1;
-        *bucket_of = last as u16;
-        for (share, counts) in shares.iter_mut().zip(&counts) {
-            share[last] += counts[cell] as usize;
-            sizes[last] += counts[cell] as usize;
-        }
-    }
-    // From shares of each bucket to where each part's share begins.
-    let mut end = 0;
-    for bucket in 0..sizes.len() {
-        for share in &mut shares {
-            (share[bucket], end) = (end, end + share[bucket]);
-        }
-    }
-
-    let mut scattered = vec![0; order.numbers.len()];
-    pages::advise(&scattered);
-    let target = Target(scattered.as_mut_ptr());
-    cells
-        .par_chunks(part)
-        .zip(order.numbers.par_chunks(part * stride))
-        .zip(&mut shares)
-        .for_each(|((cells, points), next)| {
-            let target = &target;
-            for (cell, point) in cells.iter().zip(points.chunks_exact(stride)) {
-                let next = &mut next[usize::from(bucket_of[usize::from(*cell)])];
-                // SAFETY: the shares are disjoint ranges of the vector's points, as many as are
-                // written here by the counts of the same cells, so this is within the vector and
-                // written by nobody else.
-                let to =
-                    unsafe { std::slice::from_raw_parts_mut(target.0.add(*next * stride), stride) };
-                copy(point, to);
-                *next += 1;
-            }
-        });
-    (scattered, sizes)
-}
-
-/// Where threads write, each its own places.
-struct Target(*mut u64);
-
-// SAFETY: it is only an address; who writes through it says why nobody else writes there.
-unsafe impl Sync for Target {}
-
-/// Cells in which doubles are counted: 2⁷ to each power of two and sign, over 2⁶ powers. What is
-/// beyond falls into the cells at the ends.
-struct Window {
-    lowest: u64,
-}
-
-impl Window {
-    const CELLS: usize = 1 << 14;
-    const HALF: u64 = 1 << 13;
-    /// Bits of a double below those that name the cell.
-    const BELOW: u32 = 52 - 7;
-
-    /// About the median of the sizes of some first coordinates.
-    fn around(order: &Order<'_>) -> Self {
-        let count = order.numbers.len() / order.stride();
-        let mut sizes: Vec<u64> = (0..count)
-            .step_by((count / 256).max(1))
-            .map(|at| order.nearly(at as u32, 0).abs().to_bits() >> Self::BELOW)
-            .filter(|size| *size > 0)
-            .collect();
-        sizes.sort_unstable();
-        let median = sizes.get(sizes.len() / 2).copied().unwrap_or_default();
-        Self {
-            lowest: median.saturating_sub(Self::HALF / 2),
-        }
-    }
-
-    /// The cell of a double; it rises with the double.
-    #[inline]
-    fn cell(&self, value: f64) -> u16 {
-        let size = (value.abs().to_bits() >> Self::BELOW).saturating_sub(self.lowest);
-        let size = size.min(Self::HALF - 1);
-        let cell = if value < 0.0 {
-            Self::HALF - 1 - size
-        } else {
-            Self::HALF + size
+impl Order<'_> {
+    /// Sort the points of a bucket.
+    fn sort_bucket(&self, bucket: &mut [u64], scratch: &mut Scratch) {
+        let stride = self.stride();
+        let (mut points, mut places) = (
+            std::mem::take(&mut scratch.points),
+            std::mem::take(&mut scratch.places),
+        );
+        points.clear();
+        points.extend_from_slice(bucket);
+        let order = Order {
+            numbers: &points,
+            ..*self
         };
-        cell as u16
+        places.clear();
+        places.extend((0..(bucket.len() / stride) as u32).map(|at| (0, at)));
+        order.sort(&mut places, 0, scratch);
+        for (to, (_, at)) in bucket.chunks_exact_mut(stride).zip(&places) {
+            copy(order.point(*at), to);
+        }
+        (scratch.points, scratch.places) = (points, places);
     }
 }
 
 /// Memory that a bucket needs on the way.
 #[derive(Default)]
 struct Scratch {
+    points: Vec<u64>,
     places: Vec<Place>,
     other: Vec<Place>,
 }
@@ -202,14 +111,16 @@ struct Scratch {
 const NEAR: u64 = 1 << 6;
 
 /// The order of points.
-struct Order<'a> {
-    dimension: usize,
-    limbs: usize,
-    numbers: &'a [u64],
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) dimension: usize,
+    pub(super) limbs: usize,
+    pub(super) numbers: &'a [u64],
 }
 
 impl Order<'_> {
-    fn stride(&self) -> usize {
+    /// Words of a point.
+    pub(super) fn stride(&self) -> usize {
         (self.dimension + 1) * self.limbs
     }
 
@@ -274,7 +185,7 @@ impl Order<'_> {
     }
 
     /// Coordinate `c` as a double.
-    fn nearly(&self, at: u32, c: usize) -> f64 {
+    pub(super) fn nearly(&self, at: u32, c: usize) -> f64 {
         let (point, limbs) = (self.point(at), self.limbs);
         if limbs == 1 {
             return point[c] as i64 as f64 / point[self.dimension] as i64 as f64;
@@ -422,11 +333,20 @@ mod tests {
         let numbers = words(values, limbs);
         let mut expected = fractions(&numbers, dimension, limbs);
         expected.sort();
+        let stride = (dimension + 1) * limbs;
         // One bucket, and many.
         for bucket in [BUCKET, 3] {
-            let mut found = numbers.clone();
-            sort(&mut found, dimension, limbs, bucket);
-            prop_assert_eq!(&fractions(&found, dimension, limbs), &expected);
+            // As they are, and in parts, of which one is empty; by one thread and by several.
+            let (head, tail) = numbers.split_at(numbers.len() / stride / 3 * stride);
+            let parts = vec![head.to_vec(), Vec::new(), tail.to_vec()];
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let pool = pool.expect("threads");
+                for parts in [vec![numbers.clone()], parts.clone()] {
+                    let found = pool.install(|| sorted(parts, dimension, limbs, bucket));
+                    prop_assert_eq!(&fractions(&found, dimension, limbs), &expected);
+                }
+            }
         }
         Ok(())
     }
@@ -455,6 +375,8 @@ mod tests {
                 .collect();
             is_sorted_exactly(&values, 2, 1)?;
             is_sorted_exactly(&values, 2, 2)?;
+            // Long enough to be exchanged in place.
+            is_sorted_exactly(&values, 2, LONG.div_ceil(3))?;
         }
 
         #[test]
@@ -462,13 +384,6 @@ mod tests {
             let (near, shift) = scientific(&words(&[value], limbs));
             let near = near * f64::powi(2.0, shift);
             prop_assert!((near - value as f64).abs() <= 1e-15 * (value as f64).abs());
-        }
-
-        #[test]
-        fn cells_rise(a: f64, b: f64, lowest in 0u64..1 << 20) {
-            prop_assume!(!a.is_nan() && !b.is_nan());
-            let window = Window { lowest };
-            prop_assert!((a <= b) <= (window.cell(a) <= window.cell(b)));
         }
     }
 }

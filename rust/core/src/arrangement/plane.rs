@@ -16,6 +16,8 @@
 use super::coprime::Coprime;
 use super::lattice::{LINES, lines};
 use super::restriction::Restriction;
+use super::space::Space;
+use super::span::Span;
 use super::word::Word;
 
 /// How the lines of a plane are enumerated.
@@ -27,8 +29,11 @@ pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
     fn meet(&mut self, plane: &Restriction<W>, at: usize, from: u32, to: u32) -> Option<()>;
     /// Rows found, rising.
     fn found(&self) -> &[u32];
-    /// Append the vertices of the first `count` rows found, each coordinate in `limbs` words.
-    fn push(&mut self, plane: &Restriction<W>, count: usize, limbs: usize, out: &mut Vec<u64>);
+    /// Append the vertices of the first `count` rows found, in the coordinates of the space.
+    /// Some may wait for [`flush`](Self::flush).
+    fn push(&mut self, plane: &Restriction<W>, space: &Space, count: usize, out: &mut Vec<u64>);
+    /// Append what waits.
+    fn flush(&mut self, _: &mut Vec<u64>) {}
 }
 
 /// Places of rows by their keys, in open addressing.
@@ -93,6 +98,9 @@ impl Table<'_> {
     }
 }
 
+/// Pairs that wait for each other at most: as many as the first cache holds.
+const PAIRS: usize = 1 << 10;
+
 /// Up to 2⁵³ every integer is a double.
 const EXACT: f64 = (1u64 << 53) as f64;
 
@@ -110,11 +118,15 @@ pub struct NarrowPlane {
     /// The same for the lines of some neighbouring rows, the first of which is [`first`](Self::first).
     lines: [Option<[[f64; 3]; 2]>; LINES],
     first: Option<usize>,
-    /// u and v in space, coordinate by coordinate.
-    ends: Vec<(i64, i64)>,
     seen: Seen,
     found: Vec<u32>,
     coprime: Coprime,
+    /// The basis of the plane, and u and v, in space, where coordinates have several words; and whether
+    /// the first is of this plane.
+    basis_points: Span,
+    line_points: Span,
+    placed: bool,
+    coefficients: Vec<[i128; 2]>,
 }
 
 impl Lines<i64> for NarrowPlane {
@@ -125,6 +137,7 @@ impl Lines<i64> for NarrowPlane {
             self.largest[c] = column.iter().fold(0.0, |most, x| x.abs().max(most));
         }
         self.first = None;
+        self.placed = false;
         true
     }
 
@@ -172,7 +185,11 @@ impl Lines<i64> for NarrowPlane {
         &self.found
     }
 
-    fn push(&mut self, plane: &Restriction<i64>, count: usize, limbs: usize, out: &mut Vec<u64>) {
+    fn push(&mut self, plane: &Restriction<i64>, space: &Space, count: usize, out: &mut Vec<u64>) {
+        if space.limbs() > 1 {
+            self.push_wide(plane, space, count, out);
+            return;
+        }
         let width = plane.lattice.len() / 3;
         let at = |vector: &[i64; 3], c: usize| {
             let [x, y, z] = *vector;
@@ -184,38 +201,45 @@ impl Lines<i64> for NarrowPlane {
             x.wrapping_add(y).wrapping_add(z)
         };
         let [u, v] = self.line.map(|vector| vector.map(|x| x as i64));
-        self.ends.clear();
-        self.ends.extend((0..width).map(|c| (at(&u, c), at(&v, c))));
+        let ends = (0..width).map(|c| (at(&u, c), at(&v, c)));
         let values = (&self.alpha[..], &self.beta[..]);
-        self.coprime.load(&self.found[..count], values);
-        if limbs == 1 {
-            self.coprime.write(&self.ends, out);
-            return;
-        }
-        let start = out.len();
-        out.resize(start + count * width * limbs, 0);
-        let points = out[start..].chunks_exact_mut(width * limbs);
-        for (point, (alpha, beta)) in points.zip(self.coprime.pairs()) {
-            put_wide(&self.ends, alpha, beta, limbs, point);
+        self.coprime.push(&self.found[..count], values, ends);
+        if self.coprime.len() >= PAIRS {
+            self.coprime.write(out);
         }
     }
-}
 
-/// Write β·u − α·v with a positive last coordinate where coordinates have more words than one:
-/// products of two doubles' integers need two.
-fn put_wide(ends: &[(i64, i64)], alpha: i64, beta: i64, limbs: usize, point: &mut [u64]) {
-    let coordinate =
-        |&(u, v): &(i64, i64)| i128::from(beta) * i128::from(u) - i128::from(alpha) * i128::from(v);
-    let sign = ends.last().map_or(1, coordinate).signum();
-    for (x, end) in point.chunks_exact_mut(limbs).zip(ends) {
-        let value = sign * coordinate(end);
-        x[0] = value as u64;
-        x[1] = (value >> 64) as u64;
-        x[2..].fill((value >> 127) as u64);
+    fn flush(&mut self, out: &mut Vec<u64>) {
+        self.coprime.write(out);
     }
 }
 
 impl NarrowPlane {
+    /// Coordinates of several words. Those wait for their lowest terms until they are looked at.
+    fn push_wide(
+        &mut self,
+        plane: &Restriction<i64>,
+        space: &Space,
+        count: usize,
+        out: &mut Vec<u64>,
+    ) {
+        if !self.placed {
+            let basis = plane.lattice.iter().map(|x| i128::from(*x));
+            space.place(basis, &mut self.basis_points);
+            self.placed = true;
+        }
+        let line = self.line.map(|vector| vector.map(|x| x as i128));
+        self.basis_points
+            .derive(line.as_flattened(), &mut self.line_points);
+        self.coefficients.clear();
+        self.coefficients
+            .extend(self.found[..count].iter().map(|&row| {
+                let (alpha, beta) = (self.alpha[row as usize], self.beta[row as usize]);
+                [beta as i128, -alpha as i128]
+            }));
+        self.line_points.push(&self.coefficients, out);
+    }
+
     /// u and v of the line of a row. Rows are asked for one after the other.
     fn basis(&mut self, at: usize) -> Option<[[f64; 3]; 2]> {
         let first = at / LINES * LINES;

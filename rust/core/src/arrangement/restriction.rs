@@ -13,11 +13,11 @@ use std::sync::Arc;
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
-use super::input::Arrangement;
 use super::job::Walk;
 use super::lattice::{cut, longest};
 use super::plane::{Lines, Seen};
 use super::rank;
+use super::space::Space;
 use super::walk::Flat;
 use super::word::{Word, proportional};
 
@@ -31,15 +31,21 @@ pub struct Matrix<W> {
     norm: f64,
     /// Whether every minor is below 2⁶⁰, so that a residue modulo 2⁶¹ − 1 is zero only if it is.
     minors_fit: bool,
+    /// The coordinates of the rows as points of the space.
+    pub space: Space,
 }
 
 impl<W: Word + TryFrom<i128>> Matrix<W> {
-    /// `None` where the entries do not fit.
-    pub fn new(arrangement: &Arrangement, minors_fit: bool) -> Option<Self> {
-        let width = arrangement.dimension() + 1;
+    /// Of rows [a|b]; `None` where the entries do not fit.
+    pub fn new(
+        hyperplanes: &[Vec<BigInt>],
+        width: usize,
+        minors_fit: bool,
+        space: &Space,
+    ) -> Option<Self> {
         let word = |x: &BigInt| W::try_from(x.to_i128()?).ok();
-        let mut rows = Vec::with_capacity(arrangement.rows().len() * width);
-        for row in arrangement.rows() {
+        let mut rows = Vec::with_capacity(hyperplanes.len() * width);
+        for row in hyperplanes {
             let (side, normal) = row.split_last()?;
             for x in normal {
                 rows.push(word(x)?);
@@ -56,6 +62,7 @@ impl<W: Word + TryFrom<i128>> Matrix<W> {
             rows,
             norm,
             minors_fit,
+            space: space.clone(),
         })
     }
 }
@@ -198,7 +205,8 @@ impl<W: Word> Restriction<W> {
 
 impl<W: Word> Restriction<W> {
     /// The vertices with numbers `from`..`to` on the line that row `at` of this plane cuts out.
-    fn on_line(&self, at: usize, from: u32, to: u32, plane: &mut W::Plane, walk: &mut Walk<'_>) {
+    fn on_line(&self, at: usize, from: u32, to: u32, desk: &mut Desk<W>, walk: &mut Walk<'_>) {
+        let plane = &mut desk.plane;
         if plane.meet(self, at, from, to).is_none() {
             walk.outgrow(from, to);
             return;
@@ -211,7 +219,24 @@ impl<W: Word> Restriction<W> {
             walk.leave(self.numbers[left as usize], to);
         }
         if walk.wanted.coordinates {
-            plane.push(self, granted, walk.limbs, &mut walk.harvest.numbers);
+            plane.push(self, &desk.matrix.space, granted, &mut walk.harvest.numbers);
+        }
+    }
+
+    /// The vertices on the lines with numbers `from`..`to` of this plane.
+    fn on_lines(&self, from: u32, to: u32, desk: &mut Desk<W>, walk: &mut Walk<'_>) {
+        // A row's part of a line costs some nanoseconds.
+        let cost = 4 * self.numbers.len() as u64;
+        for at in self.children(from, to) {
+            let number = self.numbers[at];
+            if !walk.meter.spend(cost) {
+                walk.leave(number, to);
+                return;
+            }
+            walk.harvest.flats[1] += 1;
+            walk.path.push(number);
+            self.on_line(at, 0, u32::MAX, desk, walk);
+            walk.path.pop();
         }
     }
 }
@@ -270,29 +295,18 @@ impl<W: Word> Flat for Restriction<W> {
         desk: &mut Desk<W>,
         walk: &mut Walk<'_>,
     ) {
-        let plane = &mut desk.plane;
-        if !plane.load(self) {
+        if !desk.plane.load(self) {
             walk.outgrow(from, to);
             return;
         }
-        if let Some(line) = line {
-            if let Ok(at) = self.numbers.binary_search(&line) {
-                self.on_line(at, from, to, plane, walk);
+        match line {
+            Some(line) => {
+                if let Ok(at) = self.numbers.binary_search(&line) {
+                    self.on_line(at, from, to, desk, walk);
+                }
             }
-            return;
+            None => self.on_lines(from, to, desk, walk),
         }
-        // A row's part of a line costs some nanoseconds.
-        let cost = 4 * self.numbers.len() as u64;
-        for at in self.children(from, to) {
-            let number = self.numbers[at];
-            if !walk.meter.spend(cost) {
-                walk.leave(number, to);
-                return;
-            }
-            walk.harvest.flats[1] += 1;
-            walk.path.push(number);
-            self.on_line(at, 0, u32::MAX, plane, walk);
-            walk.path.pop();
-        }
+        desk.plane.flush(&mut walk.harvest.numbers);
     }
 }

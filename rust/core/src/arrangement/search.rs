@@ -14,10 +14,12 @@ use super::dictionary::Dictionary;
 use super::estimate::{Random, probe_cobases, probe_flats};
 use super::field::{Field, Rational};
 use super::flats::{Flat, Scratch};
+use super::frame::Frame;
 use super::input::Arrangement;
 use super::job::{Harvest, Job, Limits, Meter, Walk, Wanted};
 use super::mersenne::{Mersenne61, Mersenne127};
 use super::restriction::{Desk, Matrix, Restriction};
+use super::space::Space;
 use super::vertex::push_integer;
 use super::walk;
 use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937};
@@ -164,12 +166,7 @@ impl Search {
         let arithmetic = bound.arithmetic();
         let mut tiers = Vec::new();
         if method == Method::Flats && arrangement.dimension() >= 2 {
-            let minors_fit = arithmetic == Arithmetic::Mersenne61;
-            tiers.extend(Matrix::new(&arrangement, minors_fit).map(|m| Tier::Narrow(Arc::new(m))));
-            if bound.limbs() <= 6 {
-                tiers
-                    .extend(Matrix::new(&arrangement, minors_fit).map(|m| Tier::Wide(Arc::new(m))));
-            }
+            tiers.extend(machine_tiers(&arrangement, &bound));
         }
         if method == Method::Zero && bound.is_below(zero_lanes::PRIME) && zero_lanes::available() {
             tiers.push(Tier::Lanes);
@@ -177,7 +174,7 @@ impl Search {
             tiers.push(Tier::Field(arithmetic));
         }
         Self {
-            limbs: bound.limbs(),
+            limbs: bound.coordinate_limbs(),
             arrangement: Arc::new(arrangement),
             method,
             tiers,
@@ -265,6 +262,32 @@ impl Search {
             Method::Zero => Box::new(self.cobases::<F>(control)),
         }
     }
+}
+
+/// The searches in machine integers, in coordinates that make them short.
+fn machine_tiers(arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
+    let (dimension, limbs) = (arrangement.dimension(), bound.coordinate_limbs());
+    // Coordinates of one word are in lowest terms, which other coordinates than the space's are not.
+    let frame = (limbs > 1).then(|| Frame::of(arrangement)).flatten();
+    let frame = frame.map(|frame| (Bound::of(&frame.rows, dimension), frame));
+    // With a little gained, going from one to the other costs more.
+    let framed = frame.filter(|(other, _)| other.bits() * 4 < bound.bits() * 3);
+    let (bound, rows, map) = match &framed {
+        Some((bound, frame)) => (bound, &frame.rows[..], Some(&frame.map[..])),
+        None => (bound, arrangement.rows(), None),
+    };
+    let space = Space::new(dimension + 1, limbs, map);
+    let minors_fit = bound.arithmetic() == Arithmetic::Mersenne61;
+    let narrow = Matrix::new(rows, dimension + 1, minors_fit, &space);
+    let mut tiers: Vec<Tier> = narrow
+        .into_iter()
+        .map(|m| Tier::Narrow(Arc::new(m)))
+        .collect();
+    if bound.limbs() <= 6 {
+        let wide = Matrix::new(rows, dimension + 1, minors_fit, &space);
+        tiers.extend(wide.map(|m| Tier::Wide(Arc::new(m))));
+    }
+    tiers
 }
 
 /// A thread's part in a search: its workspaces, made when first needed.

@@ -3,18 +3,23 @@
 //! Each thread takes a job, runs it for a budget, and puts what is left of it back; the jobs at the
 //! top of the stack are the deepest and so the smallest, and an idle thread takes from the bottom,
 //! where the large ones are. Where there are fewer jobs than threads, a job's range of children is
-//! cut in two. So no thread waits for long, however unbalanced the tree.
+//! cut in two, and who takes one comes back soon: at the beginning, and towards the end. So no thread
+//! waits for long, however unbalanced the tree.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::job::{Harvest, Job, Limits, Wanted};
+use super::order;
 use super::pages;
 use super::search::{Search, Worker};
 use crate::{Control, Result};
 
 /// Units of work in a budget: about a millisecond's, and so long that taking up a job costs nothing.
 const BUDGET: u64 = 1 << 20;
+
+/// The same while a thread may be waiting: taking up a job is a tenth of it.
+const SHORT: u64 = 1 << 17;
 
 /// The jobs that wait, and how many threads are at work.
 struct Queue {
@@ -54,6 +59,36 @@ pub fn run(
     limits: &Limits,
     control: &Control,
 ) -> (Harvest, Vec<Job>) {
+    let (mut harvest, parts, left) = run_in_parts(search, jobs, wanted, limits, control);
+    for part in parts {
+        harvest.add_numbers(part);
+    }
+    harvest.numbers.shrink_to_fit();
+    (harvest, left)
+}
+
+/// [`run`] with the vertices sorted by their coordinates.
+pub fn run_sorted(
+    search: &Search,
+    jobs: Vec<Job>,
+    wanted: Wanted,
+    limits: &Limits,
+    control: &Control,
+) -> (Harvest, Vec<Job>) {
+    let (mut harvest, parts, left) = run_in_parts(search, jobs, wanted, limits, control);
+    let dimension = search.arrangement().dimension();
+    harvest.numbers = order::sorted(parts, dimension, search.limbs(), order::BUCKET);
+    (harvest, left)
+}
+
+/// What was found but the coordinates, those of each thread apart, and the jobs that are left.
+fn run_in_parts(
+    search: &Search,
+    jobs: Vec<Job>,
+    wanted: Wanted,
+    limits: &Limits,
+    control: &Control,
+) -> (Harvest, Vec<Vec<u64>>, Vec<Job>) {
     let threads = rayon::current_num_threads();
     let shared = Shared {
         search,
@@ -62,12 +97,13 @@ pub fn run(
         control,
         threads,
         queue: Mutex::new(Queue {
-            jobs: jobs.into(),
+            jobs: VecDeque::new(),
             busy: 0,
             harvests: Vec::new(),
         }),
         changed: Condvar::new(),
     };
+    shared.put_back(jobs);
     rayon::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|_| shared.work());
@@ -79,16 +115,25 @@ pub fn run(
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let mut harvest = Harvest::new(search.arrangement().dimension());
-    for other in queue.harvests {
+    let mut parts = Vec::with_capacity(threads);
+    for mut other in queue.harvests {
+        parts.push(std::mem::take(&mut other.numbers));
         harvest.add(other);
     }
-    harvest.numbers.shrink_to_fit();
-    (harvest, queue.jobs.into())
+    (harvest, parts, queue.jobs.into())
 }
 
 /// The whole of a search, or the error with which the caller stopped it.
 pub fn run_whole(search: &Search, wanted: Wanted, control: &Control) -> Result<Harvest> {
     let (harvest, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control);
+    control.check()?;
+    Ok(harvest)
+}
+
+/// [`run_whole`] with the vertices sorted by their coordinates.
+pub fn run_whole_sorted(search: &Search, wanted: Wanted, control: &Control) -> Result<Harvest> {
+    let jobs = vec![Job::whole()];
+    let (harvest, _) = run_sorted(search, jobs, wanted, &Limits::none(), control);
     control.check()?;
     Ok(harvest)
 }
@@ -110,9 +155,8 @@ impl Shared<'_> {
         self.make_room(&mut harvest.numbers);
         // One thread takes its jobs in order, from the front.
         let mut steals = true;
-        while let Some(job) = self.take(steals) {
+        while let Some((job, budget)) = self.take(steals) {
             let at_work = AtWork(self);
-            let budget = if self.threads == 1 { u64::MAX } else { BUDGET };
             let left = worker.run(
                 job,
                 self.wanted,
@@ -131,7 +175,7 @@ impl Shared<'_> {
     /// Room for all coordinates that there can be, within reason: memory is taken only as it is
     /// written, and then in huge pages, while a vector that grows would be moved and moved.
     fn make_room(&self, numbers: &mut Vec<u64>) {
-        const MOST: f64 = (1u64 << 25) as f64;
+        const MOST: f64 = (1u64 << 27) as f64;
         // The last point is written with some words beyond it.
         const SLACK: usize = 64;
         if !self.wanted.coordinates {
@@ -150,8 +194,8 @@ impl Shared<'_> {
         }
     }
 
-    /// A job, or none if there is nothing more to do.
-    fn take(&self, steals: bool) -> Option<Job> {
+    /// A job and its budget, or none if there is nothing more to do.
+    fn take(&self, steals: bool) -> Option<(Job, u64)> {
         let mut queue = self.lock();
         loop {
             if self.stopping() {
@@ -164,7 +208,12 @@ impl Shared<'_> {
             };
             if let Some(job) = job {
                 queue.busy += 1;
-                return Some(job);
+                let budget = match self.threads {
+                    1 => u64::MAX,
+                    threads if queue.jobs.len() < threads => SHORT,
+                    _ => BUDGET,
+                };
+                return Some((job, budget));
             }
             if queue.busy == 0 {
                 return None;

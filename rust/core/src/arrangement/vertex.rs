@@ -154,7 +154,8 @@ impl Points {
 
     /// Sort lexicographically by coordinates.
     pub fn sort(&mut self) {
-        order::sort(&mut self.numbers, self.dimension, self.limbs, order::BUCKET);
+        let parts = vec![std::mem::take(&mut self.numbers)];
+        self.numbers = order::sorted(parts, self.dimension, self.limbs, order::BUCKET);
     }
 }
 

@@ -1,61 +1,47 @@
 //! The last two levels in numbers of two words; see [`plane`](super::plane).
 //!
-//! The place where a row meets a line is told by its parameter modulo 2⁶¹ − 1, which takes one
-//! batch inversion a line. Equal places have equal parameters; rows with equal ones are compared by
-//! their determinant with the line, an integer of six words. Where two rows are different but
-//! agree modulo the prime, so that they have no parameter on each other, the plane is left to a
-//! wider arithmetic.
+//! The place where a row meets a line is told by a slope modulo a prime ([`slopes`](super::slopes)).
+//! Equal places have equal slopes; rows with equal ones are compared by their determinant with the
+//! line, an integer of six words. Where two rows are different but agree modulo the prime, so that
+//! they have no slope on each other, the plane is left to a wider arithmetic.
+//!
+//! With E₀, E₁, E₂ the basis of the plane in space, the vertex of ℓ and c is Σ (ℓ × c)ₖ·Eₖ. For one line
+//! that is Σ cₖ·Kₖ with three points K, made once a line.
 
-use super::field::{Field, invert_all, lowest_terms};
+use super::field::lowest_terms;
 use super::limbs::{Limbs, product};
-use super::mersenne::Mersenne61;
 use super::plane::{Lines, Seen};
 use super::restriction::Restriction;
+use super::slopes::Slopes;
+use super::space::Space;
+use super::span::Span;
 
-/// The key of the point at which the parameter is infinite.
-const AT_INFINITY: u64 = u64::MAX;
-
-/// Rows of a plane modulo the prime, scaled to a leading 1, infinity's last.
+/// Rows of a plane of wide numbers, infinity's last.
 #[derive(Debug, Default)]
 pub struct WidePlane {
-    rows: Vec<[Mersenne61; 3]>,
-    /// Values of each row at two vectors that span the present line.
-    alpha: Vec<Mersenne61>,
-    beta: Vec<Mersenne61>,
-    products: Vec<Mersenne61>,
-    /// Where each row meets the line.
-    keys: Vec<u64>,
+    slopes: Slopes,
     line: usize,
     seen: Seen,
     found: Vec<u32>,
+    /// E and K, and whether the first is of this plane.
+    basis_points: Span,
+    line_points: Span,
+    placed: bool,
+    coefficients: Vec<[i128; 3]>,
 }
 
 impl Lines<i128> for WidePlane {
     fn load(&mut self, plane: &Restriction<i128>) -> bool {
-        self.rows.clear();
-        self.alpha.clear();
-        for row in plane.rows.chunks_exact(3) {
-            let row: [Mersenne61; 3] = std::array::from_fn(|k| Mersenne61::of(row[k]));
-            let Some(lead) = row.iter().find(|x| !x.is_zero()) else {
-                return false;
-            };
-            self.alpha.push(*lead);
-            self.rows.push(row);
-        }
-        invert_all(&mut self.alpha, &mut self.products);
-        for (row, inverse) in self.rows.iter_mut().zip(&self.alpha) {
-            *row = row.map(|x| x.times(inverse));
-        }
-        true
+        self.placed = false;
+        self.slopes.load(&plane.rows)
     }
 
     fn meet(&mut self, plane: &Restriction<i128>, at: usize, from: u32, to: u32) -> Option<()> {
         self.found.clear();
         self.line = at;
-        self.place(at)?;
+        let keys = self.slopes.on_line(at)?;
         let count = plane.numbers.len();
         let mut seen = self.seen.clear(count + 1);
-        let keys = &self.keys;
         let mut first = |row: usize| {
             seen.first(row, keys[row], |other| {
                 keys[other] == keys[row]
@@ -79,65 +65,34 @@ impl Lines<i128> for WidePlane {
         &self.found
     }
 
-    fn push(&mut self, plane: &Restriction<i128>, count: usize, limbs: usize, out: &mut Vec<u64>) {
-        let width = plane.lattice.len() / 3;
-        for &row in &self.found[..count] {
-            let point = cross(plane.row(self.line), plane.row(row as usize)).map(|x| x.resized());
-            let coordinate = |c: usize, negative: bool| {
-                let terms = point.iter().zip(plane.lattice.chunks_exact(width));
-                let value = terms.fold(Limbs::<6>::ZERO, |sum, (x, basis)| {
-                    sum.plus(&x.times(&Limbs::from_i128(basis[c])))
-                });
-                if negative { value.negated() } else { value }
-            };
-            let negative = coordinate(width - 1, false).is_negative();
-            for c in 0..width {
-                let value = coordinate(c, negative);
-                out.extend_from_slice(&value.0[..limbs.min(6)]);
-                let sign = if value.is_negative() { u64::MAX } else { 0 };
-                out.extend(std::iter::repeat_n(sign, limbs.saturating_sub(6)));
-            }
-            if limbs == 1 {
-                // Coordinates of one word are in lowest terms from the start; others wait until they
-                // are looked at.
-                let start = out.len() - width;
-                let mut minors: Vec<i64> = out[start..].iter().map(|x| *x as i64).collect();
+    fn push(&mut self, plane: &Restriction<i128>, space: &Space, count: usize, out: &mut Vec<u64>) {
+        if !self.placed {
+            space.place(plane.lattice.iter().copied(), &mut self.basis_points);
+            self.placed = true;
+        }
+        let [x, y, z] = <[i128; 3]>::try_from(plane.row(self.line)).unwrap_or_default();
+        self.basis_points
+            .derive(&[0, z, -y, -z, 0, x, y, -x, 0], &mut self.line_points);
+        self.coefficients.clear();
+        let rows = self.found[..count].iter();
+        self.coefficients.extend(
+            rows.map(|row| <[i128; 3]>::try_from(plane.row(*row as usize)).unwrap_or_default()),
+        );
+        let start = out.len();
+        self.line_points.push(&self.coefficients, out);
+        if space.limbs() == 1 && count > 0 {
+            // Coordinates of one word are in lowest terms from the start; others wait until they are
+            // looked at.
+            let width = (out.len() - start) / count;
+            for point in out[start..].chunks_exact_mut(width) {
+                let mut minors: Vec<i64> = point.iter().map(|x| *x as i64).collect();
                 lowest_terms(&mut minors);
-                out.truncate(start);
-                out.extend(minors.into_iter().map(|x| x as u64));
+                point
+                    .iter_mut()
+                    .zip(minors)
+                    .for_each(|(to, x)| *to = x as u64);
             }
         }
-    }
-}
-
-impl WidePlane {
-    /// The keys of all rows on a line; `None` where a row is the line modulo the prime.
-    fn place(&mut self, at: usize) -> Option<()> {
-        let line = self.rows[at];
-        let lead = line.iter().position(|x| !x.is_zero())?;
-        let (first, second) = [(1, 2), (0, 2), (0, 1)][lead];
-        self.alpha.clear();
-        self.beta.clear();
-        self.keys.clear();
-        for (other, row) in self.rows.iter().enumerate() {
-            let by = &row[lead];
-            let alpha = row[first].minus_product(by, &line[first]);
-            let beta = row[second].minus_product(by, &line[second]);
-            let infinite = alpha.is_zero();
-            if infinite && beta.is_zero() && other != at {
-                return None;
-            }
-            self.keys.push(if infinite { AT_INFINITY } else { 0 });
-            self.alpha.push(if infinite { Field::one() } else { alpha });
-            self.beta.push(beta);
-        }
-        invert_all(&mut self.alpha, &mut self.products);
-        for (key, (alpha, beta)) in self.keys.iter_mut().zip(self.alpha.iter().zip(&self.beta)) {
-            if *key != AT_INFINITY {
-                *key = beta.times(alpha).value();
-            }
-        }
-        Some(())
     }
 }
 
@@ -161,18 +116,21 @@ mod tests {
     use super::super::field::Rational;
     use super::super::input::Arrangement;
     use super::super::restriction::Matrix;
+    use super::super::zero_lanes::PRIME;
     use super::*;
     use num_bigint::BigInt;
 
     /// Lines that are one modulo the prime have no parameter on each other.
     #[test]
     fn lines_that_agree_modulo_the_prime_are_left_to_wider_numbers() {
-        let p = BigInt::from(Mersenne61::PRIME);
+        let p = BigInt::from(PRIME);
         let n = |x: i64| BigInt::from(x);
         let rows = [[n(1), n(0), n(0)], [n(1), p.clone(), p], [n(0), n(1), n(7)]];
         let rows = rows.map(|row| row.map(Rational::from_integer).to_vec());
         let arrangement = Arrangement::new(&rows, 2).unwrap();
-        let whole = Restriction::<i128>::whole(&Matrix::new(&arrangement, false).unwrap());
+        let whole = Restriction::<i128>::whole(
+            &Matrix::new(arrangement.rows(), 3, false, &Space::new(3, 1, None)).unwrap(),
+        );
         let mut plane = WidePlane::default();
         assert!(plane.load(&whole));
         assert!(plane.meet(&whole, 0, 0, u32::MAX).is_none());

@@ -23,7 +23,7 @@ pub trait Word: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     /// 1.
     const ONE: Self;
 
-    /// The nearest double.
+    /// A double next to it.
     fn to_f64(self) -> f64;
     /// The integer that this double is, or one near it if there is none.
     fn from_f64(value: f64) -> Self;
@@ -110,9 +110,17 @@ impl Word for i128 {
     const ZERO: Self = 0;
     const ONE: Self = 1;
 
+    /// Off by a unit of the last place at most: the plain conversion is a call into the compiler's
+    /// library.
     #[inline]
     fn to_f64(self) -> f64 {
-        self as f64
+        // Signed numbers of a word are converted by one instruction, unsigned ones are not.
+        const HALF: f64 = (1u64 << 32) as f64;
+        let size = self.unsigned_abs();
+        let part = |shift: u32, mask: u64| ((size >> shift) as u64 & mask) as i64 as f64;
+        let low = part(0, u64::from(u32::MAX)) + part(32, u64::from(u32::MAX)) * HALF;
+        let size = part(64, i64::MAX as u64) * (HALF * HALF) + low;
+        if self < 0 { -size } else { size }
     }
     #[inline]
     fn from_f64(value: f64) -> Self {

@@ -20,7 +20,8 @@ use super::job::{Job, Walk};
 
 /// 2⁵⁰ − 27, a prime.
 pub const PRIME: u64 = (1 << 50) - 27;
-const P: f64 = PRIME as f64;
+/// The same.
+pub const P: f64 = PRIME as f64;
 
 /// A residue modulo 2⁵⁰ − 27 on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +33,7 @@ impl Residue50 {
     }
 
     /// The integer in ±p/2 with this residue.
-    fn symmetric(self) -> i64 {
+    pub(super) fn symmetric(self) -> i64 {
         let value = self.0 as i64;
         if self.0 > PRIME / 2 {
             value - PRIME as i64
@@ -41,7 +42,8 @@ impl Residue50 {
         }
     }
 
-    fn from_double(value: f64) -> Self {
+    /// The residue of an integer in a double.
+    pub(super) fn from_double(value: f64) -> Self {
         Self::of(value as i128)
     }
 }
@@ -95,7 +97,7 @@ impl Field for Residue50 {
 /// The rounded quotient is off by less than 1/8, so what is left of f·s is below 0.63·p, an integer
 /// that a double holds; with v it is below 1.14·p, and the second reduction is exact.
 #[inline(always)]
-fn fused(v: f64, f: f64, s: f64) -> f64 {
+pub(super) fn fused(v: f64, f: f64, s: f64) -> f64 {
     let high = f * s;
     let low = f.mul_add(s, -high);
     let quotient = (high * (1.0 / P)).round_ties_even();

@@ -4,6 +4,7 @@
 //! subnormal `f16` to `f64` beyond the range of `f32`, is searched in the same range and nothing
 //! under- or overflows on the way.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -100,10 +101,15 @@ impl PowerOfTwo {
         value * self.0 * self.1
     }
 
+    /// The two factors by which [`times`](Self::times) multiplies, one after the other.
+    pub fn factors(self) -> [f64; 2] {
+        [self.0, self.1]
+    }
+
     /// The two factors as `f32`, by which an `f32` can be multiplied one after the other and is
     /// rounded as if once: where the first product is rounded, the second is 0. `None` where they
     /// are too far from 1 for that.
-    fn narrow(self) -> Option<(f32, f32)> {
+    pub fn narrow(self) -> Option<(f32, f32)> {
         let product = self.0 * self.1;
         let (first, second) = if (f64::from(f32::MIN_POSITIVE)..=exp2i(127)).contains(&product) {
             (product, 1.0)
@@ -128,6 +134,10 @@ pub trait Element: Copy + Send + Sync + Default + 'static {
     /// Nearest value; what is too large becomes the largest finite one, as decoding a finite weight
     /// must not make an infinity.
     fn from_f64(value: f64) -> Self;
+    /// Nearest value, ties to even; what is too large becomes an infinity, as sums do.
+    fn nearest(value: f32) -> Self;
+    /// Append the values as `f32`, rounded where they are wider.
+    fn widen(values: &[Self], unit: Unit, out: &mut Vec<f32>);
     /// Append its little-endian bytes.
     fn push_le(self, bytes: &mut Vec<u8>);
     /// `from_f64(power.times(value))` of every value, in the vectors of `unit`.
@@ -141,6 +151,12 @@ impl Element for f32 {
     }
     fn from_f64(value: f64) -> Self {
         (value as f32).clamp(f32::MIN, f32::MAX)
+    }
+    fn nearest(value: f32) -> Self {
+        value
+    }
+    fn widen(values: &[Self], _: Unit, out: &mut Vec<f32>) {
+        out.extend_from_slice(values);
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
@@ -165,6 +181,12 @@ impl Element for f64 {
     fn from_f64(value: f64) -> Self {
         value.clamp(f64::MIN, f64::MAX)
     }
+    fn nearest(value: f32) -> Self {
+        value.into()
+    }
+    fn widen(values: &[Self], unit: Unit, out: &mut Vec<f32>) {
+        unit.run(|| out.extend(values.iter().map(|value| *value as f32)));
+    }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
@@ -180,6 +202,14 @@ impl Element for f16 {
     }
     fn from_f64(value: f64) -> Self {
         f16::from_f32(to_odd(value.clamp(f16::MIN.to_f64(), f16::MAX.to_f64())))
+    }
+    fn nearest(value: f32) -> Self {
+        f16::from_f32(value)
+    }
+    fn widen(values: &[Self], _: Unit, out: &mut Vec<f32>) {
+        let start = out.len();
+        out.resize(start + values.len(), 0.0);
+        values.convert_to_f32_slice(&mut out[start..]);
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
@@ -205,6 +235,14 @@ impl Element for bf16 {
     }
     fn from_f64(value: f64) -> Self {
         bf16::from_f32(to_odd(value.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())))
+    }
+    fn nearest(value: f32) -> Self {
+        bf16::from_f32(value)
+    }
+    fn widen(values: &[Self], unit: Unit, out: &mut Vec<f32>) {
+        // A `bf16` is the upper half of an `f32`; without a look at NaNs a loop becomes vectors.
+        let widened = |value: &Self| f32::from_bits(u32::from(value.to_bits()) << 16);
+        unit.run(|| out.extend(values.iter().map(widened)));
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(lengths(&[4096, 11008])[..2], [11008, 11008]);
         assert_eq!(lengths(&[100, 20_000])[..3], [10240, 9760, 10240]);
         assert_eq!(lengths(&[513, 1]), [513]);
-        assert_eq!(lengths(&[0, 7]), []);
+        assert_eq!(lengths(&[0, 7]), [0usize; 0]);
     }
 
     #[test]

@@ -20,6 +20,11 @@ const PRECISION: u32 = 16;
 /// Chains that are decoded before their bits are packed.
 const BATCH: usize = 64;
 
+/// A mask of zeros alone takes a five-hundredth of its bits, so that a file of some megabytes could ask
+/// for gigabytes. Masks that take so many bytes in memory are accepted, and larger ones if their stored
+/// form has at least one byte for every so many.
+const EXPANSION: (usize, usize) = (1 << 26, 64);
+
 /// The least state of a coder that is not being renormalised.
 const LEAST_STATE: u64 = 1 << 32;
 
@@ -229,6 +234,8 @@ impl Mask {
             mask.stored.extend((chain.len() as u32).to_le_bytes());
         }
         mask.stored.extend(coded.iter().flatten());
+        // What is written must be read again.
+        check_expansion(len, mask.stored.len())?;
         Ok(mask)
     }
 
@@ -240,6 +247,11 @@ impl Mask {
             visit(contexts.next(), bit);
             contexts.push(bit);
         }
+    }
+
+    /// A bit for each weight in C order, least significant first; set where it is not zero.
+    pub fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// Whether weight `at` is not zero.
@@ -321,9 +333,12 @@ impl Mask {
             coded.push(rest.split_off(..length).ok_or_else(truncated)?);
         }
         let used = bytes.len() - rest.len();
-        // Nothing so far bounds the number of weights by the bytes at hand: a mask of zeros alone
-        // takes next to none. The caller has seen one byte for every stream, and streams are short.
+        let weights: usize = layout.lengths().sum();
+        check_expansion(weights, used).map_err(|e| malformed(e.message()))?;
         let mut words = Vec::new();
+        words
+            .try_reserve_exact(weights.div_ceil(64))
+            .map_err(|e| Error::new(ErrorKind::TooLarge, format!("the mask of zeros: {e}")))?;
         let mut at = 0;
         for (batch, coded) in coded.chunks(BATCH).enumerate() {
             let bits = coded
@@ -346,6 +361,22 @@ impl Mask {
         let stored = bytes[..used].to_vec();
         Ok((Self { words, stored }, used))
     }
+}
+
+/// Whether a mask of so many weights may have a stored form of so few bytes.
+fn check_expansion(weights: usize, stored: usize) -> Result<()> {
+    let bytes = weights.div_ceil(8);
+    if bytes <= EXPANSION.0 || bytes / EXPANSION.1 <= stored {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "a mask of zeros of {weights} weights in {stored} bytes: so few weights are not zero \
+             that it may take no more than {} bytes in memory",
+            EXPANSION.0
+        ),
+    ))
 }
 
 fn decode_chain(coded: &[u8], model: &[u16], layout: &Layout, chain: usize) -> Option<Vec<bool>> {
@@ -422,6 +453,31 @@ mod tests {
                     let place = plain.iter().position(|p| *p == at);
                     prop_assert_eq!(*value, place.map_or(0.0, |p| p as f32 + 1.0));
                 }
+            }
+        }
+
+        #[test]
+        fn no_few_bytes_ask_for_much_memory(rows in 1usize..1 << 20) {
+            // Chains of zeros alone, as many as the shape has, from a model that expects them.
+            let shape = [rows, 16384];
+            let layout = Layout::new(&shape);
+            let zeros = code(&vec![(false, 1); layout.chain_weights(0).len()]);
+            prop_assume!(layout.chain_weights(layout.chains() - 1).len() == layout.chain_weights(0).len());
+            let mut bytes = vec![1, 1, 0];
+            // Only few are read before the rest is refused.
+            let chains = layout.chains();
+            for _ in 0..chains {
+                bytes.extend((zeros.len() as u32).to_le_bytes());
+            }
+            for _ in 0..chains {
+                bytes.extend(&zeros);
+            }
+            match Mask::read(&bytes, &layout) {
+                Ok((mask, _)) => {
+                    let held = 8 * mask.words.len();
+                    prop_assert!(held <= EXPANSION.0 || held <= EXPANSION.1 * bytes.len());
+                }
+                Err(error) => prop_assert!(error.message().contains("may take no more")),
             }
         }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Energy;
 use super::exceptions::Exceptions;
-use super::goal::Goal;
+use super::goal::{Budget, Goal};
 use super::streams::{Span, Starts, Streams, coded_lengths};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
@@ -46,7 +46,7 @@ impl TrellisParams {
 
     pub(super) fn validate(&self) -> Result<()> {
         Trellis::pinned(1, self.window)?;
-        self.goal.validate()?;
+        self.goal.validate(self.keep_zeros)?;
         match self.max_error {
             Some(bound) if bound.is_nan() || bound < 0.0 => Err(Error::new(
                 ErrorKind::InvalidArgument,
@@ -157,14 +157,14 @@ struct Chain {
 }
 
 impl Streams {
-    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude, at `bits` a weight
-    /// with all overhead; `header` is the bytes that the tensor takes beside its streams.
+    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude, within a budget
+    /// that counts everything; `header` is the bytes that the tensor takes beside its streams.
     pub(super) fn encode<T: Element>(
         weights: &[T],
         shape: &[usize],
         exponent: i32,
         params: &TrellisParams,
-        bits: f64,
+        budget: Budget,
         header: usize,
         control: &Control,
     ) -> Result<(Self, Energy)> {
@@ -177,8 +177,9 @@ impl Streams {
         let lengths = coded_lengths(&layout, mask.as_ref());
         let normalise = PowerOfTwo::new(-exponent);
         let sources = sources(weights, &layout, &lengths, normalise, control)?;
-        let header = header + mask.as_ref().map_or(0, |mask| mask.stored().len());
-        let rates = rates(&layout, &sources, params.window, bits, header)?;
+        let masked = mask.as_ref().map_or(0, |mask| mask.stored().len());
+        let purse = Purse::new(budget, weights.len(), lengths.iter().sum(), masked);
+        let rates = rates(&layout, &sources, params.window, &purse, header)?;
         let encoder = Encoder {
             weights,
             layout,
@@ -212,8 +213,8 @@ impl Streams {
             window: params.window,
             seed: params.seed,
             scales: joined(|chain| &chain.scales),
-            path: joined(|chain| &chain.path),
-            cells: joined(|chain| &chain.cells),
+            path: joined(|chain| &chain.path).into(),
+            cells: joined(|chain| &chain.cells).into(),
             grid: encoder.grid,
             rates: encoder.rates,
             mask: encoder.mask,
@@ -269,27 +270,84 @@ fn grid(sources: &[Source], rates: &[u8]) -> ScaleGrid {
 /// How far below the rate that there is for all of them a row may be, in bits.
 const BELOW: f64 = 1.0;
 
-/// Half bits for each stream, so that codes and all that is stored beside them take `budget` bits;
+/// A mask of so few bytes is a part of the header, which is not counted where it would take half.
+const SMALL_MASK: usize = 64;
+
+/// The bits that codes and scales may take, once the mask is paid, or codes alone.
+struct Purse {
+    bits: f64,
+    codes_alone: bool,
+    /// The mask's, where it must leave half a bit for each of the others.
+    mask: Option<f64>,
+    weights: usize,
+}
+
+impl Purse {
+    /// Of so many weights, of which a mask of `masked` bytes says which are zero, and the others are
+    /// `coded`: weights that are masked leave their bits to them.
+    fn new(budget: Budget, weights: usize, coded: usize, masked: usize) -> Self {
+        let mask = 8.0 * masked as f64;
+        match budget {
+            Budget::Coded(bits) => Self {
+                bits: bits * coded as f64,
+                codes_alone: true,
+                mask: None,
+                weights,
+            },
+            Budget::All(bits) => Self {
+                bits: bits * weights as f64 - mask,
+                codes_alone: false,
+                mask: (masked > SMALL_MASK).then_some(mask),
+                weights,
+            },
+        }
+    }
+
+    /// What there is for codes, if it is at least half a bit for each of `coded` weights.
+    fn at_least(&self, codes: f64, coded: usize) -> Result<f64> {
+        let least = 0.5 * coded as f64;
+        match self.mask {
+            Some(mask) if codes < least => {
+                let a_weight = |bits: f64| bits / self.weights as f64;
+                Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!(
+                        "{:.3} bits a weight: which are zero takes {:.3}, and half a bit for each of \
+                         the others {:.3}",
+                        a_weight(self.bits + mask),
+                        a_weight(mask),
+                        a_weight(least),
+                    ),
+                ))
+            }
+            _ => Ok(codes.max(least)),
+        }
+    }
+}
+
+/// Half bits for each stream, so that codes and all that is stored beside them take the purse's bits;
 /// the codes alone, in a tensor so small that the rest would take more than half.
 fn rates(
     layout: &Layout,
     sources: &[Source],
     window: u32,
-    bits: f64,
+    purse: &Purse,
     header: usize,
 ) -> Result<Vec<u8>> {
-    let budget = bits * layout.lengths().sum::<usize>() as f64;
-    // Weights that are masked leave their bits to the others.
+    let budget = purse.bits;
     let coded: usize = sources.iter().map(|source| source.len).sum();
-    let rate = (budget - 8.0 * header as f64) / coded.max(1) as f64;
+    let header_bits = if purse.codes_alone { 0 } else { 8 * header };
+    let rate = (budget - header_bits as f64) / coded.max(1) as f64;
     let least = (2.0 * (rate - BELOW)).ceil().clamp(1.0, 16.0) as u8;
     let mut noise = vec![1.0];
     for half_bits in HALF_BITS {
         noise.push(Trellis::pinned(half_bits, window)?.code.noise.into());
     }
+    // Where two weights share a bit of the path, the last of an odd number has one to itself.
+    let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
     let mut rates = Vec::new();
-    // A byte for each scale to begin with; then what the scales of the streams will take, with one
-    // number to either side, as they are fitted again after the search.
+    // A byte for each scale to begin with; then what the scales of the streams will take, with room
+    // to either side, as they are fitted again after the search.
     for rate_bits in 0..=4 {
         let scale_bits = match rate_bits {
             0 => 8,
@@ -297,18 +355,21 @@ fn rates(
         };
         // Two planes that end at a whole byte for each chain; so do the scales and rates.
         let a_stream = (scale_bits + rate_bits) as usize;
-        let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14;
+        let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14 + odd;
         let codes = match beside as f64 {
-            beside if 2.0 * beside <= budget => budget - beside,
+            beside if 2.0 * beside <= budget && !purse.codes_alone => budget - beside,
             _ => budget,
         };
-        rates = allocate(sources, &noise, least, codes);
+        rates = allocate(sources, &noise, least, purse.at_least(codes, coded)?);
         if rate_bits > 0 && Span::of_rates(&rates).width <= rate_bits {
             break;
         }
     }
     Ok(rates)
 }
+
+/// Weights of a stream, in the mean, below which streams are short.
+const SHORT: usize = 128;
 
 /// Bits that a scale will take.
 fn scale_bits(sources: &[Source], rates: &[u8]) -> u32 {
@@ -319,9 +380,12 @@ fn scale_bits(sources: &[Source], rates: &[u8]) -> u32 {
     });
     let mut numbers: Vec<u8> = numbers.collect();
     let span = Span::of_scales(&numbers);
+    // Few weights say little of their best scale: fitted again, it may be several numbers away.
+    let coded: usize = sources.iter().map(|source| source.len).sum();
+    let away = if coded < SHORT * sources.len() { 4 } else { 1 };
     let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();
-    numbers.push(span.lowest.saturating_sub(1));
-    numbers.push(most.map_or(0, |most| most + 1).min(254));
+    numbers.push(span.lowest.saturating_sub(away));
+    numbers.push(most.map_or(0, |most| most.saturating_add(away)).min(254));
     Span::of_scales(&numbers).width
 }
 

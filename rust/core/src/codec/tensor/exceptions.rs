@@ -1,8 +1,8 @@
 //! Weights that are stored exactly, apart from the codes: those whose error would exceed a bound.
 
-use super::bytes::push_number;
+use super::input::{Input, malformed, push_number};
+use crate::Result;
 use crate::codec::element::{Dtype, Element};
-use crate::{Error, ErrorKind, Result};
 use half::{bf16, f16};
 
 /// Exact weights by their places, in rising order.
@@ -74,14 +74,35 @@ impl Exceptions {
         out.extend(&self.values);
     }
 
-    /// From what was stored.
-    pub(super) fn new(places: Vec<usize>, values: &[u8], dtype: Dtype) -> Result<Self> {
-        for (i, bytes) in values.chunks_exact(dtype.size()).enumerate() {
+    /// Read what [`write`](Self::write) wrote, for a tensor of so many weights.
+    pub(super) fn read(input: &mut Input<'_>, dtype: Dtype, weights: usize) -> Result<Self> {
+        let count = input.length("the number of exact weights")?;
+        // A gap takes a byte at least.
+        if count > input.rest().len() {
+            return Err(malformed(format!(
+                "truncated: {count} exact weights in {} bytes",
+                input.rest().len()
+            )));
+        }
+        let mut places = Vec::with_capacity(count);
+        let mut next = 0usize;
+        for _ in 0..count {
+            let gap = input.length("the place of an exact weight")?;
+            let place = next
+                .checked_add(gap)
+                .filter(|place| *place < weights)
+                .ok_or_else(|| {
+                    malformed(format!("an exact weight beyond the {weights} there are"))
+                })?;
+            places.push(place);
+            next = place + 1;
+        }
+        let values = input.take(count * dtype.size(), "the exact weights")?;
+        for (place, bytes) in places.iter().zip(values.chunks_exact(dtype.size())) {
             if !value(bytes, dtype).is_finite() {
-                return Err(Error::new(
-                    ErrorKind::Format,
-                    format!("the exact weight at index {} is not finite", places[i]),
-                ));
+                return Err(malformed(format!(
+                    "the exact weight at index {place} is not finite"
+                )));
             }
         }
         Ok(Self {

@@ -7,6 +7,7 @@
 use super::decode::Decoder;
 use super::encode::TrellisParams;
 use super::exceptions::Exceptions;
+use super::sections::sections_len;
 use super::streams::Streams;
 use super::{Energy, bytes};
 use crate::codec::decode::Unit;
@@ -24,7 +25,19 @@ pub enum Goal {
     SqnrDb(f64),
 }
 
-/// The rates that may be asked for, in bits a weight.
+/// What codes and all that is stored beside them may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Budget {
+    /// So many bits for each weight; of them is paid first for which weights are zero.
+    All(f64),
+    /// So many for the codes of each weight that has one. All else is paid for apart: where most
+    /// weights are zero, a search over rates of all of them would have to be finer than any step, and
+    /// where rows are short their scales would leave no room for good codes.
+    Coded(f64),
+}
+
+/// The rates that may be asked for, in bits a weight; of a tensor that keeps its zeros any lower one
+/// too, as far as its zeros allow.
 const BITS: std::ops::RangeInclusive<f64> = 0.5..=8.5;
 
 /// Searches that are made at most.
@@ -37,8 +50,9 @@ const CLOSE: (f64, f64) = (0.02, 0.002);
 const DB_A_BIT: f64 = 6.020_599_913_279_624;
 
 impl Goal {
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self, keep_zeros: bool) -> Result<()> {
         let (number, accepted) = match self {
+            Self::Bits(bits) if keep_zeros => (bits, *bits > 0.0 && bits <= BITS.end()),
             Self::Bits(bits) => (bits, BITS.contains(bits)),
             Self::SqnrDb(db) => (db, (0.0..=60.0).contains(db)),
         };
@@ -46,7 +60,7 @@ impl Goal {
             return Ok(());
         }
         let what = match self {
-            Self::Bits(_) => "bits a weight: 0.5 to 8.5 are accepted",
+            Self::Bits(_) => "bits a weight: 0.5 to 8.5 are accepted, less where zeros are kept",
             Self::SqnrDb(_) => "dB: 0 to 60 are accepted",
         };
         Err(Error::new(
@@ -72,11 +86,11 @@ pub(super) fn reach<T: Element>(
     params: &TrellisParams,
     control: &Control,
 ) -> Result<(Streams, Energy)> {
-    let attempt = |bits: f64| attempt(weights, shape, exponent, params, bits, control);
+    let attempt = |budget: Budget| attempt(weights, shape, exponent, params, budget, control);
     let found = match params.goal {
-        Goal::Bits(bits) if params.max_error.is_none() => attempt(bits)?,
-        Goal::Bits(bits) => within(bits, attempt)?,
-        Goal::SqnrDb(db) => at_least(db, params, attempt)?,
+        Goal::Bits(bits) if params.max_error.is_none() => attempt(Budget::All(bits))?,
+        Goal::Bits(bits) => within(bits, |bits| attempt(Budget::All(bits)))?,
+        Goal::SqnrDb(db) => at_least(db, params, |bits| attempt(Budget::Coded(bits)))?,
     };
     Ok((found.streams, found.energy))
 }
@@ -86,12 +100,12 @@ fn attempt<T: Element>(
     shape: &[usize],
     exponent: i32,
     params: &TrellisParams,
-    bits: f64,
+    budget: Budget,
     control: &Control,
 ) -> Result<Attempt> {
     let header = bytes::header_len(shape) + bytes::trellis_header(params.seed);
     let (mut streams, mut energy) =
-        Streams::encode(weights, shape, exponent, params, bits, header, control)?;
+        Streams::encode(weights, shape, exponent, params, budget, header, control)?;
     if let Some(bound) = params.max_error {
         let mut decoded = vec![T::default(); weights.len()];
         Decoder::new(&streams, shape, Unit::detect())?.decode(
@@ -106,7 +120,7 @@ fn attempt<T: Element>(
         let squares = PowerOfTwo::new(-2 * exponent).times(squares);
         energy.error = (energy.error - squares).max(0.0);
     }
-    let bytes = header + bytes::streams_len(&streams);
+    let bytes = header + sections_len(&streams);
     Ok(Attempt {
         bits: 8.0 * bytes as f64 / weights.len() as f64,
         streams,
@@ -149,6 +163,7 @@ fn at_least(
     let four_bits = -10.0 * f64::from(noise).log10();
     let mut rate = (4.0 + (db - four_bits) / DB_A_BIT + 0.02).clamp(too_low, highest);
     let mut best: Option<(f64, Attempt)> = None;
+    let mut least_step = CLOSE.1;
     for _ in 0..ATTEMPTS {
         let found = attempt(rate)?;
         let above = found.energy.sqnr_db() - db;
@@ -162,8 +177,13 @@ fn at_least(
         if close || too_low >= highest {
             break;
         }
-        // A step in dB, aimed a quarter of the tolerance above; halved where that leads nowhere.
-        let step = rate - (above - CLOSE.0 / 4.0) / DB_A_BIT;
+        // A step in dB, aimed a quarter of the tolerance above; halved where that leads nowhere. In a
+        // small tensor a step may change nothing, so steps upwards grow.
+        let mut step = rate - (above - CLOSE.0 / 4.0) / DB_A_BIT;
+        if above < 0.0 {
+            least_step *= 2.0;
+            step = step.max(rate + least_step);
+        }
         rate = if step > too_low && step < enough {
             step
         } else if best.is_none() && step >= enough {

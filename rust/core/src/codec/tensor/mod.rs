@@ -6,7 +6,12 @@ mod encode;
 mod exceptions;
 mod flat;
 mod goal;
+mod input;
+mod parts;
+mod placement;
 mod product;
+mod rows;
+mod sections;
 mod streams;
 
 use std::ops::Range;
@@ -18,6 +23,9 @@ use decode::Decoder;
 pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
 pub use goal::Goal;
+pub use parts::Parts;
+pub use placement::{CodesAt, Placement};
+pub use product::Linear;
 pub use streams::Streams;
 
 use super::decode::Unit;

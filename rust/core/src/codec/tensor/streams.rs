@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
+
 use super::exceptions::Exceptions;
 use crate::codec::decode::Source;
 use crate::codec::layout::Layout;
@@ -25,9 +27,9 @@ pub struct Streams {
     /// Half bits a weight of each stream; 0 for a stream of zeros, which has no codes.
     pub rates: Vec<u8>,
     /// Path bits, each chain padded to a whole byte.
-    pub path: Vec<u8>,
+    pub path: Bytes,
     /// Cells, each chain padded to a whole byte.
-    pub cells: Vec<u8>,
+    pub cells: Bytes,
     /// Where zeros are kept apart: a stream's codes are those of its other weights alone.
     pub mask: Option<Mask>,
     /// Weights that are not left to their codes.

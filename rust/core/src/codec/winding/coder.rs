@@ -11,6 +11,23 @@ use super::category::{Categories, distance};
 use super::orbit::Orbit;
 use super::params::WindingParams;
 
+/// The numbers that turn codes into weights, for a decoder that is not this one:
+/// weight i is (point_i − half)·units\[category\] + centre_i, all in `f64`, rounded to `f32`; the
+/// category and the index of the point are the quotient and the rest of the code by `points`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoding {
+    /// c; K values, then zeros.
+    pub centre: [f64; 4],
+    /// m^K / 2.
+    pub half: f64,
+    /// m.
+    pub base: u32,
+    /// U + 1.
+    pub points: u32,
+    /// By category: units of the weights per unit of the orbit.
+    pub units: Vec<f64>,
+}
+
 /// The map between groups of K weights and codes for one tensor and one number of categories.
 #[derive(Clone, Debug)]
 pub struct Coder<const K: usize> {
@@ -43,6 +60,23 @@ impl<const K: usize> Coder<K> {
             orbit,
             centre,
             categories,
+        }
+    }
+
+    /// What [`decode`](Self::decode) computes with.
+    pub fn decoding(&self) -> Decoding {
+        let mut centre = [0.0; 4];
+        centre[..K].copy_from_slice(&self.centre);
+        Decoding {
+            centre,
+            half: self.orbit.half(),
+            base: self.orbit.base(),
+            points: self.points,
+            units: self
+                .units
+                .iter()
+                .map(|(_, from_units)| *from_units)
+                .collect(),
         }
     }
 

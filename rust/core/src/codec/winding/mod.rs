@@ -49,6 +49,7 @@ use crate::codec::element::Element;
 use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result};
 use coder::Coder;
+pub use coder::Decoding;
 use codes::Codes;
 pub(super) use decode::Filler;
 use decode::{decode_all, decode_some, filler};
@@ -218,6 +219,16 @@ impl Winding {
         self.codes.iter().map(u64::from)
     }
 
+    /// The packed codes: first code and most significant bit first.
+    pub fn packed(&self) -> &[u8] {
+        self.codes.bytes()
+    }
+
+    /// What decodes them.
+    pub fn decoding(&self) -> Decoding {
+        with_group!(self.params, decoding(self))
+    }
+
     /// What the tensor was encoded with.
     pub fn params(&self) -> &WindingParams {
         &self.params
@@ -249,6 +260,10 @@ impl Winding {
         let (centre, farthest) = (place(&self.centre), place(&self.farthest));
         Coder::new(&self.params, &centre, &farthest, self.classes)
     }
+}
+
+fn decoding<const K: usize>(winding: &Winding) -> Decoding {
+    winding.coder::<K>().decoding()
 }
 
 fn encode_groups<const K: usize>(

@@ -40,6 +40,8 @@
 #[derive(Clone, Debug)]
 pub struct Orbit<const K: usize> {
     axes: [Axis; K],
+    /// m.
+    base: u32,
     /// m^(K−1), and a value within rounding of its inverse.
     step: f64,
     per_step: f64,
@@ -149,6 +151,7 @@ impl<const K: usize> Orbit<K> {
         let step = f64::from(m.pow(K as u32 - 1));
         Self {
             axes: std::array::from_fn(|i| Axis::new(i, K, m, samples)),
+            base: m,
             step,
             per_step: 1.0 / step,
             half: 0.5 * f64::from(m.pow(K as u32)),
@@ -158,6 +161,11 @@ impl<const K: usize> Orbit<K> {
     /// m^K / 2, half the side of the cube, which is the centre's every coordinate.
     pub fn half(&self) -> f64 {
         self.half
+    }
+
+    /// m.
+    pub fn base(&self) -> u32 {
+        self.base
     }
 
     /// The sample point with this index: 0 is the centre, θ + 1 is sample θ.

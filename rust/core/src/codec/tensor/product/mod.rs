@@ -6,11 +6,14 @@
 //! for a single vector, the registers.
 //!
 //! That asks for rows that are whole streams, and for weights that are their codes alone. Streams that
-//! join short rows, zeros and exact weights that are kept apart, and tensors that hold no trellis codes go through decoded weights instead, sixteen rows at a time, by the same kernel.
+//! join short rows, zeros and exact weights that are kept apart, and tensors that hold no trellis codes
+//! go through decoded weights instead, sixteen rows at a time, by the same kernel.
 //!
 //! Every result is one thread's work in one order, and each order is that of
 //! [`product`](crate::codec::product): the results are the same bits for any number of threads, any
 //! machine and any other vectors in the batch.
+
+mod transposed;
 
 use std::ops::Range;
 
@@ -18,10 +21,23 @@ use super::decode::Decoder;
 use super::flat::Flat;
 use super::{CompressedTensor, Payload};
 use crate::codec::decode::{ALONE, BLOCK, Codes, Memory, Unit, dot, lane_sum, levels};
-use crate::codec::element::PowerOfTwo;
+use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::product::{BATCH, PANEL, ROWS, Sums, accumulate};
 use crate::team::{Alone, CurrentPool, Team, share};
 use crate::{Control, Error, ErrorKind, Result};
+
+/// What a linear layer is applied to: y = W·x + b for each vector x of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Linear<'a, T> {
+    /// The vectors, in C order.
+    pub x: &'a [T],
+    /// How many they are.
+    pub batch: usize,
+    /// b, if anything is to be added.
+    pub bias: Option<&'a [T]>,
+    /// Whether it is y = Wᵀ·x + b instead: what takes a gradient back through the layer.
+    pub transposed: bool,
+}
 
 impl CompressedTensor {
     /// y = W·x for the matrix W of shape (rows, columns) and each vector x of a batch: `x` has
@@ -55,13 +71,42 @@ impl CompressedTensor {
         out: &mut [f32],
         control: &Control,
     ) -> Result<()> {
+        let linear = Linear {
+            x,
+            batch,
+            bias: None,
+            transposed: false,
+        };
+        self.linear_on(unit, team, linear, out, control)
+    }
+
+    /// A linear layer: vectors and results of any element type, with a bias, or transposed.
+    ///
+    /// Computed in `f32` and rounded once to the type; a result beyond its range is infinite.
+    /// Otherwise as [`matmul`](Self::matmul), which says what is refused.
+    pub fn linear_on<T: Element>(
+        &self,
+        unit: Unit,
+        team: &dyn Team,
+        linear: Linear<'_, T>,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
         let [rows, columns] = self.shape[..] else {
             return Err(invalid(format!(
                 "a product with a tensor of shape {:?}: one of two axes, (rows, columns), is accepted",
                 self.shape
             )));
         };
-        for (what, got, axis) in [("vectors", x.len(), columns), ("results", out.len(), rows)] {
+        let Linear { x, batch, bias, .. } = linear;
+        let (inputs, outputs) = match linear.transposed {
+            false => (columns, rows),
+            true => (rows, columns),
+        };
+        for (what, got, axis) in [
+            ("vectors", x.len(), inputs),
+            ("results", out.len(), outputs),
+        ] {
             if batch.checked_mul(axis) != Some(got) {
                 return Err(invalid(format!(
                     "{what} of {got} values for a batch of {batch} and a matrix of shape {:?}",
@@ -69,13 +114,35 @@ impl CompressedTensor {
                 )));
             }
         }
-        out.fill(0.0);
-        if x.is_empty() || out.is_empty() {
+        if let Some(bias) = bias
+            && bias.len() != outputs
+        {
+            return Err(invalid(format!(
+                "a bias of {} values for {outputs} results",
+                bias.len()
+            )));
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        if x.is_empty() {
+            for out in out.chunks_mut(outputs) {
+                match bias {
+                    Some(bias) => out.copy_from_slice(bias),
+                    None => out.fill(T::default()),
+                }
+            }
             return Ok(());
         }
         let matrix = Matrix::new(self, unit, rows, columns)?;
-        for (x, out) in x.chunks(BATCH * columns).zip(out.chunks_mut(BATCH * rows)) {
-            matrix.times(x, out, team, control)?;
+        let batches = x
+            .chunks(BATCH * inputs)
+            .zip(out.chunks_mut(BATCH * outputs));
+        for (x, out) in batches {
+            match linear.transposed {
+                false => matrix.times(x, bias, out, team, control)?,
+                true => matrix.transposed_times(x, bias, out, team, control)?,
+            }
         }
         Ok(())
     }
@@ -151,10 +218,26 @@ impl<'a> Matrix<'a> {
         })
     }
 
+    /// What becomes of a total.
+    fn result<T: Element>(&self, total: f32, bias: Option<&T>) -> T {
+        let value = self.restore.times(f64::from(total)) as f32;
+        T::nearest(match bias {
+            Some(bias) => value + bias.to_f64() as f32,
+            None => value,
+        })
+    }
+
     /// Multiply a batch of at most [`BATCH`].
-    fn times(&self, x: &[f32], out: &mut [f32], team: &dyn Team, control: &Control) -> Result<()> {
+    fn times<T: Element>(
+        &self,
+        x: &[T],
+        bias: Option<&[T]>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
         let vectors = self.transformed(x);
-        let mut blocks: Vec<Vec<&mut [f32]>> = Vec::new();
+        let mut blocks: Vec<Vec<&mut [T]>> = Vec::new();
         blocks.resize_with(self.rows.div_ceil(ROWS), || {
             Vec::with_capacity(vectors.batch)
         });
@@ -163,7 +246,7 @@ impl<'a> Matrix<'a> {
                 block.push(results);
             }
         }
-        let times = |workspace: &mut Workspace, (block, mut out): (usize, Vec<&mut [f32]>)| {
+        let times = |workspace: &mut Workspace, (block, mut out): (usize, Vec<&mut [T]>)| {
             control.check()?;
             let first = block * ROWS;
             let rows = first..(first + ROWS).min(self.rows);
@@ -172,7 +255,7 @@ impl<'a> Matrix<'a> {
             for (v, out) in out.iter_mut().enumerate() {
                 for (r, out) in out.iter_mut().enumerate() {
                     let total = workspace.totals[r * vectors.batch + v];
-                    *out = self.restore.times(f64::from(total)) as f32;
+                    *out = self.result(total, bias.map(|bias| &bias[first + r]));
                 }
             }
             Ok(())
@@ -187,7 +270,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The batch in the basis of the rows' factors.
-    fn transformed(&self, x: &[f32]) -> Vectors {
+    fn transformed<T: Element>(&self, x: &[T]) -> Vectors {
         let batch = x.len() / self.columns;
         let padded = |segment: &Range<usize>| segment.len().next_multiple_of(BLOCK);
         let floats = self.segments.iter().map(padded).sum::<usize>() * batch;
@@ -197,7 +280,7 @@ impl<'a> Matrix<'a> {
             let mut rest = &mut values[..];
             for segment in &self.segments {
                 image.clear();
-                image.extend_from_slice(&x[segment.clone()]);
+                T::widen(&x[segment.clone()], self.unit, &mut image);
                 if let Source::Streams(decoder) = &self.source
                     && let Some(incoherence) = &decoder.incoherence
                 {

@@ -1,0 +1,31 @@
+"""Whole models on disk: compressed tensor by tensor, in bounded memory, and verified.
+
+A reader is a :class:`Source`; what is compressed is kept in safetensors files, see
+``docs/checkpoints.md``.
+"""
+
+from .checkpoint import Checkpoint, TensorInfo
+from .compression import compress_checkpoint
+from .decompression import decompress_checkpoint
+from .rules import Rule
+from .run import Progress
+from .sensitivity import Sensitivity
+from .shards import Shards
+from .source import Entry, Source, open_source
+from .verification import Verdict, verify_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "Entry",
+    "Progress",
+    "Rule",
+    "Sensitivity",
+    "Shards",
+    "Source",
+    "TensorInfo",
+    "Verdict",
+    "compress_checkpoint",
+    "decompress_checkpoint",
+    "open_source",
+    "verify_checkpoint",
+]

@@ -1,0 +1,161 @@
+"""A model's files compressed tensor by tensor, in bounded memory, resumable at any moment."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .._integers import checked_threads
+from ..compress import Effort, Trellis
+from ..errors import InvalidArgumentError
+from . import configuration, folder
+from .plan import Plan, Request, make_plan
+from .rules import Rule, rules_of
+from .run import Progress, Run
+from .sensitivity import Sensitivity
+from .shards import Shards
+from .source import Source, open_source
+from .work import Work
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+
+
+def compress_checkpoint(
+    src: str | os.PathLike[str] | Source,
+    dst: str | os.PathLike[str],
+    *,
+    bits: float | None = None,
+    target_bits: float | None = None,
+    target_sqnr_db: float | None = None,
+    effort: Effort = "balanced",
+    sparsity: Literal["keep"] | None = None,
+    incoherence: Literal["hadamard", "none"] = "hadamard",
+    seed: int = 0,
+    embeddings: Literal["compress", "keep"] = "compress",
+    rules: Iterable[str | Rule] = (),
+    sensitivity: Mapping[str, float] | str | Path | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    threads: int | None = None,
+    restart: bool = False,
+    follow: Callable[[Progress], None] | None = None,
+) -> Checkpoint:
+    """Compress a model's folder of safetensors files into a folder of the same shards, smaller.
+
+    Parameters
+    ----------
+    src
+        A folder or a file, see :func:`open_source`; or a :class:`Source`.
+    dst
+        The folder to make. It must not exist, or be empty. It has the source's shards by their
+        names, with an index if that has one, and copies of its other files; ``config.json`` gets
+        a ``quantization_config``.
+    bits, target_sqnr_db, effort, sparsity, incoherence, seed
+        For each tensor, as for :func:`compress_tensor`.
+    target_bits
+        Instead of `bits`: bits a weight of the whole model, everything counted, also what is kept
+        as it is. They are spread over the tensors by equal slope and met within 0.01 where tensors
+        have 10⁵ weights or more.
+    embeddings
+        "keep" copies tables of tokens as they are.
+    rules
+        For tensors whose names match a pattern, see :class:`Rule`: ``"*.attn.*=bits:5"``,
+        ``"lm_head=keep"``. The first that matches wins. Tensors of fewer than two axes, fewer than
+        4096 weights or of another dtype than float16, bfloat16, float32 and float64 are always
+        copied; position and token type embeddings, experts' routers and the state of state-space
+        models are unless a rule names them.
+    sensitivity
+        What errors cost where `target_bits` are spread, see :class:`Sensitivity`.
+    executor
+        Where tensors are compressed: any ``concurrent.futures.Executor`` whose workers see `src`
+        and `dst` by the same paths. Each job has one thread then. By default threads of this
+        process, in which reading, search and writing overlap.
+    threads
+        Threads of each search; None for one a core (for one, on an executor of the caller's).
+    restart
+        Throw away what another run with the same `dst` has left behind.
+    follow
+        Called several times a second with a :class:`Progress`.
+
+    Returns
+    -------
+    Checkpoint
+        What has been made. The bytes depend neither on threads nor on the executor, nor on how
+        often the run was cut off.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An argument outside what is accepted, a rule that matches nothing, a source that is
+        compressed already, a destination that exists.
+    FormatError
+        A file of the source is damaged; the message says where.
+    NonFiniteError
+        A weight is NaN or infinite; the message names tensor and index.
+    OSError
+        The system failed, as where the disk is full. What is finished is kept.
+
+    Notes
+    -----
+    Memory: 2.5 times the largest tensor and some tens of megabytes, whatever the size of the model.
+    Disk: the result, and one shard of it once more. A tensor that is finished is on the disk for
+    good (fsync, rename) in ``DST.partial``; a run that was killed at any moment goes on from there
+    when it is called again.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, tempfile
+    >>> from safetensors.numpy import save_file
+    >>> from hypercomp_rs.checkpoint import compress_checkpoint
+    >>> place = pathlib.Path(tempfile.mkdtemp())
+    >>> w = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)
+    >>> save_file({"a.weight": w, "a.bias": w[0]}, place / "model.safetensors")
+    >>> with compress_checkpoint(place / "model.safetensors", place / "small", bits=4) as small:
+    ...     small["a.weight"]
+    CompressedTensor(shape=(512, 512), dtype=float32, codec=trellis, 3.999 bits a weight, 23.47 dB)
+    """
+    from .checkpoint import Checkpoint
+
+    threads = checked_threads(threads)
+    trellis = Trellis(
+        bits=bits,
+        target_sqnr_db=target_sqnr_db,
+        effort=effort,
+        sparsity=sparsity,
+        incoherence=incoherence,
+        seed=seed,
+    )
+    request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
+    source = src if isinstance(src, Source) else open_source(os.fspath(src))
+    _refuse_compressed(source)
+    if not source.entries:
+        raise InvalidArgumentError(f"{source.path}: a model without tensors")
+    folder.refuse_inside(Path(dst), source)
+    work = Work(Path(dst))
+    key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
+    stored = work.begin(key, restart=restart)
+    if not work.finished:
+        if stored is None:
+            stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+        plan = Plan.from_json(stored["plan"])
+        Run(source, work, plan, threads, follow).finish(executor)
+        folder.copy_files(source, work.result)
+        config = source.files().get(configuration.CONFIG)
+        if config is not None:
+            said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
+            configuration.write_config(work.result, configuration.read_config(config) | said)
+    source.close()
+    work.finish()
+    return Checkpoint.open(work.dst)
+
+
+def _refuse_compressed(source: Source) -> None:
+    if isinstance(source, Shards):
+        for file in source.shards.values():
+            for name in file.compressed:
+                raise InvalidArgumentError(f"{file.path}: {name} is compressed already")
+    folder.refuse_quantised(source)

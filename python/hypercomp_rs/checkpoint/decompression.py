@@ -1,0 +1,140 @@
+"""A compressed model back in the files that it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .._integers import checked_threads
+from ..errors import TooLargeError
+from . import configuration, folder
+from .checkpoint import Checkpoint, TensorInfo
+from .decoding import decoded
+from .entries import read_compressed
+from .run import Progress
+from .safetensors_file import SafetensorsFile
+from .shard_writer import METADATA, PIECE, Piecewise, write_shard
+from .source import DTYPE_BITS
+from .work import Work
+
+
+def decompress_checkpoint(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    restart: bool = False,
+    follow: Callable[[Progress], None] | None = None,
+) -> None:
+    """Decode a compressed model into a folder of the same shards as it came from.
+
+    Parameters
+    ----------
+    src
+        What :func:`compress_checkpoint` has made, or one safetensors file of it.
+    dst
+        The folder to make. It must not exist, or be empty.
+    threads
+        Threads to decode with; None for one a core.
+    restart
+        Throw away what another run with the same `dst` has left behind.
+    follow
+        Called as it goes on, with a :class:`Progress`.
+
+    Raises
+    ------
+    FormatError
+        A file is damaged; the message says where.
+    TooLargeError
+        There is no room for it on the disk.
+    InvalidArgumentError
+        `dst` exists, or has an unfinished result of something else beside it.
+
+    Notes
+    -----
+    Tensors have the names, shapes and dtypes that they were compressed from; what was kept as it is
+    has the same bits. Memory: the largest compressed tensor and some pieces of 8 and 32 MB. A run
+    that was cut off goes on after its last finished shard. Decoding and writing overlap.
+    """
+    threads = checked_threads(threads)
+    with Checkpoint.open(src) as checkpoint:
+        source = checkpoint.source
+        folder.refuse_inside(Path(dst), source)
+        work = Work(Path(dst))
+        key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
+        stored = work.begin(key, restart=restart)
+        if not work.finished:
+            infos = {name: checkpoint.info(name) for name in checkpoint}
+            if stored is None:
+                work.planned(key, lambda: _check_room(work, infos))
+            _decode_shards(checkpoint, work, infos, threads, follow)
+            folder.copy_files(source, work.result)
+            config = source.files().get(configuration.CONFIG)
+            if config is not None:
+                said = configuration.read_config(config)
+                said.pop(folder.QUANTIZATION, None)
+                configuration.write_config(work.result, said)
+        work.finish()
+
+
+def _check_room(work: Work, infos: dict[str, TensorInfo]) -> dict[str, Any]:
+    """What a few bytes declare must not fill the disk before anybody notices."""
+    needed = sum(info.size * DTYPE_BITS[info.dtype] // 8 for info in infos.values())
+    free = shutil.disk_usage(work.path).free
+    if needed > free:
+        raise TooLargeError(
+            f"{work.dst}: the decoded tensors take {needed} bytes, and {free} are free there"
+        )
+    return {"bytes": needed}
+
+
+def _decode_shards(
+    checkpoint: Checkpoint,
+    work: Work,
+    infos: dict[str, TensorInfo],
+    threads: int | None,
+    follow: Callable[[Progress], None] | None,
+) -> None:
+    sizes = {name: info.size for name, info in infos.items() if info.codec is not None}
+    progress = Progress(0, sum(sizes.values()), 0, len(sizes))
+    shard_of, nbytes = {}, 0
+
+    def pieces(file: SafetensorsFile, name: str) -> Iterator[memoryview]:
+        nonlocal progress
+        c = read_compressed(file, name)
+        for piece in decoded(c, c.dtype, threads):
+            yield piece.data.cast("B")
+            progress = progress._replace(weights=progress.weights + piece.size)
+            if follow is not None:
+                follow(progress)
+        progress = progress._replace(tensors=progress.tensors + 1)
+
+    for shard, file in checkpoint.source.shards.items():
+        here = [info for info in infos.values() if info.shard == shard]
+        tensors = [
+            Piecewise(
+                info.name,
+                info.dtype,
+                info.shape,
+                partial(file.pieces, info.name, PIECE)
+                if info.codec is None
+                else partial(pieces, file, info.name),
+            )
+            for info in here
+        ]
+        for info in here:
+            shard_of[info.name] = shard
+            nbytes += info.size * DTYPE_BITS[info.dtype] // 8
+        if (work.result / shard).exists():
+            done = sum(info.size for info in here if info.codec is not None)
+            progress = progress._replace(weights=progress.weights + done)
+            continue
+        metadata = {n: said for n, said in file.metadata.items() if n != METADATA}
+        write_shard(work.result / shard, tensors, metadata, compressed=False)
+    if len(checkpoint.source.shards) > 1:
+        folder.write_index(work.result, shard_of, nbytes)

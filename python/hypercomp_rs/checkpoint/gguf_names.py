@@ -1,0 +1,74 @@
+"""What transformers calls the tensors of a GGUF file, and in what order it has their rows.
+
+llama.cpp has names of its own for all models, and for Llama models it turns the two halves of each
+attention head's rows into pairs, as its rotary embedding wants them. Both are undone here, for the
+architectures whose tensors are otherwise the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FormatError
+from .gguf_header import Value
+
+_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_MODEL = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+
+# Mistral's files say "llama".
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+
+# Follows from the configuration.
+_DERIVED = "rope_freqs.weight"
+
+
+def transformers_name(name: str) -> str | None:
+    """What transformers calls a tensor; "" for one that it has no use for, None for an unknown."""
+    if name == _DERIVED:
+        return ""
+    found = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)", name)
+    if found is None:
+        return None
+    layer, part, what = found.groups()
+    if layer is None:
+        return f"{_MODEL[part]}.{what}" if part in _MODEL else None
+    return f"model.layers.{int(layer)}.{_LAYER[part]}.{what}" if part in _LAYER else None
+
+
+def row_order(name: str, rows: int, values: Mapping[str, Value]) -> npt.NDArray[np.intp] | None:
+    """The rows of the file in the order that transformers has them; None for as they are.
+
+    Of each head's 2·h rows llama.cpp has 0, h, 1, h + 1, …
+
+    Raises
+    ------
+    FormatError
+        The rows are no whole heads.
+    """
+    part = re.fullmatch(r"blk\.\d+\.attn_([qk])\.(?:weight|bias)", name)
+    if part is None or values.get("general.architecture") != "llama":
+        return None
+    heads = values.get("llama.attention.head_count")
+    if part[1] == "k":
+        heads = values.get("llama.attention.head_count_kv", heads)
+    if not isinstance(heads, int) or heads < 1 or rows % (2 * heads):
+        raise FormatError(f"{name} has {rows} rows, which are not {heads} heads of an even size")
+    pairs = np.arange(rows).reshape(heads, rows // heads // 2, 2)
+    order: npt.NDArray[np.intp] = pairs.swapaxes(1, 2).reshape(-1)
+    return order

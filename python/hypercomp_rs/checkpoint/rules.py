@@ -1,0 +1,198 @@
+"""Which tensor is compressed, and how: patterns of names, the first that matches wins."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from .._reals import checked_real
+from ..compress import Effort
+from ..errors import InvalidArgumentError
+from .source import FLOATS, Entry
+
+# Tensors of fewer weights are kept: bitsandbytes' bound. A description would be a tenth of them.
+LEAST = 4096
+
+# What is kept unless a rule says otherwise, as GGUF's quantisers keep it: positions and token
+# types, which are added to everything, the routers of experts, and the state of state-space
+# models. All of it is small, and errors in it are not averaged out.
+KEPT = (
+    "*position_embeddings*",
+    "*embed_positions*",
+    "*pos_embed*",
+    "*.wpe",
+    "*token_type_embeddings*",
+    "*.router*",
+    "*.gate",
+    "*.conv1d",
+    "*.A_log",
+)
+
+# The tables of tokens, as the models of transformers call them.
+EMBEDDINGS = ("*word_embeddings*", "*embed_tokens*", "*tok_embeddings*", "*.wte", "wte", "shared")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What becomes of the tensors whose name matches a pattern.
+
+    Parameters
+    ----------
+    pattern
+        As in a shell: ``*``, ``?``, ``[abc]``. It must match the whole name of a tensor, or that of
+        its module: ``lm_head`` is ``lm_head.weight`` too.
+    keep
+        It is copied as it is.
+    bits, target_sqnr_db
+        As for :func:`compress_tensor`, instead of what the model gets.
+    effort
+        Likewise.
+
+    Examples
+    --------
+    >>> Rule.parse("*.attn.*=bits:5,effort:high")
+    Rule(pattern='*.attn.*', keep=False, bits=5.0, target_sqnr_db=None, effort='high')
+    >>> Rule.parse("lm_head=keep").matches("lm_head.weight")
+    True
+    """
+
+    pattern: str
+    keep: bool = False
+    bits: float | None = None
+    target_sqnr_db: float | None = None
+    effort: Effort | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """A rule from ``PATTERN=keep`` or ``PATTERN=bits:5``, ``sqnr:30``, ``effort:high``.
+
+        Several are joined by commas.
+        """
+        pattern, equals, actions = text.rpartition("=")
+        wrong = InvalidArgumentError(
+            f"rule {text!r}: PATTERN=keep, or PATTERN= and some of bits:NUMBER, sqnr:DECIBELS, "
+            "effort:fast|balanced|high|max, joined by commas, is accepted"
+        )
+        if not equals or not pattern:
+            raise wrong
+        if actions == "keep":
+            return cls(pattern, keep=True)
+        said: dict[str, str] = {}
+        for action in actions.split(","):
+            what, colon, value = action.strip().partition(":")
+            if what not in ("bits", "sqnr", "effort") or not colon or what in said:
+                raise wrong
+            said[what] = value
+        if {"bits", "sqnr"} <= set(said) or said.get("effort", "fast") not in get_args(Effort):
+            raise wrong
+        try:
+            bits, sqnr = (float(said[w]) if w in said else None for w in ("bits", "sqnr"))
+        except ValueError:
+            raise wrong from None
+        return cls(
+            pattern,
+            bits=None if bits is None else checked_real(f"bits in rule {text!r}", bits, 1, 8),
+            target_sqnr_db=None
+            if sqnr is None
+            else checked_real(f"sqnr in rule {text!r}", sqnr, 0, 60),
+            effort=cast("Effort | None", said.get("effort")),
+        )
+
+    def matches(self, name: str) -> bool:
+        """Whether it is about the tensor of this name."""
+        module = name.rpartition(".")[0]
+        return fnmatch.fnmatchcase(name, self.pattern) or (
+            module != "" and fnmatch.fnmatchcase(module, self.pattern)
+        )
+
+    def __str__(self) -> str:
+        """As :meth:`parse` reads it."""
+        if self.keep:
+            return f"{self.pattern}=keep"
+        said = {"bits": self.bits, "sqnr": self.target_sqnr_db, "effort": self.effort}
+        actions = [
+            f"{what}:{value:g}" if isinstance(value, float) else f"{what}:{value}"
+            for what, value in said.items()
+            if value is not None
+        ]
+        return f"{self.pattern}={','.join(actions)}"
+
+
+def rules_of(rules: Iterable[str | Rule]) -> tuple[Rule, ...]:
+    """Rules given as text or as they are."""
+    return tuple(rule if isinstance(rule, Rule) else Rule.parse(rule) for rule in rules)
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a tensor is a table of tokens, by its name."""
+    return any(Rule(pattern).matches(name) for pattern in EMBEDDINGS)
+
+
+def eligible(entry: Entry) -> str | None:
+    """Why a tensor is never compressed, or None where it may be."""
+    if entry.dtype not in FLOATS:
+        return f"{entry.dtype} is no float that the codec takes"
+    if len(entry.shape) < 2:
+        return "fewer than two axes: a bias, a norm or a scale"
+    if entry.size < LEAST:
+        return f"fewer than {LEAST} weights"
+    return None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of one tensor.
+
+    Attributes
+    ----------
+    kept
+        Why it is copied as it is; None where it is compressed.
+    rule
+        The rule that it follows, if any.
+    """
+
+    kept: str | None
+    rule: Rule | None
+
+
+def choose(
+    entries: Mapping[str, Entry],
+    rules: Sequence[Rule],
+    embeddings: Literal["compress", "keep"],
+) -> dict[str, Choice]:
+    """A choice for every tensor.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A rule that matches no tensor, or none that the rules before it have left.
+    """
+    unused = set(rules)
+    choices = {}
+    for name, entry in entries.items():
+        rule = next((rule for rule in rules if rule.matches(name)), None)
+        if rule is not None:
+            unused.discard(rule)
+        choices[name] = Choice(_kept(entry, rule, embeddings), rule)
+    for rule in rules:
+        if rule in unused:
+            others = any(rule.matches(name) for name in entries)
+            why = "earlier rules take all that it matches" if others else "it matches no tensor"
+            raise InvalidArgumentError(f"rule {str(rule)!r}: {why}")
+    return choices
+
+
+def _kept(entry: Entry, rule: Rule | None, embeddings: Literal["compress", "keep"]) -> str | None:
+    never = eligible(entry)
+    if never is not None:
+        return never
+    if rule is not None:
+        return f"rule {rule}" if rule.keep else None
+    if embeddings == "keep" and is_embedding(entry.name):
+        return "embeddings are kept"
+    for pattern in KEPT:
+        if Rule(pattern).matches(entry.name):
+            return f"kept by default: {pattern}"
+    return None

@@ -1,0 +1,142 @@
+"""How much a model minds errors in each of its tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._arrays import Flat, to_float32
+from .._reals import checked_real
+from ..errors import FormatError, InvalidArgumentError
+from .configuration import CONFIG, read_config
+from .rules import Rule, is_embedding
+from .safetensors_file import SafetensorsFile
+from .source import FLOATS, Source
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+# What an error in a table of tokens costs that is only looked up: a text meets few of its rows, and
+# each of them once, where every other weight works on every token.
+_LOOKED_UP = 0.1
+# What the names of the architectures of transformers have that end in a layer over all tokens, and
+# the names of that layer where it is not the table itself.
+_HEADS = ("LM", "Generation", "PreTraining", "Seq2Seq")
+_HEAD_NAMES = ("lm_head.weight", "embed_out.weight", "output.weight")
+
+
+def only_looked_up(source: Source) -> bool:
+    """Whether a model's table of tokens is surely not its last layer too.
+
+    That is so where the last layer has weights of its own, or where the configuration names
+    architectures of which none has such a layer. Nothing is taken for granted without one.
+    """
+    if any(name in source.entries for name in _HEAD_NAMES):
+        return True
+    path = source.files().get(CONFIG)
+    architectures = read_config(path).get("architectures") if path is not None else None
+    if not isinstance(architectures, list) or not architectures:
+        return False
+    return not any(head in str(name) for name in architectures for head in _HEADS)
+
+
+class Sensitivity:
+    """What an error in a tensor costs, of which nobody knows but by data.
+
+    Parameters
+    ----------
+    given
+        None: the same relative error costs the same in each weight, so that an error in a weight w
+        of a tensor costs 1/(mean of w²); a tenth of it in a table of tokens that is looked up and
+        nothing else, see :func:`only_looked_up`. Measured in ``docs/checkpoints.md``. A mapping of
+        patterns (see :class:`Rule`) to factors multiplies that; the first that matches wins,
+        others stay as they are.
+
+        Or a file that says for each tensor, by its name or its module's, the mean of what an error
+        in one weight costs: a ``.json`` file of numbers, or a ``.safetensors`` file of tensors of
+        any shape, whose mean is taken: squared gradients (the diagonal of the Fisher matrix) in
+        the weight's own shape, or mean squares of the activations that the columns meet.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No such mapping, a factor that is negative or no number, or another kind of file.
+    FormatError
+        A file that does not hold what it should.
+    """
+
+    def __init__(self, given: Mapping[str, float] | str | Path | None) -> None:
+        self.factors: dict[str, float] = {}
+        self.costs: dict[str, float] | None = None
+        if isinstance(given, Mapping):
+            self.factors = {
+                pattern: checked_real(f"sensitivity of {pattern}", factor, 0, 1e30)
+                for pattern, factor in given.items()
+            }
+        elif given is not None:
+            self.costs = _read(Path(given))
+
+    def of(self, name: str, mean_square: float, *, looked_up: bool) -> float:
+        """What an error of 1 in a weight of this tensor costs.
+
+        `looked_up` is whether tables of tokens are.
+        """
+        if self.costs is not None:
+            for key in (name, name.rpartition(".")[0]):
+                if key in self.costs:
+                    return self.costs[key]
+            raise InvalidArgumentError(
+                f"the sensitivities have none for {name}, nor for its module"
+            )
+        factors = (f for pattern, f in self.factors.items() if Rule(pattern).matches(name))
+        default = _LOOKED_UP if looked_up and is_embedding(name) else 1.0
+        return next(factors, 1.0) * default / mean_square
+
+    def key(self) -> dict[str, object]:
+        """What tells it from another one; JSON."""
+        return {"factors": list(self.factors.items()), "costs": self.costs}
+
+
+def _read(path: Path) -> dict[str, float]:
+    if path.suffix == ".safetensors":
+        costs = _means(SafetensorsFile(path))
+    elif path.suffix == ".json":
+        try:
+            costs = json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}: {error}") from None
+    else:
+        raise InvalidArgumentError(
+            f"sensitivity={str(path)!r}: a .json or .safetensors file is accepted"
+        )
+    if not isinstance(costs, dict):
+        raise FormatError(f"{path}: an object of names and numbers is accepted")
+    try:
+        return {name: checked_real(name, cost, 0, 1e30) for name, cost in costs.items()}
+    except InvalidArgumentError as error:
+        raise FormatError(f"{path}: {error}") from None
+
+
+def _means(file: SafetensorsFile) -> dict[str, float]:
+    means = {}
+    for name, stored in file.stored.items():
+        if stored.dtype not in FLOATS or not stored.nbytes:
+            raise FormatError(f"{file.path}: {name}: a tensor of floats is accepted")
+        means[name] = float(np.mean(as_float32(file.read(name), stored.dtype), dtype=np.float64))
+    return means
+
+
+def as_float32(data: npt.NDArray[np.uint8], dtype: str) -> npt.NDArray[np.float32]:
+    """Elements from their bytes, 1-D."""
+    return to_float32(flat_of(data, dtype, (-1,)))
+
+
+def flat_of(data: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> Flat:
+    """Bytes of a tensor as the codec takes them; `dtype` is safetensors' name."""
+    name = FLOATS[dtype]
+    return Flat(data.view(np.uint16 if name.endswith("16") else name), name, shape, "numpy")

@@ -1,0 +1,224 @@
+"""PyTorch's files, ``.bin``, ``.pt`` and ``.pth``, as a source of tensors.
+
+They are pickles, and a pickle may run any code. Only ``torch.load(weights_only=True)`` reads them,
+which makes tensors, containers and numbers, and refuses whatever else a pickle asks for.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._extras import imported
+from ..errors import DtypeError, FormatError
+from .shards import files_beside, is_weights, weight_map
+from .source import Entry, Source
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+SINGLE = "pytorch_model.bin"
+INDEX = "pytorch_model.bin.index.json"
+SUFFIXES = (".bin", ".pt", ".pth")
+
+# How a zip archive begins, and how torch tells one.
+_ARCHIVE = b"PK\x03\x04"
+
+_DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+
+
+class TorchFiles(Source):
+    """A file that ``torch.save`` wrote, or a folder of transformers with such files.
+
+    Parameters
+    ----------
+    path
+        A file with a state dict, by itself or under the key "state_dict"; or a folder with
+        ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``.
+
+    Raises
+    ------
+    FormatError
+        Not a file of torch's; one that would run code; truncated; without a state dict; an index
+        that is wrong.
+    DtypeError
+        A tensor that is sparse, quantised or of another dtype than safetensors files have.
+    MissingExtraError
+        torch is not installed.
+
+    Notes
+    -----
+    Files are mapped into memory, but for those of torch before 1.6, which are read whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path if path.is_dir() else path.parent
+        self._tensors: dict[str, Any] = {}
+        self._entries: dict[str, Entry] = {}
+        self._index: Mapping[str, str] = {}
+        self.names = self._find() if path.is_dir() else [path.name]
+        for name in self.names:
+            for key, tensor in _state_dict(self.folder / name).items():
+                if key in self._entries:
+                    raise FormatError(f"{path}: {key} is both in {name} and in another file")
+                dtype = _checked(self.folder / name, key, tensor)
+                shard = _safetensors_name(name) if path.is_dir() else "model.safetensors"
+                self._entries[key] = Entry(key, dtype, tuple(tensor.shape), shard)
+                self._tensors[key] = tensor
+        for key, name in self._index.items():
+            if key not in self._entries or self._entries[key].shard != _safetensors_name(name):
+                raise FormatError(f"{self.folder / INDEX}: {key} is not in {name}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The path alone."""
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """See :class:`Source`."""
+        return self._entries
+
+    def read(self, name: str) -> npt.NDArray[np.uint8]:
+        """See :class:`Source`."""
+        return _bytes(self._tensors[name])
+
+    def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """See :class:`Source`; only these rows are read."""
+        return _bytes(self._tensors[name][list(rows)])
+
+    def weights_files(self) -> Sequence[Path]:
+        """See :class:`Source`."""
+        return [self.folder / name for name in self.names]
+
+    def files(self) -> Mapping[str, Path]:
+        """See :class:`Source`; none where the source is a file of its own."""
+        return {name: path for name, path in self._others() if not is_weights(name)}
+
+    def passed_over(self) -> Sequence[str]:
+        """See :class:`Source`: the same weights in other formats."""
+        return [name for name, _ in self._others() if is_weights(name)]
+
+    def _others(self) -> list[tuple[str, Path]]:
+        if not self.path.is_dir():
+            return []
+        return files_beside({*self.names, INDEX}, self.folder)
+
+    def _find(self) -> list[str]:
+        if (self.folder / SINGLE).exists():
+            return [SINGLE]
+        self._index = weight_map(self.folder / INDEX, ".bin")
+        names = sorted(set(self._index.values()))
+        for name in names:
+            if not (self.folder / name).is_file():
+                raise FormatError(f"{self.folder / INDEX}: shard {name} is missing")
+        return names
+
+
+def _safetensors_name(name: str) -> str:
+    """``pytorch_model-00001-of-00002.bin`` as transformers would have it."""
+    return name.removeprefix("pytorch_").removesuffix(".bin") + ".safetensors"
+
+
+def _state_dict(path: Path) -> Mapping[str, Any]:
+    """The tensors of a file by name, in the order in which they were saved."""
+    torch = imported("torch", "torch", "a PyTorch file")
+    with path.open("rb") as file:
+        mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
+        if mapped:
+            _check_archive(path, file)
+    try:
+        with warnings.catch_warnings():
+            # What torch thinks of its own older files.
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise FormatError(
+            f"{path} is refused: it asks for more than tensors and plain containers, which may be "
+            f"code ({_first_line(error)})"
+        ) from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # The file decides what torch stumbles over.
+        raise FormatError(f"{path} is no file of torch.save: {_first_line(error)}") from error
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping):
+        raise FormatError(f"{path} holds a {type(found).__name__}: a state dict is accepted")
+    for key, value in found.items():
+        if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
+            raise FormatError(
+                f"{path}: {key!r} is a {type(value).__name__}: a state dict of names and tensors, "
+                "by itself or under the key 'state_dict', is accepted"
+            )
+    return found
+
+
+def _check_archive(path: Path, file: IO[bytes]) -> None:
+    """That an archive declares no sizes beyond its own: torch stores, and never compresses."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except MemoryError:
+        raise
+    except Exception as error:
+        # BadZipFile and whatever else zipfile stumbles over, such as a seek to before the start.
+        raise FormatError(f"{path} is no archive of torch's: {_first_line(error)}") from error
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise FormatError(f"{path}: {entry.filename} is compressed: torch stores")
+
+
+def _checked(path: Path, name: str, tensor: Any) -> str:
+    """The dtype of a tensor that is what it says."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in _DTYPES or str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        raise DtypeError(
+            f"{path}: {name} is of dtype {dtype} and layout {tensor.layout}: dense tensors of "
+            f"{', '.join(_DTYPES)} are accepted"
+        )
+    # A few stored elements can be spread over any shape with strides of 0.
+    nbytes = tensor.numel() * tensor.element_size()
+    if tensor.device.type != "cpu" or nbytes > path.stat().st_size:
+        raise FormatError(
+            f"{path}: {name} of shape {tuple(tensor.shape)} takes {nbytes} bytes, which the file "
+            "does not have"
+        )
+    return _DTYPES[dtype]
+
+
+def _bytes(tensor: Any) -> npt.NDArray[np.uint8]:
+    torch = imported("torch", "torch", "a PyTorch file")
+    flat = tensor.detach().contiguous().reshape(-1)
+    # A copy: what is mapped must not be written to.
+    return np.array(flat.view(torch.uint8).numpy())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,133 @@
+"""``hypercomp-rs compress``: a model's folder in, a smaller one out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from ..checkpoint import compress_checkpoint
+from ..compress import Effort
+from . import models
+from .inspect import summary
+
+
+@click.command()
+@click.argument("src", type=click.Path(exists=True, path_type=Path))
+@click.argument("dst", type=click.Path(path_type=Path))
+@click.option(
+    "--bits", type=float, help="Bits for each weight of each tensor, 1 to 8.  [default: 4]"
+)
+@click.option(
+    "--target-bits",
+    type=float,
+    help="Bits a weight of the whole model, spread over its tensors; everything counts.",
+)
+@click.option(
+    "--sqnr", "target_sqnr_db", type=float, help="Signal to noise of each tensor in dB, 0 to 60."
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["fast", "balanced", "high", "max"]),
+    default="balanced",
+    show_default=True,
+    help="How long to search; each step takes about four times as long, the last sixteen.",
+)
+@click.option(
+    "--sparsity", type=click.Choice(["keep"]), help="keep: weights that are zero stay so."
+)
+@click.option(
+    "--incoherence",
+    type=click.Choice(["hadamard", "none"]),
+    default="hadamard",
+    show_default=True,
+    help="The transform of rows before they are coded.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of that transform.")
+@click.option("--keep-embeddings", is_flag=True, help="Copy tables of tokens as they are.")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="PATTERN=ACTION",
+    help='For tensors by name, the first that matches: "lm_head=keep", "*.attn.*=bits:5", '
+    '"*.mlp.*=sqnr:25,effort:high".',
+)
+@click.option(
+    "--sensitivity",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For --target-bits: what an error costs in each tensor (.json), or squared gradients or "
+    "activations whose mean says so (.safetensors).",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="PATTERN=FACTOR",
+    help="For --target-bits: errors in these tensors cost so many times as much.",
+)
+@models.threads_option
+@models.restart_option
+@models.json_option
+@models.progress_option
+def compress(
+    src: Path,
+    dst: Path,
+    target_bits: float | None,
+    effort: str,
+    keep_embeddings: bool,
+    rules: tuple[str, ...],
+    sensitivity: Path | None,
+    weights: tuple[str, ...],
+    as_json: bool,
+    progress: bool | None,
+    **options: Any,
+) -> int:
+    """Compress the model in SRC, a folder of safetensors files or one file, into the folder DST.
+
+    DST has shards of the same names, an index, a configuration that says how it was compressed, and
+    copies of all other files. Cut off at any moment, the same command goes on where it was.
+
+    Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file or an option is wrong,
+    130 Ctrl-C.
+    """
+    if sensitivity is not None and weights:
+        raise click.UsageError("--sensitivity and --weight: give one of them")
+    if target_bits is None and (sensitivity is not None or weights):
+        raise click.UsageError("--sensitivity and --weight say how --target-bits are spread")
+    with models.bar(progress, "compressing") as bar:
+        made = compress_checkpoint(
+            src,
+            dst,
+            target_bits=target_bits,
+            effort=cast(Effort, effort),
+            embeddings="keep" if keep_embeddings else "compress",
+            rules=rules,
+            sensitivity=sensitivity or _factors(weights),
+            follow=bar.follow,
+            **options,
+        )
+    said = summary(made)
+    if as_json:
+        models.print_json(said)
+    else:
+        click.echo(
+            f"{dst}: {models.size_text(said['bytes'])} of "
+            f"{models.size_text(said['dense_bytes'])}, {said['bits_per_weight']:.3f} bits a weight "
+            f"in all; {said['compressed']} tensors are compressed, at "
+            f"{models.decibels_text(said['sqnr_db'])} dB; "
+            f"{said['tensors'] - said['compressed']} are kept as they are"
+        )
+    return 0
+
+
+def _factors(weights: tuple[str, ...]) -> dict[str, float] | None:
+    factors = {}
+    for text in weights:
+        pattern, _, factor = text.rpartition("=")
+        try:
+            factors[pattern] = float(factor)
+        except ValueError:
+            raise click.UsageError(f"--weight {text}: PATTERN=FACTOR is accepted") from None
+    return factors or None

@@ -1,0 +1,163 @@
+"""What the commands on models share: a bar, and numbers as people read them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ..checkpoint import Progress
+
+progress_option = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="A bar on standard error.  [default: if that is a terminal]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 1 << 16), help="Threads to work with.  [default: all]"
+)
+restart_option = click.option(
+    "--restart", is_flag=True, help="Throw away what another run has left in DST.partial."
+)
+
+
+class Bar:
+    """Weights done of all, how many a second, and how long it will take."""
+
+    def __init__(self, shown: bool | None, what: str) -> None:
+        self._progress: Any = None
+        self._task: Any = None
+        self._what = what
+        if shown or (shown is None and sys.stderr.isatty()):
+            self._progress = _progress()
+
+    def follow(self, progress: Progress) -> None:
+        """Show how far it is."""
+        if self._progress is None:
+            return
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(self._what, total=progress.of_weights)
+            # What an earlier run has done says nothing of this one's speed.
+            self._progress.reset(self._task, completed=progress.weights)
+        self._progress.update(
+            self._task, completed=progress.weights, total=max(1, progress.of_weights)
+        )
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+        if self._task is not None:
+            self._progress.stop()
+
+
+@contextmanager
+def bar(shown: bool | None, what: str) -> Iterator[Bar]:
+    """A bar while the block runs; nothing where there is no terminal."""
+    made = Bar(shown, what)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def _progress() -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Throughput(ProgressColumn):
+        """Weights a second."""
+
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed / 1e6:.1f} M weights/s")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        Throughput(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        # Standard output belongs to the result.
+        console=Console(stderr=True),
+    )
+
+
+def table(headings: list[str]) -> Any:
+    """A table of text and numbers: columns whose heading begins with a blank are numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        numbers = heading.startswith(" ")
+        made.add_column(heading.strip(), justify="right" if numbers else "left", no_wrap=numbers)
+    return made
+
+
+def add_row(made: Any, *cells: str) -> None:
+    """A row of a table; what a name would say to rich or to a terminal is shown, not done."""
+    from rich.text import Text
+
+    made.add_row(*(Text(shown(cell)) for cell in cells))
+
+
+def shown(name: str) -> str:
+    """A name as it can be printed: one that would move the cursor is escaped."""
+    return name if name.isprintable() else ascii(name)
+
+
+def print_table(made: Any) -> None:
+    """A table on standard output: as wide as a terminal, or as it needs to be for a file."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(made)
+        return
+    console = Console(width=1 << 10, file=sys.stdout)
+    with console.capture() as captured:
+        console.print(made)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON, which has no infinity: such numbers are null."""
+    click.echo(json.dumps(_finite(value), indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def size_text(nbytes: float) -> str:
+    """Bytes as people read them, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.2f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.2f} TB"
+
+
+def decibels_text(decibels: float | None) -> str:
+    """A ratio in dB; a dash where nothing was lost, or none is known."""
+    return "–" if decibels is None or math.isinf(decibels) else f"{decibels:.2f}"

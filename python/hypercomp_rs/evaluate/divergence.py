@@ -1,0 +1,134 @@
+"""What a compressed language model predicts, beside what its original does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidArgumentError
+from .perplexity import Perplexity, evaluating, followed, scored
+from .windows import Reading, reading
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .windows import Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Divergence:
+    """The predictions of two language models for the same tokens.
+
+    Attributes
+    ----------
+    original, compressed
+        The perplexity of each; ``compressed.ratio(original)`` is what compression cost.
+    divergences
+        Kullback-Leibler divergence of the compressed model's distribution from the original's at
+        every scored token, in nats, float64, shape (tokens,).
+    same_top
+        The share of tokens for which both hold the same token the most likely one.
+    """
+
+    original: Perplexity
+    compressed: Perplexity
+    divergences: npt.NDArray[np.float64]
+    same_top: float
+
+    @property
+    def mean(self) -> float:
+        """Mean divergence in nats a token."""
+        return float(self.divergences.mean())
+
+    def __repr__(self) -> str:
+        ratio, error = self.compressed.ratio(self.original)
+        return (
+            f"Divergence({self.mean:.3g} nats, same top token {self.same_top:.1%}, "
+            f"perplexity x {ratio:.4f} ± {error:.2g})"
+        )
+
+
+def divergence(
+    original: str | os.PathLike[str] | Any,
+    compressed: str | os.PathLike[str] | Any,
+    text: str | Tokens,
+    context: int | None = None,
+    stride: int | None = None,
+    *,
+    tokenizer: Any = None,
+    device: str | None = None,
+    progress: bool = False,
+) -> Divergence:
+    """How far a compressed language model's predictions are from its original's.
+
+    A perplexity can stay the same while predictions change; their Kullback-Leibler divergence
+    cannot. It is zero for equal models and needs no long text to tell formats apart.
+
+    Parameters
+    ----------
+    original, compressed
+        Two models, as :func:`perplexity` takes one.
+    text, context, stride, tokenizer, device, progress
+        As for :func:`perplexity`. A text is read by the original's tokenizer; both see its tokens.
+
+    Returns
+    -------
+    Divergence
+        Σ p·ln(p/q) over the vocabulary at each token, p the original's and q the compressed model's
+        probabilities, and both perplexities.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The models have different vocabularies; or as :func:`perplexity`.
+
+    Notes
+    -----
+    Both models are in memory, and each runs once. The measure is the one that llama.cpp's
+    ``perplexity --kl-divergence`` reports.
+
+    Examples
+    --------
+    >>> import torch, transformers
+    >>> from hypercomp_rs.evaluate import divergence
+    >>> config = transformers.LlamaConfig(
+    ...     vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+    ...     num_attention_heads=2, max_position_embeddings=64)
+    >>> model = transformers.LlamaForCausalLM(config)
+    >>> divergence(model, model, torch.arange(100))
+    Divergence(0 nats, same top token 100.0%, perplexity x 1.0000 ± 0)
+    """
+    one = reading(original, text, tokenizer, context, stride, device)
+    other = reading(compressed, one.tokens.cpu().numpy(), None, one.context, one.stride, device)
+    losses: tuple[list[Any], list[Any]] = ([], [])
+    divergences: list[Any] = []
+    same: list[Any] = []
+    with evaluating(one.model, other.model):
+        for window in followed(one, progress):
+            p, q = _both(one, other, window)
+            targets = one.targets(window)
+            for kept, distribution in zip(losses, (p, q), strict=True):
+                kept.append(-distribution.gather(1, targets).squeeze(1))
+            # Rounding may leave a hair below nothing.
+            divergences.append((p.exp() * (p - q)).sum(dim=1).clamp(min=0))
+            same.append(p.argmax(dim=1) == q.argmax(dim=1))
+    return Divergence(
+        scored(one, losses[0]),
+        scored(one, losses[1]),
+        scored(one, divergences).losses,
+        float(scored(one, same).losses.mean()),
+    )
+
+
+def _both(one: Reading, other: Reading, window: Any) -> tuple[Any, Any]:
+    p = one.log_probabilities(window)
+    q = other.log_probabilities(window).to(p.device)
+    if p.shape != q.shape:
+        raise InvalidArgumentError(
+            f"the models have vocabularies of {p.shape[1]} and {q.shape[1]} tokens: "
+            "a model and its compressed form have the same"
+        )
+    return p, q

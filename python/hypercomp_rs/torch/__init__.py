@@ -1,0 +1,41 @@
+"""PyTorch modules that compute on compressed weights."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    from ..errors import MissingExtraError
+
+    raise MissingExtraError(
+        "hypercomp_rs.torch needs torch: pip install 'hypercomp-rs[torch]'"
+    ) from error
+
+from . import _cpu as _cpu
+from . import _cuda as _cuda
+from ._ahead import decode_ahead
+from .compressed_module import CompressedModule
+from .conversion import compress_model, decompress_model
+from .loading import load_compressed
+from .modules import (
+    CompressedConv1d,
+    CompressedConv2d,
+    CompressedEmbedding,
+    CompressedLinear,
+)
+from .report import CompressedLayer, ModelReport, SkippedWeight
+from .weight import CompressedWeight
+
+__all__ = [
+    "CompressedConv1d",
+    "CompressedConv2d",
+    "CompressedEmbedding",
+    "CompressedLayer",
+    "CompressedLinear",
+    "CompressedModule",
+    "CompressedWeight",
+    "ModelReport",
+    "SkippedWeight",
+    "compress_model",
+    "decode_ahead",
+    "decompress_model",
+    "load_compressed",
+]

@@ -1,0 +1,25 @@
+"""The ``Conv1D`` of transformers, which GPT-2 is made of: a linear layer, its weight transposed.
+
+A checkpoint has the weight as (inputs, outputs), and so it is compressed, with a scale and a rate
+for each input; the product is the transposed one. Imported only where transformers is.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from .compressed_module import CompressedModule
+
+
+class CompressedConv1D(CompressedModule, Conv1D):
+    """transformers' ``Conv1D`` with a compressed weight."""
+
+    dense_class = Conv1D
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x·W + b for x of shape (..., inputs)."""
+        product: torch.Tensor = torch.ops.hypercomp.linear.default(
+            x, self.weight_buffers(), self._said.description, self.bias, True
+        )
+        return product

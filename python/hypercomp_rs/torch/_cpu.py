@@ -1,0 +1,139 @@
+"""The operators on the CPU, by the Rust core. Nothing is copied on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..errors import DtypeError, InvalidArgumentError
+from ._ahead import taken
+from ._codes import DTYPES, Weight, weight_of
+from ._schemas import LIBRARY, Parts, _convolve
+
+# Multiplying as it decodes, the core is faster than torch with a dense float32 or float16 weight
+# for any number of vectors (measured from 1 to 256). Not so where the machine multiplies bfloat16
+# itself: from so many vectors on the layer is decoded, and torch multiplies.
+MANY = {torch.bfloat16: 32} if getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() else {}
+# A transposed weight is added up row by row, which is slower than torch but for one vector.
+MANY_TRANSPOSED = 2
+NEVER = 1 << 62
+
+
+def _named(dtype: torch.dtype) -> str:
+    try:
+        return DTYPES[dtype]
+    except KeyError:
+        accepted = "float32, float64, float16 and bfloat16 are accepted"
+        raise DtypeError(f"{dtype}: {accepted}") from None
+
+
+def dense(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
+    """All of a weight, in memory of its own."""
+    return taken(weight, dtype, _decoded)
+
+
+def _decoded(weight: Weight, dtype: torch.dtype, threads: int) -> torch.Tensor:
+    out = torch.empty(weight.shape, dtype=dtype)
+    flat = out.view(-1)
+    # numpy has no bfloat16, and the core takes the bits of both 16-bit floats.
+    elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
+    weight.code.decompress_into(0, elements.numpy(), _named(dtype), threads)
+    return out
+
+
+def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
+    """The weights as a dense tensor."""
+    return dense(weight_of(parts, description), dtype)
+
+
+def embedding(
+    indices: torch.Tensor, parts: Parts, description: str, dtype: torch.dtype
+) -> torch.Tensor:
+    """The entries along the first axis that are asked for, and no others."""
+    if indices.dtype not in (torch.int64, torch.int32):
+        raise DtypeError(f"indices have dtype {indices.dtype}: int64 and int32 are accepted")
+    weight = weight_of(parts, description)
+    wanted = indices.to(torch.int64).reshape(-1).numpy()
+    out = torch.empty((*indices.shape, *weight.shape[1:]), dtype=dtype)
+    flat = out.view(-1)
+    elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
+    weight.code.rows_into(wanted, elements.numpy(), _named(dtype), torch.get_num_threads())
+    return out
+
+
+def linear(
+    x: torch.Tensor,
+    parts: Parts,
+    description: str,
+    bias: torch.Tensor | None = None,
+    transposed: bool = False,
+) -> torch.Tensor:
+    """x·Wᵀ + b, or x·W + b, without W where there are few vectors."""
+    weight = weight_of(parts, description)
+    if len(weight.shape) != 2:
+        raise InvalidArgumentError(
+            f"a weight of shape {weight.shape}: a matrix (outputs, inputs) is accepted"
+        )
+    outputs, inputs = weight.shape
+    if transposed:
+        outputs, inputs = inputs, outputs
+    shape = x.shape
+    if not shape or shape[-1] != inputs:
+        raise InvalidArgumentError(f"x has shape {tuple(shape)}: (..., {inputs}) is accepted")
+    dtype = x.dtype
+    if bias is not None:
+        if bias.shape != (outputs,):
+            raise InvalidArgumentError(
+                f"bias has shape {tuple(bias.shape)}: ({outputs},) is accepted"
+            )
+        if bias.dtype != dtype or not bias.is_contiguous():
+            bias = bias.to(dtype).contiguous()
+    out = x.new_empty((*shape[:-1], outputs))
+    batch = out.numel() // outputs if outputs else 0
+    if batch >= (MANY_TRANSPOSED if transposed else MANY.get(dtype, NEVER)):
+        return _multiply_dense(x, weight, bias, transposed)
+    if not x.is_contiguous():
+        x = x.contiguous()
+    weight.code.linear_at(
+        x.data_ptr(),
+        batch,
+        0 if bias is None else bias.data_ptr(),
+        out.data_ptr(),
+        DTYPES.get(dtype) or _named(dtype),
+        transposed,
+        torch.get_num_threads(),
+    )
+    return out
+
+
+def _multiply_dense(
+    x: torch.Tensor, weight: Weight, bias: torch.Tensor | None, transposed: bool
+) -> torch.Tensor:
+    # torch takes ten times as long for float16 as for float32 (fifty, transposed).
+    wide = torch.float32 if x.dtype == torch.float16 else x.dtype
+    w = dense(weight, wide)
+    b = None if bias is None else bias.to(wide)
+    product = torch.nn.functional.linear(x.to(wide), w.t() if transposed else w, b)
+    return product.to(x.dtype)
+
+
+def convolution(
+    x: torch.Tensor,
+    parts: Parts,
+    description: str,
+    bias: torch.Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> torch.Tensor:
+    """Torch's convolution with the decoded weight."""
+    weight = dense(weight_of(parts, description), x.dtype)
+    if bias is not None:
+        bias = bias.to(x.dtype)
+    return _convolve(x, weight, bias, stride, padding, dilation, groups)
+
+
+for _operator in (decode, embedding, linear, convolution):
+    LIBRARY.impl(_operator.__name__, _operator, "CPU")

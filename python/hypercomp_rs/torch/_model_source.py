@@ -1,0 +1,58 @@
+"""A model in memory as a source of tensors, so that bits are spread over it as over one on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .. import _arrays
+from ..checkpoint.source import FLOATS, Entry, Source
+from ._codes import DTYPES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_SAFETENSORS = {name: dtype for dtype, name in FLOATS.items()}
+
+
+class ModelSource(Source):
+    """Weights by name, as they lie in a model."""
+
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        self.path = Path("model")
+        self._weights = weights
+        self._entries = {
+            name: Entry(name, _stored_dtype(weight), tuple(weight.shape), "model")
+            for name, weight in weights.items()
+        }
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """All weights by name."""
+        return self._entries
+
+    def read(self, name: str) -> npt.NDArray[np.uint8]:
+        """The bytes of a weight."""
+        return _bytes(self._weights[name])
+
+    def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The bytes of some rows; no others are read."""
+        return _bytes(self._weights[name][list(rows)])
+
+    def weights_files(self) -> Sequence[Path]:
+        """There are none."""
+        return ()
+
+
+def _stored_dtype(weight: torch.Tensor) -> str:
+    return _SAFETENSORS.get(DTYPES.get(weight.dtype, ""), str(weight.dtype))
+
+
+def _bytes(weight: torch.Tensor) -> npt.NDArray[np.uint8]:
+    elements = _arrays.flatten(weight.detach()).elements
+    copy: npt.NDArray[np.uint8] = elements.copy().view(np.uint8)
+    return copy

@@ -1,0 +1,160 @@
+"""Compressed weights into a model that never was dense."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from ..errors import FormatError, HypercompError
+from ..tensor import CompressedTensor
+from ._codes import DESCRIPTION, described, description_text
+from .conversion import Owner, compressed_modules, install, owners
+
+
+class StoredWeight(NamedTuple):
+    """A compressed weight among the tensors of a state dict: its name, and its entries."""
+
+    name: str
+    description: str
+    buffers: list[torch.Tensor]
+
+    def decompress(self, dtype: torch.dtype) -> torch.Tensor:
+        """All weights."""
+        names = described(self.description).bytes
+        parts = dict(zip(names, self.buffers[1:], strict=True))
+        tensor = CompressedTensor.from_parts(self.description, parts)
+        return cast(torch.Tensor, tensor.decompress(dtype))
+
+    def entries(self, name: str) -> dict[str, torch.Tensor]:
+        """Its entries in a state dict that calls it so."""
+        parts = (DESCRIPTION, *described(self.description).bytes)
+        return {f"{name}_{part}": b for part, b in zip(parts, self.buffers, strict=True)}
+
+
+def is_description(name: str, tensor: torch.Tensor) -> bool:
+    """Whether an entry of a state dict is the description of a compressed tensor."""
+    return name.endswith(f"_{DESCRIPTION}") and tensor.dtype == torch.uint8 and tensor.dim() == 1
+
+
+def stored_weights(state: Mapping[str, torch.Tensor]) -> list[StoredWeight]:
+    """The compressed weights of a state dict.
+
+    Raises
+    ------
+    FormatError
+        A description that is none, or parts that are not there; the message names the weight.
+    """
+    found = []
+    for key, tensor in state.items():
+        if not is_description(key, tensor):
+            continue
+        name = key.removesuffix(f"_{DESCRIPTION}")
+        try:
+            description = description_text(tensor)
+            parts = [f"{name}_{part}" for part in described(description).bytes]
+        except FormatError as error:
+            raise FormatError(f"{name}: {error}") from None
+        missing = [part for part in parts if part not in state]
+        if missing:
+            raise FormatError(f"{name}: {', '.join(missing)} is missing")
+        found.append(StoredWeight(name, description, [tensor, *(state[p] for p in parts)]))
+    return found
+
+
+def load_compressed(
+    model: nn.Module,
+    source: str | os.PathLike[str] | Mapping[str, torch.Tensor],
+    *,
+    strict: bool = True,
+) -> nn.Module:
+    """Load weights, compressed and others, into a model, in place.
+
+    Parameters
+    ----------
+    model
+        Dense, and best on the meta device, so that it takes no memory:
+        ``with torch.device("meta"): model = Model()``. Layers whose weights `source` has as codes
+        become compressed ones; one that has no compressed form gets decoded weights. What is
+        compressed already takes other codes.
+    source
+        A folder of safetensors files (``hypercomp-rs compress`` makes them) or one such file, which
+        is mapped into memory and not read; or a state dict.
+    strict
+        Whether every tensor must have its place, and every place its tensor.
+
+    Returns
+    -------
+    torch.nn.Module
+        `model`.
+
+    Raises
+    ------
+    FormatError
+        Codes that are damaged, or for another shape; the message names the weight.
+    RuntimeError
+        As torch's ``load_state_dict``: keys that are missing or unexpected.
+
+    Examples
+    --------
+    >>> import torch, hypercomp_rs.torch as hct
+    >>> model = torch.nn.Sequential(torch.nn.Linear(512, 512))
+    >>> report = hct.compress_model(model)
+    >>> with torch.device("meta"):
+    ...     again = torch.nn.Sequential(torch.nn.Linear(512, 512))
+    >>> hct.load_compressed(again, model.state_dict())
+    Sequential(
+      (0): CompressedLinear(in_features=512, out_features=512, bias=True, trellis, 3.996 bits)
+    )
+    >>> x = torch.randn(2, 512)
+    >>> torch.equal(model(x), again(x))
+    True
+    """
+    state = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    groups = {owner.name: group for group in owners(model).values() for owner in group}
+    taken = {f"{name}.weight": module for name, module in compressed_modules(model)}
+    for stored in stored_weights(state):
+        if stored.name in taken:
+            same = taken[stored.name].weight_buffers()[0]
+            for name, module in taken.items():
+                if module.weight_buffers()[0] is same:
+                    state.update(stored.entries(name))
+            continue
+        group = groups.get(stored.name)
+        if group is None:
+            continue  # Unexpected keys: torch says so below.
+        try:
+            _place(stored, group, state)
+        except HypercompError as error:
+            raise FormatError(f"{stored.name}: {error}") from None
+    model.load_state_dict(state, strict=strict, assign=True)
+    return model
+
+
+def _place(stored: StoredWeight, group: list[Owner], state: dict[str, torch.Tensor]) -> None:
+    """Make room for a weight in the modules that have it, and have the state dict say so."""
+    if any(owner.refusal() is not None for owner in group):
+        dense = stored.decompress(group[0].module._parameters[group[0].parameter_name].dtype)
+        for key in stored.entries(stored.name):
+            del state[key]
+        state.update({owner.name: dense for owner in group})
+        return
+    install(stored.description, stored.buffers, group)
+    for owner in group:
+        state.update(stored.entries(owner.name))
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import safe_open
+
+    from ..checkpoint import open_source
+
+    state: dict[str, torch.Tensor] = {}
+    for file in open_source(path).weights_files():
+        with safe_open(file, framework="pt") as tensors:
+            state |= {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+    return state

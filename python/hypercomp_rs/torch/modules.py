@@ -1,0 +1,100 @@
+"""Modules of torch with a compressed weight.
+
+Each is a subclass of the module that it replaces, as bitsandbytes' are: whoever looks for linear
+layers (``peft`` does) finds them.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from .compressed_module import CompressedModule
+
+
+class CompressedLinear(CompressedModule, nn.Linear):
+    """``nn.Linear`` with a compressed weight: its products are fused with decoding.
+
+    Takes vectors of float32, float64, float16 or bfloat16 and gives results of the same, whatever
+    the dtype of the model.
+
+    Examples
+    --------
+    >>> import torch, hypercomp_rs.torch as hct
+    >>> dense = torch.nn.Linear(1024, 512)
+    >>> layer = hct.CompressedLinear.from_module(dense, bits=5)
+    >>> layer
+    CompressedLinear(in_features=1024, out_features=512, bias=True, trellis, 4.998 bits)
+    >>> x = torch.randn(8, 1024)
+    >>> bool((layer(x) - dense(x)).norm() < 0.05 * dense(x).norm())
+    True
+    """
+
+    dense_class = nn.Linear
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x·Wᵀ + b for x of shape (..., in_features)."""
+        product: torch.Tensor = torch.ops.hypercomp.linear.default(
+            x, self.weight_buffers(), self._said.description, self.bias
+        )
+        return product
+
+
+class CompressedEmbedding(CompressedModule, nn.Embedding):
+    """``nn.Embedding`` with a compressed table, of which the rows asked for are decoded."""
+
+    dense_class = nn.Embedding
+
+    @classmethod
+    def refusal(cls, module: nn.Module) -> str | None:
+        """Why a module cannot be replaced by this one, or None."""
+        why = super().refusal(module)
+        if why is None and cast(nn.Embedding, module).max_norm is not None:
+            return "max_norm writes to the table"
+        return why
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        """The rows of these indices, of shape (..., embedding_dim) and the model's dtype."""
+        rows: torch.Tensor = torch.ops.hypercomp.embedding.default(
+            indices, self.weight_buffers(), self._said.description, self.dtype
+        )
+        return rows
+
+
+class _CompressedConvolution(CompressedModule):
+    """What convolutions of any number of dimensions do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As of the dense module."""
+        module = cast(nn.Conv2d, self)
+        padding = module.padding
+        if isinstance(padding, str) or module.padding_mode != "zeros":
+            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+            x = nn.functional.pad(x, module._reversed_padding_repeated_twice, mode=mode)
+            padding = (0,) * len(module.stride)
+        alone = x.dim() == len(module.stride) + 1
+        result: torch.Tensor = torch.ops.hypercomp.convolution.default(
+            x.unsqueeze(0) if alone else x,
+            self.weight_buffers(),
+            self._said.description,
+            module.bias,
+            module.stride,
+            padding,
+            module.dilation,
+            module.groups,
+        )
+        return result.squeeze(0) if alone else result
+
+
+class CompressedConv1d(_CompressedConvolution, nn.Conv1d):
+    """``nn.Conv1d`` with a compressed weight, which is decoded for each call."""
+
+    dense_class = nn.Conv1d
+
+
+class CompressedConv2d(_CompressedConvolution, nn.Conv2d):
+    """``nn.Conv2d`` with a compressed weight, which is decoded for each call."""
+
+    dense_class = nn.Conv2d

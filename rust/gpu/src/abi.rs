@@ -1,0 +1,231 @@
+//! What kernels take, as `cuda/launch.h` lays it out. Device pointers are numbers here.
+
+use std::mem::{offset_of, size_of};
+
+/// `HcCode`: the constants of one code.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Code {
+    /// Of the first and the second weight of a step.
+    pub turn: [u32; 2],
+    /// Likewise.
+    pub skew: [u32; 2],
+    /// `Code::scaled_shape()`.
+    pub shape: [f32; 3],
+    /// Nothing.
+    pub unused: u32,
+}
+
+/// `HcStream`: where a stream's codes are and what they mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Stream {
+    /// Where its path bits begin, in bits.
+    pub path_bit: u64,
+    /// Where its cells begin, in bits.
+    pub cell_bit: u64,
+    /// Index of its first weight; with a mask, among those that have codes.
+    pub first: u64,
+    /// What levels are multiplied by.
+    pub scale: f32,
+    /// Weights that have codes.
+    pub length: u16,
+    /// h, or 0.
+    pub half_bits: u8,
+    /// Path bits of its chain before it, at most 255.
+    pub history: u8,
+}
+
+/// `HcTensor`: a trellis tensor.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Tensor {
+    /// The path plane.
+    pub path: u64,
+    /// The cell plane.
+    pub cells: u64,
+    /// Its length.
+    pub path_bytes: u64,
+    /// Its length.
+    pub cell_bytes: u64,
+    /// Table of [`Stream`]s.
+    pub streams: u64,
+    /// Table of 16 [`Code`]s.
+    pub codes: u64,
+    /// Of the signs.
+    pub seed: u64,
+    /// 2^e as two factors.
+    pub wide: [f64; 2],
+    /// The same in single precision, if `fits`.
+    pub narrow: [f32; 2],
+    /// 1 where they are good enough.
+    pub fits: u32,
+    /// 1 where there are signs and Hadamard blocks.
+    pub transformed: u32,
+    /// W.
+    pub window: u32,
+    /// s.
+    pub offset_bits: u32,
+    /// log2 of a run.
+    pub run_bits: u32,
+    /// The rate that `table` is for; 0 where there is none.
+    pub table_rate: u32,
+    /// The table of offsets of that rate, which products read.
+    pub table: u64,
+}
+
+/// `HcMatrix`: the shape of a product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Matrix {
+    /// Rows.
+    pub rows: u64,
+    /// Columns.
+    pub columns: u32,
+    /// Streams a row.
+    pub pieces: u32,
+    /// Columns of each but the last.
+    pub piece: u32,
+    /// Vectors, 1 to 8.
+    pub batch: u32,
+}
+
+/// `HcWinding`: a tensor of the published codec.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Winding {
+    /// Packed codes.
+    pub codes: u64,
+    /// Their length.
+    pub code_bytes: u64,
+    /// n.
+    pub weights: u64,
+    /// Table of a double for each category.
+    pub units: u64,
+    /// c.
+    pub centre: [f64; 4],
+    /// m^K / 2.
+    pub half: f64,
+    /// K.
+    pub group: u32,
+    /// Of a code.
+    pub bits: u32,
+    /// U + 1.
+    pub points: u32,
+    /// m.
+    pub base: u32,
+}
+
+// launch.h has the same numbers in static_asserts; `tests/launch_h.rs` compares every offset.
+const _: () = assert!(
+    size_of::<Code>() == 32
+        && size_of::<Stream>() == 32
+        && size_of::<Tensor>() == 112
+        && size_of::<Matrix>() == 24
+        && size_of::<Winding>() == 88
+);
+
+/// Every field of every struct by its name in `launch.h`, with its offset.
+pub const OFFSETS: &[(&str, &str, usize)] = &[
+    ("HcCode", "turn", offset_of!(Code, turn)),
+    ("HcCode", "skew", offset_of!(Code, skew)),
+    ("HcCode", "shape", offset_of!(Code, shape)),
+    ("HcStream", "path_bit", offset_of!(Stream, path_bit)),
+    ("HcStream", "cell_bit", offset_of!(Stream, cell_bit)),
+    ("HcStream", "first", offset_of!(Stream, first)),
+    ("HcStream", "scale", offset_of!(Stream, scale)),
+    ("HcStream", "length", offset_of!(Stream, length)),
+    ("HcStream", "half_bits", offset_of!(Stream, half_bits)),
+    ("HcStream", "history", offset_of!(Stream, history)),
+    ("HcTensor", "path", offset_of!(Tensor, path)),
+    ("HcTensor", "cells", offset_of!(Tensor, cells)),
+    ("HcTensor", "path_bytes", offset_of!(Tensor, path_bytes)),
+    ("HcTensor", "cell_bytes", offset_of!(Tensor, cell_bytes)),
+    ("HcTensor", "streams", offset_of!(Tensor, streams)),
+    ("HcTensor", "codes", offset_of!(Tensor, codes)),
+    ("HcTensor", "seed", offset_of!(Tensor, seed)),
+    ("HcTensor", "wide", offset_of!(Tensor, wide)),
+    ("HcTensor", "narrow", offset_of!(Tensor, narrow)),
+    ("HcTensor", "fits", offset_of!(Tensor, fits)),
+    ("HcTensor", "transformed", offset_of!(Tensor, transformed)),
+    ("HcTensor", "window", offset_of!(Tensor, window)),
+    ("HcTensor", "offset_bits", offset_of!(Tensor, offset_bits)),
+    ("HcTensor", "run_bits", offset_of!(Tensor, run_bits)),
+    ("HcTensor", "table_rate", offset_of!(Tensor, table_rate)),
+    ("HcTensor", "table", offset_of!(Tensor, table)),
+    ("HcMatrix", "rows", offset_of!(Matrix, rows)),
+    ("HcMatrix", "columns", offset_of!(Matrix, columns)),
+    ("HcMatrix", "pieces", offset_of!(Matrix, pieces)),
+    ("HcMatrix", "piece", offset_of!(Matrix, piece)),
+    ("HcMatrix", "batch", offset_of!(Matrix, batch)),
+    ("HcWinding", "codes", offset_of!(Winding, codes)),
+    ("HcWinding", "code_bytes", offset_of!(Winding, code_bytes)),
+    ("HcWinding", "weights", offset_of!(Winding, weights)),
+    ("HcWinding", "units", offset_of!(Winding, units)),
+    ("HcWinding", "centre", offset_of!(Winding, centre)),
+    ("HcWinding", "half", offset_of!(Winding, half)),
+    ("HcWinding", "group", offset_of!(Winding, group)),
+    ("HcWinding", "bits", offset_of!(Winding, bits)),
+    ("HcWinding", "points", offset_of!(Winding, points)),
+    ("HcWinding", "base", offset_of!(Winding, base)),
+];
+
+/// Weights that a block decodes or transforms at a time.
+pub const TILE: u32 = 1024;
+/// Columns that a warp multiplies in one step.
+pub const STEP: u64 = 1024;
+/// Rows that a block of the product multiplies at a time, a warp each.
+pub const ROWS: u32 = 8;
+/// Rows that the product can count.
+pub const MOST_ROWS: u64 = (1 << 32) - (1 << 20);
+
+/// `hc_blocks`: the size of the Hadamard blocks of a stream, and whether one lies over others.
+fn blocks(n: u32) -> (u32, bool) {
+    let dividing = n & n.wrapping_neg();
+    if dividing >= 128 || dividing == n {
+        (dividing.min(1024), false)
+    } else {
+        (1 << n.ilog2().min(10), true)
+    }
+}
+
+/// `hc_tiles`: tiles of a stream of `n` weights.
+pub fn tiles(n: u32) -> u32 {
+    if n == 0 {
+        return 1;
+    }
+    match blocks(n) {
+        (_, false) => n.div_ceil(TILE),
+        (size, true) => (n - size) / size * size / TILE + 1,
+    }
+}
+
+/// `hc_slots`: vectors that a product of `batch` of them keeps sums of.
+pub fn slots(batch: u32) -> u32 {
+    match batch {
+        0..=2 => batch,
+        3..=4 => 4,
+        _ => 8,
+    }
+}
+
+/// `hc_table_words`: words of the table of offsets of a rate; 0 where there can be none.
+pub fn table_words(window: u32, half_bits: u32) -> usize {
+    let whole = half_bits.is_multiple_of(2) && (2..=10).contains(&half_bits);
+    if window <= 10 && whole {
+        8 << window
+    } else {
+        0
+    }
+}
+
+impl Matrix {
+    /// `hc_image_floats`: floats of the image of its batch.
+    pub fn image_floats(&self) -> u64 {
+        let pieces_before = u64::from(self.pieces) - 1;
+        let last = u64::from(self.columns) - pieces_before * u64::from(self.piece);
+        let steps = pieces_before * u64::from(self.piece).div_ceil(STEP) + last.div_ceil(STEP);
+        // Of every step and vector, and half as wide with a scale for rows with a table.
+        steps * u64::from(slots(self.batch)) * (STEP + STEP / 2 + 4)
+    }
+}

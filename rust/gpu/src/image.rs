@@ -1,0 +1,44 @@
+//! The compiled kernels: a "fatbin" of machine code for each generation of devices, and of an
+//! assembly (PTX) that the driver compiles for what came later. The driver takes what fits.
+
+use crate::device::Capability;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The oldest devices there is code for.
+const OLDEST: Capability = Capability { major: 7, minor: 5 };
+
+/// Bytes at an address that the driver may read words from.
+#[repr(align(16))]
+struct Aligned<T: ?Sized>(T);
+
+static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../cuda/image/kernels.fatbin"));
+
+/// What a device of this capability loads.
+///
+/// # Errors
+/// [`ErrorKind::Architecture`] for one that is too old.
+pub fn for_device(capability: Capability, name: &str) -> Result<&'static [u8]> {
+    if capability >= OLDEST {
+        return Ok(&FATBIN.0);
+    }
+    Err(Error::new(
+        ErrorKind::Architecture,
+        format!(
+            "{name} has compute capability {}.{}: the kernels run on {}.{} (Turing) and later; use \
+             the CPU",
+            capability.major, capability.minor, OLDEST.major, OLDEST.minor
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_since_turing_have_code() {
+        let has = |major, minor| for_device(Capability { major, minor }, "a device").is_ok();
+        assert!(has(7, 5) && has(8, 0) && has(9, 0) && has(12, 1));
+        assert!(!has(7, 2) && !has(6, 1));
+    }
+}

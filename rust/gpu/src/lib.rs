@@ -1,0 +1,25 @@
+//! The host path of compressed tensors on CUDA devices.
+//!
+//! Nothing here is linked against CUDA, and nothing is opened until it is asked for: on a machine
+//! without a driver every call gives an error that says so.
+
+pub mod abi;
+mod converted;
+pub mod device;
+pub mod dlpack;
+mod driver;
+mod error;
+mod image;
+mod kernel;
+pub mod memory;
+mod module;
+mod offsets;
+mod prepared;
+mod tables;
+
+pub use device::{Device, Stream, close_all, count};
+pub use driver::SYMBOLS;
+pub use error::{Error, ErrorKind, Result};
+pub use kernel::Float;
+pub use prepared::{AT_ONCE, Lent, PreparedTensor, Span, Vectors, stream_table};
+pub use tables::Tables;

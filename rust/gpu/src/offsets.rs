@@ -1,0 +1,68 @@
+//! Tables of offsets, which make products at one rate fast: one for each rate and window on a device,
+//! for all tensors that are alive there, so that it stays in the device's cache from one to the next.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::abi;
+use crate::device::{Device, Stream};
+use crate::error::Result;
+use crate::kernel::{Kernel, arguments};
+use crate::memory::Buffer;
+
+/// Threads of a block that makes a table.
+const THREADS: u32 = 256;
+
+/// Half bits, and the window.
+type Key = (u32, u32);
+
+/// The tables of a device. They hold the device open, so it holds them weakly.
+#[derive(Debug, Default)]
+pub(crate) struct OffsetTables(Mutex<Vec<(Key, Weak<Buffer>)>>);
+
+impl OffsetTables {
+    /// The table for `half_bits` of a tensor whose `codes` are on the device, complete when this
+    /// returns; `None` where that rate has none.
+    pub fn of(
+        device: &Arc<Device>,
+        tensor: &abi::Tensor,
+        half_bits: u32,
+        stream: Stream,
+    ) -> Result<Option<Arc<Buffer>>> {
+        let words = abi::table_words(tensor.window, half_bits);
+        if words == 0 {
+            return Ok(None);
+        }
+        let key = (half_bits, tensor.window);
+        // Held while a table is made, so that it is made once.
+        let tables = &device.offset_tables().0;
+        let mut tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|(_, table)| table.strong_count() > 0);
+        let known = tables.iter().find(|(of, _)| *of == key);
+        if let Some(table) = known.and_then(|(_, table)| table.upgrade()) {
+            return Ok(Some(table));
+        }
+        let table = Arc::new(make(device, tensor, half_bits, words, stream)?);
+        tables.push((key, Arc::downgrade(&table)));
+        Ok(Some(table))
+    }
+}
+
+fn make(
+    device: &Arc<Device>,
+    tensor: &abi::Tensor,
+    half_bits: u32,
+    words: usize,
+    stream: Stream,
+) -> Result<Buffer> {
+    let table = Buffer::new(device, 4 * words)?;
+    let entered = device.context().enter_relaxed()?;
+    let place = table.pointer();
+    let mut arguments = arguments![*tensor, half_bits, place];
+    let blocks = (words as u64).div_ceil(THREADS.into());
+    // SAFETY: these are the arguments of hc_offsets, which reads the tensor's codes and writes so many
+    // words; it is waited for.
+    unsafe { Kernel::OFFSETS.launch(device, stream, blocks, THREADS, &mut arguments)? };
+    entered.wait(stream)?;
+    drop(entered);
+    Ok(table)
+}

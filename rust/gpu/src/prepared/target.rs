@@ -1,0 +1,93 @@
+//! Where decoded weights go, and what puts them there.
+
+use std::ffi::c_void;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::abi;
+use crate::converted::Converted;
+use crate::device::{Device, Stream};
+use crate::error::Result;
+use crate::kernel::{Float, Kernel, arguments};
+
+/// Threads of the kernels that work on a weight each.
+const FLAT_THREADS: u32 = 256;
+/// Threads of the kernels that work on a tile.
+pub(super) const TILE_THREADS: u32 = 64;
+/// Blocks of one launch.
+const MOST_BLOCKS: u64 = i32::MAX as u64;
+
+/// Where decoded weights go.
+pub(super) struct Target<'a> {
+    pub device: &'a Arc<Device>,
+    pub float: Float,
+    pub out: u64,
+    pub stream: Stream,
+}
+
+impl Target<'_> {
+    pub fn zeros(&self, count: usize) -> Result<()> {
+        let driver = self.device.context().driver;
+        // SAFETY: the caller promised memory for so many weights.
+        driver.check("cuMemsetD8Async", unsafe {
+            (driver.fill)(self.out, 0, count * self.float.size(), self.stream.raw())
+        })
+    }
+
+    pub fn raw(&self, values: &Converted, range: Range<usize>) -> Result<()> {
+        let size = self.float.size();
+        let from = values.on(self.device, self.float, self.stream)? + (range.start * size) as u64;
+        let driver = self.device.context().driver;
+        // SAFETY: `values` has the range, and the caller promised memory for it.
+        driver.check("cuMemcpyDtoDAsync", unsafe {
+            (driver.copy)(self.out, from, range.len() * size, self.stream.raw())
+        })
+    }
+
+    /// Decode the weights of streams that have codes, the one with number `origin` to `out`.
+    pub fn streams(
+        &self,
+        tensor: &abi::Tensor,
+        tiles: u32,
+        streams: Range<usize>,
+        origin: u64,
+        out: u64,
+    ) -> Result<()> {
+        let dtype = self.float.number();
+        let most = (MOST_BLOCKS / u64::from(tiles)) as usize;
+        for first in streams.clone().step_by(most) {
+            let count = (streams.end - first).min(most) as u64;
+            let first = first as u64;
+            let mut arguments = arguments![*tensor, first, tiles, origin, out, dtype];
+            let blocks = count * u64::from(tiles);
+            // SAFETY: these are the arguments of hc_decode; the tables are held by whose tensor it
+            // is, and the caller promised the output.
+            unsafe {
+                let kernel = Kernel::DECODE;
+                kernel.launch(
+                    self.device,
+                    self.stream,
+                    blocks,
+                    TILE_THREADS,
+                    &mut arguments,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Launch a kernel that has a thread for each of `count` weights.
+    ///
+    /// # Safety
+    /// As of [`Kernel::launch`].
+    pub unsafe fn launch_flat(
+        &self,
+        kernel: Kernel,
+        count: u64,
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        let blocks = count.div_ceil(FLAT_THREADS.into());
+        // SAFETY: by the caller's promise.
+        unsafe { kernel.launch(self.device, self.stream, blocks, FLAT_THREADS, arguments) }
+    }
+}

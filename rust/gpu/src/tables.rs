@@ -1,0 +1,162 @@
+//! What kernels are told about a trellis tensor beside its planes, worked out on the host once.
+
+use hypercomp_core::codec::constants::CODES;
+use hypercomp_core::codec::element::PowerOfTwo;
+use hypercomp_core::codec::layout::Layout;
+use hypercomp_core::codec::mask::Mask;
+use hypercomp_core::codec::tensor::{Placement, Streams};
+
+use crate::abi;
+
+/// Weights for which one rank of a mask stands.
+const RANKED: usize = 1024;
+
+/// The tables of a trellis tensor.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// How the tensor is cut.
+    pub layout: Layout,
+    /// A row for every stream.
+    pub streams: Vec<abi::Stream>,
+    /// The constants of every rate.
+    pub codes: [abi::Code; 16],
+    /// The argument of every kernel, but for what is a pointer.
+    pub tensor: abi::Tensor,
+    /// The most tiles of a stream.
+    pub tiles: u32,
+    /// The rate that most streams have.
+    pub rate: u32,
+    /// The shape of a product, with no batch; `None` where the tensor has to be decoded for one.
+    pub matrix: Option<abi::Matrix>,
+}
+
+impl Tables {
+    /// The tables of a tensor of this shape.
+    pub fn new(streams: &Streams, shape: &[usize]) -> Self {
+        let layout = Layout::new(shape);
+        let placements = streams.placements(&layout);
+        let rows = rows(&placements);
+        let tiles = rows.iter().map(|row| abi::tiles(row.length.into()));
+        Self {
+            tiles: tiles.max().unwrap_or(1),
+            rate: commonest(&rows),
+            codes: codes(streams.window),
+            tensor: tensor(streams),
+            matrix: matrix(streams, &layout, shape),
+            streams: rows,
+            layout,
+        }
+    }
+}
+
+fn rows(placements: &[Placement]) -> Vec<abi::Stream> {
+    let mut first = 0;
+    placements
+        .iter()
+        .map(|placement| {
+            let mut row = abi::Stream {
+                first,
+                scale: placement.scale,
+                length: u16::try_from(placement.coded).expect("streams are shorter than 2^16"),
+                ..abi::Stream::default()
+            };
+            first += placement.coded as u64;
+            if let Some(codes) = placement.codes {
+                row.path_bit = codes.path_bit as u64;
+                row.cell_bit = codes.cell_bit as u64;
+                row.half_bits = codes.rate;
+                row.history = codes.history.min(255) as u8;
+            }
+            row
+        })
+        .collect()
+}
+
+/// The rate that most streams have; the lowest of those, where several are equally common.
+fn commonest(rows: &[abi::Stream]) -> u32 {
+    let mut counts = [0usize; 17];
+    for row in rows {
+        counts[usize::from(row.half_bits)] += 1;
+    }
+    let rates = (1..counts.len() as u32).rev();
+    rates.max_by_key(|rate| counts[*rate as usize]).unwrap_or(0)
+}
+
+/// The constants of h = 1..=16, for one window.
+fn codes(window: u32) -> [abi::Code; 16] {
+    let mut table = [abi::Code::default(); 16];
+    for code in CODES.iter().filter(|code| code.window == window) {
+        table[code.half_bits as usize - 1] = abi::Code {
+            turn: code.axes.map(|axis| axis.turn),
+            skew: code.axes.map(|axis| axis.skew),
+            shape: code.scaled_shape(),
+            unused: 0,
+        };
+    }
+    table
+}
+
+fn tensor(streams: &Streams) -> abi::Tensor {
+    let power = PowerOfTwo::new(streams.exponent.into());
+    let narrow = power.narrow();
+    // What all codes of a window share.
+    let code = CODES.iter().find(|code| code.window == streams.window);
+    let code = code.expect("a tensor's window is one of the format's");
+    abi::Tensor {
+        path_bytes: streams.path.len() as u64,
+        cell_bytes: streams.cells.len() as u64,
+        seed: streams.seed.unwrap_or(0),
+        wide: power.factors(),
+        narrow: narrow.map_or([0.0; 2], |(first, second)| [first, second]),
+        fits: narrow.is_some().into(),
+        transformed: streams.seed.is_some().into(),
+        window: streams.window,
+        offset_bits: code.offset_bits,
+        run_bits: code.run_bits,
+        ..abi::Tensor::default()
+    }
+}
+
+fn matrix(streams: &Streams, layout: &Layout, shape: &[usize]) -> Option<abi::Matrix> {
+    let &[rows, columns] = shape else {
+        return None;
+    };
+    if streams.mask.is_some()
+        || !streams.exceptions.is_empty()
+        || layout.is_empty()
+        || rows as u64 >= abi::MOST_ROWS
+    {
+        return None;
+    }
+    let pieces = layout.streams_a_row(columns)?;
+    Some(abi::Matrix {
+        rows: rows as u64,
+        columns: columns.try_into().ok()?,
+        pieces: pieces.try_into().ok()?,
+        piece: layout.stream(0).len().try_into().ok()?,
+        batch: 0,
+    })
+}
+
+/// Where a mask's set bits are: its words, and the number of set bits before every 1024th weight.
+pub fn mask(mask: &Mask) -> (Vec<u32>, Vec<u64>) {
+    let words = mask
+        .words()
+        .iter()
+        .flat_map(|word| [*word as u32, (*word >> 32) as u32])
+        .collect();
+    let mut before = 0;
+    let ranks = mask
+        .words()
+        .chunks(RANKED / 64)
+        .map(|words| {
+            let rank = before;
+            before += words
+                .iter()
+                .map(|word| u64::from(word.count_ones()))
+                .sum::<u64>();
+            rank
+        })
+        .collect();
+    (words, ranks)
+}

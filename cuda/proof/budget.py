@@ -37,7 +37,7 @@ LIMITS = {
 }
 # Instructions a weight: of a product by a table at 4 bits, of one without, of decoding.
 MOST_WITH_TABLE = 10.0
-MOST_WITHOUT = 22.0
+MOST_WITHOUT = 23.0
 MOST_DECODED = 26.0
 
 

@@ -34,12 +34,17 @@ check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 
 .PHONY: bench
-bench: bench-codec bench-vertices bench-checkpoint bench-models ## Benchmarks against peers and baselines; SHORT=--short for a glance
+bench: bench-codec bench-torch bench-vertices bench-checkpoint bench-models ## Benchmarks against peers and baselines; SHORT=--short for a glance
 
 .PHONY: bench-codec
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/decode.py $(SHORT)
+
+.PHONY: bench-torch
+bench-torch: $(VENV)/.built ## Layers and generation in torch beside bfloat16 and NF4
+	$(BIN)/python benches/torch_linear.py $(SHORT)
+	$(BIN)/python benches/generation.py $(SHORT)
 
 .PHONY: bench-checkpoint
 bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk

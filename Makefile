@@ -40,6 +40,7 @@ bench: bench-codec bench-vertices bench-checkpoint ## Benchmarks against peers a
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/decode.py $(SHORT)
+	$(BIN)/python benches/gpu.py $(SHORT)
 
 .PHONY: bench-checkpoint
 bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk

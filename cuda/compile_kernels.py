@@ -96,7 +96,8 @@ def compile_ptx(directory: Path = HERE, options: tuple[str, ...] = OPTIONS) -> s
     # A name without a directory, so that no path of the building machine gets into the PTX.
     nvrtc.check("CreateProgram", ctypes.byref(program), source, b"kernels.cu", 0, None, None)
     includes = (directory, wheel("cuda_runtime") / "include")
-    given = [*options, *(f"--include-path={path}" for path in includes)]
+    # Not the working directory, where there may be other files of these names.
+    given = [*options, "--no-source-include", *(f"--include-path={path}" for path in includes)]
     failed = nvrtc.call("CompileProgram", program, len(given), _strings(given))
     size = ctypes.c_size_t()
     if failed:

@@ -67,7 +67,8 @@ static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t f
     __shared__ uint64_t signs[TILE_MOST / 64];
     const HcStream stream = tensor.streams[first_stream + blockIdx.x / tiles];
     uint32_t index = blockIdx.x % tiles, mine = hc_tiles(stream.length);
-    if (index >= mine) return;
+    // With a mask, a stream may have nothing in it, whatever its rate.
+    if (index >= mine || stream.length == 0) return;
     Tile at(stream.length, index, mine);
     uint64_t place = stream.first + at.start - origin;
     if (stream.half_bits == 0) {

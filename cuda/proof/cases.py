@@ -142,6 +142,16 @@ def zeros_and_exact_weights() -> Iterator[Case]:
         kept = hypercomp_rs.compress_tensor(w, bits=4, effort="fast", max_error=0.15)
         assert kept.exceptions or shape[0] == 2, "some weights are kept exactly"
         yield _decode(f"zeros and exact weights {shape}", kept.to_bytes())
+    data = t.forge((3, 200), 10, np.array([8]), rng, seed=3)
+    weights = hypercomp_rs.CompressedTensor.from_bytes(data).decompress(np.float32)
+    prepared = t.prepare(data)
+    prepared.mask = np.repeat([True, False, True], 200)
+    prepared.streams["length"][1] = 0
+    prepared.streams["first"][2] = 200
+    weights[1] = 0
+    case = Case("a stream with nothing in it")
+    case.expect_bits(t.add_decode(case, prepared, "float32"), weights)
+    yield case
 
 
 def products() -> Iterator[Case]:

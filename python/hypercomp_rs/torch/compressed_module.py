@@ -278,7 +278,7 @@ class CompressedModule(nn.Module):
         said = described(self.description)
         weights = torch.Size(said.shape).numel()
         bits = 8 * said.nbytes / weights if weights else 0.0
-        return f"{super().extra_repr()}, {said.codec}, {bits:.3f} bits"
+        return f"{super().extra_repr()}, {said.codec}, {bits:.2f} bits"
 
 
 def buffers_of(

@@ -176,12 +176,13 @@ def compress_model(
     --------
     >>> import torch, hypercomp_rs.torch as hct
     >>> model = torch.nn.Sequential(
-    ...     torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 8)
+    ...     torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 256)
     ... )
-    >>> print(hct.compress_model(model, bits=4))
-    0.weight  512x512  3.998 bits  23.67 dB
-    2.weight  8x512  3.988 bits  22.41 dB
-    2 weights compressed, 3.998 bits a weight, 1.1 MB in 0.1 MB
+    >>> report = hct.compress_model(model, bits=4)
+    >>> [(layer.name, round(layer.bits_per_weight, 1)) for layer in report.layers]
+    [('0.weight', 4.0), ('2.weight', 4.0)]
+    >>> print(str(report).splitlines()[-1])
+    2 weights compressed, 4.00 bits a weight, 1.6 MB in 0.2 MB
     """
     threads = checked_threads(threads)
     if bits is None and target_sqnr_db is None and target_bits is None:

@@ -103,12 +103,12 @@ def load_compressed(
     --------
     >>> import torch, hypercomp_rs.torch as hct
     >>> model = torch.nn.Sequential(torch.nn.Linear(512, 512))
-    >>> report = hct.compress_model(model)
+    >>> report = hct.compress_model(model, bits=4)
     >>> with torch.device("meta"):
     ...     again = torch.nn.Sequential(torch.nn.Linear(512, 512))
     >>> hct.load_compressed(again, model.state_dict())
     Sequential(
-      (0): CompressedLinear(in_features=512, out_features=512, bias=True, trellis, 3.996 bits)
+      (0): CompressedLinear(in_features=512, out_features=512, bias=True, trellis, 4.00 bits)
     )
     >>> x = torch.randn(2, 512)
     >>> torch.equal(model(x), again(x))

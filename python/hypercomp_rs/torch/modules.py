@@ -26,7 +26,7 @@ class CompressedLinear(CompressedModule, nn.Linear):
     >>> dense = torch.nn.Linear(1024, 512)
     >>> layer = hct.CompressedLinear.from_module(dense, bits=5)
     >>> layer
-    CompressedLinear(in_features=1024, out_features=512, bias=True, trellis, 4.998 bits)
+    CompressedLinear(in_features=1024, out_features=512, bias=True, trellis, 5.00 bits)
     >>> x = torch.randn(8, 1024)
     >>> bool((layer(x) - dense(x)).norm() < 0.05 * dense(x).norm())
     True

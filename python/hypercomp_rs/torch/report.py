@@ -83,7 +83,7 @@ class ModelReport:
             f"{name}  {'x'.join(map(str, shape))}  {why}" for name, shape, why in self.skipped
         ]
         total = (
-            f"{len(self.layers)} weights compressed, {self.bits_per_weight:.3f} bits a weight, "
+            f"{len(self.layers)} weights compressed, {self.bits_per_weight:.2f} bits a weight, "
             f"{self.dense_nbytes / 1e6:.1f} MB in {self.nbytes / 1e6:.1f} MB"
         )
         return "\n".join([*lines, total])

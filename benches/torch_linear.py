@@ -1,0 +1,196 @@
+"""Compressed layers in torch beside its own and bitsandbytes' NF4; what a call costs; an overlap.
+
+Contestants take turns, so each finds its weights in memory and not in a cache, as in a model of
+many layers; two threads. ``--short`` takes small matrices and one round; ``--trace FILE`` writes
+the trace of the convolutions for a viewer (chrome://tracing). Speeds are those of a shared machine:
+a line that is not reached is shown, and fails nothing.
+"""
+
+import argparse
+import functools
+import logging
+import time
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from timing import seconds
+from torch import nn
+from torch.profiler import ProfilerActivity, _ExperimentalConfig, profile
+
+import hypercomp_rs as hc
+import hypercomp_rs.torch as hct
+
+# On import it warns of a kernel that it would have liked to download.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+import bitsandbytes as bnb  # noqa: E402
+
+THREADS = 2
+BATCHES = (1, 8, 64)
+# Seconds after which idle threads of OpenMP and of rayon no longer spin.
+REST = 0.02
+
+# A line that is asked for: what, the least ratio (or most microseconds), and what was measured.
+Line = tuple[str, float, float, bool]
+
+
+def table(title: str, *headings: str) -> Table:
+    made = Table(title=title)
+    for heading in headings:
+        made.add_column(heading, justify="right")
+    return made
+
+
+def nf4(dense: nn.Linear) -> nn.Module:
+    layer = bnb.nn.Linear4bit(
+        dense.in_features,
+        dense.out_features,
+        bias=False,
+        compute_dtype=torch.float32,
+        quant_type="nf4",
+    )
+    layer.load_state_dict(dense.state_dict())
+    return layer.to("cpu")
+
+
+def products(rows: int, columns: int, rounds: int) -> tuple[Table, list[Line]]:
+    """Linear layers at 4 bits."""
+    torch.manual_seed(0)
+    dense = nn.Linear(columns, rows, bias=False)
+    short = nn.Linear(columns, rows, bias=False, dtype=torch.bfloat16)
+    ours = hct.CompressedLinear.from_module(dense, bits=4, effort="fast")
+    quantised = nf4(dense)
+    name = f"{rows} x {columns}"
+    made = table(f"{name}, {THREADS} threads", "batch", "layer", "ms", "x bf16", "x f32", "x NF4")
+    lines: list[Line] = []
+    for batch in BATCHES:
+        x = torch.randn(batch, columns)
+        contestants: dict[str, Callable[[], object]] = {
+            "torch float32": functools.partial(dense, x),
+            "torch bfloat16": functools.partial(short, x.bfloat16()),
+            "bitsandbytes NF4": functools.partial(quantised, x),
+            "hypercomp, float32 in": functools.partial(ours, x),
+            "hypercomp, bfloat16 in": functools.partial(ours, x.bfloat16()),
+        }
+        with torch.inference_mode():
+            taken = seconds(contestants, rounds, rest=REST)
+        peers = [taken[p] for p in ("torch bfloat16", "torch float32", "bitsandbytes NF4")]
+        for contestant, t in taken.items():
+            ratios = [f"{peer / t:.2f}" for peer in peers]
+            made.add_row(str(batch), contestant, f"{t * 1e3:.2f}", *ratios)
+        made.add_section()
+        one = taken["hypercomp, float32 in"]
+        if batch == 1:
+            fastest = min(one, taken["hypercomp, bfloat16 in"])
+            lines += [
+                (f"{name}, batch 1: x torch bfloat16", 1.0, peers[0] / fastest, True),
+                (f"{name}, batch 1: x NF4", 8.0, peers[2] / fastest, True),
+            ]
+        else:
+            lines.append((f"{name}, batch {batch}: x torch float32", 0.7, peers[1] / one, True))
+    return made, lines
+
+
+def call_overhead(rounds: int) -> tuple[Table, list[Line]]:
+    """What a layer's call takes above the core's product, on a matrix of next to nothing."""
+    dense = nn.Linear(128, 16)
+    layer = hct.CompressedLinear.from_module(dense)
+    c = hc.compress_tensor(dense.weight.detach().numpy())
+    x = torch.randn(1, 128)
+    flat, out = x.numpy().reshape(-1), torch.empty(16).numpy()
+
+    def core() -> None:
+        c._code.matmul_into(flat, 1, out, "float32", THREADS)
+
+    contestants: dict[str, Callable[[], object]] = {
+        "the core's mat-vec": core,
+        "CompressedLinear": functools.partial(layer, x),
+        "nn.Linear": functools.partial(dense, x),
+    }
+    calls = 200
+    made = table("a call on 16 x 128, microseconds", "what", "no_grad", "inference_mode")
+    found: dict[str, dict[str, float]] = {}
+    for mode in (torch.no_grad, torch.inference_mode):
+        times: dict[str, list[float]] = {name: [] for name in contestants}
+        with mode():
+            for _ in range(rounds * 10):
+                for name, call in contestants.items():
+                    start = time.perf_counter()
+                    for _ in range(calls):
+                        call()
+                    times[name].append((time.perf_counter() - start) / calls * 1e6)
+        # The least: what others do on the machine only ever adds.
+        found[mode.__name__] = {name: min(taken) for name, taken in times.items()}
+    for name in contestants:
+        made.add_row(name, *(f"{found[mode][name]:.1f}" for mode in found))
+    lines: list[Line] = []
+    for mode, taken in found.items():
+        above = taken["CompressedLinear"] - taken["the core's mat-vec"]
+        lines.append((f"call above the core's mat-vec, {mode}: at most us", 10.0, above, False))
+    return made, lines
+
+
+def overlap(channels: int, trace: str | None) -> tuple[Table, list[Line]]:
+    """How much of the decoding of a convolutional net goes on while other layers compute."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(6)))
+    hct.compress_model(net, bits=4, effort="fast", progress=False)
+    x = torch.randn(2, channels, 28, 28)
+    with torch.inference_mode():
+        for _ in range(3):
+            net(x)
+        every_thread = _ExperimentalConfig(profile_all_threads=True)
+        with profile(activities=[ProfilerActivity.CPU], experimental_config=every_thread) as found:
+            net(x)
+    if trace is not None:
+        found.export_chrome_trace(trace)
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for event in found.events():
+        spans.setdefault(event.name, []).append((event.time_range.start, event.time_range.end))
+    decoding = spans.get("hypercomp::decode_ahead", [])
+    computing = spans.get("aten::convolution", [])
+    total = sum(end - start for start, end in decoding)
+    together = sum(
+        max(0.0, min(end, other_end) - max(start, other_start))
+        for start, end in decoding
+        for other_start, other_end in computing
+    )
+    made = table(f"{len(net)} convolutions of {channels} channels", "what", "ms")
+    made.add_row("computing", f"{sum(e - s for s, e in computing) / 1e3:.2f}")
+    made.add_row("decoding ahead", f"{total / 1e3:.2f}")
+    made.add_row("of it while another layer computes", f"{together / 1e3:.2f}")
+    share = together / total if total else 0.0
+    return made, [("decoding ahead that overlaps computing: share", 0.5, share, True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="small matrices, one round")
+    parser.add_argument("--trace", metavar="FILE", help="write the trace of the convolutions")
+    arguments = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    console = Console(width=None if Console().is_terminal else 120)
+    rounds = 1 if arguments.short else 25
+    lines: list[Line] = []
+    shapes = [(512, 512)] if arguments.short else [(4096, 4096), (11008, 4096)]
+    for rows, columns in shapes:
+        made, found = products(rows, columns, rounds)
+        console.print(made)
+        lines += found
+    for made, found in (
+        call_overhead(rounds),
+        overlap(64 if arguments.short else 256, arguments.trace),
+    ):
+        console.print(made)
+        lines += found
+    verdict = table("asked", "line", "asked", "measured", "met")
+    for what, asked, measured, least in lines:
+        reached = measured >= asked if least else measured <= asked
+        met = "-" if arguments.short else "yes" if reached else "[bold red]no[/]"
+        verdict.add_row(what, f"{asked:.1f}", f"{measured:.2f}", met)
+    console.print(verdict)
+
+
+if __name__ == "__main__":
+    main()

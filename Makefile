@@ -40,6 +40,7 @@ bench: bench-codec bench-torch bench-vertices bench-checkpoint bench-models ## B
 bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 	$(BIN)/python benches/codec.py $(SHORT)
 	$(BIN)/python benches/decode.py $(SHORT)
+	$(BIN)/python benches/gpu.py $(SHORT)
 
 .PHONY: bench-torch
 bench-torch: $(VENV)/.built ## Layers and generation in torch beside bfloat16 and NF4

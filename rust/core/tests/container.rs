@@ -73,17 +73,18 @@ proptest! {
     fn any_bytes_are_refused_or_read(file in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = parse(&file);
     }
+}
 
-    #[test]
-    fn every_truncation_is_an_error(len in 0usize..1000) {
-        let header = Header::of(
-            [("a".into(), Dtype::F32, vec![3, 5]), ("b".into(), Dtype::U8, vec![7])],
-            BTreeMap::new(),
-        ).unwrap();
-        let file = file(&header);
-        prop_assume!(len < file.len());
+#[test]
+fn every_truncation_is_an_error() {
+    let tensors = [
+        ("a".into(), Dtype::F32, vec![3, 5]),
+        ("b".into(), Dtype::U8, vec![7]),
+    ];
+    let file = file(&Header::of(tensors, BTreeMap::new()).unwrap());
+    for len in 0..file.len() {
         let error = parse(&file[..len]).unwrap_err();
-        prop_assert!(error.message().starts_with("truncated"), "{}", error);
+        assert!(error.message().starts_with("truncated"), "{error}");
     }
 }
 

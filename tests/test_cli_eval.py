@@ -36,7 +36,8 @@ def run(*arguments, stdin=b"", **options):
 def language(tmp_path_factory):
     """A language model's folder, its compressed folder, and a text."""
     place = tmp_path_factory.mktemp("language")
-    folder = saved(place / "model", llama())
+    # Wide enough that no matrix is kept for being small.
+    folder = saved(place / "model", llama(hidden=96))
     compress_checkpoint(folder, place / "small", bits=4, rules=["lm_head=bits:6"]).close()
     (place / "text.txt").write_text(TEXT)
     return folder, place / "small", place / "text.txt"

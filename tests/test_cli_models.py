@@ -163,8 +163,9 @@ def test_names_say_nothing_to_the_terminal(tmp_path):
 
 
 def test_a_terminal_gets_a_bar(tmp_path):
-    w = np.random.default_rng(0).standard_normal((1000, 1000)).astype(np.float32)
-    save_file({"a.weight": w, "b.weight": w}, tmp_path / "model.safetensors")
+    # Enough for a second or so: there is no speed before there is time.
+    w = np.random.default_rng(0).standard_normal((2000, 2000)).astype(np.float32)
+    save_file({f"{i}.weight": w for i in range(8)}, tmp_path / "model.safetensors")
     terminal, end = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, "compress", tmp_path / "model.safetensors", tmp_path / "m", "--effort", "fast"],

@@ -20,12 +20,12 @@ from hypercomp_rs.evaluate.windows import windows
 VOCABULARY = 61
 
 
-def llama(seed=0, vocabulary=VOCABULARY, layers=2):
+def llama(seed=0, vocabulary=VOCABULARY, layers=2, hidden=32):
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

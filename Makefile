@@ -83,11 +83,8 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 	cargo fuzz run -s none container fuzz/corpus/container fuzz/seeds/container -- \
 		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
-# NVIDIA's compilers are 190 MB and of no use to anything else, so only this installs them.
 .PHONY: prove-gpu
 prove-gpu: $(VENV)/.built ## Prove the CUDA kernels without a GPU: image, sources, PTX, planted bugs, budgets
-	$(BIN)/python cuda/compile_kernels.py --compilers | \
-		xargs $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	cd cuda && $(abspath $(BIN))/python -m proof
 
 .PHONY: format

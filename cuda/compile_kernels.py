@@ -16,7 +16,6 @@ import ctypes
 import hashlib
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -177,12 +176,7 @@ def main() -> None:
     """Build the image, or check it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="build anew and compare")
-    parser.add_argument("--compilers", action="store_true", help="print what pip is to install")
     arguments = parser.parse_args()
-    if arguments.compilers:
-        project = (HERE.parent / "pyproject.toml").read_text()
-        print(*re.findall(r'"(nvidia-[\w-]+==[\d.]+);', project))
-        return
     files = (IMAGE / "kernels.fatbin", IMAGE / "stamp.json")
     kept = json.loads(files[1].read_text()) if files[1].exists() else {}
     if not arguments.check and kept.get("sources") == source_hash():

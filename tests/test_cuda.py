@@ -21,8 +21,9 @@ CUDA = Path(__file__).parents[1] / "cuda"
 sys.path.insert(0, str(CUDA))
 
 import compile_kernels  # noqa: E402
-from proof import cases, runners  # noqa: E402
+from proof import budget, cases, runners  # noqa: E402
 from proof import tensor as device_tensor  # noqa: E402
+from proof.__main__ import image_is_fresh  # noqa: E402
 from proof.ptx import Fault, Kernel, Machine, Memory, Unknown  # noqa: E402
 from proof.ptx.operation import operation  # noqa: E402
 
@@ -116,6 +117,24 @@ def test_kernels_on_the_cpu_give_the_package_s_bits(host_program):
         if any((in_order[k].tobytes() != shuffled[k].tobytes()) for k in in_order):
             wrong.append(f"{case.name}: the order of the threads matters")
     assert not wrong
+
+
+@needs_compilers
+def test_the_image_is_what_these_sources_give_and_keeps_its_budgets(tmp_path):
+    complaints, logs = image_is_fresh(tmp_path)
+    assert not complaints
+    assert not budget.report(logs)[1]
+
+
+@needs_compilers
+def test_a_budget_that_is_broken_is_named(tmp_path, monkeypatch):
+    _, log = compile_kernels.assemble(compile_kernels.compile_ptx(), 80)
+    assert not budget.broken({80: log})
+    monkeypatch.setitem(budget.LIMITS, "hc_decode", (10, 8_992))
+    (complaint,) = budget.broken({80: log})
+    assert "hc_decode on sm_80: registers" in complaint
+    spilled = log.replace("0 bytes spill stores", "4 bytes spill stores", 1)
+    assert any("spilled 4" in c for c in budget.broken({80: spilled}))
 
 
 @needs_gxx

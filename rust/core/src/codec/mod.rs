@@ -10,6 +10,7 @@ pub mod constants;
 pub mod decode;
 pub mod element;
 pub mod hadamard;
+pub mod integer_levels;
 pub mod layout;
 pub mod mask;
 pub mod product;

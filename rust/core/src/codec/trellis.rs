@@ -27,6 +27,7 @@ use std::sync::OnceLock;
 
 use super::bitstream::Reader;
 use super::constants::{CODES, WINDOWS};
+use super::integer_levels::IntegerLevels;
 use crate::{Error, ErrorKind, Result};
 
 /// The rates that have codes, in half bits a weight.
@@ -135,12 +136,14 @@ pub struct Trellis {
     pub levels: Vec<f32>,
     /// `offset` of every register, for each weight of a step.
     pub offsets: Vec<Vec<u8>>,
+    /// The levels as integers, where that loses little enough.
+    pub integer: Option<IntegerLevels>,
 }
 
 impl Trellis {
     /// Work out a code's levels and offsets.
     pub fn new(code: Code) -> Self {
-        let levels = (0..1 << code.phase_bits()).map(|p| code.level(p)).collect();
+        let levels: Vec<f32> = (0..1 << code.phase_bits()).map(|p| code.level(p)).collect();
         let offsets = |axis| {
             (0..1u32 << code.window)
                 .map(|w| code.offset_at(axis, code.position(axis, w)) as u8)
@@ -148,6 +151,7 @@ impl Trellis {
         };
         Self {
             code,
+            integer: IntegerLevels::new(&levels),
             levels,
             offsets: (0..code.weights_a_step()).map(offsets).collect(),
         }

@@ -15,7 +15,7 @@ struct Half {
     turn: __m256i,
 }
 
-/// A [`Plan`] in registers.
+/// What finds phases: the part of a [`Plan`] without levels, in registers.
 struct Lanes {
     halves: [Half; 2],
     upper_mask: __m256i,
@@ -23,8 +23,35 @@ struct Lanes {
     offset_mask: __m256i,
     spread_down: __m128i,
     cell_down: __m128i,
+}
+
+/// The levels of a code, in registers.
+struct Curve {
     t_line: [__m256; 2],
     shape: [__m256; 3],
+}
+
+impl Curve {
+    #[target_feature(enable = "avx2")]
+    fn new(plan: &Plan) -> Self {
+        Self {
+            t_line: plan.t_line.map(|x| _mm256_set1_ps(x)),
+            shape: plan.shape.map(|x| _mm256_set1_ps(x)),
+        }
+    }
+
+    /// The levels of eight phases.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn levels(&self, phase: __m256i) -> __m256 {
+        let t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(phase), self.t_line[0], self.t_line[1]);
+        let one = _mm256_set1_ps(1.0);
+        let u = _mm256_fnmadd_ps(t, t, one);
+        let log = _mm256_sub_epi32(_mm256_castps_si256(one), _mm256_castps_si256(u));
+        let v = _mm256_cvtepi32_ps(log);
+        let [a, b, c] = self.shape;
+        _mm256_mul_ps(t, _mm256_fmadd_ps(_mm256_fmadd_ps(c, v, b), v, a))
+    }
 }
 
 impl Lanes {
@@ -51,53 +78,44 @@ impl Lanes {
             offset_mask: broadcast(plan.offset_mask),
             spread_down: _mm_cvtsi32_si128(plan.spread_down as i32),
             cell_down: _mm_cvtsi32_si128(plan.cell_down as i32),
-            t_line: plan.t_line.map(|x| _mm256_set1_ps(x)),
-            shape: plan.shape.map(|x| _mm256_set1_ps(x)),
         }
     }
 
-    /// The levels of half a block, from the word that ends with its window and the bytes of its
+    /// The phases of half a block, from the word that ends with its window and the bytes of its
     /// cells.
     #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn half_block(&self, half: &Half, window: __m256i, cells: __m256i) -> __m256 {
+    #[target_feature(enable = "avx2")]
+    fn half_block(&self, half: &Half, window: __m256i, cells: __m256i) -> __m256i {
         let upper = _mm256_and_si256(_mm256_srlv_epi32(window, half.upper_down), self.upper_mask);
         let lower = _mm256_and_si256(_mm256_srlv_epi32(window, half.lower_down), self.lower_mask);
         let spread = _mm256_srl_epi32(_mm256_mullo_epi32(upper, half.skew), self.spread_down);
         let offset = _mm256_mullo_epi32(_mm256_add_epi32(spread, lower), half.turn);
         let bytes = _mm256_shuffle_epi8(cells, half.cell_bytes);
         let cell = _mm256_srl_epi32(_mm256_sllv_epi32(bytes, half.cell_up), self.cell_down);
-        let phase = _mm256_or_si256(
+        _mm256_or_si256(
             _mm256_and_si256(self.offset_mask, offset),
             _mm256_andnot_si256(self.offset_mask, cell),
-        );
-        let t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(phase), self.t_line[0], self.t_line[1]);
-        let one = _mm256_set1_ps(1.0);
-        let u = _mm256_fnmadd_ps(t, t, one);
-        let log = _mm256_sub_epi32(_mm256_castps_si256(one), _mm256_castps_si256(u));
-        let v = _mm256_cvtepi32_ps(log);
-        let [a, b, c] = self.shape;
-        _mm256_mul_ps(t, _mm256_fmadd_ps(_mm256_fmadd_ps(c, v, b), v, a))
+        )
     }
 }
 
-/// Call `take` with the levels of `count` blocks from weight `from` on.
+/// Call `take` with the phases of `count` blocks from weight `from` on.
 ///
 /// # Safety
 /// The machine has AVX2 and FMA, and [`Codes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn each_block(
+pub unsafe fn each_block(
     codes: &Codes<'_>,
     from: usize,
     count: usize,
-    mut take: impl FnMut(usize, [__m256; 2]),
+    mut take: impl FnMut(usize, [__m256i; 2]),
 ) {
     if count == 0 {
         return;
     }
     let lanes = Lanes::new(codes.plan);
-    let mut path = codes.path_from(from).as_ptr();
+    let mut path = codes.path_to(from).as_ptr_range().end.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..count {
         // SAFETY: `check` says that 8 and at least 16 bytes are here for each of the blocks.
@@ -107,7 +125,7 @@ unsafe fn each_block(
                 _mm_loadu_si128(cells.cast()),
             )
         };
-        let window = _mm256_set1_epi32((u64::from_be(window) >> codes.window_down) as i32);
+        let window = _mm256_set1_epi32((u64::from_le(window) >> codes.window_down) as i32);
         let bytes = _mm256_broadcastsi128_si256(bytes);
         let [low, high] = &lanes.halves;
         take(
@@ -117,7 +135,7 @@ unsafe fn each_block(
                 lanes.half_block(high, window, bytes),
             ],
         );
-        path = path.wrapping_add(codes.plan.path_step);
+        path = path.wrapping_sub(codes.plan.path_step);
         cells = cells.wrapping_add(codes.plan.cell_step);
     }
 }
@@ -129,11 +147,12 @@ unsafe fn each_block(
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     let (start, blocks) = (out.as_mut_ptr(), out.len() / BLOCK);
+    let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `out`.
     unsafe {
         each_block(codes, from, blocks, |i, [low, high]| {
-            _mm256_storeu_ps(start.add(i * BLOCK), low);
-            _mm256_storeu_ps(start.add(i * BLOCK + 8), high);
+            _mm256_storeu_ps(start.add(i * BLOCK), curve.levels(low));
+            _mm256_storeu_ps(start.add(i * BLOCK + 8), curve.levels(high));
         });
     }
 }
@@ -145,10 +164,12 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
+    let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {
-        each_block(codes, 0, x.len() / BLOCK, |i, levels| {
+        each_block(codes, 0, x.len() / BLOCK, |i, phases| {
             let x = x.as_ptr().add(i * BLOCK);
+            let levels = phases.map(|phases| curve.levels(phases));
             sums[0] = _mm256_fmadd_ps(levels[0], _mm256_loadu_ps(x), sums[0]);
             sums[1] = _mm256_fmadd_ps(levels[1], _mm256_loadu_ps(x.add(8)), sums[1]);
         });

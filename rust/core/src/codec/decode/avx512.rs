@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::codes::Codes;
 use super::plan::{BLOCK, PerLane, Plan};
 
-/// A [`Plan`] in registers.
+/// What finds phases: the part of a [`Plan`] without levels, in registers.
 struct Lanes {
     cell_bytes: __m512i,
     cell_up: __m512i,
@@ -18,7 +18,6 @@ struct Lanes {
     offset_mask: __m512i,
     spread_down: __m128i,
     cell_down: __m128i,
-    curve: Curve,
 }
 
 /// The levels of a code, in registers.
@@ -76,14 +75,13 @@ impl Lanes {
             offset_mask: broadcast(plan.offset_mask),
             spread_down: _mm_cvtsi32_si128(plan.spread_down as i32),
             cell_down: _mm_cvtsi32_si128(plan.cell_down as i32),
-            curve: Curve::new(plan),
         }
     }
 
-    /// The levels of a block, from the word that ends with its window and the bytes of its cells.
+    /// The phases of a block, from the word that ends with its window and the bytes of its cells.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn block(&self, window: u32, cells: __m128i) -> __m512 {
+    fn block(&self, window: u32, cells: __m128i) -> __m512i {
         let window = _mm512_set1_epi32(window as i32);
         let upper = _mm512_and_si512(_mm512_srlv_epi32(window, self.upper_down), self.upper_mask);
         let lower = _mm512_and_si512(_mm512_srlv_epi32(window, self.lower_down), self.lower_mask);
@@ -92,33 +90,29 @@ impl Lanes {
         let bytes = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(cells), self.cell_bytes);
         let cell = _mm512_srl_epi32(_mm512_sllv_epi32(bytes, self.cell_up), self.cell_down);
         // Bits of the offset where the mask is set, of the cell where it is not.
-        let phase = _mm512_ternarylogic_epi32(self.offset_mask, offset, cell, 0xCA);
-        self.curve.levels(phase)
+        _mm512_ternarylogic_epi32(self.offset_mask, offset, cell, 0xCA)
     }
 }
 
-/// Call `take` with the levels of `count` blocks from weight `from` on.
+/// Call `take` with the phases of `count` blocks from weight `from` on.
 ///
 /// # Safety
 /// The machine has AVX-512 F and BW, and [`Codes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn each_block(
+pub unsafe fn each_block(
     codes: &Codes<'_>,
     from: usize,
     count: usize,
-    mut take: impl FnMut(usize, __m512),
+    mut take: impl FnMut(usize, __m512i),
 ) {
+    if count == 0 {
+        return;
+    }
     let lanes = Lanes::new(codes.plan);
     let (path_step, cell_step) = (codes.plan.path_step, codes.plan.cell_step);
-    let (mut path, mut cells) = if count == 0 {
-        return;
-    } else {
-        (
-            codes.path_from(from).as_ptr(),
-            codes.cells_from(from).as_ptr(),
-        )
-    };
+    let mut path = codes.path_to(from).as_ptr_range().end.wrapping_sub(8);
+    let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..count {
         // SAFETY: `check` says that 8 and at least 16 bytes are here for each of the blocks.
         let (window, bytes) = unsafe {
@@ -127,9 +121,9 @@ unsafe fn each_block(
                 _mm_loadu_si128(cells.cast()),
             )
         };
-        let window = (u64::from_be(window) >> codes.window_down) as u32;
+        let window = (u64::from_le(window) >> codes.window_down) as u32;
         take(i, lanes.block(window, bytes));
-        path = path.wrapping_add(path_step);
+        path = path.wrapping_sub(path_step);
         cells = cells.wrapping_add(cell_step);
     }
 }
@@ -141,10 +135,11 @@ unsafe fn each_block(
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     let (start, blocks) = (out.as_mut_ptr(), out.len() / BLOCK);
+    let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `out`.
     unsafe {
-        each_block(codes, from, blocks, |i, levels| {
-            _mm512_storeu_ps(start.add(i * BLOCK), levels);
+        each_block(codes, from, blocks, |i, phases| {
+            _mm512_storeu_ps(start.add(i * BLOCK), curve.levels(phases));
         });
     }
 }
@@ -155,9 +150,11 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 /// The machine has AVX-512 F and BW, and [`Codes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn dot(codes: &Codes<'_>, from: usize, x: &[f32], mut sum: __m512) -> PerLane<f32> {
+    let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {
-        each_block(codes, from, x.len() / BLOCK, |i, levels| {
+        each_block(codes, from, x.len() / BLOCK, |i, phases| {
+            let levels = curve.levels(phases);
             sum = _mm512_fmadd_ps(levels, _mm512_loadu_ps(x.as_ptr().add(i * BLOCK)), sum);
         });
     }

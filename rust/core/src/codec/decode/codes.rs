@@ -1,11 +1,17 @@
 //! The codes of some consecutive weights of a stream, with room around them.
+//!
+//! Path bits are copied, in the opposite order: their bytes are read as big-endian words, which are
+//! little-endian ones then, and a vector unit fills its lanes with one in the load. The copy also has
+//! zeros before a chain. Cells, which are most of the codes, are read where they are.
 
 use super::plan::{BLOCK, Plan, Plans};
+use super::unit::Unit;
 
 /// Bytes before the first path bit: a window is read as the last of eight.
 const BEFORE: usize = 8;
 /// Bytes from the first cell of the last block on: so many may be read wherever a block begins.
-const AFTER: usize = 64;
+/// Those of two blocks are at most 28, and begin within the first.
+const AFTER: usize = 32;
 
 /// Where the codes of a stream are.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +30,15 @@ pub struct Source<'a> {
     pub rate: u8,
 }
 
-/// A copy of the codes of a run of weights.
+/// The codes of a run of weights.
 #[derive(Debug)]
 pub struct Codes<'m> {
     /// The lanes' constants.
     pub plan: &'static Plan,
+    /// The path's bytes, last first: a window is a little-endian word.
     path: &'m [u8],
     cells: &'m [u8],
-    /// Where the eight bytes of the first block's window begin.
+    /// Where the eight bytes of the first block's window begin; those of the next are before them.
     first: usize,
     /// Bits of them after the window.
     pub window_down: u32,
@@ -45,16 +52,18 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Copy the codes of weights `from`, a multiple of [`BLOCK`], to `to` of a stream.
+    /// The codes of weights `from`, a multiple of [`BLOCK`], to `to` of a stream, and of an even
+    /// number of blocks.
     pub fn load<'m>(
         &'m mut self,
+        unit: Unit,
         plans: &Plans,
-        source: Source<'_>,
+        source: Source<'m>,
         from: usize,
         to: usize,
     ) -> Codes<'m> {
         debug_assert!(from.is_multiple_of(BLOCK) && from <= to);
-        let blocks = (to - from).div_ceil(BLOCK);
+        let blocks = 2 * (to - from).div_ceil(2 * BLOCK);
         let (group, cell_bits) = (
             1 + usize::from(source.rate) % 2,
             (usize::from(source.rate) - 1) / 2,
@@ -62,34 +71,79 @@ impl Memory {
         let path_bit = source.path_bit + from / group;
         let cell_bit = source.cell_bit + from * cell_bits;
         let plan = plans.plan(source.rate, (cell_bit % 8) as u32);
-
-        let byte = path_bit / 8;
-        let here = byte.max(source.chain + BEFORE) - BEFORE;
-        let end = (byte + blocks * plan.path_step + 1).min(source.path.len());
-        self.path.clear();
-        self.path.resize(BEFORE - (byte - here), 0);
-        self.path.extend_from_slice(&source.path[here..end]);
-        self.path.resize(BEFORE + blocks * plan.path_step + 1, 0);
-
-        let byte = cell_bit / 8;
-        let end = (byte + blocks * plan.cell_step + 1).min(source.cells.len());
-        self.cells.clear();
-        self.cells
-            .extend_from_slice(&source.cells[byte.min(end)..end]);
-        self.cells.resize(blocks * plan.cell_step + AFTER, 0);
-
+        let path = load_path(
+            &mut self.path,
+            unit,
+            source,
+            path_bit / 8,
+            blocks * plan.path_step,
+        );
         let skipped = path_bit % 8;
         Codes {
             plan,
-            path: &self.path,
-            cells: &self.cells,
-            first: plan.path_step + usize::from(skipped > 0),
+            // Those of the first block; where there is none, nothing is read.
+            first: path
+                .len()
+                .saturating_sub(BEFORE + plan.path_step + usize::from(skipped > 0)),
+            path,
+            cells: load_cells(
+                &mut self.cells,
+                source.cells,
+                cell_bit / 8,
+                blocks * plan.cell_step,
+            ),
             window_down: (8 - skipped as u32) % 8,
         }
     }
 }
 
-impl Codes<'_> {
+/// `len` bytes of a path plane from `byte` on, one more, and [`BEFORE`] of them, last first; zeros
+/// before the chain and after the plane.
+fn load_path<'m>(
+    memory: &'m mut Vec<u8>,
+    unit: Unit,
+    source: Source<'_>,
+    byte: usize,
+    len: usize,
+) -> &'m [u8] {
+    let size = BEFORE + len + 1;
+    if memory.len() < size {
+        memory.resize(size, 0);
+    }
+    let memory = &mut memory[..size];
+    let here = byte.max(source.chain + BEFORE) - BEFORE;
+    let end = (byte + len + 1).min(source.path.len());
+    let known = &source.path[here.min(end)..end];
+    let before = BEFORE - (byte - here);
+    let after = size - before - known.len();
+    memory[..after].fill(0);
+    memory[size - before..].fill(0);
+    let reversed = &mut memory[after..size - before];
+    unit.run(|| {
+        for (place, byte) in reversed.iter_mut().zip(known.iter().rev()) {
+            *place = *byte;
+        }
+    });
+    memory
+}
+
+/// `len` bytes of a cell plane from `byte` on, and [`AFTER`] more: those of the plane itself where it
+/// has so many, else a copy with zeros after its end. Where codes have no cells (`len` is 0), zeros.
+fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: usize) -> &'m [u8] {
+    if len == 0 {
+        return &[0; AFTER];
+    }
+    if let Some(cells) = plane.get(byte..byte + len + AFTER) {
+        return cells;
+    }
+    memory.clear();
+    memory.extend_from_slice(&plane[byte.min(plane.len())..]);
+    memory.truncate(len + AFTER);
+    memory.resize(len + AFTER, 0);
+    memory
+}
+
+impl<'m> Codes<'m> {
     /// Panics unless the codes of `count` weights from `from` on are here, both multiples of
     /// [`BLOCK`]: what the vector units rely on.
     pub fn check(&self, from: usize, count: usize) {
@@ -97,20 +151,21 @@ impl Codes<'_> {
         assert!(from * BLOCK <= blocks * BLOCK && count.is_multiple_of(BLOCK));
         assert!(
             blocks == 0
-                || self.first + (blocks - 1) * self.plan.path_step + 8 <= self.path.len()
+                || (blocks - 1) * self.plan.path_step <= self.first
+                    && self.first + BEFORE <= self.path.len()
                     && (blocks - 1) * self.plan.cell_step + AFTER <= self.cells.len(),
             "the codes of {blocks} blocks are not all here"
         );
     }
 
-    /// The eight bytes whose last bits but `window_down` are the window of the block from weight
-    /// `from` on, and all that follow.
-    pub fn path_from(&self, from: usize) -> &[u8] {
-        &self.path[self.first + from / BLOCK * self.plan.path_step..]
+    /// All bytes of the path before and with the eight, last first, whose last bits but `window_down`
+    /// are the window of the block from weight `from` on.
+    pub fn path_to(&self, from: usize) -> &'m [u8] {
+        &self.path[..self.first + BEFORE - from / BLOCK * self.plan.path_step]
     }
 
-    /// The sixteen bytes with the cells of the block from weight `from` on, and all that follow.
-    pub fn cells_from(&self, from: usize) -> &[u8] {
+    /// The bytes with the cells of the block from weight `from` on, and all that follow.
+    pub fn cells_from(&self, from: usize) -> &'m [u8] {
         &self.cells[from / BLOCK * self.plan.cell_step..]
     }
 }

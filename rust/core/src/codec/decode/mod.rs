@@ -23,6 +23,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod codes;
+pub mod integer;
 mod plan;
 mod portable;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use crate::Result;
 use crate::codec::constants::CODES;
+use crate::codec::integer_levels::IntegerLevels;
 use crate::codec::trellis::{Code, HALF_BITS, Trellis};
 
 /// Weights decoded at a time: they take whole bytes of either plane at every rate.
@@ -93,6 +94,12 @@ impl Plan {
     pub fn code(&self) -> &Code {
         &self.trellis.code
     }
+
+    /// Its integer levels, which the caller knows that there are.
+    pub fn integer_levels(&self) -> &'static IntegerLevels {
+        let levels = self.trellis.integer.as_ref();
+        levels.expect("the code has integer levels")
+    }
 }
 
 const fn ones(bits: u32) -> u32 {
@@ -122,6 +129,11 @@ impl Plans {
             plans[usize::from(rate)] = Some((trellis, &PLANS[index]));
         }
         Ok(Self(plans))
+    }
+
+    /// Whether streams of `rate` half bits have integer levels.
+    pub fn has_integer_levels(&self, rate: u8) -> bool {
+        self.0[usize::from(rate)].is_some_and(|(trellis, _)| trellis.integer.is_some())
     }
 
     /// The plan of streams of `rate` half bits whose cells begin `skipped` bits into a byte.

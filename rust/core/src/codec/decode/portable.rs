@@ -33,21 +33,43 @@ fn each_block<T>(
     mut take: impl FnMut(T, PerLane<f32>),
 ) {
     let plan = codes.plan;
-    let (mut path, mut cells) = (codes.path_from(from), codes.cells_from(from));
-    for item in blocks {
-        let (Some(window), Some(bytes)) = (path.first_chunk(), cells.first_chunk()) else {
+    each_phases(codes, from, blocks, |item, phases| {
+        take(
+            item,
+            if FUSED {
+                phases.map(|phase| level(plan, phase))
+            } else {
+                phases.map(|phase| plan.trellis.levels[phase as usize])
+            },
+        );
+    });
+}
+
+/// Find the phases of a block for each item of `blocks`.
+#[inline(always)]
+pub fn each_phases<T>(
+    codes: &Codes<'_>,
+    from: usize,
+    blocks: impl IntoIterator<Item = T>,
+    mut take: impl FnMut(T, PerLane<u32>),
+) {
+    let plan = codes.plan;
+    for (i, item) in blocks.into_iter().enumerate() {
+        let from = from + i * BLOCK;
+        let (Some(window), Some(bytes)) = (
+            codes.path_to(from).last_chunk(),
+            codes.cells_from(from).first_chunk(),
+        ) else {
             unreachable!("`Codes::check` held");
         };
-        let window = (u64::from_be_bytes(*window) >> codes.window_down) as u32;
-        take(item, block(plan, window, bytes));
-        path = &path[plan.path_step..];
-        cells = &cells[plan.cell_step..];
+        let window = (u64::from_le_bytes(*window) >> codes.window_down) as u32;
+        take(item, phases(plan, window, bytes));
     }
 }
 
 #[inline(always)]
-fn block(plan: &Plan, window: u32, cells: &[u8; 16]) -> PerLane<f32> {
-    let phases: PerLane<u32> = std::array::from_fn(|i| {
+fn phases(plan: &Plan, window: u32, cells: &[u8; 16]) -> PerLane<u32> {
+    std::array::from_fn(|i| {
         let upper = window >> plan.upper_down[i] & plan.upper_mask;
         let lower = window >> plan.lower_down[i] & plan.lower_mask;
         let spread = plan.skew[i].wrapping_mul(upper) >> plan.spread_down;
@@ -60,12 +82,7 @@ fn block(plan: &Plan, window: u32, cells: &[u8; 16]) -> PerLane<f32> {
             0,
         ]);
         (cell << plan.cell_up[i] >> plan.cell_down) & !plan.offset_mask | offset
-    });
-    if FUSED {
-        phases.map(|phase| level(plan, phase))
-    } else {
-        phases.map(|phase| plan.trellis.levels[phase as usize])
-    }
+    })
 }
 
 #[inline(always)]

@@ -58,7 +58,7 @@ proptest! {
         let mut products = Vec::new();
         for unit in Unit::available() {
             let mut memory = Memory::default();
-            let codes = memory.load(&plans, source, from, len);
+            let codes = memory.load(unit, &plans, source, from, len);
             let mut out = vec![0.0; padded];
             levels(unit, &codes, 0, &mut out);
             prop_assert_eq!(bits(&out[..len - from]), bits(&expected[from..]), "{:?}", unit);
@@ -104,7 +104,12 @@ fn all_phases_of_all_codes_decode_alike() {
             for unit in Unit::available() {
                 let mut memory = Memory::default();
                 let mut out = vec![0.0; len];
-                levels(unit, &memory.load(&plans, source, 0, len), 0, &mut out);
+                levels(
+                    unit,
+                    &memory.load(unit, &plans, source, 0, len),
+                    0,
+                    &mut out,
+                );
                 assert!(bits(&out) == bits(&expected), "{unit:?} {window} {rate}");
             }
         }

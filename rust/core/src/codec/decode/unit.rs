@@ -11,7 +11,7 @@ pub enum Unit {
     /// 512-bit vectors of x86-64 (AVX-512 F, BW and DQ).
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// The same with byte permutes (AVX-512 VBMI).
+    /// The same with byte permutes and dot products of words (AVX-512 VBMI and VNNI).
     #[cfg(target_arch = "x86_64")]
     Vbmi,
 }
@@ -32,7 +32,8 @@ impl Unit {
                 && is_x86_feature_detected!("avx512dq")
             {
                 units.push(Self::Avx512);
-                if is_x86_feature_detected!("avx512vbmi") {
+                if is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("avx512vnni")
+                {
                     units.push(Self::Vbmi);
                 }
             }

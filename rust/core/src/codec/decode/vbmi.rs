@@ -38,8 +38,10 @@ pub struct Table {
     adds: [[u8; 64]; 2],
     /// The bytes of the lane's cell, second first.
     cell_bytes: [[u8; 2]; 32],
-    /// Shifts that bring the cell to the top.
-    cell_up: [u16; 32],
+    /// Where in its 64 bits the two bytes begin that have the cell above as many bits as an offset.
+    cell_begin: [[u8; 2]; 32],
+    /// Ones where a phase has bits of the offset, or none.
+    not_cell: u16,
 }
 
 impl Table {
@@ -77,23 +79,74 @@ impl Table {
                 std::array::from_fn(|i| adds[64 + i]),
             ],
             cell_bytes: lanes(&|w| [(cell_bit(w) / 8 + 1) as u8, (cell_bit(w) / 8) as u8]),
-            cell_up: std::array::from_fn(|i| (cell_bit(weight(i)) % 8) as u16),
+            cell_begin: std::array::from_fn(|i| {
+                let below = 16 - cell_bit(weight(i)) % 8 - code.cell_bits();
+                // A negative distance turns round in the 64 bits; what comes from the lane below
+                // then is where the offset goes.
+                let begin = (16 * (i as u32 % 4) + below).wrapping_sub(code.offset_bits);
+                [begin, begin.wrapping_add(8)].map(|begin| (begin % 64) as u8)
+            }),
+            not_cell: match code.cell_bits() {
+                // An offset's carry is where a cell would be, and `Codes` has zeros for cells.
+                0 => (1 << code.offset_bits) - 1,
+                bits => !(((1 << bits) - 1) << code.offset_bits),
+            },
         })
     }
 }
 
-/// A [`Table`] and what else is needed of a [`Plan`], in registers.
+/// A [`Table`] in registers.
 struct Lanes {
     begin: __m512i,
     mask: __m512i,
     base: __m512i,
     adds: [__m512i; 2],
     cell_bytes: __m512i,
-    cell_up: __m512i,
-    cell_down: __m128i,
-    offset_mask: __m512i,
-    /// Shift that brings the phase in the lower half of a 32-bit lane to the top of a mantissa, and
-    /// the one that brings the other there.
+    cell_begin: __m512i,
+    not_cell: __m512i,
+}
+
+impl Lanes {
+    /// The lanes for words that go on for `window_down` bits after the window.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn new(table: &Table, window_down: u32) -> Self {
+        // SAFETY: every array of the table has 64 bytes.
+        let load = |array: *const u8| unsafe { _mm512_loadu_si512(array.cast()) };
+        Self {
+            begin: _mm512_add_epi8(
+                load(table.begin.as_ptr().cast()),
+                _mm512_set1_epi8(window_down as i8),
+            ),
+            mask: load(table.mask.as_ptr().cast()),
+            base: load(table.base.as_ptr().cast()),
+            adds: [load(table.adds[0].as_ptr()), load(table.adds[1].as_ptr())],
+            cell_bytes: load(table.cell_bytes.as_ptr().cast()),
+            cell_begin: load(table.cell_begin.as_ptr().cast()),
+            not_cell: _mm512_set1_epi16(table.not_cell as i16),
+        }
+    }
+
+    /// The phases of two blocks, from the word of their window and 32 bytes from their first cell on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn phases(&self, window: i64, cells: __m256i) -> __m512i {
+        let parts = _mm512_multishift_epi64_epi8(self.begin, _mm512_set1_epi64(window));
+        // (parts & mask) | base
+        let parts = _mm512_ternarylogic_epi32(parts, self.mask, self.base, 0xEA);
+        let added = _mm512_permutex2var_epi8(self.adds[0], parts, self.adds[1]);
+        let offset = _mm512_maddubs_epi16(added, _mm512_set1_epi8(1));
+        let bytes = _mm512_permutexvar_epi8(self.cell_bytes, _mm512_castsi256_si512(cells));
+        let cell = _mm512_multishift_epi64_epi8(self.cell_begin, bytes);
+        // Bits of the offset where `not_cell` is set, of the cell where it is not.
+        _mm512_ternarylogic_epi32(self.not_cell, offset, cell, 0xCA)
+    }
+}
+
+/// What makes floats of the phases in both halves of 32-bit lanes.
+struct Curves {
+    /// Shift that brings the phase in the lower half to the top of a mantissa, and the one that
+    /// brings the other there.
     mantissa: [__m128i; 2],
     mantissa_mask: __m512i,
     /// 3 − 2^−L.
@@ -101,47 +154,24 @@ struct Lanes {
     curve: Curve,
 }
 
-impl Lanes {
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn new(plan: &Plan, table: &Table) -> Self {
+impl Curves {
+    #[target_feature(enable = "avx512f")]
+    fn new(plan: &Plan) -> Self {
         let phase_bits = plan.code().phase_bits() as i32;
         let shift = |by| _mm_cvtsi32_si128(by);
-        // SAFETY: every array of the table has 64 bytes.
-        unsafe {
-            Self {
-                begin: _mm512_loadu_si512(table.begin.as_ptr().cast()),
-                mask: _mm512_loadu_si512(table.mask.as_ptr().cast()),
-                base: _mm512_loadu_si512(table.base.as_ptr().cast()),
-                adds: [
-                    _mm512_loadu_si512(table.adds[0].as_ptr().cast()),
-                    _mm512_loadu_si512(table.adds[1].as_ptr().cast()),
-                ],
-                cell_bytes: _mm512_loadu_si512(table.cell_bytes.as_ptr().cast()),
-                cell_up: _mm512_loadu_si512(table.cell_up.as_ptr().cast()),
-                cell_down: _mm_cvtsi32_si128(plan.cell_down as i32 - 16),
-                offset_mask: _mm512_set1_epi16(plan.offset_mask as i16),
-                // From 7 to 15 bits, so that neither shift is negative and the halves stay apart.
-                mantissa: [shift(23 - phase_bits), shift(phase_bits - 7)],
-                mantissa_mask: _mm512_set1_epi32(((1 << phase_bits) - 1) << (23 - phase_bits)),
-                centre: _mm512_set1_ps(2.0 - plan.t_line[1]),
-                curve: Curve::new(plan),
-            }
+        Self {
+            // From 7 to 15 bits, so that neither shift is negative and the halves stay apart.
+            mantissa: [shift(23 - phase_bits), shift(phase_bits - 7)],
+            mantissa_mask: _mm512_set1_epi32(((1 << phase_bits) - 1) << (23 - phase_bits)),
+            centre: _mm512_set1_ps(2.0 - plan.t_line[1]),
+            curve: Curve::new(plan),
         }
     }
 
-    /// The levels of two blocks, from the word that ends with their window and 64 bytes from their
-    /// first cell on.
+    /// The levels of two blocks.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn blocks(&self, window: u64, cells: __m512i) -> [__m512; 2] {
-        let parts = _mm512_multishift_epi64_epi8(self.begin, _mm512_set1_epi64(window as i64));
-        // (parts & mask) | base
-        let parts = _mm512_ternarylogic_epi32(parts, self.mask, self.base, 0xEA);
-        let added = _mm512_permutex2var_epi8(self.adds[0], parts, self.adds[1]);
-        let offset = _mm512_maddubs_epi16(added, _mm512_set1_epi8(1));
-        let bytes = _mm512_permutexvar_epi8(self.cell_bytes, cells);
-        let cell = _mm512_srl_epi16(_mm512_sllv_epi16(bytes, self.cell_up), self.cell_down);
-        let phases = _mm512_ternarylogic_epi32(self.offset_mask, offset, cell, 0xCA);
+    #[target_feature(enable = "avx512f")]
+    fn levels(&self, phases: __m512i) -> [__m512; 2] {
         let [low, high] = self.mantissa;
         let level = |shifted| {
             let two = _mm512_set1_epi32(2f32.to_bits() as i32);
@@ -156,40 +186,38 @@ impl Lanes {
     }
 }
 
-/// Call `take` with the levels of `pairs` pairs of blocks from weight `from` on.
+/// Call `take` with the phases of `pairs` pairs of blocks from weight `from` on.
 ///
 /// # Safety
 /// The machine has AVX-512 F, BW and VBMI, and [`Codes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-unsafe fn each_pair(
+pub unsafe fn each_pair(
     codes: &Codes<'_>,
     table: &Table,
     from: usize,
     pairs: usize,
-    mut take: impl FnMut(usize, [__m512; 2]),
+    mut take: impl FnMut(usize, __m512i),
 ) {
     if pairs == 0 {
         return;
     }
     let plan = codes.plan;
-    let lanes = Lanes::new(plan, table);
+    let lanes = Lanes::new(table, codes.window_down);
     // The window of a pair ends where that of its second block does.
-    let mut path = codes.path_from(from + BLOCK).as_ptr();
+    let path = codes.path_to(from + BLOCK).as_ptr_range().end;
+    let mut path = path.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..pairs {
-        // SAFETY: `check` says that 8 and 64 bytes are here for each of the blocks.
+        // SAFETY: `check` says that 8 and 32 bytes are here for each of the blocks.
         let (window, bytes) = unsafe {
             (
-                path.cast::<u64>().read_unaligned(),
-                _mm512_loadu_si512(cells.cast()),
+                path.cast::<i64>().read_unaligned(),
+                _mm256_loadu_si256(cells.cast()),
             )
         };
-        take(
-            i,
-            lanes.blocks(u64::from_be(window) >> codes.window_down, bytes),
-        );
-        path = path.wrapping_add(2 * plan.path_step);
+        take(i, lanes.phases(window, bytes));
+        path = path.wrapping_sub(2 * plan.path_step);
         cells = cells.wrapping_add(2 * plan.cell_step);
     }
 }
@@ -203,9 +231,11 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     let mut done = 0;
     if let Some(table) = &codes.plan.table {
         let (start, pairs) = (out.as_mut_ptr(), out.len() / (2 * BLOCK));
+        let curves = Curves::new(codes.plan);
         // SAFETY: the contract is this function's own; pair i is within `out`.
         unsafe {
-            each_pair(codes, table, from, pairs, |i, [low, high]| {
+            each_pair(codes, table, from, pairs, |i, phases| {
+                let [low, high] = curves.levels(phases);
                 _mm512_storeu_ps(start.add(i * 2 * BLOCK), low);
                 _mm512_storeu_ps(start.add(i * 2 * BLOCK + BLOCK), high);
             });
@@ -226,9 +256,11 @@ pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut done = 0;
     if let Some(table) = &codes.plan.table {
         let (start, pairs) = (x.as_ptr(), x.len() / (2 * BLOCK));
+        let curves = Curves::new(codes.plan);
         // SAFETY: the contract is this function's own; pair i is within `x`.
         unsafe {
-            each_pair(codes, table, 0, pairs, |i, [low, high]| {
+            each_pair(codes, table, 0, pairs, |i, phases| {
+                let [low, high] = curves.levels(phases);
                 sum = _mm512_fmadd_ps(low, _mm512_loadu_ps(start.add(i * 2 * BLOCK)), sum);
                 let x = _mm512_loadu_ps(start.add(i * 2 * BLOCK + BLOCK));
                 sum = _mm512_fmadd_ps(high, x, sum);

@@ -174,7 +174,9 @@ impl<'a> Decoder<'a> {
             workspace.values.resize(padded, 0.0);
         }
         let values = &mut workspace.values[..padded];
-        let codes = workspace.codes.load(&self.plans, source, start, needed.end);
+        let codes = workspace
+            .codes
+            .load(self.unit, &self.plans, source, start, needed.end);
         levels(self.unit, &codes, 0, values);
         let values = &mut values[needed.start - start..count];
         self.unit.run(|| {

@@ -336,7 +336,7 @@ impl<'a> Matrix<'a> {
                 let (stream, source) = cursor.next();
                 if let Some(source) = source {
                     let memory = &mut workspace.codes[0];
-                    let codes = memory.load(&decoder.plans, source, 0, segment.len());
+                    let codes = memory.load(self.unit, &decoder.plans, source, 0, segment.len());
                     *total += decoder.scale(stream) * dot(self.unit, &codes, part);
                 }
             }
@@ -358,7 +358,8 @@ impl<'a> Matrix<'a> {
             for (row, ((memory, codes), scale)) in rows.clone().zip(memories) {
                 let (stream, source) = decoder.cursor(row * self.segments.len() + i).next();
                 *scale = decoder.scale(stream);
-                *codes = source.map(|source| memory.load(&decoder.plans, source, 0, segment.len()));
+                *codes = source
+                    .map(|source| memory.load(self.unit, &decoder.plans, source, 0, segment.len()));
             }
             workspace.sums.clear();
             workspace.sums.resize(workspace.totals.len(), [0.0; BLOCK]);

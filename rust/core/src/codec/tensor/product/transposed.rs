@@ -145,7 +145,7 @@ impl Matrix<'_> {
                 && let Some(source) = source
             {
                 let to = panel.from + panel.columns;
-                let codes = codes.load(&decoder.plans, source, panel.from, to);
+                let codes = codes.load(self.unit, &decoder.plans, source, panel.from, to);
                 levels(self.unit, &codes, 0, row);
                 scale = decoder.scale(stream);
             }

@@ -1,0 +1,94 @@
+//! How long each vector unit takes for 32 weights, from codes to levels or to a sum of products.
+//!
+//! `cargo run --release -p hypercomp-core --example decode_speed -- [BITS [WINDOW]]`
+//!
+//! Rows of 4096 weights, one after the other through as many codes as a second-level cache holds; the
+//! least of many rounds, on one thread.
+
+use std::time::Instant;
+
+use hypercomp_core::codec::decode::{Memory, Plans, Source, Unit, dot, integer, levels};
+
+const COLUMNS: usize = 4096;
+const ROWS: usize = 64;
+const ROUNDS: usize = 60;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let bits: f64 = arguments.next().map_or(4.0, |a| a.parse().unwrap());
+    let window = arguments.next().map_or(8, |a| a.parse().unwrap());
+    let rate = (2.0 * bits) as u8;
+    let plans = Plans::new(window, &[rate]).unwrap();
+    let mut state = 1u64;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(COLUMNS * (ROWS + 1))
+    .collect();
+    let x: Vec<f32> = (0..COLUMNS).map(|i| (i as f32 * 0.7).sin()).collect();
+    let (mut values, mut units) = (Vec::new(), Vec::new());
+    for stretch in x.chunks(integer::STRETCH) {
+        let (factor, one) = integer::scale_of(Unit::detect(), stretch).unwrap();
+        integer::append_pairs(Unit::detect(), stretch, factor, &mut values);
+        units.push(one);
+    }
+    let activations = integer::Activations {
+        values: &values,
+        units: &units,
+    };
+    let source = |row: usize| Source {
+        path: &bytes,
+        cells: &bytes,
+        chain: 0,
+        path_bit: row * COLUMNS,
+        cell_bit: row * COLUMNS * (usize::from(rate) - 1) / 2,
+        rate,
+    };
+    let mut floats = vec![0.0; COLUMNS];
+    let mut integers = vec![0; COLUMNS];
+    let mut total = 0.0;
+    for unit in Unit::available() {
+        let time = |what: &str, each: &mut dyn FnMut(&mut Memory, Source<'_>)| {
+            let mut memory = Memory::default();
+            let mut least = f64::INFINITY;
+            for _ in 0..ROUNDS {
+                let start = Instant::now();
+                for row in 0..ROWS {
+                    each(&mut memory, source(row));
+                }
+                least = least.min(start.elapsed().as_secs_f64());
+            }
+            let weights = (ROWS * COLUMNS) as f64;
+            println!(
+                "{unit:?} {what}: {:.2} ns for 32 weights, {:.2} G weights/s",
+                least / weights * 32e9,
+                weights / least / 1e9
+            );
+        };
+        time("levels", &mut |memory, source| {
+            levels(
+                unit,
+                &memory.load(unit, &plans, source, 0, COLUMNS),
+                0,
+                &mut floats,
+            );
+        });
+        time("product", &mut |memory, source| {
+            total += dot(unit, &memory.load(unit, &plans, source, 0, COLUMNS), &x);
+        });
+        if plans.has_integer_levels(rate) {
+            time("integer levels", &mut |memory, source| {
+                let codes = memory.load(unit, &plans, source, 0, COLUMNS);
+                integer::levels(unit, &codes, 0, &mut integers);
+            });
+            time("integer product", &mut |memory, source| {
+                let codes = memory.load(unit, &plans, source, 0, COLUMNS);
+                total += integer::dot(unit, &codes, activations);
+            });
+        }
+    }
+    assert!(total.is_finite());
+}

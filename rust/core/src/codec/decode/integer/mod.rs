@@ -1,0 +1,146 @@
+//! Levels as 16-bit integers (see [`integer_levels`](crate::codec::integer_levels)), and their
+//! products with activations of 16 bits: the twins of [`levels`](super::levels) and
+//! [`dot`](super::dot).
+//!
+//! Weights j and 16 + j of a *pair* of blocks lie beside each other, so that one multiply-add of
+//! neighbouring 16-bit numbers gives lane j of sixteen sums the columns ≡ j mod 16: those that it has
+//! in floats. Vectors are kept in that order ([`Activations`]). Sums in integers are exact, whatever
+//! their order; every [`STRETCH`] columns they are turned to floats, times the stretch's unit, in the
+//! order of the stretches.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vbmi;
+
+use super::{BLOCK, Codes, Unit, lane_sum};
+use crate::codec::integer_levels::PER_SIGMA;
+
+/// Weights whose levels are made at a time.
+pub const PAIR: usize = 2 * BLOCK;
+/// Columns whose products are added up in integers, at most: a whole number of pairs.
+pub const STRETCH: usize = 1024;
+/// The most that the magnitudes of a lane's activations in a stretch add up to. Times the largest
+/// level, 2^15 − 1, that is less than 2^31: no sum of products can overflow, whatever its order.
+pub const LANE: i32 = (1 << 16) - 1;
+
+/// A vector as integers: of each stretch its columns' values, in pairs, and what one of them means.
+#[derive(Clone, Copy, Debug)]
+pub struct Activations<'a> {
+    /// A whole number of pairs; zeros after the last weight.
+    pub values: &'a [i16],
+    /// The unit of each stretch, divided by [`PER_SIGMA`].
+    pub units: &'a [f32],
+}
+
+/// Decode `out.len()` levels, a multiple of [`PAIR`], from weight `from` of `codes` on, which is one
+/// too. `codes` are of a code with integer levels.
+///
+/// Every [`Unit`] gives the same.
+pub fn levels(unit: Unit, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+    codes.check(from, out.len());
+    match unit {
+        Unit::Portable => portable::levels(codes, from, out),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the unit is only chosen where the machine has it, and `check` held.
+        Unit::Avx2 => unsafe { avx2::levels(codes, from, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Avx512 => unsafe { avx512::levels(codes, from, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Vbmi => unsafe { vbmi::levels(codes, from, out) },
+    }
+}
+
+/// Σ level·x over the weights of `codes`, in standard deviations and sixteen lanes, as
+/// [`dot`](super::dot) has it. `codes` are of a code with integer levels.
+///
+/// Every [`Unit`] gives the same bits.
+pub fn dot(unit: Unit, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
+    codes.check(0, x.values.len());
+    assert!(x.values.len().is_multiple_of(PAIR));
+    assert!(x.values.len().div_ceil(STRETCH) == x.units.len());
+    let sums = match unit {
+        Unit::Portable => portable::dot(codes, x),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the unit is only chosen where the machine has it, and `check` held.
+        Unit::Avx2 => unsafe { avx2::dot(codes, x) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Avx512 => unsafe { avx512::dot(codes, x) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Vbmi => unsafe { vbmi::dot(codes, x) },
+    };
+    lane_sum(&sums)
+}
+
+/// What makes integers of the values of a stretch, [`STRETCH`] at most, and the unit that they then
+/// have in [`Activations`]; `None` where values that are infinite, no numbers, or near the ends of
+/// the floats' range make that impossible.
+///
+/// The factor is as large as it can be with no value beyond 16 bits, and no lane beyond [`LANE`] even
+/// if every one of its values is rounded up.
+pub fn scale_of(unit: Unit, values: &[f32]) -> Option<(f32, f32)> {
+    debug_assert!(values.len() <= STRETCH);
+    let mut sums = [0.0f32; BLOCK];
+    let mut largest = [0.0f32; BLOCK];
+    unit.run(|| {
+        for block in values.chunks(BLOCK) {
+            for ((sum, most), value) in sums.iter_mut().zip(&mut largest).zip(block) {
+                *sum += value.abs();
+                *most = if value.abs() > *most {
+                    value.abs()
+                } else {
+                    *most
+                };
+            }
+        }
+    });
+    let sum = sums.iter().fold(0.0f32, |most, sum| {
+        if *sum > most || sum.is_nan() {
+            *sum
+        } else {
+            most
+        }
+    });
+    let largest = largest.iter().copied().fold(0.0, f32::max);
+    if sum == 0.0 {
+        return Some((0.0, 0.0));
+    }
+    // What is left of `LANE` is for a half in each of its values, and for the rounding of the sum.
+    const ROOM: f32 = (LANE - (STRETCH / BLOCK) as i32 - 16) as f32;
+    let factor = (ROOM / sum).min(f32::from(i16::MAX - 1) / largest);
+    let range = f32::MIN_POSITIVE * PER_SIGMA..=f32::MAX / PER_SIGMA;
+    let one = 1.0 / factor;
+    (range.contains(&factor) && range.contains(&one)).then_some((factor, one / PER_SIGMA))
+}
+
+/// The integer of a value.
+#[inline(always)]
+fn integer(value: f32, factor: f32) -> i16 {
+    (value * factor).round_ties_even() as i32 as i16
+}
+
+/// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
+pub fn append_pairs(unit: Unit, values: &[f32], factor: f32, out: &mut Vec<i16>) {
+    let start = out.len();
+    out.resize(start + values.len().next_multiple_of(PAIR), 0);
+    let pairs = out[start..].as_chunks_mut::<PAIR>().0;
+    unit.run(|| {
+        for (pair, values) in pairs.iter_mut().zip(values.chunks(PAIR)) {
+            let mut whole = [0.0; PAIR];
+            whole[..values.len()].copy_from_slice(values);
+            for j in 0..BLOCK {
+                pair[2 * j] = integer(whole[j], factor);
+                pair[2 * j + 1] = integer(whole[BLOCK + j], factor);
+            }
+        }
+    });
+}

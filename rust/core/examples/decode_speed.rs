@@ -31,9 +31,9 @@ fn main() {
     let x: Vec<f32> = (0..COLUMNS).map(|i| (i as f32 * 0.7).sin()).collect();
     let (mut values, mut units) = (Vec::new(), Vec::new());
     for stretch in x.chunks(integer::STRETCH) {
-        let (factor, one) = integer::scale_of(Unit::detect(), stretch).unwrap();
-        integer::append_pairs(Unit::detect(), stretch, factor, &mut values);
-        units.push(one);
+        let scale = integer::Scale::of(Unit::detect(), stretch).unwrap();
+        scale.append_pairs(Unit::detect(), stretch, &mut values);
+        units.push(scale.unit);
     }
     let activations = integer::Activations {
         values: &values,

@@ -131,6 +131,13 @@ impl Plans {
         Ok(Self(plans))
     }
 
+    /// Whether any of the rates, and whether all of them, have integer levels.
+    pub fn integer_levels(&self) -> (bool, bool) {
+        let mut rates = self.0.iter().flatten();
+        let any = rates.clone().any(|(trellis, _)| trellis.integer.is_some());
+        (any, rates.all(|(trellis, _)| trellis.integer.is_some()))
+    }
+
     /// Whether streams of `rate` half bits have integer levels.
     pub fn has_integer_levels(&self, rate: u8) -> bool {
         self.0[usize::from(rate)].is_some_and(|(trellis, _)| trellis.integer.is_some())

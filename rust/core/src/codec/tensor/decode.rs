@@ -51,6 +51,23 @@ impl<'a> Decoder<'a> {
         Cursor::before(self.streams, self.layout, stream)
     }
 
+    /// The streams of some rows that are number `index` of `count` in each.
+    pub fn streams(
+        &self,
+        rows: Range<usize>,
+        index: usize,
+        count: usize,
+    ) -> impl Iterator<Item = (usize, Option<Source<'a>>)> {
+        let mut cursor = self.cursor(rows.start * count + index);
+        rows.enumerate().map(move |(i, _)| {
+            // Those of a row that are passed over, before the next is asked for.
+            for _ in 1..if i == 0 { 1 } else { count } {
+                cursor.next();
+            }
+            cursor.next()
+        })
+    }
+
     /// The scale of a stream.
     pub fn scale(&self, stream: usize) -> f32 {
         self.streams.grid.scale(self.streams.scales[stream])

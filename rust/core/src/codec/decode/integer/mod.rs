@@ -34,8 +34,23 @@ pub const LANE: i32 = (1 << 16) - 1;
 pub struct Activations<'a> {
     /// A whole number of pairs; zeros after the last weight.
     pub values: &'a [i16],
-    /// The unit of each stretch, divided by [`PER_SIGMA`].
+    /// The unit of each stretch (see [`Scale`]).
     pub units: &'a [f32],
+}
+
+impl<'a> Activations<'a> {
+    /// Those of the first `len` columns, which end a stretch; the others are left.
+    pub fn take(&mut self, len: usize) -> Self {
+        self.take_batch(len, 1)
+    }
+
+    /// The same of `batch` vectors, which take turns from stretch to stretch.
+    pub fn take_batch(&mut self, len: usize, batch: usize) -> Self {
+        let (values, units);
+        (values, self.values) = self.values.split_at(len.next_multiple_of(PAIR) * batch);
+        (units, self.units) = self.units.split_at(len.div_ceil(STRETCH) * batch);
+        Self { values, units }
+    }
 }
 
 /// Decode `out.len()` levels, a multiple of [`PAIR`], from weight `from` of `codes` on, which is one
@@ -81,66 +96,81 @@ pub fn dot(unit: Unit, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
     lane_sum(&sums)
 }
 
-/// What makes integers of the values of a stretch, [`STRETCH`] at most, and the unit that they then
-/// have in [`Activations`]; `None` where values that are infinite, no numbers, or near the ends of
-/// the floats' range make that impossible.
-///
-/// The factor is as large as it can be with no value beyond 16 bits, and no lane beyond [`LANE`] even
-/// if every one of its values is rounded up.
-pub fn scale_of(unit: Unit, values: &[f32]) -> Option<(f32, f32)> {
-    debug_assert!(values.len() <= STRETCH);
-    let mut sums = [0.0f32; BLOCK];
-    let mut largest = [0.0f32; BLOCK];
-    unit.run(|| {
-        for block in values.chunks(BLOCK) {
-            for ((sum, most), value) in sums.iter_mut().zip(&mut largest).zip(block) {
-                *sum += value.abs();
-                *most = if value.abs() > *most {
-                    value.abs()
-                } else {
-                    *most
-                };
+/// What makes integers of some values, and the unit that they then have in [`Activations`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scale {
+    /// Integers are the values times this, to the nearest, ties to even.
+    pub factor: f32,
+    /// Its inverse, divided by [`PER_SIGMA`].
+    pub unit: f32,
+}
+
+impl Scale {
+    /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
+    pub fn of(unit: Unit, values: &[f32]) -> Option<Self> {
+        debug_assert!(values.len() <= STRETCH);
+        let mut sums = [0.0f32; BLOCK];
+        let mut largest = [0.0f32; BLOCK];
+        unit.run(|| {
+            for block in values.chunks(BLOCK) {
+                for ((sum, most), value) in sums.iter_mut().zip(&mut largest).zip(block) {
+                    *sum += value.abs();
+                    *most = if value.abs() > *most {
+                        value.abs()
+                    } else {
+                        *most
+                    };
+                }
             }
-        }
-    });
-    let sum = sums.iter().fold(0.0f32, |most, sum| {
-        if *sum > most || sum.is_nan() {
-            *sum
-        } else {
-            most
-        }
-    });
-    let largest = largest.iter().copied().fold(0.0, f32::max);
-    if sum == 0.0 {
-        return Some((0.0, 0.0));
+        });
+        let sum = sums
+            .iter()
+            .copied()
+            .fold(0.0, |most, sum| match sum > most || sum.is_nan() {
+                true => sum,
+                false => most,
+            });
+        Self::within(sum, largest.into_iter().fold(0.0, f32::max))
     }
-    // What is left of `LANE` is for a half in each of its values, and for the rounding of the sum.
-    const ROOM: f32 = (LANE - (STRETCH / BLOCK) as i32 - 16) as f32;
-    let factor = (ROOM / sum).min(f32::from(i16::MAX - 1) / largest);
-    let range = f32::MIN_POSITIVE * PER_SIGMA..=f32::MAX / PER_SIGMA;
-    let one = 1.0 / factor;
-    (range.contains(&factor) && range.contains(&one)).then_some((factor, one / PER_SIGMA))
-}
 
-/// The integer of a value.
-#[inline(always)]
-fn integer(value: f32, factor: f32) -> i16 {
-    (value * factor).round_ties_even() as i32 as i16
-}
-
-/// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
-pub fn append_pairs(unit: Unit, values: &[f32], factor: f32, out: &mut Vec<i16>) {
-    let start = out.len();
-    out.resize(start + values.len().next_multiple_of(PAIR), 0);
-    let pairs = out[start..].as_chunks_mut::<PAIR>().0;
-    unit.run(|| {
-        for (pair, values) in pairs.iter_mut().zip(values.chunks(PAIR)) {
-            let mut whole = [0.0; PAIR];
-            whole[..values.len()].copy_from_slice(values);
-            for j in 0..BLOCK {
-                pair[2 * j] = integer(whole[j], factor);
-                pair[2 * j + 1] = integer(whole[BLOCK + j], factor);
-            }
+    /// The largest scale at which values up to `largest`, [`STRETCH`]/16 of them at most, are 16 bits
+    /// each, and come to [`LANE`] if their magnitudes come to `sum` and each is rounded up; `None`
+    /// where that is no number, or near the ends of the floats' range.
+    pub fn within(sum: f32, largest: f32) -> Option<Self> {
+        if sum == 0.0 {
+            return Some(Self::default());
         }
-    });
+        // What is left of `LANE` is for a half in each of the values, and for the rounding of the sum.
+        const ROOM: f32 = (LANE - (STRETCH / BLOCK) as i32 - 16) as f32;
+        let factor = (ROOM / sum).min(f32::from(i16::MAX - 1) / largest);
+        let inverse = 1.0 / factor;
+        let range = f32::MIN_POSITIVE * PER_SIGMA..=f32::MAX / PER_SIGMA;
+        (sum.is_finite() && range.contains(&factor) && range.contains(&inverse)).then_some(Self {
+            factor,
+            unit: inverse / PER_SIGMA,
+        })
+    }
+
+    /// The integer of a value.
+    #[inline(always)]
+    pub fn integer(self, value: f32) -> i16 {
+        (value * self.factor).round_ties_even() as i32 as i16
+    }
+
+    /// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
+    pub fn append_pairs(self, unit: Unit, values: &[f32], out: &mut Vec<i16>) {
+        let start = out.len();
+        out.resize(start + values.len().next_multiple_of(PAIR), 0);
+        let pairs = out[start..].as_chunks_mut::<PAIR>().0;
+        unit.run(|| {
+            for (pair, values) in pairs.iter_mut().zip(values.chunks(PAIR)) {
+                let mut whole = [0.0; PAIR];
+                whole[..values.len()].copy_from_slice(values);
+                for j in 0..BLOCK {
+                    pair[2 * j] = self.integer(whole[j]);
+                    pair[2 * j + 1] = self.integer(whole[BLOCK + j]);
+                }
+            }
+        });
+    }
 }

@@ -24,9 +24,9 @@ fn bytes(count: usize, seed: u64) -> Vec<u8> {
 fn quantised(values: &[f32]) -> (Vec<i16>, Vec<f32>) {
     let (mut integers, mut units) = (Vec::new(), Vec::new());
     for stretch in values.chunks(STRETCH) {
-        let (factor, unit) = scale_of(Unit::Portable, stretch).unwrap();
-        append_pairs(Unit::Portable, stretch, factor, &mut integers);
-        units.push(unit);
+        let scale = Scale::of(Unit::Portable, stretch).unwrap();
+        scale.append_pairs(Unit::Portable, stretch, &mut integers);
+        units.push(scale.unit);
     }
     (integers, units)
 }
@@ -86,15 +86,15 @@ proptest! {
     #[test]
     fn no_lane_is_too_long(values in proptest::collection::vec(-1e3f32..1e3, 1..=STRETCH), power in -60i32..60) {
         let values: Vec<f32> = values.iter().map(|v| v * 2f32.powi(power)).collect();
-        let (factor, unit) = scale_of(Unit::Portable, &values).unwrap();
+        let scale = Scale::of(Unit::Portable, &values).unwrap();
         for other in Unit::available() {
-            prop_assert_eq!(scale_of(other, &values), Some((factor, unit)));
+            prop_assert_eq!(Scale::of(other, &values), Some(scale));
         }
         let mut integers = Vec::new();
-        append_pairs(Unit::Portable, &values, factor, &mut integers);
+        scale.append_pairs(Unit::Portable, &values, &mut integers);
         for other in Unit::available() {
             let mut same = Vec::new();
-            append_pairs(other, &values, factor, &mut same);
+            scale.append_pairs(other, &values, &mut same);
             prop_assert_eq!(&same, &integers);
         }
         let mut lanes = [0i32; BLOCK];
@@ -173,12 +173,15 @@ fn what_has_no_unit_is_left_to_floats() {
             let mut values = vec![0.0; STRETCH];
             values[at] = value;
             for unit in Unit::available() {
-                assert!(scale_of(unit, &values).is_none(), "{value}");
+                assert!(Scale::of(unit, &values).is_none(), "{value}");
             }
         }
     }
-    assert!(scale_of(Unit::detect(), &[f32::MAX; STRETCH]).is_none());
-    assert_eq!(scale_of(Unit::detect(), &[0.0; 40]), Some((0.0, 0.0)));
-    assert!(scale_of(Unit::detect(), &[1e30; STRETCH]).is_some());
-    assert!(scale_of(Unit::detect(), &[1e-30; STRETCH]).is_some());
+    assert!(Scale::of(Unit::detect(), &[f32::MAX; STRETCH]).is_none());
+    assert_eq!(
+        Scale::of(Unit::detect(), &[0.0; 40]),
+        Some(Scale::default())
+    );
+    assert!(Scale::of(Unit::detect(), &[1e30; STRETCH]).is_some());
+    assert!(Scale::of(Unit::detect(), &[1e-30; STRETCH]).is_some());
 }

@@ -4,39 +4,82 @@
 //! y = T⁻¹·Σ x_r·s_r·q_r: levels are added up with one factor each, and each vector's sum is
 //! transformed back once.
 //!
-//! Columns are cut into [`PANEL`]s, whose sums stay in a first- or second-level cache while all rows
-//! pass by; any part of a row can be decoded alone, so threads share the panels out. A sum has its
-//! rows in order: the results are the same bits for any number of threads, any machine and any other
-//! vectors in the batch.
+//! The matrix is cut into pieces of so many rows of a segment, which threads share out. Every piece
+//! has sums of its own, and those of all pieces are added in the order of the rows: how it is cut
+//! depends on the matrix alone, so the results are the same bits for any number of threads, any
+//! machine and any other vectors in the batch. Within a piece a group of rows is passed over at a
+//! time, in parts of [`WIDTH`] columns, whose levels stay in a first-level cache.
+//!
+//! Rows that have integer levels are added up in integers for vectors of 16 bits: the factors of a
+//! group become integers of one unit, as a stretch of columns has one in the product by the matrix
+//! itself. A vector whose factors in a group cannot (see [`Scale::within`]) is left to floats there.
 
 use std::ops::Range;
 
-use super::super::streams::Cursor;
 use super::{Matrix, Source};
-use crate::codec::decode::{ALONE, BLOCK, Memory, Unit, levels};
+use crate::codec::decode::integer::{PAIR, Scale};
+use crate::codec::decode::{ALONE, BLOCK, Codes, Memory, Unit, integer, levels};
 use crate::codec::element::Element;
-use crate::codec::product::PANEL;
+use crate::codec::product::integer::{GROUP, add_rows, column};
+use crate::codec::tensor::decode::Decoder;
+use crate::codec::tensor::flat::Flat;
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
 
-/// Rows that are added to a sum at a time: it is loaded and stored once for all of them.
+/// Rows that are added to a sum of floats at a time: it is loaded and stored once for all of them.
 const TOGETHER: usize = 4;
+/// Columns of a group whose levels are made at a time.
+const WIDTH: usize = 1024;
+/// Weights of a piece, where there are not more than [`PIECES`] to a segment.
+const PIECE: usize = 1 << 19;
+/// The most pieces that the rows are cut into.
+const PIECES: usize = 32;
 
-/// The columns of a segment that are summed by one thread, and their sums for each vector.
-struct Panel<'s> {
+/// Some rows of a segment, and the sums over them: for each vector one a column, filled up to a
+/// multiple of [`PAIR`]. Nothing where nothing was added.
+struct Piece {
+    rows: Range<usize>,
     segment: usize,
-    /// The first of its columns in the segment.
-    from: usize,
-    columns: usize,
-    /// `columns`, filled up to a multiple of [`BLOCK`], for each vector.
-    sums: &'s mut [f32],
+    floats: Vec<f32>,
+    /// In the order of [`column`].
+    integers: Vec<f32>,
 }
 
 /// Memory of one thread.
 struct Workspace {
-    codes: Memory,
+    codes: [Memory; GROUP],
+    /// Levels of a group.
+    integers: Vec<i16>,
     /// Levels or weights of [`TOGETHER`] rows.
     rows: Vec<f32>,
+}
+
+impl Workspace {
+    fn new() -> Self {
+        Self {
+            codes: Default::default(),
+            integers: vec![0; GROUP * WIDTH],
+            rows: vec![0.0; TOGETHER * WIDTH],
+        }
+    }
+}
+
+/// A row of a group.
+struct Row<'m> {
+    /// Its place in the group.
+    place: usize,
+    scale: f32,
+    codes: Codes<'m>,
+}
+
+/// A vector's factors for the rows of a group.
+struct Factors {
+    /// Those of rows that are added up in integers, if any: an even number.
+    integers: Vec<i16>,
+    unit: f32,
+    /// Those of the other rows; 0 for the ones that are not to be added.
+    floats: Vec<f32>,
+    any_floats: bool,
 }
 
 impl Matrix<'_> {
@@ -49,167 +92,236 @@ impl Matrix<'_> {
         team: &dyn Team,
         control: &Control,
     ) -> Result<()> {
-        let batch = x.len() / self.rows;
-        let mut factors = Vec::with_capacity(x.len());
-        T::widen(x, self.unit, &mut factors);
-        let mut sums = vec![0.0; self.padded_columns() * batch];
+        let mut wide = Vec::with_capacity(x.len());
+        T::widen(x, self.unit, &mut wide);
         let team: &dyn Team = if self.columns * x.len() < ALONE {
             &Alone
         } else {
             team
         };
-        let new = || Workspace {
-            codes: Memory::default(),
-            rows: vec![0.0; TOGETHER * PANEL],
-        };
-        let panels = self.panels(&mut sums, batch).into_iter();
-        share(team, panels, new, |workspace, panel| {
-            self.sum_rows(&factors, panel, workspace, control)
-        })?;
-        self.finish(&sums, bias, out);
+        let in_integers = self.integer.0 && T::DTYPE.size() == 2;
+        let mut pieces = self.pieces();
+        share(
+            team,
+            pieces.iter_mut(),
+            Workspace::new,
+            |workspace, piece| {
+                for first in piece.rows.clone().step_by(GROUP) {
+                    control.check()?;
+                    let rows = first..(first + GROUP).min(piece.rows.end);
+                    control.advance((rows.len() * self.segments[piece.segment].len()) as u64);
+                    match &self.source {
+                        Source::Streams(decoder) => {
+                            self.add_group(decoder, rows, &wide, in_integers, piece, workspace)
+                        }
+                        Source::Flat(flat) => self.add_weights(
+                            flat,
+                            rows,
+                            &wide,
+                            piece,
+                            &mut workspace.rows,
+                            control,
+                        )?,
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        self.finish(&pieces, bias, out);
         Ok(())
     }
 
-    /// Columns of all panels, each filled up to a multiple of [`BLOCK`].
-    fn padded_columns(&self) -> usize {
-        let padded = |segment: &Range<usize>| segment.len().next_multiple_of(BLOCK);
-        self.segments.iter().map(padded).sum()
+    /// All pieces, those of a segment in the order of the rows.
+    fn pieces(&self) -> Vec<Piece> {
+        let rows = (PIECE / self.columns)
+            .max(self.rows.div_ceil(PIECES))
+            .max(1)
+            .next_multiple_of(GROUP);
+        let segments = 0..self.segments.len();
+        let pieces = segments.flat_map(|segment| {
+            (0..self.rows).step_by(rows).map(move |first| Piece {
+                rows: first..(first + rows).min(self.rows),
+                segment,
+                floats: Vec::new(),
+                integers: Vec::new(),
+            })
+        });
+        pieces.collect()
     }
 
-    fn panels<'s>(&self, mut sums: &'s mut [f32], batch: usize) -> Vec<Panel<'s>> {
-        let mut panels = Vec::new();
-        for (index, segment) in self.segments.iter().enumerate() {
-            for from in (0..segment.len()).step_by(PANEL) {
-                let columns = (segment.len() - from).min(PANEL);
-                let own;
-                (own, sums) = sums.split_at_mut(columns.next_multiple_of(BLOCK) * batch);
-                panels.push(Panel {
-                    segment: index,
-                    from,
-                    columns,
-                    sums: own,
-                });
-            }
-        }
-        panels
-    }
-
-    /// Add up all rows of a panel.
-    fn sum_rows(
+    /// Add up to [`GROUP`] rows to the sums of their piece.
+    fn add_group(
         &self,
-        factors: &[f32],
-        panel: Panel<'_>,
-        workspace: &mut Workspace,
-        control: &Control,
-    ) -> Result<()> {
-        let len = panel.columns.next_multiple_of(BLOCK);
-        let mut cursor = match &self.source {
-            Source::Streams(decoder) => Some(decoder.cursor(0)),
-            Source::Flat(_) => None,
-        };
-        let Workspace { codes, rows } = workspace;
-        let rows = &mut rows[..TOGETHER * len];
-        for first in (0..self.rows).step_by(TOGETHER) {
-            control.check()?;
-            let count = (self.rows - first).min(TOGETHER);
-            control.advance((count * panel.columns) as u64);
-            // Where there are fewer rows, the others are zeros and not what was there before: that
-            // might be an infinity, by which even a factor of 0 gives no 0.
-            rows.fill(0.0);
-            let mut scales = [0.0; TOGETHER];
-            let places = rows.chunks_exact_mut(len).zip(&mut scales).take(count);
-            for (i, (row, scale)) in places.enumerate() {
-                *scale = match &mut cursor {
-                    Some(cursor) => self.levels_of_next(cursor, &panel, codes, row),
-                    None => self.weights_of(first + i, &panel, row, control)?,
-                };
-            }
-            self.add_together(first..first + count, factors, scales, rows, panel.sums);
-        }
-        Ok(())
-    }
-
-    /// The levels of a panel in the next row, and their scale.
-    fn levels_of_next(
-        &self,
-        cursor: &mut Cursor<'_>,
-        panel: &Panel<'_>,
-        codes: &mut Memory,
-        row: &mut [f32],
-    ) -> f32 {
-        let mut scale = 0.0;
-        for segment in 0..self.segments.len() {
-            let (stream, source) = cursor.next();
-            if segment == panel.segment
-                && let Source::Streams(decoder) = &self.source
-                && let Some(source) = source
-            {
-                let to = panel.from + panel.columns;
-                let codes = codes.load(self.unit, &decoder.plans, source, panel.from, to);
-                levels(self.unit, &codes, 0, row);
-                scale = decoder.scale(stream);
-            }
-        }
-        scale
-    }
-
-    /// The weights of a panel in a row, whose scale is 1.
-    fn weights_of(
-        &self,
-        row: usize,
-        panel: &Panel<'_>,
-        out: &mut [f32],
-        control: &Control,
-    ) -> Result<f32> {
-        if let Source::Flat(flat) = &self.source {
-            let start = row * self.columns + panel.from;
-            flat.fill(start, &mut out[..panel.columns], control)?;
-        }
-        Ok(1.0)
-    }
-
-    /// Add up to [`TOGETHER`] rows, times each vector's factors, to its sums.
-    fn add_together(
-        &self,
+        decoder: &Decoder<'_>,
         rows: Range<usize>,
         x: &[f32],
-        scales: [f32; TOGETHER],
-        levels: &[f32],
-        sums: &mut [f32],
+        in_integers: bool,
+        piece: &mut Piece,
+        workspace: &mut Workspace,
     ) {
-        let len = levels.len() / TOGETHER;
-        for (x, sums) in x.chunks_exact(self.rows).zip(sums.chunks_exact_mut(len)) {
-            let mut factors = [0.0; TOGETHER];
-            for ((factor, x), scale) in factors.iter_mut().zip(&x[rows.clone()]).zip(scales) {
-                *factor = x * scale;
+        let columns = self.segments[piece.segment].len();
+        let streams = decoder.streams(rows.clone(), piece.segment, self.segments.len());
+        let (mut whole, mut others) = (Vec::with_capacity(GROUP), Vec::new());
+        for (place, ((stream, source), memory)) in streams.zip(&mut workspace.codes).enumerate() {
+            let Some(source) = source else {
+                continue;
+            };
+            let codes = memory.load(self.unit, &decoder.plans, source, 0, columns);
+            let scale = decoder.scale(stream);
+            let row = Row {
+                place,
+                scale,
+                codes,
+            };
+            match in_integers && row.codes.plan.trellis.integer.is_some() {
+                true => whole.push(row),
+                false => others.push(row),
             }
-            match self.unit {
-                Unit::Portable => add_times(levels, factors, sums),
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: the unit is only chosen where the machine has it.
-                Unit::Avx2 => unsafe { add_times_avx2(levels, factors, sums) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                Unit::Avx512 | Unit::Vbmi => unsafe { add_times_avx512(levels, factors, sums) },
+        }
+        let vectors = x.chunks_exact(self.rows).map(|x| &x[rows.clone()]);
+        let factors: Vec<Factors> = vectors.map(|x| Factors::new(x, &whole, &others)).collect();
+        if factors.iter().any(|factors| !factors.integers.is_empty()) {
+            self.add_integers(columns, &whole, &factors, piece, &mut workspace.integers);
+        }
+        if factors.iter().any(|factors| factors.any_floats) {
+            whole.append(&mut others);
+            self.add_floats(columns, &whole, &factors, piece, &mut workspace.rows);
+        }
+    }
+
+    fn add_integers(
+        &self,
+        columns: usize,
+        rows: &[Row<'_>],
+        factors: &[Factors],
+        piece: &mut Piece,
+        memory: &mut [i16],
+    ) {
+        let padded = columns.next_multiple_of(PAIR);
+        piece.integers.resize(padded * factors.len(), 0.0);
+        for from in (0..padded).step_by(WIDTH) {
+            let len = (padded - from).min(WIDTH);
+            let made = &mut memory[..rows.len().next_multiple_of(2) * len];
+            for (i, made) in made.chunks_exact_mut(len).enumerate() {
+                match rows.get(i) {
+                    Some(row) => integer::levels(self.unit, &row.codes, from, made),
+                    None => made.fill(0),
+                }
+            }
+            let sums = piece.integers.chunks_exact_mut(padded);
+            for (factors, sums) in factors.iter().zip(sums) {
+                if !factors.integers.is_empty() {
+                    let sums = &mut sums[from..from + len];
+                    add_rows(self.unit, made, &factors.integers, factors.unit, sums);
+                }
             }
         }
     }
 
-    /// Results from the sums of all panels.
-    fn finish<T: Element>(&self, sums: &[f32], bias: Option<&[T]>, out: &mut [T]) {
-        let batch = out.len() / self.columns;
-        let mut image = Vec::new();
-        for (v, out) in out.chunks_exact_mut(self.columns).enumerate() {
-            let mut rest = sums;
-            for segment in &self.segments {
-                image.clear();
-                for from in (0..segment.len()).step_by(PANEL) {
-                    let columns = (segment.len() - from).min(PANEL);
-                    let len = columns.next_multiple_of(BLOCK);
-                    let panel;
-                    (panel, rest) = rest.split_at(len * batch);
-                    image.extend_from_slice(&panel[v * len..][..columns]);
+    fn add_floats(
+        &self,
+        columns: usize,
+        rows: &[Row<'_>],
+        factors: &[Factors],
+        piece: &mut Piece,
+        memory: &mut [f32],
+    ) {
+        let padded = columns.next_multiple_of(PAIR);
+        piece.floats.resize(padded * factors.len(), 0.0);
+        for from in (0..padded).step_by(WIDTH) {
+            let len = (padded - from).min(WIDTH);
+            let made = &mut memory[..TOGETHER * len];
+            for (i, rows) in rows.chunks(TOGETHER).enumerate() {
+                for (row, made) in rows.iter().zip(made.chunks_exact_mut(len)) {
+                    levels(self.unit, &row.codes, from, made);
                 }
+                // No level is infinite, so what is left of other rows is nothing times 0.
+                let sums = piece.floats.chunks_exact_mut(padded);
+                for (factors, sums) in factors.iter().zip(sums) {
+                    if factors.any_floats {
+                        let mut four = [0.0; TOGETHER];
+                        let known = &factors.floats[i * TOGETHER..][..rows.len()];
+                        four[..rows.len()].copy_from_slice(known);
+                        self.add_together(made, four, &mut sums[from..from + len]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Add up to [`GROUP`] rows of weights to the sums of their piece.
+    fn add_weights(
+        &self,
+        flat: &Flat<'_>,
+        rows: Range<usize>,
+        x: &[f32],
+        piece: &mut Piece,
+        memory: &mut [f32],
+        control: &Control,
+    ) -> Result<()> {
+        let padded = self.columns.next_multiple_of(PAIR);
+        piece.floats.resize(padded * (x.len() / self.rows), 0.0);
+        for from in (0..self.columns).step_by(WIDTH) {
+            let columns = (self.columns - from).min(WIDTH);
+            let len = columns.next_multiple_of(PAIR);
+            let made = &mut memory[..TOGETHER * len];
+            for first in rows.clone().step_by(TOGETHER) {
+                let count = (rows.end - first).min(TOGETHER);
+                // Where there are fewer rows, the others are zeros and not what was there before: that
+                // might be an infinity, by which even a factor of 0 gives no 0.
+                made.fill(0.0);
+                for (i, made) in made.chunks_exact_mut(len).take(count).enumerate() {
+                    let start = (first + i) * self.columns + from;
+                    flat.fill(start, &mut made[..columns], control)?;
+                }
+                let sums = piece.floats.chunks_exact_mut(padded);
+                for (x, sums) in x.chunks_exact(self.rows).zip(sums) {
+                    let mut four = [0.0; TOGETHER];
+                    four[..count].copy_from_slice(&x[first..first + count]);
+                    self.add_together(made, four, &mut sums[from..from + len]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Add [`TOGETHER`] rows, each times its factor, to sums.
+    fn add_together(&self, rows: &[f32], factors: [f32; TOGETHER], sums: &mut [f32]) {
+        match self.unit {
+            Unit::Portable => add_times(rows, factors, sums),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the unit is only chosen where the machine has it.
+            Unit::Avx2 => unsafe { add_times_avx2(rows, factors, sums) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Unit::Avx512 | Unit::Vbmi => unsafe { add_times_avx512(rows, factors, sums) },
+        }
+    }
+
+    /// Results from the sums of all pieces.
+    fn finish<T: Element>(&self, pieces: &[Piece], bias: Option<&[T]>, out: &mut [T]) {
+        let (mut floats, mut integers, mut image) = (Vec::new(), Vec::new(), Vec::new());
+        for (v, out) in out.chunks_exact_mut(self.columns).enumerate() {
+            for pieces in pieces.chunk_by(|a, b| a.segment == b.segment) {
+                let segment = &self.segments[pieces[0].segment];
+                let padded = segment.len().next_multiple_of(PAIR);
+                self.total(
+                    pieces.iter().map(|piece| &piece.floats),
+                    v,
+                    padded,
+                    &mut floats,
+                );
+                self.total(
+                    pieces.iter().map(|piece| &piece.integers),
+                    v,
+                    padded,
+                    &mut integers,
+                );
+                image.clone_from(&floats);
+                for (i, sum) in integers.iter().enumerate() {
+                    image[column(i)] += sum;
+                }
+                image.truncate(segment.len());
                 if let Source::Streams(decoder) = &self.source
                     && let Some(incoherence) = &decoder.incoherence
                 {
@@ -219,6 +331,58 @@ impl Matrix<'_> {
                     out[column] = self.result(*total, bias.map(|bias| &bias[column]));
                 }
             }
+        }
+    }
+
+    /// The sums of all pieces for vector `v`, in order.
+    fn total<'s>(
+        &self,
+        pieces: impl Iterator<Item = &'s Vec<f32>>,
+        v: usize,
+        padded: usize,
+        total: &mut Vec<f32>,
+    ) {
+        total.clear();
+        total.resize(padded, 0.0);
+        for sums in pieces.filter(|sums| !sums.is_empty()) {
+            let sums = &sums[v * padded..][..padded];
+            self.unit.run(|| {
+                for (total, sum) in total.iter_mut().zip(sums) {
+                    *total += sum;
+                }
+            });
+        }
+    }
+}
+
+impl Factors {
+    /// The factors of a vector's values in a group, of which `whole` rows have integer levels.
+    fn new(x: &[f32], whole: &[Row<'_>], others: &[Row<'_>]) -> Self {
+        let factor = |row: &Row<'_>| x[row.place] * row.scale;
+        let floats: Vec<f32> = whole.iter().chain(others).map(factor).collect();
+        let (mut sum, mut largest) = (0.0, 0.0f32);
+        for factor in &floats[..whole.len()] {
+            sum += factor.abs();
+            largest = largest.max(factor.abs());
+        }
+        match Scale::within(sum, largest) {
+            Some(scale) if !whole.is_empty() => {
+                let (first, rest) = floats.split_at(whole.len());
+                let mut integers: Vec<i16> = first.iter().map(|f| scale.integer(*f)).collect();
+                integers.resize(whole.len().next_multiple_of(2), 0);
+                Self {
+                    integers,
+                    unit: scale.unit,
+                    any_floats: !rest.is_empty(),
+                    floats: [&vec![0.0; whole.len()], rest].concat(),
+                }
+            }
+            _ => Self {
+                integers: Vec::new(),
+                unit: 0.0,
+                any_floats: !floats.is_empty(),
+                floats,
+            },
         }
     }
 }

@@ -103,3 +103,54 @@ impl Tile {
         }
     }
 }
+
+/// Vectors of sums that stay in registers while all rows pass by.
+const WIDE: usize = 8;
+
+/// See [`add_rows`](super::add_rows).
+///
+/// # Safety
+/// The machine has AVX2 and FMA; the lengths are those that the caller asserts.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn add_rows(rows: &[f32], factors: &[f32], sums: &mut [f32]) {
+    let mut from = 0;
+    // SAFETY: all the vectors are within a row, whose length is a multiple of sixteen.
+    unsafe {
+        while from + 8 * WIDE <= sums.len() {
+            add_strip::<WIDE>(rows, factors, sums, from);
+            from += 8 * WIDE;
+        }
+        while from < sums.len() {
+            add_strip::<1>(rows, factors, sums, from);
+            from += 8;
+        }
+    }
+}
+
+/// # Safety
+/// The machine has AVX2 and FMA; `N` vectors from `from` on are within a row, and the lengths are those that the
+/// caller asserts.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_strip<const N: usize>(rows: &[f32], factors: &[f32], sums: &mut [f32], from: usize) {
+    let len = sums.len();
+    let places = sums[from..].as_mut_ptr();
+    let mut row = rows.as_ptr().wrapping_add(from);
+    let mut totals = [_mm256_setzero_ps(); N];
+    // SAFETY: the contract.
+    unsafe {
+        for (i, total) in totals.iter_mut().enumerate() {
+            *total = _mm256_loadu_ps(places.add(8 * i));
+        }
+        for factor in factors {
+            let factor = _mm256_set1_ps(*factor);
+            for (i, total) in totals.iter_mut().enumerate() {
+                *total = _mm256_fmadd_ps(_mm256_loadu_ps(row.add(8 * i)), factor, *total);
+            }
+            row = row.wrapping_add(len);
+        }
+        for (i, total) in totals.iter().enumerate() {
+            _mm256_storeu_ps(places.add(8 * i), *total);
+        }
+    }
+}

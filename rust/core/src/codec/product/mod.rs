@@ -49,6 +49,31 @@ pub fn accumulate(unit: Unit, len: usize, rows: &[f32], vectors: &[f32], sums: &
     }
 }
 
+/// Add some rows, each times its factor, to `sums`, which has as many values as a row, a multiple of
+/// [`BLOCK`]; each sum has the rows in order.
+///
+/// Every [`Unit`] gives the same bits. O(rows·len).
+pub fn add_rows(unit: Unit, rows: &[f32], factors: &[f32], sums: &mut [f32]) {
+    assert!(sums.len().is_multiple_of(BLOCK) && factors.len() * sums.len() == rows.len());
+    match unit {
+        Unit::Portable => add_rows_portable(rows, factors, sums),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the unit is only chosen where the machine has it, and the lengths fit.
+        Unit::Avx2 => unsafe { avx2::add_rows(rows, factors, sums) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Unit::Avx512 | Unit::Vbmi => unsafe { avx512::add_rows(rows, factors, sums) },
+    }
+}
+
+fn add_rows_portable(rows: &[f32], factors: &[f32], sums: &mut [f32]) {
+    for (row, factor) in rows.chunks_exact(sums.len().max(1)).zip(factors) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum = value.mul_add(*factor, *sum);
+        }
+    }
+}
+
 fn portable(len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
     let mut sums = sums.iter_mut();
     for row in rows.chunks_exact(len) {
@@ -98,6 +123,27 @@ mod tests {
                 let (row, vector) = (&levels[i / batch * len..][..len], &vectors[i % batch * len..][..len]);
                 let exact: f64 = row.iter().zip(vector).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                 prop_assert!((f64::from(lane_sum(sums)) - 4.0 - exact).abs() < 1e-5);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_unit_adds_rows_alike(rows in 0usize..9, blocks in 0usize..9, seed: u32) {
+            let len = blocks * BLOCK;
+            let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) ^ seed) as f32 / 4e9 - 0.5;
+            let levels: Vec<f32> = (0..rows * len).map(value).collect();
+            let factors: Vec<f32> = (0..rows).map(|i| value(i + 77_777)).collect();
+            for unit in Unit::available() {
+                let mut sums = vec![0.25f32; len];
+                add_rows(unit, &levels, &factors, &mut sums);
+                for (i, sum) in sums.iter().enumerate() {
+                    let expected = factors
+                        .iter()
+                        .enumerate()
+                        .fold(0.25f32, |sum, (r, f)| levels[r * len + i].mul_add(*f, sum));
+                    prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?}", unit);
+                }
             }
         }
     }

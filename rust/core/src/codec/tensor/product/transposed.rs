@@ -18,16 +18,17 @@ use std::ops::Range;
 
 use super::{Matrix, Source};
 use crate::codec::decode::integer::{PAIR, Scale};
-use crate::codec::decode::{ALONE, BLOCK, Codes, Memory, Unit, integer, levels};
+use crate::codec::decode::{ALONE, Codes, Memory, integer, levels};
 use crate::codec::element::Element;
-use crate::codec::product::integer::{GROUP, add_rows, column};
+use crate::codec::product::add_rows;
+use crate::codec::product::integer::{self as integer_product, GROUP, column};
 use crate::codec::tensor::decode::Decoder;
 use crate::codec::tensor::flat::Flat;
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
 
 /// Rows that are added to a sum of floats at a time: it is loaded and stored once for all of them.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 8;
 /// Columns of a group whose levels are made at a time.
 const WIDTH: usize = 1024;
 /// Weights of a piece, where there are not more than [`PIECES`] to a segment.
@@ -212,7 +213,13 @@ impl Matrix<'_> {
             for (factors, sums) in factors.iter().zip(sums) {
                 if !factors.integers.is_empty() {
                     let sums = &mut sums[from..from + len];
-                    add_rows(self.unit, made, &factors.integers, factors.unit, sums);
+                    integer_product::add_rows(
+                        self.unit,
+                        made,
+                        &factors.integers,
+                        factors.unit,
+                        sums,
+                    );
                 }
             }
         }
@@ -230,19 +237,16 @@ impl Matrix<'_> {
         piece.floats.resize(padded * factors.len(), 0.0);
         for from in (0..padded).step_by(WIDTH) {
             let len = (padded - from).min(WIDTH);
-            let made = &mut memory[..TOGETHER * len];
             for (i, rows) in rows.chunks(TOGETHER).enumerate() {
+                let made = &mut memory[..rows.len() * len];
                 for (row, made) in rows.iter().zip(made.chunks_exact_mut(len)) {
                     levels(self.unit, &row.codes, from, made);
                 }
-                // No level is infinite, so what is left of other rows is nothing times 0.
                 let sums = piece.floats.chunks_exact_mut(padded);
                 for (factors, sums) in factors.iter().zip(sums) {
                     if factors.any_floats {
-                        let mut four = [0.0; TOGETHER];
-                        let known = &factors.floats[i * TOGETHER..][..rows.len()];
-                        four[..rows.len()].copy_from_slice(known);
-                        self.add_together(made, four, &mut sums[from..from + len]);
+                        let factors = &factors.floats[i * TOGETHER..][..rows.len()];
+                        add_rows(self.unit, made, factors, &mut sums[from..from + len]);
                     }
                 }
             }
@@ -264,38 +268,23 @@ impl Matrix<'_> {
         for from in (0..self.columns).step_by(WIDTH) {
             let columns = (self.columns - from).min(WIDTH);
             let len = columns.next_multiple_of(PAIR);
-            let made = &mut memory[..TOGETHER * len];
             for first in rows.clone().step_by(TOGETHER) {
                 let count = (rows.end - first).min(TOGETHER);
-                // Where there are fewer rows, the others are zeros and not what was there before: that
-                // might be an infinity, by which even a factor of 0 gives no 0.
-                made.fill(0.0);
-                for (i, made) in made.chunks_exact_mut(len).take(count).enumerate() {
+                let made = &mut memory[..count * len];
+                for (i, made) in made.chunks_exact_mut(len).enumerate() {
                     let start = (first + i) * self.columns + from;
-                    flat.fill(start, &mut made[..columns], control)?;
+                    let (weights, rest) = made.split_at_mut(columns);
+                    flat.fill(start, weights, control)?;
+                    rest.fill(0.0);
                 }
                 let sums = piece.floats.chunks_exact_mut(padded);
                 for (x, sums) in x.chunks_exact(self.rows).zip(sums) {
-                    let mut four = [0.0; TOGETHER];
-                    four[..count].copy_from_slice(&x[first..first + count]);
-                    self.add_together(made, four, &mut sums[from..from + len]);
+                    let factors = &x[first..first + count];
+                    add_rows(self.unit, made, factors, &mut sums[from..from + len]);
                 }
             }
         }
         Ok(())
-    }
-
-    /// Add [`TOGETHER`] rows, each times its factor, to sums.
-    fn add_together(&self, rows: &[f32], factors: [f32; TOGETHER], sums: &mut [f32]) {
-        match self.unit {
-            Unit::Portable => add_times(rows, factors, sums),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the unit is only chosen where the machine has it.
-            Unit::Avx2 => unsafe { add_times_avx2(rows, factors, sums) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Unit::Avx512 | Unit::Vbmi => unsafe { add_times_avx512(rows, factors, sums) },
-        }
     }
 
     /// Results from the sums of all pieces.
@@ -384,53 +373,5 @@ impl Factors {
                 floats,
             },
         }
-    }
-}
-
-/// [`add_times`] in 256-bit vectors.
-///
-/// # Safety
-/// The machine has AVX2 and FMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn add_times_avx2(rows: &[f32], factors: [f32; TOGETHER], sums: &mut [f32]) {
-    add_times(rows, factors, sums);
-}
-
-/// [`add_times`] in 512-bit vectors.
-///
-/// # Safety
-/// The machine has AVX-512 F.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f")]
-unsafe fn add_times_avx512(rows: &[f32], factors: [f32; TOGETHER], sums: &mut [f32]) {
-    add_times(rows, factors, sums);
-}
-
-/// Add rows, each times its factor, to a sum.
-///
-/// Always inline, and not by [`Unit::run`]: a fused multiply-add is an instruction only where the
-/// unit's features are known for certain, and a call of a function elsewhere (thirty times slower).
-#[inline(always)]
-fn add_times(rows: &[f32], factors: [f32; TOGETHER], sums: &mut [f32]) {
-    let row = |i: usize| rows[i * sums.len()..][..sums.len()].as_chunks::<BLOCK>().0;
-    let [a, b, c, d] = [row(0), row(1), row(2), row(3)];
-    let [fa, fb, fc, fd] = factors;
-    let sums = sums.as_chunks_mut::<BLOCK>().0;
-    for ((((sums, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        let mut sum = *sums;
-        add_block(&mut sum, a, fa);
-        add_block(&mut sum, b, fb);
-        add_block(&mut sum, c, fc);
-        add_block(&mut sum, d, fd);
-        *sums = sum;
-    }
-}
-
-/// One vector of a row.
-#[inline(always)]
-fn add_block(sum: &mut [f32; BLOCK], row: &[f32; BLOCK], factor: f32) {
-    for (sum, value) in sum.iter_mut().zip(row) {
-        *sum = value.mul_add(factor, *sum);
     }
 }

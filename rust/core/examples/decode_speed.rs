@@ -80,6 +80,14 @@ fn main() {
             total += dot(unit, &memory.load(unit, &plans, source, 0, COLUMNS), &x);
         });
         if plans.has_integer_levels(rate) {
+            time("vector to integers", &mut |_, _| {
+                let mut integers = Vec::with_capacity(COLUMNS);
+                for stretch in x.chunks(integer::STRETCH) {
+                    let scale = integer::Scale::of(unit, stretch).unwrap();
+                    scale.append_pairs(unit, stretch, &mut integers);
+                }
+                total += f32::from(integers[7]);
+            });
             time("integer levels", &mut |memory, source| {
                 let codes = memory.load(unit, &plans, source, 0, COLUMNS);
                 integer::levels(unit, &codes, 0, &mut integers);

@@ -109,10 +109,13 @@ impl Scale {
     /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
     pub fn of(unit: Unit, values: &[f32]) -> Option<Self> {
         debug_assert!(values.len() <= STRETCH);
-        let mut sums = [0.0f32; BLOCK];
-        let mut largest = [0.0f32; BLOCK];
-        unit.run(|| {
-            for block in values.chunks(BLOCK) {
+        let (sums, largest) = unit.run(|| {
+            let mut sums = [0.0f32; BLOCK];
+            let mut largest = [0.0f32; BLOCK];
+            let (blocks, rest) = values.as_chunks::<BLOCK>();
+            let mut last = [0.0; BLOCK];
+            last[..rest.len()].copy_from_slice(rest);
+            for block in blocks.iter().chain([&last]) {
                 for ((sum, most), value) in sums.iter_mut().zip(&mut largest).zip(block) {
                     *sum += value.abs();
                     *most = if value.abs() > *most {
@@ -122,6 +125,7 @@ impl Scale {
                     };
                 }
             }
+            (sums, largest)
         });
         let sum = sums
             .iter()
@@ -151,24 +155,33 @@ impl Scale {
         })
     }
 
-    /// The integer of a value.
+    /// The integer of a value: the sum with 3·2^22 has no room for a fraction, so that it is rounded
+    /// to even, and has the integer in its lowest bits.
     #[inline(always)]
     pub fn integer(self, value: f32) -> i16 {
-        (value * self.factor).round_ties_even() as i32 as i16
+        const WHOLE: f32 = (3 << 22) as f32;
+        (value * self.factor + WHOLE).to_bits() as i16
     }
 
     /// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
     pub fn append_pairs(self, unit: Unit, values: &[f32], out: &mut Vec<i16>) {
         let start = out.len();
         out.resize(start + values.len().next_multiple_of(PAIR), 0);
-        let pairs = out[start..].as_chunks_mut::<PAIR>().0;
-        unit.run(|| {
-            for (pair, values) in pairs.iter_mut().zip(values.chunks(PAIR)) {
-                let mut whole = [0.0; PAIR];
-                whole[..values.len()].copy_from_slice(values);
-                for j in 0..BLOCK {
-                    pair[2 * j] = self.integer(whole[j]);
-                    pair[2 * j + 1] = self.integer(whole[BLOCK + j]);
+        let places = out[start..].as_chunks_mut::<PAIR>().0;
+        unit.run(move || {
+            let (pairs, rest) = values.as_chunks::<PAIR>();
+            let mut last = [0.0; PAIR];
+            last[..rest.len()].copy_from_slice(rest);
+            for (place, pair) in places.iter_mut().zip(pairs.iter().chain([&last])) {
+                let (first, second) = pair.split_at(BLOCK);
+                // As words of 32 bits, which all vectors have instructions for.
+                let mut lanes = [0u32; BLOCK];
+                for ((lane, first), second) in lanes.iter_mut().zip(first).zip(second) {
+                    let [first, second] = [first, second].map(|v| self.integer(*v) as u16);
+                    *lane = u32::from(first) | u32::from(second) << 16;
+                }
+                for (words, lane) in place.as_chunks_mut::<2>().0.iter_mut().zip(lanes) {
+                    *words = [lane as i16, (lane >> 16) as i16];
                 }
             }
         });

@@ -42,8 +42,7 @@ pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
     let lines = Lines::new(codes.plan);
     let mut sums = _mm512_setzero_ps();
     for (i, (values, unit)) in x.values.chunks(STRETCH).zip(x.units).enumerate() {
-        // Two sums, as one would have to wait for itself.
-        let mut whole = [_mm512_setzero_si512(); 2];
+        let mut whole = _mm512_setzero_si512();
         // SAFETY: the contract is this function's own; pair k is within `values`.
         unsafe {
             each_pair(
@@ -53,12 +52,10 @@ pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
                 values.len() / PAIR,
                 |k, phases| {
                     let x = _mm512_loadu_si512(values.as_ptr().add(k * PAIR).cast());
-                    let [first, second] = whole;
-                    whole = [second, _mm512_dpwssd_epi32(first, lines.levels(phases), x)];
+                    whole = _mm512_dpwssd_epi32(whole, lines.levels(phases), x);
                 },
             );
         }
-        let whole = _mm512_add_epi32(whole[0], whole[1]);
         sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), _mm512_set1_ps(*unit), sums);
     }
     let mut lanes = [0.0; BLOCK];

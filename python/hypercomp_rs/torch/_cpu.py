@@ -11,13 +11,20 @@ from ._ahead import taken
 from ._codes import DTYPES, Weight, weight_of
 from ._schemas import LIBRARY, Parts, _convolve
 
-# Multiplying as it decodes, the core is faster than torch with a dense float32 or float16 weight
-# for any number of vectors (measured from 1 to 256). Not so where the machine multiplies bfloat16
-# itself: from so many vectors on the layer is decoded, and torch multiplies.
-MANY = {torch.bfloat16: 32} if getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() else {}
-# A transposed weight is added up row by row, which is slower than torch but for one vector.
-MANY_TRANSPOSED = 2
+# From so many vectors on a layer is decoded, and torch multiplies (measured from 1 to 256). Below,
+# and for the types that are not here, the core is faster, as it multiplies while it decodes. Some
+# machines multiply bfloat16 themselves.
 NEVER = 1 << 62
+_short = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+MANY = {torch.bfloat16: 96} if _short else {}
+# A transposed weight is added up row by row, with more to load and store for each vector. The core
+# adds up in float32: for float64 that is only good enough where nothing else is asked for.
+MANY_TRANSPOSED = {
+    torch.float64: 2,
+    torch.float32: 64,
+    torch.float16: 192,
+    torch.bfloat16: 32 if _short else 192,
+}
 
 
 def _named(dtype: torch.dtype) -> str:
@@ -91,7 +98,7 @@ def linear(
             bias = bias.to(dtype).contiguous()
     out = x.new_empty((*shape[:-1], outputs))
     batch = out.numel() // outputs if outputs else 0
-    if batch >= (MANY_TRANSPOSED if transposed else MANY.get(dtype, NEVER)):
+    if batch >= (MANY_TRANSPOSED if transposed else MANY).get(dtype, NEVER):
         return _multiply_dense(x, weight, bias, transposed)
     if not x.is_contiguous():
         x = x.contiguous()

@@ -97,6 +97,24 @@ impl Memory {
     }
 }
 
+/// Ask for the first `len` bytes of what comes next in a plane, which are the next stream's as a rule.
+///
+/// A stream is read at a few bytes a cycle, of which the machine's own guesses from memory are a
+/// third slower (measured at 4096 weights a row).
+fn fetch_ahead(next: &[u8], len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in next[..len.min(next.len())].chunks(64) {
+        // SAFETY: every x86-64 has the instruction, which does nothing but to ask.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                line.as_ptr().cast(),
+            )
+        };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (next, len);
+}
+
 /// `len` bytes of a path plane from `byte` on, one more, and [`BEFORE`] of them, last first; zeros
 /// before the chain and after the plane.
 fn load_path<'m>(
@@ -118,6 +136,7 @@ fn load_path<'m>(
     let after = size - before - known.len();
     memory[..after].fill(0);
     memory[size - before..].fill(0);
+    fetch_ahead(&source.path[end..], len);
     let reversed = &mut memory[after..size - before];
     unit.run(|| {
         for (place, byte) in reversed.iter_mut().zip(known.iter().rev()) {
@@ -134,6 +153,7 @@ fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: us
         return &[0; AFTER];
     }
     if let Some(cells) = plane.get(byte..byte + len + AFTER) {
+        fetch_ahead(&plane[byte + len..], len);
         return cells;
     }
     memory.clear();

@@ -35,11 +35,11 @@ impl Axes {
         }
     }
 
-    /// From such numbers, as they were read; `codes` says whether there are trellis codes, which alone
-    /// have an order of their own.
-    pub(super) fn from_numbers(numbers: &[u8], codes: bool) -> Result<Self> {
+    /// From such numbers, as they were read with a shape; `codes` says whether there are trellis codes,
+    /// which alone have an order of their own.
+    pub(super) fn from_numbers(numbers: &[u8], shape: &[usize], codes: bool) -> Result<Self> {
         match numbers {
-            [1, 0] if codes => Ok(Self::Swapped),
+            [1, 0] if codes && shape.len() == 2 => Ok(Self::Swapped),
             _ => Err(malformed(format!(
                 "axes {numbers:?}: [1, 0] is accepted, for a matrix of trellis codes"
             ))),

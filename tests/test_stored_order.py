@@ -147,7 +147,7 @@ def test_a_model_with_such_weights_is_read_decoded_and_verified(tmp_path):
     assert np.array_equal(safetensors.numpy.load_file(decoded)["layer.weight"], whole)
     reference = tmp_path / "reference.safetensors"
     safetensors.numpy.save_file({"layer.weight": np.ascontiguousarray(whole)}, reference)
-    (verdict,) = hc.verify_checkpoint(path, reference)
+    (verdict,) = hc.verify_checkpoint(path, against=reference)
     assert verdict.problem is None
 
 

@@ -46,6 +46,9 @@ pub struct SecondMoment<'a, H> {
 /// Vectors whose targets are worked out together.
 const TOGETHER: usize = 64;
 
+/// Outputs that are turned round at a time: a cache line.
+const TILE: usize = 16;
+
 /// Numbers of the scale grid kept free for targets that are larger than their weights: an octave and
 /// a half, as a target is a vector with the errors of others added.
 const LARGER: u8 = 8;
@@ -165,9 +168,30 @@ impl<T: Element> Matrix<'_, T> {
             return;
         }
         out.resize(inputs.len() * self.outputs, 0.0);
-        for (output, row) in self.weights.chunks_exact(self.inputs).enumerate() {
-            for (place, weight) in row[inputs.clone()].iter().enumerate() {
-                out[place * self.outputs + output] = value(weight);
+        for (inputs, out) in inputs
+            .clone()
+            .step_by(TOGETHER)
+            .map(|from| from..(from + TOGETHER).min(inputs.end))
+            .zip(out.chunks_mut(TOGETHER * self.outputs))
+        {
+            self.turn(inputs, out);
+        }
+    }
+
+    /// At most [`TOGETHER`] columns of what was given, turned into rows.
+    fn turn(&self, inputs: Range<usize>, out: &mut [f32]) {
+        let mut tile = [[0.0; TILE]; TOGETHER];
+        for (at, rows) in self.weights.chunks(TILE * self.inputs).enumerate() {
+            // Lines of the same set of a cache, wherever a row's length is a power of two: so each is
+            // read and written once, as a whole.
+            for (place, row) in rows.chunks_exact(self.inputs).enumerate() {
+                for (tile, weight) in tile.iter_mut().zip(&row[inputs.clone()]) {
+                    tile[place] = self.normalise.times(weight.to_f64()) as f32;
+                }
+            }
+            let (from, count) = (at * TILE, rows.len() / self.inputs);
+            for (tile, out) in tile.iter().zip(out.chunks_exact_mut(self.outputs)) {
+                out[from..from + count].copy_from_slice(&tile[..count]);
             }
         }
     }

@@ -166,7 +166,7 @@ impl<T: Element> Turning<T> {
             let parts = &mut parts[from - first..columns.end - first];
             for start in inputs.clone().step_by(TOGETHER) {
                 let rows = start..(start + TOGETHER).min(inputs.end);
-                self.values.clear();
+                // All of it is written; what was there before does not matter.
                 self.values.resize(rows.len() * columns.len(), T::default());
                 decoder.decode_columns(
                     rows.clone(),

@@ -310,7 +310,11 @@ def test_what_is_no_second_moment_is_named():
     h[5, 3] = 0.5
     hc.compress_tensor(gaussian(30, 20), second_moment=h)
     h[5, 3] = h[3, 5] = 1.5
-    refused("not positive definite.*input 3", second_moment=h)
+    refused(r"not positive definite: \[3, 5\] is 1.5", second_moment=h)
+    # Each pair of inputs could be one, and all together cannot.
+    h = np.full((20, 20), -0.2)
+    np.fill_diagonal(h, 1)
+    refused(r"not positive definite.*pivot .* at input 14", second_moment=h, damping=0)
     for bad, name in ((np.nan, "NaN"), (np.inf, "inf"), (-np.inf, "-inf")):
         h = np.eye(20)
         h[4, 7] = h[7, 4] = bad

@@ -107,7 +107,14 @@ impl CompressedTensor {
         let team = if range.len() < ALONE { &Alone } else { team };
         let turn = |workspace: &mut Turning<T>, (from, mut parts): (usize, Vec<Part<'_, T>>)| {
             let inputs = from..(from + BAND).min(columns.end);
-            workspace.band(&decoder, self.shape[0], rows.start, inputs, &mut parts, control)
+            workspace.band(
+                &decoder,
+                self.shape[0],
+                rows.start,
+                inputs,
+                &mut parts,
+                control,
+            )
         };
         let new = || Turning {
             decoding: Workspace::default(),

@@ -60,7 +60,9 @@ def rates_of(c):
     (lowest, width), (_, scale_width) = said["rates"], said["scales"]
     empty = np.zeros(0, np.uint8)
     rates = plain_decoder.fields(parts.get("rates", empty).tobytes(), 0, width, len(lengths))
-    scales = plain_decoder.fields(parts.get("scales", empty).tobytes(), 0, scale_width, len(lengths))
+    scales = plain_decoder.fields(
+        parts.get("scales", empty).tobytes(), 0, scale_width, len(lengths)
+    )
     zeros = (scales == 2**scale_width - 1) if said["zero_streams"] else np.zeros(len(lengths), bool)
     return np.where(zeros, 0, rates + lowest)
 
@@ -105,7 +107,7 @@ def test_targets_and_errors_are_those_of_the_plain_loop(bits):
 def test_it_is_as_good_as_the_plain_loop_with_the_plain_encoder():
     w, h = gaussian(2048, 64), moment(64)
     c = hc.compress_tensor(w, bits=3, effort="fast", second_moment=h)
-    u, d = factorised(damped(h))
+    u, _ = factorised(damped(h))
     rates = rates_of(c)
 
     def plain(j, target):
@@ -193,8 +195,13 @@ def test_inputs_may_be_either_axis_and_arrays_of_any_kind():
     assert of_torch == c
     assert isinstance(of_torch.decompress(), torch.Tensor)
     single = hc.compress_tensor(w, effort="fast", second_moment=h.astype(np.float32))
-    assert abs(decibels(output_error(w, single.decompress(), h))
-               - decibels(output_error(w, c.decompress(), h))) < 0.1
+    assert (
+        abs(
+            decibels(output_error(w, single.decompress(), h))
+            - decibels(output_error(w, c.decompress(), h))
+        )
+        < 0.1
+    )
     for dtype in (np.float16, np.float64, ml_dtypes.bfloat16):
         typed = hc.compress_tensor(w.astype(dtype), effort="fast", second_moment=h)
         assert typed.decompress().dtype == dtype
@@ -221,7 +228,7 @@ def test_singular_moments():
         ours, theirs = (output_error(w, k.decompress(), damped(h)) for k in (c, plain))
         assert ours < 0.1 * theirs
         assert 2.9 < c.bits_per_weight <= 3
-        with pytest.raises(hc.InvalidArgumentError, match="not positive definite.*input"):
+        with pytest.raises(hc.InvalidArgumentError, match=r"not positive definite.*input"):
             hc.compress_tensor(w, second_moment=h, damping=0)
     # Inputs that never vary need no damping.
     h = moment(100)
@@ -281,13 +288,16 @@ def test_any_small_layer(outputs, inputs, rank, noise, bits, seed, zeros, axis):
     if c.codec == "trellis":
         assert c.stored_by_input == (axis == 1)
         assert np.array_equal(plain_decoder.decode(c.to_bytes()).astype(np.float32), q)
-    # No better than nothing is only what has hardly a bit.
-    if axis == 0:
-        q = q.T
-    assert output_error(w, q, damped(h)) <= 1.01 * output_error(w, 0 * w, damped(h)) + 1e-30
-    assert hc.compress_tensor(
-        given_w, bits=bits, effort="fast", second_moment=h, input_axis=axis, threads=2
-    ) == c
+    # Where every input has a stream of its own, codes are better than none.
+    q = q if axis == 1 else q.T
+    if outputs >= 128 and w.any():
+        assert output_error(w, q, damped(h)) < output_error(w, 0 * w, damped(h))
+    assert (
+        hc.compress_tensor(
+            given_w, bits=bits, effort="fast", second_moment=h, input_axis=axis, threads=2
+        )
+        == c
+    )
 
 
 def refused(match, w=None, error=hc.InvalidArgumentError, **options):

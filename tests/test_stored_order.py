@@ -1,4 +1,4 @@
-"""Matrices that are stored the other way round: whatever reads them gives the weight's own order."""
+"""Matrices that are stored the other way round: whoever reads them gets the weight's own order."""
 
 import json
 import pickle
@@ -21,7 +21,7 @@ def gaussian(*shape, seed=0):
 
 
 def turned(c, **changes):
-    """The transpose of a compressed matrix: the same codes, described as stored the other way round."""
+    """The transpose of a compressed matrix: the same codes, said to be the other way round."""
     description, parts = c.to_parts()
     said = json.loads(description)
     said |= {"format": 2, "shape": said["shape"][::-1], "axes": [1, 0]} | changes

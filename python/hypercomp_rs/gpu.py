@@ -207,8 +207,8 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
         `c` is not compressed.
     InvalidArgumentError
         `c` is stored input by input: there is no kernel that turns a matrix round. (Torch's modules
-        take it; and weights of shape (inputs, outputs), compressed with ``input_axis=0``, are stored
-        in their order.)
+        take it; and weights of shape (inputs, outputs), compressed with ``input_axis=0``, are
+        stored in their order.)
     DriverNotFoundError, OldDriverError, DeviceNotFoundError, ArchitectureError, KernelImageError
         The device cannot be used, and what to do.
     DeviceMemoryError
@@ -220,8 +220,8 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
         raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
     if c.stored_by_input:
         raise InvalidArgumentError(
-            f"c, of shape {c.shape}, is stored input by input: a tensor that is stored in the order of "
-            "its axes is accepted (torch's modules take both)"
+            f"c, of shape {c.shape}, is stored input by input: a tensor that is stored in the "
+            "order of its axes is accepted (torch's modules take both)"
         )
     prepared = _core.DeviceTensor(c._code, device, stream_number(stream), None)
     return DeviceTensor(prepared, c.shape, c.dtype)

@@ -229,7 +229,8 @@ impl Factor {
             }
             // An input that never varies goes with no other.
             let varies = diagonal[row] > 0.0;
-            if varies && !(pivot > nothing * diagonal[row]) || !varies && pivot < 0.0 {
+            let least = nothing * diagonal[row];
+            if pivot.is_nan() || pivot < least || varies && pivot == least {
                 return Err(invalid(format!(
                     "second_moment is not positive definite: with damping={damping}, pivot {pivot:.3e} of \
                      {:.3e} at input {}; a larger damping makes a singular one regular",

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::codec::rate::Source;
-use crate::codec::scale::{ScaleGrid, ZERO_ROW};
+use crate::codec::scale::ScaleGrid;
 use crate::codec::tensor::encode::tables;
 use crate::codec::tensor::purse::{Allotment, Spread, grid, noises};
 use crate::codec::trellis::HALF_BITS;
@@ -37,7 +37,7 @@ impl Plan {
             .collect();
         let smallest = numbers.iter().copied().max().unwrap_or(0);
         // One number below the smallest; all others that the bits can say, but the mark, above.
-        let end = smallest.saturating_add(2).min(ZERO_ROW);
+        let end = smallest.saturating_add(2);
         let many = (1u32 << allotment.scale_bits) - 1;
         let start = u32::from(end).saturating_sub(many) as u8;
         let rates = allotment.rates.iter().copied().filter(|rate| *rate > 0);

@@ -171,7 +171,7 @@ def compress_tensor(
     input_axis: int = -1,
     threads: int | None = None,
 ) -> CompressedTensor:
-    """Compress the weights of a tensor. No training; no calibration data but what you have.
+    """Compress the weights of a tensor. No training, and no calibration data unless there are some.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Bytes of a piece: many in a tensor, so that all but the first are decoded while others are used.
 DECODED = 1 << 23
-# Rows of a piece of a matrix that is stored input by input: a Hadamard block's length, and a part of
-# a block costs as much as the whole.
+# Rows of a piece of a matrix that is stored input by input: the length of a Hadamard block, as a
+# part of one costs as much as the whole.
 BLOCK = 1024
 
 

@@ -11,15 +11,16 @@ use half::{bf16, f16};
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
 use hypercomp_core::codec::tensor::{
-    Codec, CompressedTensor, Goal, Linear, Parts, Payload, TrellisParams,
+    Axes, Codec, CompressedTensor, Goal, Linear, Parts, Payload, SecondMoment, TrellisParams,
 };
 use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::compress::{Job, compress_as};
 use crate::control::Control;
-use crate::enter::{enter_together, enter_under};
+use crate::enter::enter_together;
 use crate::error::to_python;
 
 /// Bytes in memory of a numpy array, which is kept alive as long as they are.
@@ -53,57 +54,13 @@ impl TensorCode {
     }
 }
 
-fn compress<T: Element>(
-    py: Python<'_>,
-    weights: &[T],
-    shape: &[usize],
-    codec: &Codec,
-    threads: Option<usize>,
-    control: &hypercomp_core::Control,
-) -> PyResult<TensorCode> {
-    enter_under(py, threads, control, |control| {
-        CompressedTensor::compress(weights, shape, codec, control)
-    })
-    .map(TensorCode)
-}
-
-fn compress_as(
-    weights: &Bound<'_, PyAny>,
-    dtype: &str,
-    shape: &[usize],
-    codec: &Codec,
-    threads: Option<usize>,
-    control: &hypercomp_core::Control,
-) -> PyResult<TensorCode> {
-    let py = weights.py();
-    match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
-        Dtype::F32 => {
-            let weights: PyReadonlyArray1<'_, f32> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads, control)
-        }
-        Dtype::F64 => {
-            let weights: PyReadonlyArray1<'_, f64> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads, control)
-        }
-        Dtype::F16 => {
-            let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
-            let weights: &[f16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads, control)
-        }
-        Dtype::Bf16 => {
-            let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
-            let weights: &[bf16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads, control)
-        }
-    }
-}
-
 #[pymethods]
 impl TensorCode {
     /// Compress with trellis codes: `bits` a weight in all, or else the fewest that reach `sqnr_db`.
-    /// Without a seed the weights are not made incoherent.
+    /// Without a seed the weights are not made incoherent. With a second moment, flat, of float32 or
+    /// float64, for the inputs of a layer, which are an axis of the weights.
     #[staticmethod]
-    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None))]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None, second_moment=None, damping=0.0, input_axis=1))]
     // One argument for each of the codec's parameters: a struct would only be unpacked.
     #[allow(clippy::too_many_arguments)]
     fn trellis(
@@ -118,16 +75,41 @@ impl TensorCode {
         seed: Option<u64>,
         threads: Option<usize>,
         control: Option<&Control>,
+        second_moment: Option<&Bound<'_, PyAny>>,
+        damping: f64,
+        input_axis: usize,
     ) -> PyResult<Self> {
         let control = control.map_or_else(Default::default, |control| control.0.clone());
-        let codec = Codec::Trellis(TrellisParams {
+        let params = TrellisParams {
             goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
             window,
             seed,
             keep_zeros,
             max_error,
-        });
-        compress_as(weights, dtype, &shape, &codec, threads, &control)
+        };
+        let (single, double): (PyReadonlyArray1<'_, f32>, PyReadonlyArray1<'_, f64>);
+        let job = match second_moment {
+            None => Job::Alone(Codec::Trellis(params)),
+            Some(moment) if moment.cast::<PyArray1<f32>>().is_ok() => {
+                single = moment.extract()?;
+                let moment = SecondMoment {
+                    matrix: single.as_slice()?,
+                    damping,
+                    input_axis,
+                };
+                Job::Single(params, moment)
+            }
+            Some(moment) => {
+                double = moment.extract()?;
+                let moment = SecondMoment {
+                    matrix: double.as_slice()?,
+                    damping,
+                    input_axis,
+                };
+                Job::Double(params, moment)
+            }
+        };
+        compress_as(weights, dtype, &shape, &job, threads, &control).map(Self)
     }
 
     /// Compress with the published winding.
@@ -146,15 +128,15 @@ impl TensorCode {
         threshold: f64,
         threads: Option<usize>,
     ) -> PyResult<Self> {
-        let codec = Codec::Winding(WindingParams {
+        let job = Job::Alone(Codec::Winding(WindingParams {
             group,
             side,
             samples,
             class_max,
             threshold,
-        });
+        }));
         let control = Default::default();
-        compress_as(weights, dtype, &shape, &codec, threads, &control)
+        compress_as(weights, dtype, &shape, &job, threads, &control).map(Self)
     }
 
     /// Decode the weights from flat C-order index `start` on into a flat array of this dtype.
@@ -322,6 +304,12 @@ impl TensorCode {
             Payload::Trellis(_) => "trellis",
             Payload::Winding(_) => "winding",
         }
+    }
+
+    /// Whether axes are stored the other way round: the second first.
+    #[getter]
+    fn swapped(&self) -> bool {
+        self.0.axes() == Axes::Swapped
     }
 
     /// Number of weights that are stored exactly because their codes miss them by too much.

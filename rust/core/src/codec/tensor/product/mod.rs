@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use super::decode::Decoder;
 use super::flat::Flat;
-use super::{CompressedTensor, Payload};
+use super::{Axes, CompressedTensor, Payload};
 use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::product::BATCH;
@@ -96,14 +96,17 @@ impl CompressedTensor {
         out: &mut [T],
         control: &Control,
     ) -> Result<()> {
-        let [rows, columns] = self.shape[..] else {
+        let stored = self.stored_shape();
+        let [rows, columns] = stored[..] else {
             return Err(invalid(format!(
                 "a product with a tensor of shape {:?}: one of two axes, (rows, columns), is accepted",
                 self.shape
             )));
         };
         let Linear { x, batch, bias, .. } = linear;
-        let (inputs, outputs) = match linear.transposed {
+        // What is stored the other way round is multiplied the other way round.
+        let transposed = linear.transposed != (self.axes() == Axes::Swapped);
+        let (inputs, outputs) = match transposed {
             false => (columns, rows),
             true => (rows, columns),
         };
@@ -143,7 +146,7 @@ impl CompressedTensor {
             .chunks(BATCH * inputs)
             .zip(out.chunks_mut(BATCH * outputs));
         for (x, out) in batches {
-            match linear.transposed {
+            match transposed {
                 false => matrix.times(x, bias, out, team, control)?,
                 true => matrix.transposed_times(x, bias, out, team, control)?,
             }
@@ -181,7 +184,7 @@ struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     fn new(tensor: &'a CompressedTensor, unit: Unit, rows: usize, columns: usize) -> Result<Self> {
         if let Payload::Trellis(streams) = &tensor.payload {
-            let decoder = Decoder::new(streams, &tensor.shape, unit)?;
+            let decoder = Decoder::new(streams, &tensor.stored_shape(), unit)?;
             let by_codes_alone = streams.mask.is_none() && streams.exceptions.is_empty();
             if let Some(pieces) = decoder.layout.streams_a_row(columns)
                 && by_codes_alone

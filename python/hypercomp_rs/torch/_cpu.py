@@ -21,9 +21,9 @@ MANY = {torch.bfloat16: 96} if _short else {}
 # adds up in float32: for float64 that is only good enough where nothing else is asked for.
 MANY_TRANSPOSED = {
     torch.float64: 2,
-    torch.float32: 64,
-    torch.float16: 192,
-    torch.bfloat16: 32 if _short else 192,
+    torch.float32: 48,
+    torch.float16: 128,
+    torch.bfloat16: 24 if _short else 128,
 }
 
 

@@ -142,9 +142,13 @@ impl CompressedTensor {
             return Ok(());
         }
         let matrix = Matrix::new(self, unit, rows, columns)?;
+        let together = match linear.transposed {
+            false => BATCH,
+            true => transposed::BATCH,
+        };
         let batches = x
-            .chunks(BATCH * inputs)
-            .zip(out.chunks_mut(BATCH * outputs));
+            .chunks(together * inputs)
+            .zip(out.chunks_mut(together * outputs));
         for (x, out) in batches {
             match transposed {
                 false => matrix.times(x, bias, out, team, control)?,

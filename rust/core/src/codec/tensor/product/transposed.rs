@@ -27,6 +27,8 @@ use crate::codec::tensor::flat::Flat;
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
 
+/// The most vectors that are multiplied at a time: every piece has sums for each of them.
+pub(super) const BATCH: usize = 16;
 /// Rows that are added to a sum of floats at a time: it is loaded and stored once for all of them.
 const TOGETHER: usize = 8;
 /// Columns of a group whose levels are made at a time.

@@ -31,13 +31,9 @@ impl<T: Element> Vectors<'_, T> {
             return;
         }
         out.resize(inputs.len() * self.outputs, 0.0);
-        for (inputs, out) in inputs
-            .clone()
-            .step_by(INPUTS)
-            .map(|from| from..(from + INPUTS).min(inputs.end))
-            .zip(out.chunks_mut(INPUTS * self.outputs))
-        {
-            self.turn(inputs, out);
+        let starts = inputs.clone().step_by(INPUTS);
+        for (from, out) in starts.zip(out.chunks_mut(INPUTS * self.outputs)) {
+            self.turn(from..(from + INPUTS).min(inputs.end), out);
         }
     }
 

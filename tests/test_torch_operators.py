@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch
-from hypercomp_rs.torch import _codes, _cpu
+from hypercomp_rs.torch import _blocks, _codes, _cpu
 from hypercomp_rs.torch.compressed_module import buffers_of
 
 operators = torch.ops.hypercomp
@@ -313,15 +313,62 @@ def test_fakes_refuse_what_the_operator_refuses():
         operators.linear(torch.empty(7, 24, device="meta"), meta, description)
 
 
-def test_layers_are_decoded_while_others_compute(monkeypatch):
-    monkeypatch.setattr(_cpu, "MANY", {torch.float32: 1})
-    weights = [compressed(96, 96, seed=seed) for seed in range(5)]
-    x = gaussian(300, 96)
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("rows", [1, 7, 10**6])
+def test_a_product_block_by_block_is_that_of_the_dense_weight(dtype, transposed, rows, monkeypatch):
+    monkeypatch.setattr(_blocks, "BLOCK", rows * 140 * 4)
+    parts, description, w = compressed(24, 140)
+    w = (w.t() if transposed else w).to(dtype).double()
+    bias = gaussian(len(w), dtype=dtype)
+    weight = _codes.weight_of(parts, description)
+    for shape in ((), (1,), (5,), (2, 3), (0,)):
+        x = gaussian(*shape, w.shape[1], dtype=dtype)
+        for b in (None, bias):
+            y = _blocks.multiply(x, weight, b, transposed)
+            expected = F.linear(x.double(), w, None if b is None else b.double())
+            assert (y.dtype, y.shape) == (dtype, expected.shape)
+            most = expected.abs().max() if expected.numel() else 0
+            assert ((y - expected).abs() <= 2 * ROUNDING[dtype] * most + 1e-6).all()
+
+
+def test_memory_that_is_used_again_is_one_call_s_at_a_time():
+    layers = [compressed(96, 96, 1, seed=seed) for seed in range(4)]
+    x = gaussian(2, 96, 50)
+    kept = [operators.decode(parts, said, torch.float32) for parts, said, _ in layers]
+    assert all(w.untyped_storage().nbytes() == w.nbytes for w in kept)
+    expected = [F.conv1d(x, w) for _, _, w in layers]
+    right = []
+
+    def run():
+        for _ in range(30):
+            for (parts, said, _), product in zip(layers, expected, strict=True):
+                y = operators.convolution(x, parts, said, None, [1], [0], [1], 1)
+                right.append(torch.equal(y, product))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(right) == 480
+    assert all(right)
+    assert all(torch.equal(w, dense) for w, (_, _, dense) in zip(kept, layers, strict=True))
+    with torch.inference_mode():
+        run()
+    y = operators.convolution(x.requires_grad_(), *layers[0][:2], None, [1], [0], [1], 1)
+    y.sum().backward()
+    assert torch.allclose(x.grad, layers[0][2].sum(0).expand_as(x), atol=1e-5)
+
+
+def test_layers_are_decoded_while_others_compute():
+    weights = [compressed(96, 96, 1, seed=seed) for seed in range(5)]
+    x = gaussian(3, 96, 100)
 
     def run():
         y = x
         for parts, description, _ in weights:
-            y = operators.linear(y, parts, description)
+            y = operators.convolution(y, parts, description, None, [1], [0], [1], 1)
         return y
 
     hypercomp_rs.torch.decode_ahead(False)

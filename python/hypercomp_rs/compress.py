@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from . import _arrays
 from ._core import Control, TensorCode
@@ -90,9 +90,20 @@ class Trellis:
         object.__setattr__(self, "seed", checked("seed", self.seed, 0, 2**64 - 1))
 
     def compress(
-        self, flat: _arrays.Flat, threads: int | None, control: Control | None = None
+        self,
+        flat: _arrays.Flat,
+        threads: int | None,
+        control: Control | None = None,
+        inputs: Inputs | None = None,
     ) -> TensorCode:
         """The codes of a tensor; another thread may stop the search by `control`."""
+        moment: dict[str, Any] = {}
+        if inputs is not None:
+            moment = {
+                "second_moment": inputs.second_moment,
+                "damping": inputs.damping,
+                "input_axis": inputs.axis,
+            }
         return TensorCode.trellis(
             flat.elements,
             flat.dtype,
@@ -105,7 +116,43 @@ class Trellis:
             seed=self.seed if self.incoherence == "hadamard" else None,
             threads=threads,
             control=control,
+            **moment,
         )
+
+
+class Inputs(NamedTuple):
+    """What a layer's inputs are like, checked: see :func:`compress_tensor`."""
+
+    second_moment: npt.NDArray[Any]
+    """(inputs·inputs,), float32 or float64."""
+    damping: float
+    axis: int
+
+    @classmethod
+    def of(
+        cls,
+        second_moment: npt.NDArray[Any] | torch.Tensor,
+        damping: float,
+        input_axis: int,
+        shape: tuple[int, ...],
+    ) -> Inputs:
+        """The inputs of a layer whose weights have this shape."""
+        if len(shape) != 2:
+            raise InvalidArgumentError(
+                f"second_moment with w of shape {shape}: two axes are accepted"
+            )
+        axis = checked("input_axis", input_axis, -2, 1) % 2
+        flat = _arrays.flatten(second_moment, "second_moment")
+        if flat.dtype not in ("float32", "float64"):
+            raise DtypeError(
+                f"second_moment has dtype {flat.dtype}: float32 and float64 are accepted"
+            )
+        if flat.shape != (shape[axis], shape[axis]):
+            raise InvalidArgumentError(
+                f"second_moment has shape {flat.shape}: {(shape[axis], shape[axis])} is accepted for "
+                f"w of shape {shape} with its inputs along axis {axis}"
+            )
+        return cls(flat.elements, checked_real("damping", damping, 0, math.inf), axis)
 
 
 def compress_tensor(
@@ -119,9 +166,12 @@ def compress_tensor(
     sparsity: Literal["keep"] | None = None,
     incoherence: Literal["hadamard", "none"] = "hadamard",
     seed: int = 0,
+    second_moment: npt.NDArray[Any] | torch.Tensor | None = None,
+    damping: float = 0.01,
+    input_axis: int = -1,
     threads: int | None = None,
 ) -> CompressedTensor:
-    """Compress the weights of a tensor. No training, no calibration data.
+    """Compress the weights of a tensor. No training; no calibration data but what you have.
 
     Parameters
     ----------
@@ -164,8 +214,26 @@ def compress_tensor(
         rows that are Gaussian already.
     seed
         Of the pseudo-random signs, 0 to 2**64 - 1; stored.
+    second_moment
+        H = E[x·xᵀ] of the inputs x of the linear layer that `w` is the weight of: (inputs, inputs),
+        float32 or float64, numpy array or torch tensor; symmetric, positive semidefinite, of any
+        scale (a sum over samples will do). With it, the error of the layer's outputs,
+        tr((W − Ŵ)·H·(W − Ŵ)ᵀ), is made small, not that of its weights: the error of each input's
+        weights is fed back into those of the inputs that come after it, and bits go to the inputs
+        whose errors count, from none at all to 8. `w` has two axes; `bits` is all that can be asked
+        for beside it. The codes are stored input by input (see
+        :attr:`CompressedTensor.stored_by_input`), and the result has w's shape all the same.
+    damping
+        What is added to the diagonal of `second_moment`, in parts of the diagonal's mean: so much do
+        inputs vary apart from what the samples showed. 0 or more; a singular matrix needs some.
+    input_axis
+        The axis of `w` that has the inputs: -1 or 1 for (outputs, inputs), as torch's ``Linear`` has
+        them, 0 or -2 for (inputs, outputs).
     threads
-        Threads to search with; None for one a core. The result does not depend on it.
+        Threads to search with; None for one a core. The result does not depend on it. With a
+        `second_moment` the search itself has one, as every target depends on the code before it;
+        the factorisation and the feedback have all. Calls with ``threads=1`` from several threads run
+        side by side.
 
     Returns
     -------
@@ -177,20 +245,28 @@ def compress_tensor(
     DtypeError
         Another dtype, or neither a numpy array nor a torch tensor.
     NonFiniteError
-        A weight is NaN or infinite; the message has the first one's index.
+        A weight, or an entry of `second_moment`, is NaN or infinite; the message has the first one's
+        index.
     InvalidArgumentError
         An argument outside what is accepted; or no rate meets `target_sqnr_db`, or `bits` and
-        `max_error` together.
+        `max_error` together; or `second_moment` is not symmetric or not positive definite, and the
+        message says where.
     TooLargeError
         More threads than the system gives.
 
     Notes
     -----
     Time O(n·2**W) for n weights and a register of W bits (trellis), O(n) (winding). Memory: the
-    result, and some hundred kilobytes a thread. Ctrl-C stops it.
+    result, and some hundred kilobytes a thread. Ctrl-C stops it. A `second_moment` of m inputs adds
+    O(m³/6) multiply-adds in float64 and m/2 in float32 for every weight, and memory for m² float64
+    and for the weights in float32.
 
     Hyper-Compression: Model Compression via Hyperfunction, arXiv 2409.00592, sections 3 and 4, is
     the winding; the trellis drives the same hyperfunction along a shift, see ``docs/format.md``.
+    Errors are fed back as in GPTQ (arXiv 2210.17323, section 3) and QuIP (arXiv 2307.13304, section 3:
+    LDLQ, the best of linear feedback). QTIP (arXiv 2406.11235) feeds back between blocks of inputs,
+    because a trellis code is final only at its end; here it runs along the outputs of one input, so
+    feedback is exact: see ``docs/codec.md``.
 
     Examples
     --------
@@ -202,6 +278,19 @@ def compress_tensor(
     >>> error = hypercomp_rs.decompress_tensor(c) - w
     >>> bool(abs(10 * np.log10((w**2).sum() / (error**2).sum()) - c.sqnr_db) < 0.01)
     True
+
+    Inputs that go together, and the error of a layer's outputs without and with them:
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((4000, 40)) @ rng.standard_normal((40, 256))
+    >>> x += 0.1 * rng.standard_normal(x.shape)
+    >>> w = rng.standard_normal((512, 256)).astype(np.float32)
+    >>> plain = hypercomp_rs.compress_tensor(w, bits=3)
+    >>> fed = hypercomp_rs.compress_tensor(w, bits=3, second_moment=x.T @ x / len(x))
+    >>> def output_error(c):
+    ...     return np.mean((x @ (w - c.decompress()).T) ** 2)
+    >>> bool(output_error(fed) < 0.1 * output_error(plain))
+    True
     """
     threads = checked_threads(threads)
     flat = _arrays.flatten(w)
@@ -209,7 +298,11 @@ def compress_tensor(
         codec = Winding()
     if isinstance(codec, Winding):
         _refuse_trellis_arguments(
-            bits=bits, target_sqnr_db=target_sqnr_db, max_error=max_error, sparsity=sparsity
+            bits=bits,
+            target_sqnr_db=target_sqnr_db,
+            max_error=max_error,
+            sparsity=sparsity,
+            second_moment=second_moment,
         )
         code = TensorCode.winding(
             flat.elements,
@@ -232,7 +325,10 @@ def compress_tensor(
             incoherence=incoherence,
             seed=seed,
         )
-        code = parameters.compress(flat, threads)
+        inputs = None
+        if second_moment is not None:
+            inputs = Inputs.of(second_moment, damping, input_axis, flat.shape)
+        code = parameters.compress(flat, threads, inputs=inputs)
     else:
         raise InvalidArgumentError(
             f"codec={codec!r}: 'trellis', 'winding' and a Winding(...) are accepted"
@@ -243,7 +339,8 @@ def compress_tensor(
 def _refuse_trellis_arguments(**arguments: object) -> None:
     for name, value in arguments.items():
         if value is not None:
-            raise InvalidArgumentError(f"{name}={value!r}: for codec='trellis' only")
+            given = name if name == "second_moment" else f"{name}={value!r}"
+            raise InvalidArgumentError(f"{given}: for codec='trellis' only")
 
 
 def decompress_tensor(

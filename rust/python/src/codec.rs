@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Dtype, Element};
 use hypercomp_core::codec::tensor::{
-    Codec, CompressedTensor, Goal, Linear, Parts, Payload, TrellisParams,
+    Axes, Codec, CompressedTensor, Goal, Linear, Parts, Payload, SecondMoment, TrellisParams,
 };
 use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
@@ -53,16 +53,30 @@ impl TensorCode {
     }
 }
 
+/// How a tensor is to be coded: by itself, or for a layer's inputs, whose second moment has a type of
+/// its own.
+enum Job<'a> {
+    Alone(Codec),
+    Single(TrellisParams, SecondMoment<'a, f32>),
+    Double(TrellisParams, SecondMoment<'a, f64>),
+}
+
 fn compress<T: Element>(
     py: Python<'_>,
     weights: &[T],
     shape: &[usize],
-    codec: &Codec,
+    job: &Job<'_>,
     threads: Option<usize>,
     control: &hypercomp_core::Control,
 ) -> PyResult<TensorCode> {
-    enter_under(py, threads, control, |control| {
-        CompressedTensor::compress(weights, shape, codec, control)
+    enter_under(py, threads, control, |control| match job {
+        Job::Alone(codec) => CompressedTensor::compress(weights, shape, codec, control),
+        Job::Single(params, moment) => {
+            CompressedTensor::compress_for(weights, shape, params, *moment, control)
+        }
+        Job::Double(params, moment) => {
+            CompressedTensor::compress_for(weights, shape, params, *moment, control)
+        }
     })
     .map(TensorCode)
 }
@@ -71,7 +85,7 @@ fn compress_as(
     weights: &Bound<'_, PyAny>,
     dtype: &str,
     shape: &[usize],
-    codec: &Codec,
+    job: &Job<'_>,
     threads: Option<usize>,
     control: &hypercomp_core::Control,
 ) -> PyResult<TensorCode> {
@@ -79,21 +93,21 @@ fn compress_as(
     match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
         Dtype::F32 => {
             let weights: PyReadonlyArray1<'_, f32> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads, control)
+            compress(py, weights.as_slice()?, shape, job, threads, control)
         }
         Dtype::F64 => {
             let weights: PyReadonlyArray1<'_, f64> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, codec, threads, control)
+            compress(py, weights.as_slice()?, shape, job, threads, control)
         }
         Dtype::F16 => {
             let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
             let weights: &[f16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads, control)
+            compress(py, weights, shape, job, threads, control)
         }
         Dtype::Bf16 => {
             let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
             let weights: &[bf16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, codec, threads, control)
+            compress(py, weights, shape, job, threads, control)
         }
     }
 }
@@ -101,9 +115,10 @@ fn compress_as(
 #[pymethods]
 impl TensorCode {
     /// Compress with trellis codes: `bits` a weight in all, or else the fewest that reach `sqnr_db`.
-    /// Without a seed the weights are not made incoherent.
+    /// Without a seed the weights are not made incoherent. With a second moment, flat, of float32 or
+    /// float64, for the inputs of a layer, which are an axis of the weights.
     #[staticmethod]
-    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None))]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None, second_moment=None, damping=0.0, input_axis=1))]
     // One argument for each of the codec's parameters: a struct would only be unpacked.
     #[allow(clippy::too_many_arguments)]
     fn trellis(
@@ -118,16 +133,41 @@ impl TensorCode {
         seed: Option<u64>,
         threads: Option<usize>,
         control: Option<&Control>,
+        second_moment: Option<&Bound<'_, PyAny>>,
+        damping: f64,
+        input_axis: usize,
     ) -> PyResult<Self> {
         let control = control.map_or_else(Default::default, |control| control.0.clone());
-        let codec = Codec::Trellis(TrellisParams {
+        let params = TrellisParams {
             goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
             window,
             seed,
             keep_zeros,
             max_error,
-        });
-        compress_as(weights, dtype, &shape, &codec, threads, &control)
+        };
+        let (single, double): (PyReadonlyArray1<'_, f32>, PyReadonlyArray1<'_, f64>);
+        let job = match second_moment {
+            None => Job::Alone(Codec::Trellis(params)),
+            Some(moment) if moment.cast::<PyArray1<f32>>().is_ok() => {
+                single = moment.extract()?;
+                let moment = SecondMoment {
+                    matrix: single.as_slice()?,
+                    damping,
+                    input_axis,
+                };
+                Job::Single(params, moment)
+            }
+            Some(moment) => {
+                double = moment.extract()?;
+                let moment = SecondMoment {
+                    matrix: double.as_slice()?,
+                    damping,
+                    input_axis,
+                };
+                Job::Double(params, moment)
+            }
+        };
+        compress_as(weights, dtype, &shape, &job, threads, &control)
     }
 
     /// Compress with the published winding.
@@ -146,15 +186,15 @@ impl TensorCode {
         threshold: f64,
         threads: Option<usize>,
     ) -> PyResult<Self> {
-        let codec = Codec::Winding(WindingParams {
+        let job = Job::Alone(Codec::Winding(WindingParams {
             group,
             side,
             samples,
             class_max,
             threshold,
-        });
+        }));
         let control = Default::default();
-        compress_as(weights, dtype, &shape, &codec, threads, &control)
+        compress_as(weights, dtype, &shape, &job, threads, &control)
     }
 
     /// Decode the weights from flat C-order index `start` on into a flat array of this dtype.
@@ -322,6 +362,12 @@ impl TensorCode {
             Payload::Trellis(_) => "trellis",
             Payload::Winding(_) => "winding",
         }
+    }
+
+    /// Whether axes are stored the other way round: the second first.
+    #[getter]
+    fn swapped(&self) -> bool {
+        self.0.axes() == Axes::Swapped
     }
 
     /// Number of weights that are stored exactly because their codes miss them by too much.

@@ -9,6 +9,7 @@ pub mod bitstream;
 pub mod constants;
 pub mod decode;
 pub mod element;
+pub mod feedback;
 pub mod hadamard;
 pub mod layout;
 pub mod mask;

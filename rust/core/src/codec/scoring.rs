@@ -61,7 +61,7 @@ pub fn census(code: Code, samples: &[f32]) -> Census {
         };
         let mut search = Search::new(code.window, lanes);
         let targets: Vec<i16> = weights.iter().map(|w| tables.target(*w)).collect();
-        search.start();
+        search.start(0);
         search
             .advance(&tables, &targets, &Control::new())
             .expect("nobody cancels");

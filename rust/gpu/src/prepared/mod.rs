@@ -46,7 +46,7 @@ enum Prepared {
 /// The table of a tensor's streams, as `launch.h` has it; `None` unless it is of the trellis codec.
 pub fn stream_table(tensor: &CompressedTensor) -> Option<Vec<abi::Stream>> {
     match tensor.payload() {
-        Payload::Trellis(streams) => Some(Tables::new(streams, tensor.shape()).streams),
+        Payload::Trellis(streams) => Some(Tables::new(streams, &tensor.stored_shape()).streams),
         _ => None,
     }
 }
@@ -95,7 +95,7 @@ impl PreparedTensor {
             Payload::Trellis(streams) => {
                 let planes = [("path", &streams.path[..]), ("cells", &streams.cells[..])];
                 let planes = put(device, planes, lent, stream)?;
-                let shape = tensor.shape();
+                let shape = &tensor.stored_shape();
                 let trellis = PreparedTrellis::new(device, streams, shape, planes, stream)?;
                 Prepared::Trellis(Box::new(trellis))
             }
@@ -106,7 +106,7 @@ impl PreparedTensor {
         };
         Ok(Self {
             device: device.clone(),
-            shape: tensor.shape().to_vec(),
+            shape: tensor.stored_shape(),
             payload,
         })
     }
@@ -116,7 +116,7 @@ impl PreparedTensor {
         &self.device
     }
 
-    /// Lengths of the axes.
+    /// Lengths of the axes, in the order in which they are stored.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }

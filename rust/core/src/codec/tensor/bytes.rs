@@ -8,20 +8,26 @@ use bytes::Bytes;
 use super::input::{Input, malformed, number_len, push_number};
 use super::sections::{Head, Section, Sections, read_streams, sections_len};
 use super::streams::{Span, Streams};
-use super::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
+use super::{Axes, CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
 use crate::Result;
 use crate::codec::element::Dtype;
 use crate::codec::winding::Winding;
 
 const MAGIC: [u8; 4] = *b"HYPC";
-const VERSION: u16 = 1;
+/// The version of tensors that are stored in the order of their axes, and of the others.
+const VERSIONS: [u16; 2] = [1, 2];
 
 impl CompressedTensor {
     /// The stored form, as `docs/format.md` describes it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.nbytes());
         out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
+        let [in_order, swapped] = VERSIONS;
+        let version = match self.axes {
+            Axes::InOrder => in_order,
+            Axes::Swapped => swapped,
+        };
+        out.extend(version.to_le_bytes());
         out.push(self.dtype as u8);
         out.push(match &self.payload {
             Payload::Zeros => 0,
@@ -33,6 +39,7 @@ impl CompressedTensor {
         for &axis in &self.shape {
             push_number(axis as u64, &mut out);
         }
+        out.extend(self.axes.numbers());
         for energy in [self.energy.signal, self.energy.error] {
             out.extend((energy as f32).to_le_bytes());
         }
@@ -55,7 +62,7 @@ impl CompressedTensor {
             Payload::Trellis(streams) => trellis_header(streams.seed) + sections_len(streams),
             Payload::Winding(winding) => winding.nbytes(),
         };
-        header_len(&self.shape) + payload
+        header_len(&self.shape, self.axes) + payload
     }
 
     /// Read what [`to_bytes`](Self::to_bytes) wrote.
@@ -70,9 +77,9 @@ impl CompressedTensor {
             ));
         }
         let version = u16::from_le_bytes(input.array("the version")?);
-        if version != VERSION {
+        if !VERSIONS.contains(&version) {
             return Err(malformed(format!(
-                "format version {version}: this program reads version {VERSION}"
+                "format version {version}: this program reads versions {VERSIONS:?}"
             )));
         }
         let Some(body) = input.rest().len().checked_sub(4) else {
@@ -89,6 +96,10 @@ impl CompressedTensor {
         let dtype = Dtype::from_code(input.byte("the dtype")?)?;
         let kind = input.byte("the codec number")?;
         let shape = read_shape(&mut input)?;
+        let axes = match version {
+            1 => Axes::InOrder,
+            _ => Axes::from_numbers(input.take(shape.len(), "the order of the axes")?, kind == 2)?,
+        };
         let energy = Energy {
             signal: f32::from_le_bytes(input.array("the signal energy")?).into(),
             error: f32::from_le_bytes(input.array("the error energy")?).into(),
@@ -104,7 +115,7 @@ impl CompressedTensor {
                     .take(weights * dtype.size(), "the raw weights")?
                     .to_vec(),
             ),
-            2 => Payload::Trellis(read_trellis(&mut input, &shape, dtype)?),
+            2 => Payload::Trellis(read_trellis(&mut input, &axes.stored(&shape), dtype)?),
             3 => {
                 let stored = input.take(input.rest().len(), "the trajectory codes")?;
                 let winding = Winding::from_bytes(stored)?;
@@ -121,6 +132,7 @@ impl CompressedTensor {
         input.finish()?;
         Ok(Self {
             shape,
+            axes,
             dtype,
             energy,
             payload,
@@ -132,8 +144,9 @@ impl CompressedTensor {
 const FIXED: usize = 4 + 2 + 1 + 1 + 1 + 8 + 4;
 
 /// Bytes of a stored tensor beside its codec's part.
-pub(super) fn header_len(shape: &[usize]) -> usize {
+pub(super) fn header_len(shape: &[usize], axes: Axes) -> usize {
     FIXED
+        + axes.numbers().len()
         + shape
             .iter()
             .map(|axis| number_len(*axis as u64))

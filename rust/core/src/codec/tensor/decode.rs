@@ -25,7 +25,7 @@ pub(super) struct Decoder<'a> {
 
 /// Memory of one thread.
 #[derive(Default)]
-struct Workspace {
+pub(super) struct Workspace {
     codes: Memory,
     values: Vec<f32>,
 }
@@ -123,33 +123,117 @@ impl<'a> Decoder<'a> {
         let mut cursor = self.cursor(self.layout.stream_of(range.start));
         while !out.is_empty() {
             control.check()?;
-            let (index, source) = cursor.next();
-            let stream = self.layout.stream(index);
+            let stream = self.layout.stream(cursor.stream());
             let from = stream.start.max(range.start);
             let to = stream.end.min(range.end);
             let part;
             (part, out) = out.split_at_mut(to - from);
-            let within = from - stream.start..to - stream.start;
-            match source {
-                None => part.fill(T::default()),
-                Some(source) => {
-                    let scale = self.scale(index);
-                    let n = cursor.coded_length(index);
-                    match &self.streams.mask {
-                        None => self.decode_part(source, scale, n, within, workspace, part),
-                        Some(mask) => {
-                            let before = mask.count(stream.start..from);
-                            let within = before..before + mask.count(from..to);
-                            let mut coded = vec![T::default(); within.len()];
-                            self.decode_part(source, scale, n, within, workspace, &mut coded);
-                            mask.spread(from..to, &coded, part);
-                        }
-                    }
-                }
-            }
+            self.decode_next(&mut cursor, from..to, workspace, part);
             control.advance(part.len() as u64);
         }
         Ok(())
+    }
+
+    /// Decode weights of the stream that comes next, given as flat indices.
+    fn decode_next<T: Element>(
+        &self,
+        cursor: &mut Cursor<'_>,
+        weights: Range<usize>,
+        workspace: &mut Workspace,
+        out: &mut [T],
+    ) {
+        let (index, source) = cursor.next();
+        let Some(source) = source else {
+            return out.fill(T::default());
+        };
+        let (scale, n) = (self.scale(index), cursor.coded_length(index));
+        let stream = self.layout.stream(index);
+        match &self.streams.mask {
+            None => {
+                let within = weights.start - stream.start..weights.end - stream.start;
+                self.decode_part(source, scale, n, within, workspace, out);
+            }
+            Some(mask) => {
+                let before = mask.count(stream.start..weights.start);
+                let within = before..before + mask.count(weights.clone());
+                let mut coded = vec![T::default(); within.len()];
+                self.decode_part(source, scale, n, within, workspace, &mut coded);
+                mask.spread(weights, &coded, out);
+            }
+        }
+    }
+
+    /// Decode some columns of some rows of a matrix with rows of `row_len`, in C order.
+    pub fn decode_columns<T: Element>(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        row_len: usize,
+        workspace: &mut Workspace,
+        out: &mut [T],
+        control: &Control,
+    ) -> Result<()> {
+        let wanted = rows.start * row_len..rows.end * row_len;
+        if wanted.is_empty() || columns.is_empty() {
+            return Ok(());
+        }
+        if columns.len() == row_len {
+            return self.decode_run(wanted, out, workspace, control);
+        }
+        let mut cursor = self.cursor(self.layout.stream_of(wanted.start));
+        let mut shared = Vec::new();
+        while cursor.stream() < self.layout.len() {
+            let stream = self.layout.stream(cursor.stream());
+            if stream.start >= wanted.end {
+                break;
+            }
+            control.check()?;
+            // Where rows share a stream, those parts of it that are wanted are decoded as one.
+            let first = stream.start.max(wanted.start) / row_len;
+            let last = (stream.end.min(wanted.end) - 1) / row_len;
+            let part = |row: usize| {
+                let start = row * row_len;
+                let from = (start + columns.start).max(stream.start);
+                from..(start + columns.end).min(stream.end).max(from)
+            };
+            let within = part(first).start..part(last).end;
+            if within.is_empty() {
+                // A piece of a row beside the columns.
+                cursor.next();
+                continue;
+            }
+            let place = (first - rows.start) * columns.len();
+            if first == last {
+                let from = place + within.start - first * row_len - columns.start;
+                let out = &mut out[from..from + within.len()];
+                self.decode_next(&mut cursor, within, workspace, out);
+                continue;
+            }
+            shared.resize(within.len(), T::default());
+            self.decode_next(&mut cursor, within.clone(), workspace, &mut shared);
+            let rows = out[place..].chunks_exact_mut(columns.len());
+            for (row, out) in (first..=last).zip(rows) {
+                let part = part(row);
+                let out = &mut out[part.start - row * row_len - columns.start..][..part.len()];
+                out.copy_from_slice(&shared[part.start - within.start..][..part.len()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights among these columns of these rows that are not left to their codes, by their places.
+    pub fn exact_columns(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        row_len: usize,
+    ) -> impl Iterator<Item = (usize, f64)> {
+        let all = self.streams.exceptions.within(rows.start * row_len..rows.end * row_len);
+        all.filter_map(move |(place, value)| {
+            let (row, column) = (place / row_len, place % row_len);
+            let place = row * columns.len() + column.wrapping_sub(columns.start);
+            columns.contains(&column).then_some((place, value))
+        })
     }
 
     /// Decode the weights `within` a stream of `n`.

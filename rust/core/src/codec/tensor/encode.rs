@@ -4,14 +4,16 @@ use rayon::prelude::*;
 
 use super::Energy;
 use super::exceptions::Exceptions;
+use super::fit::{Fit, dot};
 use super::goal::{Budget, Goal};
-use super::streams::{Span, Starts, Streams, coded_lengths};
+use super::purse::{Purse, Spread, grid};
+use super::streams::{Starts, Streams, coded_lengths};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
 use crate::codec::mask::Mask;
-use crate::codec::rate::{Source, allocate};
+use crate::codec::rate::Source;
 use crate::codec::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::trellis::{HALF_BITS, Trellis};
 use crate::codec::viterbi::{Lanes, Search, SearchTables};
@@ -54,57 +56,6 @@ impl TrellisParams {
             )),
             _ => Ok(()),
         }
-    }
-}
-
-/// Sums over a stream, from which its best scale and its error follow.
-#[derive(Clone, Copy, Default)]
-struct Fit {
-    /// Σ w².
-    weights: f64,
-    /// Σ w·level.
-    product: f64,
-    /// Σ level².
-    levels: f64,
-}
-
-/// Sums that run side by side, as one alone would wait for itself; always as many, so that the result
-/// does not depend on the machine.
-const SUMS: usize = 8;
-
-/// Σ a·b in double precision.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let mut sums = [0.0; SUMS];
-    let (a, last_a) = a.as_chunks::<SUMS>();
-    let (b, last_b) = b.as_chunks::<SUMS>();
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..SUMS {
-            sums[i] += f64::from(a[i]) * f64::from(b[i]);
-        }
-    }
-    for (i, (a, b)) in last_a.iter().zip(last_b).enumerate() {
-        sums[i] += f64::from(*a) * f64::from(*b);
-    }
-    sums.iter().sum()
-}
-
-impl Fit {
-    fn of(weights: &[f32], levels: &[f32]) -> Self {
-        Self {
-            weights: dot(weights, weights),
-            product: dot(weights, levels),
-            levels: dot(levels, levels),
-        }
-    }
-
-    /// The scale that leaves the least error.
-    fn scale(&self) -> f64 {
-        self.product / self.levels
-    }
-
-    /// Σ (w − scale·level)².
-    fn error(&self, scale: f64) -> f64 {
-        (self.weights - 2.0 * scale * self.product + scale * scale * self.levels).max(0.0)
     }
 }
 
@@ -179,7 +130,9 @@ impl Streams {
         let sources = sources(weights, &layout, &lengths, normalise, control)?;
         let masked = mask.as_ref().map_or(0, |mask| mask.stored().len());
         let purse = Purse::new(budget, weights.len(), lengths.iter().sum(), masked);
-        let rates = rates(&layout, &sources, params.window, &purse, header)?;
+        let spread = Spread::PLAIN;
+        let allotment = purse.allot(&layout, &sources, params.window, spread, header)?;
+        let rates = allotment.rates;
         let encoder = Encoder {
             weights,
             layout,
@@ -187,7 +140,7 @@ impl Streams {
             incoherence: params
                 .seed
                 .map(|seed| Incoherence::new(seed, layout.longest())),
-            grid: grid(&sources, &rates),
+            grid: grid(&sources, &rates, spread),
             deviations: sources
                 .iter()
                 .map(|source| source.variance.sqrt())
@@ -243,7 +196,7 @@ fn sources<T: Element>(
             normalise_into(&weights[layout.stream(stream)], normalise, values);
             // Masked weights are zeros and add nothing.
             let variance = dot(values, values) / len.max(1) as f64;
-            Ok(Source { len, variance })
+            Ok(Source::new(len, variance))
         })
         .collect()
 }
@@ -256,141 +209,8 @@ fn normalise_into<T: Element>(weights: &[T], normalise: PowerOfTwo, values: &mut
     }
 }
 
-/// The grid that holds the scales of all streams that are coded.
-fn grid(sources: &[Source], rates: &[u8]) -> ScaleGrid {
-    let coded = sources.iter().zip(rates).filter(|(_, rate)| **rate > 0);
-    let (smallest, largest) =
-        coded.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), (source, _)| {
-            let deviation = source.variance.sqrt();
-            (low.min(deviation), high.max(deviation))
-        });
-    ScaleGrid::spanning(smallest.min(largest), largest)
-}
-
-/// How far below the rate that there is for all of them a row may be, in bits.
-const BELOW: f64 = 1.0;
-
-/// A mask of so few bytes is a part of the header, which is not counted where it would take half.
-const SMALL_MASK: usize = 64;
-
-/// The bits that codes and scales may take, once the mask is paid, or codes alone.
-struct Purse {
-    bits: f64,
-    codes_alone: bool,
-    /// The mask's, where it must leave half a bit for each of the others.
-    mask: Option<f64>,
-    weights: usize,
-}
-
-impl Purse {
-    /// Of so many weights, of which a mask of `masked` bytes says which are zero, and the others are
-    /// `coded`: weights that are masked leave their bits to them.
-    fn new(budget: Budget, weights: usize, coded: usize, masked: usize) -> Self {
-        let mask = 8.0 * masked as f64;
-        match budget {
-            Budget::Coded(bits) => Self {
-                bits: bits * coded as f64,
-                codes_alone: true,
-                mask: None,
-                weights,
-            },
-            Budget::All(bits) => Self {
-                bits: bits * weights as f64 - mask,
-                codes_alone: false,
-                mask: (masked > SMALL_MASK).then_some(mask),
-                weights,
-            },
-        }
-    }
-
-    /// What there is for codes, if it is at least half a bit for each of `coded` weights.
-    fn at_least(&self, codes: f64, coded: usize) -> Result<f64> {
-        let least = 0.5 * coded as f64;
-        match self.mask {
-            Some(mask) if codes < least => {
-                let a_weight = |bits: f64| bits / self.weights as f64;
-                Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    format!(
-                        "{:.3} bits a weight: which are zero takes {:.3}, and half a bit for each of \
-                         the others {:.3}",
-                        a_weight(self.bits + mask),
-                        a_weight(mask),
-                        a_weight(least),
-                    ),
-                ))
-            }
-            _ => Ok(codes.max(least)),
-        }
-    }
-}
-
-/// Half bits for each stream, so that codes and all that is stored beside them take the purse's bits;
-/// the codes alone, in a tensor so small that the rest would take more than half.
-fn rates(
-    layout: &Layout,
-    sources: &[Source],
-    window: u32,
-    purse: &Purse,
-    header: usize,
-) -> Result<Vec<u8>> {
-    let budget = purse.bits;
-    let coded: usize = sources.iter().map(|source| source.len).sum();
-    let header_bits = if purse.codes_alone { 0 } else { 8 * header };
-    let rate = (budget - header_bits as f64) / coded.max(1) as f64;
-    let least = (2.0 * (rate - BELOW)).ceil().clamp(1.0, 16.0) as u8;
-    let mut noise = vec![1.0];
-    for half_bits in HALF_BITS {
-        noise.push(Trellis::pinned(half_bits, window)?.code.noise.into());
-    }
-    // Where two weights share a bit of the path, the last of an odd number has one to itself.
-    let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
-    let mut rates = Vec::new();
-    // A byte for each scale to begin with; then what the scales of the streams will take, with room
-    // to either side, as they are fitted again after the search.
-    for rate_bits in 0..=4 {
-        let scale_bits = match rate_bits {
-            0 => 8,
-            _ => scale_bits(sources, &rates),
-        };
-        // Two planes that end at a whole byte for each chain; so do the scales and rates.
-        let a_stream = (scale_bits + rate_bits) as usize;
-        let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14 + odd;
-        let codes = match beside as f64 {
-            beside if 2.0 * beside <= budget && !purse.codes_alone => budget - beside,
-            _ => budget,
-        };
-        rates = allocate(sources, &noise, least, purse.at_least(codes, coded)?);
-        if rate_bits > 0 && Span::of_rates(&rates).width <= rate_bits {
-            break;
-        }
-    }
-    Ok(rates)
-}
-
-/// Weights of a stream, in the mean, below which streams are short.
-const SHORT: usize = 128;
-
-/// Bits that a scale will take.
-fn scale_bits(sources: &[Source], rates: &[u8]) -> u32 {
-    let grid = grid(sources, rates);
-    let numbers = sources.iter().zip(rates).map(|(source, rate)| match rate {
-        0 => ZERO_ROW,
-        _ => grid.nearest(source.variance.sqrt()),
-    });
-    let mut numbers: Vec<u8> = numbers.collect();
-    let span = Span::of_scales(&numbers);
-    // Few weights say little of their best scale: fitted again, it may be several numbers away.
-    let coded: usize = sources.iter().map(|source| source.len).sum();
-    let away = if coded < SHORT * sources.len() { 4 } else { 1 };
-    let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();
-    numbers.push(span.lowest.saturating_sub(away));
-    numbers.push(most.map_or(0, |most| most.saturating_add(away)).min(254));
-    Span::of_scales(&numbers).width
-}
-
 /// Search tables for the rates that occur.
-fn tables(rates: &[u8], window: u32) -> Result<Vec<Option<SearchTables<'static>>>> {
+pub(super) fn tables(rates: &[u8], window: u32) -> Result<Vec<Option<SearchTables<'static>>>> {
     (0..=*HALF_BITS.end())
         .map(|half_bits| {
             if half_bits == 0 || !rates.contains(&(half_bits as u8)) {
@@ -411,7 +231,7 @@ impl<T: Element> Encoder<'_, T> {
     fn chain(&self, chain: usize, work: &mut Workspace, control: &Control) -> Result<Chain> {
         self.load(chain, &mut work.values);
         work.targets.resize(work.values.len(), 0);
-        work.search.start();
+        work.search.start(0);
         let mut start = 0;
         for stream in self.layout.chain(chain) {
             let here = start..start + self.lengths[stream];

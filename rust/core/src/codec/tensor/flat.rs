@@ -1,4 +1,5 @@
-//! The weights of any tensor as floats from any index on, for whoever reads them piece by piece.
+//! The weights of any tensor as floats from any index of the stored order on, for whoever reads them
+//! piece by piece.
 
 use super::decode::Decoder;
 use super::{CompressedTensor, Payload, copy_raw};
@@ -22,13 +23,13 @@ impl<'a> Flat<'a> {
             Payload::Zeros => Self::Zeros,
             Payload::Raw(bytes) => Self::Raw(bytes, tensor.dtype),
             Payload::Trellis(streams) => {
-                Self::Trellis(Box::new(Decoder::new(streams, &tensor.shape, unit)?))
+                Self::Trellis(Box::new(Decoder::new(streams, &tensor.stored_shape(), unit)?))
             }
             Payload::Winding(winding) => Self::Winding(winding.filler()),
         })
     }
 
-    /// The weights from flat C-order index `start` on, decoded by the calling thread.
+    /// The weights from flat index `start` of the stored order on, decoded by the calling thread.
     pub fn fill(&self, start: usize, out: &mut [f32], control: &Control) -> Result<()> {
         match self {
             Self::Zeros => out.fill(0.0),

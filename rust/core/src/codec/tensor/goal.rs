@@ -9,7 +9,7 @@ use super::encode::TrellisParams;
 use super::exceptions::Exceptions;
 use super::sections::sections_len;
 use super::streams::Streams;
-use super::{Energy, bytes};
+use super::{Axes, Energy, bytes};
 use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::trellis::Trellis;
@@ -103,7 +103,7 @@ fn attempt<T: Element>(
     budget: Budget,
     control: &Control,
 ) -> Result<Attempt> {
-    let header = bytes::header_len(shape) + bytes::trellis_header(params.seed);
+    let header = bytes::header_len(shape, Axes::InOrder) + bytes::trellis_header(params.seed);
     let (mut streams, mut energy) =
         Streams::encode(weights, shape, exponent, params, budget, header, control)?;
     if let Some(bound) = params.max_error {

@@ -4,14 +4,18 @@ mod bytes;
 mod decode;
 mod encode;
 mod exceptions;
+mod feedback;
+mod fit;
 mod flat;
 mod goal;
 mod input;
 mod parts;
 mod placement;
 mod product;
+mod purse;
 mod rows;
 mod sections;
+mod stored_order;
 mod streams;
 
 use std::ops::Range;
@@ -22,10 +26,12 @@ use rayon::prelude::*;
 use decode::Decoder;
 pub use encode::TrellisParams;
 pub use exceptions::Exceptions;
+pub use feedback::SecondMoment;
 pub use goal::Goal;
 pub use parts::Parts;
 pub use placement::{CodesAt, Placement};
 pub use product::Linear;
+pub use stored_order::Axes;
 pub use streams::Streams;
 
 use super::decode::Unit;
@@ -99,6 +105,7 @@ impl std::iter::Sum for Energy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompressedTensor {
     shape: Vec<usize>,
+    axes: Axes,
     dtype: Dtype,
     energy: Energy,
     payload: Payload,
@@ -165,16 +172,22 @@ impl CompressedTensor {
                 winding_payload(weights, exponent, params, control)?
             }
         };
-        Ok(Self {
+        Ok(Self::plain(shape, T::DTYPE, payload, energy))
+    }
+
+    /// A tensor that is stored in the order of its axes.
+    fn plain(shape: &[usize], dtype: Dtype, payload: Payload, energy: Energy) -> Self {
+        Self {
             shape: shape.to_vec(),
-            dtype: T::DTYPE,
+            axes: Axes::InOrder,
+            dtype,
             // As it will be stored, so that a tensor that was stored and read is the same.
             energy: Energy {
                 signal: f64::from(energy.signal as f32),
                 error: f64::from(energy.error as f32),
             },
             payload,
-        })
+        }
     }
 
     /// Decode into `out`, which must have as many elements as the tensor, in C order.
@@ -188,7 +201,8 @@ impl CompressedTensor {
     ///
     /// The same bits as in the whole tensor. O(length): a trellis decodes at most the Hadamard blocks
     /// that the range touches, up to 2048 weights more at either end, and finds their codes in time
-    /// in proportion to the streams of a chain.
+    /// in proportion to the streams of a chain. Where axes are stored the other way round, those are
+    /// the blocks of every stored row that the range has an element of.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a range that is not within the tensor, or unless `out` has
@@ -211,6 +225,9 @@ impl CompressedTensor {
         control: &Control,
     ) -> Result<()> {
         self.check_range(&range, out.len())?;
+        if self.axes == Axes::Swapped {
+            return self.decompress_swapped(team, range, out, control);
+        }
         match &self.payload {
             Payload::Zeros => out.fill(T::default()),
             Payload::Raw(bytes) => {

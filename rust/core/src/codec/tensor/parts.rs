@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::input::{Input, malformed};
 use super::sections::{Head, Section, Sections, read_streams};
 use super::streams::Span;
-use super::{CompressedTensor, Energy, Payload, weight_count};
+use super::{Axes, CompressedTensor, Energy, Payload, weight_count};
 use crate::Result;
 use crate::codec::element::Dtype;
 use crate::codec::winding::Winding;
 
-/// Version of the description.
-const FORMAT: u32 = 1;
+/// The version of descriptions of tensors that are stored in the order of their axes, and of the others.
+const FORMATS: [u32; 2] = [1, 2];
 
 /// The part of a tensor that is kept as it is.
 const RAW: &str = "raw";
@@ -50,6 +50,9 @@ struct Description {
     codec: CodecName,
     dtype: String,
     shape: Vec<usize>,
+    /// The stored axes, where they are not in their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    axes: Option<Vec<u8>>,
     signal: f64,
     error: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,11 +110,16 @@ impl CompressedTensor {
             bytes: bytes.len(),
             crc32: crc32fast::hash(bytes),
         };
+        let axes = match self.axes {
+            Axes::InOrder => None,
+            axes => Some(axes.numbers().to_vec()),
+        };
         let description = Description {
-            format: FORMAT,
+            format: FORMATS[usize::from(axes.is_some())],
             codec,
             dtype: self.dtype.name().to_owned(),
             shape: self.shape.clone(),
+            axes,
             signal: self.energy.signal,
             error: self.energy.error,
             trellis,
@@ -137,12 +145,19 @@ impl CompressedTensor {
         let Parts { description, parts } = parts;
         let description: Description = serde_json::from_str(&description)
             .map_err(|e| malformed(format!("the description of a compressed tensor: {e}")))?;
-        if description.format != FORMAT {
-            return Err(malformed(format!(
-                "format {}: this program reads format {FORMAT}",
-                description.format
-            )));
-        }
+        let axes = match (description.format, &description.axes) {
+            (1, None) => Axes::InOrder,
+            (2, Some(numbers)) => {
+                Axes::from_numbers(numbers, matches!(description.codec, CodecName::Trellis))?
+            }
+            (1, Some(_)) => return Err(malformed("format 1 with axes: they are of format 2")),
+            (2, None) => return Err(malformed("format 2 without axes: that is format 1")),
+            (other, _) => {
+                return Err(malformed(format!(
+                    "format {other}: this program reads formats {FORMATS:?}"
+                )));
+            }
+        };
         check_parts(&description, &parts, verify)?;
         let dtype =
             Dtype::from_name(&description.dtype).map_err(|e| malformed(e.message().to_owned()))?;
@@ -166,7 +181,8 @@ impl CompressedTensor {
                     .trellis
                     .ok_or_else(|| malformed("a trellis without its numbers"))?;
                 let head = trellis.head(&parts.0);
-                let streams = read_streams(&head, &description.shape, dtype, &mut parts)?;
+                let stored = axes.stored(&description.shape);
+                let streams = read_streams(&head, &stored, dtype, &mut parts)?;
                 Payload::Trellis(streams)
             }
             CodecName::Winding => {
@@ -185,6 +201,7 @@ impl CompressedTensor {
         }
         Ok(Self {
             shape: description.shape,
+            axes,
             dtype,
             energy,
             payload,

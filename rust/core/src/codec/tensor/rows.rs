@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::decode::Decoder;
-use super::{CompressedTensor, Payload};
+use super::{Axes, CompressedTensor, Payload};
 use crate::codec::decode::Unit;
 use crate::codec::element::Element;
 use crate::team::{Alone, Team, share};
@@ -58,7 +58,9 @@ impl CompressedTensor {
             return Ok(());
         }
         let decoder = match &self.payload {
-            Payload::Trellis(streams) => Some(Decoder::new(streams, &self.shape, Unit::detect())?),
+            Payload::Trellis(streams) if self.axes == Axes::InOrder => {
+                Some(Decoder::new(streams, &self.shape, Unit::detect())?)
+            }
             _ => None,
         };
         let range = |index: i64| -> Range<usize> {

@@ -180,6 +180,11 @@ impl<'a> Cursor<'a> {
         cursor
     }
 
+    /// The number of the stream that comes next.
+    pub fn stream(&self) -> usize {
+        self.stream
+    }
+
     /// Weights of a stream that have codes.
     pub fn coded_length(&self, stream: usize) -> usize {
         coded_length(&self.layout, self.streams.mask.as_ref(), stream)

@@ -15,8 +15,8 @@
 //! changes no decision; the first keeps an outlier from saturating all metrics at once, the second
 //! is done every [`BLOCK`] steps.
 //!
-//! **The start.** The register starts at 0: the metric of state 0 is 0 and all others are as large
-//! as can be. Saturation may let a path from another state win where the first weights are far from
+//! **The start.** The register starts at 0, or where it is known to have been left: the metric of that
+//! state is 0 and all others are as large as can be. Saturation may let a path from another state win where the first weights are far from
 //! every level. That costs nothing but accuracy, because only path bits leave the trace-back:
 //! [`SearchTables::choose`] runs the register forward from where it really starts.
 //!
@@ -278,10 +278,11 @@ impl Search {
         }
     }
 
-    /// Begin a chain: the register is 0 and no path bit is known.
-    pub fn start(&mut self) {
+    /// Begin a chain, or a part of one, before which the register is this: 0 for a chain.
+    pub fn start(&mut self, register: usize) {
+        let states = self.metrics.len();
         self.metrics.fill(u16::MAX);
-        self.metrics[0] = 0;
+        self.metrics[register % states] = 0;
         self.decisions.clear();
         self.path.clear();
     }

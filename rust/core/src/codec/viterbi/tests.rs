@@ -56,7 +56,7 @@ fn gaussian_targets(tables: &SearchTables<'_>, n: usize, seed: u64) -> Vec<i16> 
 /// What a search leaves: path bits, cells, levels.
 fn found(tables: &SearchTables<'_>, lanes: Lanes, targets: &[i16]) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
     let mut search = Search::new(tables.trellis.code.window, lanes);
-    search.start();
+    search.start(0);
     search.advance(tables, targets, &Control::new()).unwrap();
     search.finish();
     let (mut cells, mut levels) = (Vec::new(), Vec::new());

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::decode::Decoder;
 use super::flat::Flat;
-use super::{CompressedTensor, Payload};
+use super::{Axes, CompressedTensor, Payload};
 use crate::codec::decode::{ALONE, BLOCK, Codes, Memory, Unit, dot, lane_sum, levels};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::product::{BATCH, PANEL, ROWS, Sums, accumulate};
@@ -92,14 +92,17 @@ impl CompressedTensor {
         out: &mut [T],
         control: &Control,
     ) -> Result<()> {
-        let [rows, columns] = self.shape[..] else {
+        let stored = self.stored_shape();
+        let [rows, columns] = stored[..] else {
             return Err(invalid(format!(
                 "a product with a tensor of shape {:?}: one of two axes, (rows, columns), is accepted",
                 self.shape
             )));
         };
         let Linear { x, batch, bias, .. } = linear;
-        let (inputs, outputs) = match linear.transposed {
+        // What is stored the other way round is multiplied the other way round.
+        let transposed = linear.transposed != (self.axes() == Axes::Swapped);
+        let (inputs, outputs) = match transposed {
             false => (columns, rows),
             true => (rows, columns),
         };
@@ -139,7 +142,7 @@ impl CompressedTensor {
             .chunks(BATCH * inputs)
             .zip(out.chunks_mut(BATCH * outputs));
         for (x, out) in batches {
-            match linear.transposed {
+            match transposed {
                 false => matrix.times(x, bias, out, team, control)?,
                 true => matrix.transposed_times(x, bias, out, team, control)?,
             }
@@ -192,7 +195,7 @@ struct Workspace {
 impl<'a> Matrix<'a> {
     fn new(tensor: &'a CompressedTensor, unit: Unit, rows: usize, columns: usize) -> Result<Self> {
         if let Payload::Trellis(streams) = &tensor.payload {
-            let decoder = Decoder::new(streams, &tensor.shape, unit)?;
+            let decoder = Decoder::new(streams, &tensor.stored_shape(), unit)?;
             let by_codes_alone = streams.mask.is_none() && streams.exceptions.is_empty();
             if let Some(pieces) = decoder.layout.streams_a_row(columns)
                 && by_codes_alone

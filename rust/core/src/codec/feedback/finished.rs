@@ -1,0 +1,135 @@
+//! The errors of the vectors that are finished, and what they add to the targets of the next.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::factor::Factor;
+use super::tile::{HEIGHT, Real, accumulate};
+use crate::codec::decode::Unit;
+use crate::{Control, Result};
+
+/// Columns of a panel.
+const PANEL: usize = <f32 as Real>::PANEL;
+
+/// Errors that are fed back at a time: their panel stays in a first-level cache while it is multiplied
+/// for all targets of a block.
+const DEPTH: usize = 128;
+
+/// The errors e_i of finished vectors, in panels of outputs, so that feedback is a product of panels.
+pub struct Finished {
+    unit: Unit,
+    inputs: usize,
+    outputs: usize,
+    /// For each panel of outputs, all inputs, one after the other.
+    errors: Vec<f32>,
+}
+
+/// The targets of some inputs that are coded next.
+pub struct Targets {
+    inputs: Range<usize>,
+    /// U_ij (see [`Factor::columns`]).
+    factors: Vec<f32>,
+    /// For each panel of outputs, these inputs.
+    values: Vec<f32>,
+}
+
+impl Finished {
+    /// Of a matrix of so many inputs and outputs, of which none is finished.
+    pub fn new(unit: Unit, inputs: usize, outputs: usize) -> Self {
+        Self {
+            unit,
+            inputs,
+            outputs,
+            errors: vec![0.0; outputs.div_ceil(PANEL) * inputs * PANEL],
+        }
+    }
+
+    /// The vector of this input is finished, with these errors for all outputs.
+    pub fn set(&mut self, input: usize, errors: &[f32]) {
+        let panels = self.errors.chunks_exact_mut(self.inputs * PANEL);
+        for (panel, errors) in panels.zip(errors.chunks(PANEL)) {
+            panel[input * PANEL..][..errors.len()].copy_from_slice(errors);
+        }
+    }
+
+    /// The targets of `inputs`, whose `weights` are in C order, with what the errors of all inputs
+    /// before these add.
+    ///
+    /// O(outputs·inputs.len()·inputs.start) multiply-adds.
+    pub fn targets(
+        &self,
+        factor: &Factor,
+        inputs: Range<usize>,
+        weights: &[f32],
+        control: &Control,
+    ) -> Result<Targets> {
+        let (unit, before, count) = (self.unit, inputs.start, inputs.len());
+        let factors = factor.columns(inputs.clone());
+        let mut values = vec![0.0; self.outputs.div_ceil(PANEL) * count * PANEL];
+        let panels = values.par_chunks_exact_mut(count * PANEL).enumerate();
+        panels.try_for_each(|(at, values)| {
+            control.check()?;
+            let column = at * PANEL;
+            let width = PANEL.min(self.outputs - column);
+            let rows = weights.chunks_exact(self.outputs);
+            for (row, weights) in values.chunks_exact_mut(PANEL).zip(rows) {
+                row[..width].copy_from_slice(&weights[column..column + width]);
+            }
+            let errors = &self.errors[at * self.inputs * PANEL..][..before * PANEL];
+            for (part, errors) in errors.chunks(DEPTH * PANEL).enumerate() {
+                let from = part * DEPTH;
+                let depth = errors.len() / PANEL;
+                let tiles = factors.chunks_exact(inputs.end * HEIGHT);
+                for (factors, sums) in tiles.zip(values.chunks_mut(HEIGHT * PANEL)) {
+                    let factors = &factors[from * HEIGHT..][..depth * HEIGHT];
+                    accumulate(unit, 0..sums.len() / PANEL, factors, errors, sums, PANEL);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Targets {
+            inputs,
+            factors,
+            values,
+        })
+    }
+
+    /// The target of one of these inputs, to which the others before it have added theirs by now.
+    pub fn target(&self, targets: &mut Targets, input: usize, out: &mut [f32]) {
+        let Targets {
+            inputs,
+            factors,
+            values,
+        } = targets;
+        let place = input - inputs.start;
+        let factors = &factors[place / HEIGHT * inputs.end * HEIGHT..];
+        let factors = &factors[inputs.start * HEIGHT..input * HEIGHT];
+        let row = place % HEIGHT..place % HEIGHT + 1;
+        let panels = values.chunks_exact_mut(inputs.len() * PANEL);
+        let errors = self.errors.chunks_exact(self.inputs * PANEL);
+        for ((values, errors), out) in panels.zip(errors).zip(out.chunks_mut(PANEL)) {
+            let errors = &errors[inputs.start * PANEL..input * PANEL];
+            let sums = &mut values[place * PANEL..][..PANEL];
+            accumulate(self.unit, row.clone(), factors, errors, sums, PANEL);
+            out.copy_from_slice(&sums[..out.len()]);
+        }
+    }
+}
+
+impl Targets {
+    /// Σ t² of one of these inputs as far as it is known, over some outputs.
+    pub fn energy(&self, input: usize, outputs: Range<usize>) -> f64 {
+        let place = input - self.inputs.start;
+        let panels = self.values.chunks_exact(self.inputs.len() * PANEL);
+        let mut sum = 0.0;
+        for (at, panel) in panels.enumerate() {
+            let column = at * PANEL;
+            let from = outputs.start.clamp(column, column + PANEL) - column;
+            let to = outputs.end.clamp(column, column + PANEL) - column;
+            let values = &panel[place * PANEL..][from..to];
+            sum += values.iter().map(|t| f64::from(*t).powi(2)).sum::<f64>();
+        }
+        sum
+    }
+}

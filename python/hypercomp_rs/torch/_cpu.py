@@ -78,13 +78,13 @@ def linear(
     if not shape or shape[-1] != inputs:
         raise InvalidArgumentError(f"x has shape {tuple(shape)}: (..., {inputs}) is accepted")
     dtype = x.dtype
-    name = _named(dtype)
+    name = DTYPES.get(dtype) or _named(dtype)
     if bias is not None:
         if bias.shape != (outputs,):
             raise InvalidArgumentError(
                 f"bias has shape {tuple(bias.shape)}: ({outputs},) is accepted"
             )
-        if bias.dtype != dtype or not bias.is_contiguous():
+        if bias.dtype is not dtype or not bias.is_contiguous():
             bias = bias.to(dtype).contiguous()
     out = x.new_empty((*shape[:-1], outputs))
     batch = out.numel() // outputs if outputs else 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -12,18 +14,24 @@ import torch
 from torch import nn
 
 from .. import _arrays
-from .._integers import checked_threads
+from .._core import Control
+from .._integers import checked, checked_threads
 from ..checkpoint.entries import named
 from ..checkpoint.plan import Request, make_plan
 from ..checkpoint.rules import Rule, choose, rules_of
 from ..checkpoint.sensitivity import Sensitivity
-from ..compress import Effort, Trellis
-from ..errors import HypercompError
+from ..compress import Effort, Inputs, Trellis
+from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
+from ._bar import Bar
 from ._model_source import ModelSource
+from .calibration import Calibration, Layer, Site
 from .compressed_module import CompressedModule, buffers_of
 from .modules import CompressedConv1d, CompressedConv2d, CompressedEmbedding, CompressedLinear
 from .report import CompressedLayer, ModelReport, SkippedWeight
+
+# Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed.
+DAMPING = 0.01
 
 _CLASSES: tuple[type[CompressedModule], ...] = (
     CompressedLinear,
@@ -84,6 +92,9 @@ class Candidate(NamedTuple):
     owners: list[Owner]
 
 
+Job = tuple[Candidate, Trellis]
+
+
 def _candidates(
     model: nn.Module, rules: tuple[Rule, ...]
 ) -> tuple[list[Candidate], list[SkippedWeight]]:
@@ -125,6 +136,8 @@ def compress_model(
     embeddings: Literal["compress", "keep"] = "compress",
     rules: Iterable[str | Rule] = (),
     sensitivity: Mapping[str, float] | str | Path | None = None,
+    calibration: Iterable[Any] | None = None,
+    calibration_nbytes: int | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> ModelReport:
@@ -150,8 +163,21 @@ def compress_model(
         are unless a rule names them.
     sensitivity
         What errors cost, see :class:`hypercomp_rs.checkpoint.Sensitivity`.
+    calibration
+        Batches of what the model is used for: each a tensor, a tuple of arguments, or a mapping of
+        keyword arguments such as a tokenizer gives (or of what a sentence encoder takes). The model
+        is run on them, and the codes of linear layers are chosen for the errors of their outputs
+        there (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or
+        anything that can be gone through several times; an iterator is made a list. An
+        ``attention_mask`` of (batch, length) keeps padding out of inputs (batch, length, ...). Each
+        of `report.layers` says whether it was `calibrated`: others were not called, or are no
+        linear layers, or share their weight with one that is none.
+    calibration_nbytes
+        The most that second moments may take at one time, inputs² numbers of 4 bytes for what each
+        layer gets; layers for which there is no room are calibrated in a further pass. By default a
+        quarter of the model, and at least a gibibyte.
     threads
-        Threads of each search; None for one a core.
+        Threads to search with; None for one a core. The codes do not depend on it.
     progress
         Whether a bar is shown, where the error output is a terminal and rich is installed.
 
@@ -163,14 +189,18 @@ def compress_model(
     Raises
     ------
     InvalidArgumentError
-        An argument outside what is accepted, or a rule that matches nothing.
+        An argument outside what is accepted, or a rule that matches nothing; no batches to
+        calibrate with, or one that the model does not take. The model is as it was.
     NonFiniteError
         A weight is NaN or infinite; the message names layer and index. Layers before it stay
-        compressed, as they do after Ctrl-C.
+        compressed, as they do after Ctrl-C. An input of a layer is, in calibration: the message
+        names layer and batch.
 
     Notes
     -----
-    Memory: one layer's weights beside the model, which shrinks as it goes.
+    Memory: one layer's weights beside the model, which shrinks as it goes. Calibrated, what
+    `calibration_nbytes` says, one batch's activations, and for each thread the layer's weights and
+    twice its second moment in float64.
 
     Examples
     --------
@@ -196,23 +226,39 @@ def compress_model(
         seed=seed,
     )
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
+    if calibration is not None and (sparsity is not None or target_sqnr_db is not None):
+        raise InvalidArgumentError(
+            "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
+        )
     candidates, skipped = _candidates(model, request.rules)
     plan, kept = _planned(candidates, request)
     skipped += kept
-    layers = []
     # Taken off the list one by one: nothing but the model must hold on to a dense weight.
-    waiting = deque(candidate for candidate in candidates if candidate.name in plan)
+    waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
     del candidates
-    with _Bar(progress, sum(candidate.weight.numel() for candidate in waiting)) as bar:
+    order = [candidate.name for candidate, _ in waiting]
+    done: dict[str, CompressedLayer] = {}
+    with Bar(progress, sum(candidate.weight.numel() for candidate, _ in waiting)) as bar:
+        if calibration is not None:
+            most = _moments_nbytes(model, calibration_nbytes)
+            jobs = {c.name: (c, trellis) for c, trellis in waiting if _layer(c, trellis)}
+            waiting = deque(job for job in waiting if job[0].name not in jobs)
+            for candidate, compressed in _calibrated(
+                Calibration(model, calibration), jobs, most, threads
+            ):
+                done[candidate.name] = _install(candidate, compressed, calibrated=True)
+                bar.advance(candidate.weight.numel())
+            waiting.extend(jobs.values())
+            del jobs
         while waiting:
-            layer = _compress(waiting[0], plan[waiting[0].name], threads)
-            layers.append(layer)
-            bar.advance(waiting.popleft().weight.numel())
+            candidate, trellis = waiting.popleft()
+            done[candidate.name] = _install(candidate, _code(candidate, trellis, threads))
+            bar.advance(candidate.weight.numel())
     if "transformers" in sys.modules:
         from .transformers import mark_compressed
 
         mark_compressed(model, request)
-    return ModelReport(tuple(layers), tuple(skipped))
+    return ModelReport(tuple(done[name] for name in order), tuple(skipped))
 
 
 def _planned(
@@ -242,13 +288,101 @@ def _planned(
     return plan.compressed, skipped
 
 
-def _compress(candidate: Candidate, trellis: Trellis, threads: int | None) -> CompressedLayer:
-    name, weight, group = candidate
+def _layer(candidate: Candidate, trellis: Trellis) -> Layer | None:
+    """The linear layer, or several, that a weight is of and nothing else; None where it is not."""
+    axes = {classes()[type(owner.module)].input_axis for owner in candidate.owners}
+    if len(axes) > 1 or (axis := axes.pop()) is None or trellis.target_sqnr_db is not None:
+        return None
+    modules = tuple(owner.module for owner in candidate.owners)
+    return Layer(candidate.name, candidate.weight.shape[axis], modules)
+
+
+def _moments_nbytes(model: nn.Module, asked: int | None) -> int:
+    if asked is not None:
+        return checked("calibration_nbytes", asked, 0, 2**63 - 1)
+    nbytes = sum(p.numel() * p.element_size() for p in model.parameters())
+    return max(1 << 30, nbytes // 4)
+
+
+def _calibrated(
+    calibration: Calibration, jobs: dict[str, Job], most: int, threads: int | None
+) -> Iterator[tuple[Candidate, CompressedTensor]]:
+    """The weights of the layers that are called, pass by pass, each to be installed when it comes.
+
+    They are taken out of `jobs`.
+    """
+    layers = [layer for job in jobs.values() if (layer := _layer(*job)) is not None]
+    sites = calibration.sites(layers)
+    while sites:
+        now = [sites.popleft()]
+        while sites and sum(site.nbytes for site in (*now, sites[0])) <= most:
+            now.append(sites.popleft())
+        calibration.collect(now)
+        for site in now:
+            if site.apart:
+                sites.extend(Site([layer]) for layer in site.layers)
+        work = [
+            (jobs.pop(layer.name), site)
+            for site in now
+            if site.vectors and not site.apart
+            for layer in site.layers
+        ]
+        # Each second moment goes when the last layer has used it.
+        del now, site
+        yield from _side_by_side(work, threads)
+
+
+def _side_by_side(
+    work: list[tuple[Job, Site]], threads: int | None
+) -> Iterator[tuple[Candidate, CompressedTensor]]:
+    """Several searches at a time, for each has one thread; results in their order."""
+    threads = threads or os.cpu_count() or 1
+    workers = max(1, min(threads, len(work)))
+    control = Control()
+    with ThreadPoolExecutor(workers, "hypercomp-layer") as executor:
+        futures = deque(
+            executor.submit(_calibrated_code, job, site, threads // workers, control)
+            for job, site in work
+        )
+        waiting = deque(job[0] for job, _ in work)
+        work.clear()
+        try:
+            while futures:
+                yield waiting.popleft(), futures.popleft().result()
+        except BaseException:
+            control.cancel()
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _calibrated_code(job: Job, site: Site, threads: int, control: Control) -> CompressedTensor:
+    candidate, trellis = job
+    axis = classes()[type(candidate.owners[0].module)].input_axis
+    moment = site.second_moment()
+    assert axis is not None
+    assert moment is not None
+    inputs = Inputs.of(moment, DAMPING, axis, tuple(candidate.weight.shape))
+    return _code(candidate, trellis, threads, control, inputs)
+
+
+def _code(
+    candidate: Candidate,
+    trellis: Trellis,
+    threads: int | None,
+    control: Control | None = None,
+    inputs: Inputs | None = None,
+) -> CompressedTensor:
     try:
-        flat = _arrays.flatten(weight.detach())
-        compressed = CompressedTensor._of(trellis.compress(flat, threads), "torch")
+        flat = _arrays.flatten(candidate.weight.detach())
+        return CompressedTensor._of(trellis.compress(flat, threads, control, inputs), "torch")
     except HypercompError as error:
-        raise named(error, name) from None
+        raise named(error, candidate.name) from None
+
+
+def _install(
+    candidate: Candidate, compressed: CompressedTensor, *, calibrated: bool = False
+) -> CompressedLayer:
+    name, weight, group = candidate
     install(*buffers_of(compressed, weight.device), group)
     return CompressedLayer(
         name,
@@ -256,6 +390,7 @@ def _compress(candidate: Candidate, trellis: Trellis, threads: int | None) -> Co
         compressed.nbytes,
         weight.numel() * weight.element_size(),
         compressed.sqnr_db,
+        calibrated,
     )
 
 
@@ -309,33 +444,3 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
 
         unmark_compressed(model)
     return model
-
-
-class _Bar:
-    """A bar of weights, where there is somebody to see it."""
-
-    def __init__(self, wanted: bool, weights: int) -> None:
-        self._progress: Any = None
-        if not (wanted and weights and sys.stderr.isatty()):
-            return
-        try:
-            from rich.console import Console
-            from rich.progress import Progress
-        except ImportError:
-            return
-        self._progress = Progress(console=Console(stderr=True))
-        self._task = self._progress.add_task("compressing", total=weights)
-
-    def __enter__(self) -> _Bar:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def advance(self, weights: int) -> None:
-        """So many more are done."""
-        if self._progress is not None:
-            self._progress.advance(self._task, weights)
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()

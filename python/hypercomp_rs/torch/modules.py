@@ -11,7 +11,10 @@ from typing import cast
 import torch
 from torch import nn
 
+from . import _schemas as _schemas
 from .compressed_module import CompressedModule
+
+_linear = torch.ops.hypercomp.linear.default
 
 
 class CompressedLinear(CompressedModule, nn.Linear):
@@ -33,12 +36,15 @@ class CompressedLinear(CompressedModule, nn.Linear):
     """
 
     dense_class = nn.Linear
+    input_axis = 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x·Wᵀ + b for x of shape (..., in_features)."""
-        product: torch.Tensor = torch.ops.hypercomp.linear.default(
-            x, self.weight_buffers(), self._said.description, self.bias
-        )
+        # Not `self.bias`, which looks for it everywhere else first: 0.4 of the 8 microseconds that a
+        # call costs beside the product.
+        parameters = self._parameters
+        bias = parameters["bias"] if "bias" in parameters else self.bias
+        product: torch.Tensor = _linear(x, self.weight_buffers(), self._said.description, bias)
         return product
 
 

@@ -43,6 +43,7 @@ CODECS = [
     {"bits": 4, "sparsity": "keep", "zeros": 0.5},
     {"bits": 4.5, "max_error": 0.3},
     {"zeros": 1.1},
+    {"second_moment": torch.eye(140)},
 ]
 
 
@@ -315,10 +316,15 @@ def test_fakes_refuse_what_the_operator_refuses():
 
 @pytest.mark.parametrize("dtype", [*FLOATS, torch.float64])
 @pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("by_input", [False, True])
 @pytest.mark.parametrize("rows", [1, 7, 10**6])
-def test_a_product_block_by_block_is_that_of_the_dense_weight(dtype, transposed, rows, monkeypatch):
+def test_a_product_block_by_block_is_that_of_the_dense_weight(
+    dtype, transposed, by_input, rows, monkeypatch
+):
     monkeypatch.setattr(_blocks, "BLOCK", rows * 140 * 4)
-    parts, description, w = compressed(24, 140)
+    monkeypatch.setattr(_blocks, "WHOLE", 8)
+    options = {"second_moment": torch.eye(140)} if by_input else {}
+    parts, description, w = compressed(24, 140, **options)
     w = (w.t() if transposed else w).to(dtype).double()
     bias = gaussian(len(w), dtype=dtype)
     weight = _codes.weight_of(parts, description)

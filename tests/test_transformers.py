@@ -237,6 +237,32 @@ def test_a_compressed_model_generates_compiles_and_is_made_dense_again(folders):
     assert not hasattr(model.config, "quantization_config")
 
 
+@pytest.mark.parametrize("name", ["llama", "llama, tied", "gpt2", "t5", "bert"])
+def test_a_calibrated_model_is_saved_and_loaded(name, folders, tmp_path):
+    model = load(name, folders[name])
+    batch = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
+    batch["attention_mask"][1, 5:] = 0
+    if model.config.is_encoder_decoder:
+        batch["decoder_input_ids"] = IDS[:, :4]
+    batch = transformers.BatchEncoding(batch)
+    report = hct.compress_model(model, bits=6, calibration=[batch, batch], progress=False)
+    linear = {"Linear", "Conv1D"}
+    table = load(name, folders[name])
+    calibrated = {layer.name.removesuffix(".weight") for layer in report.layers if layer.calibrated}
+    assert {type(table.get_submodule(found)).__name__ for found in calibrated} <= linear
+    # Tables of tokens are not, nor heads that are one with them, nor the pooler of a short text.
+    assert len(calibrated) >= 8
+    out = output(model)
+    assert (out - output(table)).norm() < 0.1 * output(table).norm()
+    model.save_pretrained(tmp_path / "saved")
+    again, info = load(name, tmp_path / "saved", output_loading_info=True)
+    assert not any(info.values())
+    assert torch.equal(output(again), out)
+    assert tied(again) == tied(model)
+    again.dequantize()
+    assert torch.allclose(output(again), out, atol=1e-4)
+
+
 def test_a_checkpoint_with_tied_weights_twice_is_tied(folders, tmp_path):
     from safetensors.torch import load_file, save_file
 

@@ -15,7 +15,9 @@ import torch
 from . import _scratch
 from ._codes import DTYPES, Weight
 
-BLOCK = _scratch.LARGEST
+BLOCK = 8 << 20
+# Rows of a weight that is stored by input: part of a Hadamard block of outputs costs all of it.
+WHOLE = 1024
 
 
 def multiply(
@@ -51,7 +53,10 @@ def _added_up(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> tor
 def _blocks(weight: Weight, dtype: torch.dtype) -> Iterator[tuple[int, torch.Tensor]]:
     """The index of a block's first row, and the block, until the next is asked for."""
     rows, columns = weight.shape
-    most = min(rows, max(1, BLOCK // max(1, columns * dtype.itemsize)))
+    most = max(1, BLOCK // max(1, columns * dtype.itemsize))
+    if weight.swapped:
+        most = max(1, most // WHOLE) * WHOLE
+    most = min(rows, most)
     memory = _scratch.take((most, columns), dtype)
     for start in range(0, rows, most or 1):
         block = memory[: rows - start]

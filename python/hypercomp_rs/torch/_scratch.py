@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 # Larger ones are given back to the system.
-LARGEST = 8 << 20
+LARGEST = 32 << 20
 
 # Taken and put back by any thread; two, for one is in use while the next layer is decoded.
 _free: deque[torch.UntypedStorage] = deque(maxlen=2)

@@ -300,7 +300,7 @@ def _layer(candidate: Candidate, trellis: Trellis) -> Layer | None:
 def _moments_nbytes(model: nn.Module, asked: int | None) -> int:
     if asked is not None:
         return checked("calibration_nbytes", asked, 0, 2**63 - 1)
-    nbytes = sum(p.numel() * p.element_size() for p in model.parameters())
+    nbytes: int = sum(p.numel() * p.element_size() for p in model.parameters())
     return max(1 << 30, nbytes // 4)
 
 

@@ -18,9 +18,9 @@ from ._schemas import LIBRARY, Parts, _convolve
 # itself: from so many vectors on the layer is decoded, and torch multiplies. (4096 x 4096, ms fused
 # and decoded: 32 vectors 4.6 and 7.6, 64 vectors 7.7 and 7.9, 128 vectors 14.6 and 10.9.)
 MANY = {torch.bfloat16: 64} if getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() else {}
-# Codes that run along the outputs (a transposed weight, or one that is stored by input) are added up
-# row by row, which is slower than torch but for few vectors. (2048 x 2048, ms fused and decoded: 4
-# vectors 13 and 10, 16 vectors 39 and 17.)
+# Codes that run along the outputs (a transposed weight, or one that is stored by input) are added
+# up row by row, which is slower than torch but for few vectors. (2048 x 2048, ms fused and decoded:
+# 4 vectors 13 and 10, 16 vectors 39 and 17.)
 MANY_ADDED = 4
 NEVER = 1 << 62
 

@@ -14,7 +14,6 @@ so its second moments are those of the inputs that there will be.
 from __future__ import annotations
 
 import inspect
-import itertools
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +52,12 @@ class Site:
         self.apart = False
         self._sum: torch.Tensor | None = None
         self._calls = dict.fromkeys((layer.name for layer in layers), 0)
-        self._met: list[tuple[weakref.ref[torch.Tensor], int]] = []
+        self._inputs: list[tuple[weakref.ref[torch.Tensor], int]] = []
+
+    @property
+    def met(self) -> bool:
+        """Whether there were vectors, other than zeros."""
+        return self._sum is not None and bool(self._sum.diagonal().any())
 
     @property
     def nbytes(self) -> int:
@@ -65,16 +69,16 @@ class Site:
         call = self._calls[layer.name]
         self._calls[layer.name] += 1
         if layer is self.layers[0]:
-            self._met.append((weakref.ref(x), _version(x)))
+            self._inputs.append((weakref.ref(x), _version(x)))
             self._add(x, mask)
-        elif call >= len(self._met) or not _same(self._met[call], x):
+        elif call >= len(self._inputs) or not _same(self._inputs[call], x):
             self.apart = True
 
     def end_batch(self) -> None:
         """All layers have been called as often as the first, or they are apart."""
         self.apart |= len(set(self._calls.values())) > 1
         self._calls = dict.fromkeys(self._calls, 0)
-        self._met.clear()
+        self._inputs.clear()
 
     def _add(self, x: torch.Tensor, mask: torch.Tensor | None) -> None:
         if mask is not None and x.dim() > 2 and x.shape[:2] == mask.shape:
@@ -139,7 +143,7 @@ class Calibration:
             # The tensor is kept for its address to be no other's.
             heard.append((layer.name, x, _version(x)))
 
-        self._run(dict.fromkeys(layers, hear), most=1)
+        self.run(dict.fromkeys(layers, hear), lambda output, mask: True)
         traces: dict[str, tuple[tuple[int, int], ...]] = {}
         for name, x, version in heard:
             traces[name] = (*traces.get(name, ()), (id(x), version))
@@ -153,33 +157,38 @@ class Calibration:
         """Add up what these places get on all batches."""
         hear = {layer: site.hear for site in sites for layer in site.layers}
 
-        def end_batch() -> None:
+        def end_batch(output: Any, mask: torch.Tensor | None) -> bool:
             for site in sites:
                 site.end_batch()
+            return False
 
-        self._run(hear, end_batch)
+        self.run(hear, end_batch)
 
-    def _run(
+    def run(
         self,
         hear: Mapping[Layer, Hear],
-        end_batch: Callable[[], None] = lambda: None,
-        most: int | None = None,
+        end_batch: Callable[[Any, torch.Tensor | None], bool],
+        *,
+        gradients: bool = False,
     ) -> None:
-        """Run the model on one batch after the other, while layers tell what they get."""
+        """Run the model on one batch after the other, while layers tell what they get.
+
+        `end_batch` is told the output and the mask, and whether it is enough is what it says.
+        """
         mask: torch.Tensor | None = None
 
         def listener(layer: Layer) -> Callable[..., None]:
             def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-                hear[layer](layer, args[0] if args else next(iter(kwargs.values())), mask)
+                hear[layer](layer, first_argument(args, kwargs), mask)
 
             return hook
 
         batches = 0
-        with _listening(self._model, {layer: listener(layer) for layer in hear}):
-            for batch in itertools.islice(self._batches, most):
+        with _listening(self._model, {layer: listener(layer) for layer in hear}, gradients):
+            for batch in self._batches:
                 args, kwargs, mask = _call(self._model, batch, batches, self._device)
                 try:
-                    self._model(*args, **kwargs)
+                    enough = end_batch(self._model(*args, **kwargs), mask)
                 except NonFiniteError as error:
                     raise NonFiniteError(f"{error} (calibration, batch {batches})") from None
                 except Exception as error:
@@ -187,15 +196,24 @@ class Calibration:
                         f"calibration, batch {batches}: the model does not take it: "
                         f"{type(error).__name__}: {error}"
                     ) from error
-                end_batch()
                 batches += 1
+                if enough:
+                    break
         if not batches:
             raise InvalidArgumentError("calibration: no batch; at least one is needed")
 
 
+def first_argument(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """What a layer is called with."""
+    x: torch.Tensor = args[0] if args else next(iter(kwargs.values()))
+    return x
+
+
 @contextmanager
-def _listening(model: nn.Module, hooks: Mapping[Layer, Callable[..., None]]) -> Iterator[None]:
-    """Hooks before layers, evaluation and no gradients; afterwards all is as it was."""
+def _listening(
+    model: nn.Module, hooks: Mapping[Layer, Callable[..., None]], gradients: bool
+) -> Iterator[None]:
+    """Hooks before layers, evaluation, gradients or none; afterwards all is as it was."""
     training = {module: module.training for module in model.modules()}
     handles = []
     try:
@@ -203,7 +221,7 @@ def _listening(model: nn.Module, hooks: Mapping[Layer, Callable[..., None]]) -> 
             for module in layer.modules:
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
         model.eval()
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             yield
     finally:
         for handle in handles:
@@ -255,6 +273,8 @@ def _mask(*mappings: Mapping[str, Any]) -> torch.Tensor | None:
 def _moved(batch: Any, device: torch.device | None) -> Any:
     """The same on a device; mappings as new dicts, for models write to theirs."""
     if isinstance(batch, torch.Tensor):
+        # One that was made in inference mode takes no part in gradients.
+        batch = batch.clone() if batch.is_inference() else batch
         return batch if device is None else batch.to(device)
     if isinstance(batch, Mapping):
         return {name: _moved(value, device) for name, value in batch.items()}

@@ -2,125 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from .. import _arrays
-from .._core import Control
-from .._integers import checked, checked_threads
-from ..checkpoint.entries import named
+from .._integers import checked_threads
 from ..checkpoint.plan import Request, make_plan
 from ..checkpoint.rules import Rule, choose, rules_of
 from ..checkpoint.sensitivity import Sensitivity
-from ..compress import Effort, Inputs, Trellis
-from ..errors import HypercompError, InvalidArgumentError
+from ..compress import Effort, Trellis
+from ..errors import InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._bar import Bar
 from ._model_source import ModelSource
-from .calibration import Calibration, Layer, Site
-from .compressed_module import CompressedModule, buffers_of
-from .modules import CompressedConv1d, CompressedConv2d, CompressedEmbedding, CompressedLinear
+from .calibrated import calibrated, code_of, layer_of, moments_nbytes
+from .calibration import Calibration
+from .compressed_module import buffers_of
+from .owners import Candidate, compressed_modules, find_candidates, install
 from .report import CompressedLayer, ModelReport, SkippedWeight
-
-# Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed.
-DAMPING = 0.01
-
-_CLASSES: tuple[type[CompressedModule], ...] = (
-    CompressedLinear,
-    CompressedEmbedding,
-    CompressedConv1d,
-    CompressedConv2d,
-)
-
-
-def classes() -> dict[type[nn.Module], type[CompressedModule]]:
-    """The compressed class of each class of modules that has one."""
-    found: dict[type[nn.Module], type[CompressedModule]] = {c.dense_class: c for c in _CLASSES}
-    # GPT-2's layers, which are no module of torch.
-    if "transformers.pytorch_utils" in sys.modules:
-        from ._conv1d import CompressedConv1D
-
-        found[CompressedConv1D.dense_class] = CompressedConv1D
-    return found
-
-
-class Owner(NamedTuple):
-    """A module that has a parameter, and under which name."""
-
-    module_name: str
-    module: nn.Module
-    parameter_name: str
-
-    @property
-    def name(self) -> str:
-        """As the state dict has it."""
-        return ".".join(filter(None, (self.module_name, self.parameter_name)))
-
-    def refusal(self) -> str | None:
-        """Why it cannot have a compressed weight, or None."""
-        if isinstance(self.module, CompressedModule):
-            return None
-        compressed = classes().get(type(self.module))
-        if compressed is None or self.parameter_name != "weight":
-            return f"no compressed form of {type(self.module).__name__}.{self.parameter_name}"
-        return compressed.refusal(self.module)
-
-
-def owners(model: nn.Module) -> dict[int, list[Owner]]:
-    """Who has each parameter: several where weights are tied. By the parameter's id."""
-    found: dict[int, list[Owner]] = {}
-    for module_name, module in model.named_modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                found.setdefault(id(parameter), []).append(Owner(module_name, module, name))
-    return found
-
-
-class Candidate(NamedTuple):
-    """A weight that can be compressed, and who has it."""
-
-    name: str
-    weight: nn.Parameter
-    owners: list[Owner]
-
-
-Job = tuple[Candidate, Trellis]
-
-
-def _candidates(
-    model: nn.Module, rules: tuple[Rule, ...]
-) -> tuple[list[Candidate], list[SkippedWeight]]:
-    candidates, skipped = [], []
-    for group in owners(model).values():
-        weight = cast(nn.Parameter, group[0].module._parameters[group[0].parameter_name])
-        if weight.dim() < 2:
-            continue
-        name = _known_to_rules(group, rules)
-        whys = [why for owner in group if (why := owner.refusal()) is not None]
-        if weight.is_meta:
-            whys.append("on the meta device, where it has no values")
-        if whys:
-            skipped.append(SkippedWeight(name, tuple(weight.shape), whys[0]))
-        else:
-            candidates.append(Candidate(name, weight, group))
-    return candidates, skipped
-
-
-def _known_to_rules(group: list[Owner], rules: tuple[Rule, ...]) -> str:
-    """Of the names of tied weights the one that the first rule is about."""
-    for rule in rules:
-        for owner in group:
-            if rule.matches(owner.name):
-                return owner.name
-    return group[0].name
 
 
 def compress_model(
@@ -230,7 +134,7 @@ def compress_model(
         raise InvalidArgumentError(
             "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
         )
-    candidates, skipped = _candidates(model, request.rules)
+    candidates, skipped = find_candidates(model, request.rules)
     plan, kept = _planned(candidates, request)
     skipped += kept
     # Taken off the list one by one: nothing but the model must hold on to a dense weight.
@@ -240,11 +144,17 @@ def compress_model(
     done: dict[str, CompressedLayer] = {}
     with Bar(progress, sum(candidate.weight.numel() for candidate, _ in waiting)) as bar:
         if calibration is not None:
-            most = _moments_nbytes(model, calibration_nbytes)
-            jobs = {c.name: (c, trellis) for c, trellis in waiting if _layer(c, trellis)}
+            jobs = {c.name: (c, trellis) for c, trellis in waiting if layer_of(c, trellis)}
             waiting = deque(job for job in waiting if job[0].name not in jobs)
-            for candidate, compressed in _calibrated(
-                Calibration(model, calibration), jobs, most, threads
+            # Bits that were asked for the whole go where they help, unless they were told where.
+            free = set(jobs) if target_bits is not None and sensitivity is None else set()
+            free -= {name for name in free if _has_a_rate(name, request.rules)}
+            for candidate, compressed in calibrated(
+                Calibration(model, calibration),
+                jobs,
+                free,
+                moments_nbytes(model, calibration_nbytes),
+                threads,
             ):
                 done[candidate.name] = _install(candidate, compressed, calibrated=True)
                 bar.advance(candidate.weight.numel())
@@ -252,7 +162,7 @@ def compress_model(
             del jobs
         while waiting:
             candidate, trellis = waiting.popleft()
-            done[candidate.name] = _install(candidate, _code(candidate, trellis, threads))
+            done[candidate.name] = _install(candidate, code_of(candidate, trellis, threads))
             bar.advance(candidate.weight.numel())
     if "transformers" in sys.modules:
         from .transformers import mark_compressed
@@ -288,95 +198,9 @@ def _planned(
     return plan.compressed, skipped
 
 
-def _layer(candidate: Candidate, trellis: Trellis) -> Layer | None:
-    """The linear layer, or several, that a weight is of and nothing else; None where it is not."""
-    axes = {classes()[type(owner.module)].input_axis for owner in candidate.owners}
-    if len(axes) > 1 or (axis := axes.pop()) is None or trellis.target_sqnr_db is not None:
-        return None
-    modules = tuple(owner.module for owner in candidate.owners)
-    return Layer(candidate.name, candidate.weight.shape[axis], modules)
-
-
-def _moments_nbytes(model: nn.Module, asked: int | None) -> int:
-    if asked is not None:
-        return checked("calibration_nbytes", asked, 0, 2**63 - 1)
-    nbytes: int = sum(p.numel() * p.element_size() for p in model.parameters())
-    return max(1 << 30, nbytes // 4)
-
-
-def _calibrated(
-    calibration: Calibration, jobs: dict[str, Job], most: int, threads: int | None
-) -> Iterator[tuple[Candidate, CompressedTensor]]:
-    """The weights of the layers that are called, pass by pass, each to be installed when it comes.
-
-    They are taken out of `jobs`.
-    """
-    layers = [layer for job in jobs.values() if (layer := _layer(*job)) is not None]
-    sites = calibration.sites(layers)
-    while sites:
-        now = [sites.popleft()]
-        while sites and sum(site.nbytes for site in (*now, sites[0])) <= most:
-            now.append(sites.popleft())
-        calibration.collect(now)
-        for site in now:
-            if site.apart:
-                sites.extend(Site([layer]) for layer in site.layers)
-        work = [
-            (jobs.pop(layer.name), site)
-            for site in now
-            if site.vectors and not site.apart
-            for layer in site.layers
-        ]
-        # Each second moment goes when the last layer has used it.
-        del now, site
-        yield from _side_by_side(work, threads)
-
-
-def _side_by_side(
-    work: list[tuple[Job, Site]], threads: int | None
-) -> Iterator[tuple[Candidate, CompressedTensor]]:
-    """Several searches at a time, for each has one thread; results in their order."""
-    threads = threads or os.cpu_count() or 1
-    workers = max(1, min(threads, len(work)))
-    control = Control()
-    with ThreadPoolExecutor(workers, "hypercomp-layer") as executor:
-        futures = deque(
-            executor.submit(_calibrated_code, job, site, threads // workers, control)
-            for job, site in work
-        )
-        waiting = deque(job[0] for job, _ in work)
-        work.clear()
-        try:
-            while futures:
-                yield waiting.popleft(), futures.popleft().result()
-        except BaseException:
-            control.cancel()
-            executor.shutdown(cancel_futures=True)
-            raise
-
-
-def _calibrated_code(job: Job, site: Site, threads: int, control: Control) -> CompressedTensor:
-    candidate, trellis = job
-    axis = classes()[type(candidate.owners[0].module)].input_axis
-    moment = site.second_moment()
-    assert axis is not None
-    assert moment is not None
-    inputs = Inputs.of(moment, DAMPING, axis, tuple(candidate.weight.shape))
-    return _code(candidate, trellis, threads, control, inputs)
-
-
-def _code(
-    candidate: Candidate,
-    trellis: Trellis,
-    threads: int | None,
-    control: Control | None = None,
-    inputs: Inputs | None = None,
-) -> CompressedTensor:
-    try:
-        flat = _arrays.flatten(candidate.weight.detach())
-        return CompressedTensor._of(trellis.compress(flat, threads, control, inputs), "torch")
-    except HypercompError as error:
-        raise named(error, candidate.name) from None
+def _has_a_rate(name: str, rules: tuple[Rule, ...]) -> bool:
+    rule = next((rule for rule in rules if rule.matches(name)), None)
+    return rule is not None and (rule.bits is not None or rule.target_sqnr_db is not None)
 
 
 def _install(
@@ -392,21 +216,6 @@ def _install(
         compressed.sqnr_db,
         calibrated,
     )
-
-
-def install(description: str, buffers: list[torch.Tensor], group: list[Owner]) -> None:
-    """Give a weight to the modules that have it."""
-    first, *others = group
-    classes()[type(first.module)].replace(first.module, description, buffers)
-    for other in others:
-        classes()[type(other.module)].tie(other.module, cast(CompressedModule, first.module))
-
-
-def compressed_modules(model: nn.Module) -> Iterator[tuple[str, CompressedModule]]:
-    """The compressed modules of a model by name."""
-    for name, module in model.named_modules():
-        if isinstance(module, CompressedModule):
-            yield name, module
 
 
 def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.resources
+import importlib.util
 import json
 import os
 import pathlib
@@ -356,14 +357,39 @@ def sentences():
     return [sentence for sentence in found if 40 < len(sentence) < 300 and "|" not in sentence]
 
 
-@pytest.mark.parametrize(("bits", "least"), [(4, 0.975), (5.1, 0.995), (8, 0.9998)])
-def test_a_real_encoder_keeps_its_embeddings(bits, least, tmp_path):
+def example(name):
+    """An example as a module."""
+    path = pathlib.Path(__file__).parent.parent / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"bits": 4}, 0.975),
+        ({"target_bits": 4, "calibration": 1000}, 0.995),
+        ({"bits": 5.1}, 0.995),
+        ({"bits": 8}, 0.9998),
+    ],
+    ids=str,
+)
+def test_a_real_encoder_keeps_its_embeddings(options, least, tmp_path):
     text = sentences()[::3]
     assert len(text) > 20
     small = encoder()
-    report = hct.compress_model(small, bits=bits, embeddings="keep", progress=False)
+    calibrated = options.get("calibration")
+    if calibrated:
+        of = example("sentence_encoder")
+        read = of.sentences(of.docstrings(), calibrated)
+        assert not set(read) & set(sentences())
+        options = {**options, "calibration": of.batches(small, read)}
+    report = hct.compress_model(small, embeddings="keep", progress=False, **options)
+    bits = options.get("bits", 4)
     assert report.nbytes <= report.dense_nbytes * bits / 32
-    assert len(report.layers) == 37
+    assert [layer.calibrated for layer in report.layers] == [bool(calibrated)] * 37
     found = small.encode(text)
     assert (encoder().encode(text) * found).sum(1).mean() >= least
     small.save(str(tmp_path / "small"))

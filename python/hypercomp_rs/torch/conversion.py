@@ -56,6 +56,8 @@ def compress_model(
     target_bits
         Bits a weight of all that is compressed together, 4 by default: spread over the layers by
         equal slope, so that nothing is gained by taking a bit from one and giving it to another.
+        Among calibrated layers, if no `sensitivity` is given, by what errors in each do to the
+        model's output.
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         Instead, the same for each layer; as for :func:`hypercomp_rs.compress_tensor`.
     embeddings

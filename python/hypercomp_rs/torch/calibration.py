@@ -192,8 +192,9 @@ class Calibration:
                 except NonFiniteError as error:
                     raise NonFiniteError(f"{error} (calibration, batch {batches})") from None
                 except Exception as error:
+                    how = " with gradients, which target_bits asks for" if gradients else ""
                     raise InvalidArgumentError(
-                        f"calibration, batch {batches}: the model does not take it: "
+                        f"calibration, batch {batches}: the model does not take it{how}: "
                         f"{type(error).__name__}: {error}"
                     ) from error
                 batches += 1

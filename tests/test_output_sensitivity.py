@@ -115,12 +115,12 @@ def test_bits_go_where_the_output_minds_and_are_no_more():
     )
     assert torch.equal(torch.get_rng_state(), state)
     found = {layer.name.removesuffix(".weight"): layer.bits_per_weight for layer in report.layers}
-    assert found["first"] < 3 < 4 < found["ahead"]
+    assert found["first"] + 2 < found["ahead"]
     # What nothing hangs on keeps what it has by its weights.
-    plain = hct.compress_model(Encoder(width=128), target_bits=4, progress=False).layers[-1]
-    assert plain.name == "aside.weight"
-    assert abs(found["aside"] - plain.bits_per_weight) < 0.3
-    assert 3.8 < report.bits_per_weight <= 4
+    plain = hct.compress_model(Encoder(width=128), target_bits=4, progress=False)
+    assert plain.layers[-1].name == "aside.weight"
+    assert abs(found["aside"] - plain.layers[-1].bits_per_weight) < 0.3
+    assert abs(report.bits_per_weight - plain.bits_per_weight) < 0.1
     assert requires == [True] * len(requires)
     assert all(p.grad is None for p in wide.parameters())
 
@@ -141,9 +141,13 @@ def test_models_without_gradients_get_the_bits_of_their_weights(output, nbytes):
 
 
 def test_a_pass_for_each_place_gives_the_same_bits():
-    def codes(**options):
+    def codes(mode=torch.enable_grad, **options):
         torch.manual_seed(0)
         net = Encoder(width=128)
+        with mode():
+            return bits(net, **options)
+
+    def bits(net, **options):
         report = hct.compress_model(
             net, target_bits=4, effort="fast", calibration=batches, progress=False, **options
         )
@@ -152,9 +156,10 @@ def test_a_pass_for_each_place_gives_the_same_bits():
     batches = [torch.randn(8, 10, 128) for _ in range(9)]
     # Codes of the same rate differ by some bytes.
     assert codes(calibration_nbytes=0) == pytest.approx(codes(), abs=0.02)
+    before = codes()
     with torch.inference_mode():
         batches = [batch.clone() for batch in batches]
-        assert codes() == codes()
+    assert codes() == codes(torch.inference_mode) == codes(torch.no_grad) == before
 
 
 def test_sensitivities_that_are_given_are_heard():

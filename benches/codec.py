@@ -1,4 +1,4 @@
-"""The codec: quality on a Gaussian source and on real weights, and the speed of coding.
+"""The codec: quality on a Gaussian source, on real weights and for inputs, and the speed of coding.
 
 Every line says what was asked of it. A quality line that is missed makes the command fail; speeds
 are those of a shared machine: they stand beside a peer of the same run, and fail nothing.
@@ -9,6 +9,7 @@ import argparse
 import functools
 import logging
 import sys
+import time
 from importlib import resources
 from typing import Any
 
@@ -202,6 +203,51 @@ def winding_search(report: Report, w: Matrix, rounds: int) -> None:
     report.mark(f"winding {ratio:.1f} times as fast as a k-d tree, not 2", ratio >= 2)
 
 
+def coloured(inputs: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A second moment of inputs that go with their neighbours, and are of several sizes."""
+    sizes = np.exp(np.random.default_rng(0).normal(0, 0.4, inputs))
+    lag = np.abs(np.subtract.outer(np.arange(inputs), np.arange(inputs)))
+    moment: np.ndarray[Any, np.dtype[np.float64]] = 0.9**lag * np.outer(sizes, sizes)
+    return moment
+
+
+def for_inputs(report: Report, short: bool) -> None:
+    """Errors fed back against the inputs' second moment, beside plain coding, on one thread."""
+    inputs, outputs = (128, 1024) if short else (2048, 2048)
+    w = np.random.default_rng(1).standard_normal((outputs, inputs), np.float32)
+    moment = coloured(inputs)
+    pivots = np.diag(np.linalg.cholesky(moment[::-1, ::-1])) ** 2
+    gain = 10 * np.log10(np.mean(np.diag(moment)) / np.exp(np.mean(np.log(pivots))))
+    table = report.table(
+        f"{outputs} x {inputs} at 4 bits for inputs that promise {gain:.2f} dB",
+        *("effort", "outputs' SQNR dB, plain", "fed back", "gain dB", "met", "time, x plain"),
+    )
+
+    def code(effort: str, **options: Any) -> hc.CompressedTensor:
+        return hc.compress_tensor(w, bits=4, effort=effort, threads=1, **options)
+
+    def output_db(c: hc.CompressedTensor) -> float:
+        error = (w - c.decompress()).astype(np.float64)
+        signal = w.astype(np.float64)
+        ratio = np.vdot(signal @ moment, signal) / np.vdot(error @ moment, error)
+        return float(10 * np.log10(ratio))
+
+    options = {"plain": {}, "fed": {"second_moment": moment, "damping": 0}}
+    for effort in ("fast", "balanced"):
+        calls = {name: functools.partial(code, effort, **given) for name, given in options.items()}
+        plain, fed = (output_db(call()) for call in calls.values())
+        taken = seconds(calls, 1 if short else 3, clock=time.process_time)
+        table.add_row(
+            effort,
+            f"{plain:.2f}",
+            f"{fed:.2f}",
+            f"{fed - plain:.2f}",
+            report.mark(f"feedback gains what it should, {effort}", fed - plain > gain - 0.3),
+            f"{taken['fed'] / taken['plain']:.2f}",
+        )
+    report.console.print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="few samples, one layer, one round")
@@ -215,6 +261,7 @@ def main() -> None:
     real_layers(report, layers)
     w = np.concatenate([x for x in layers.values() if x.shape[1] == 384])
     coding_speed(report, w, rounds)
+    for_inputs(report, short)
     winding_search(report, w[: len(w) // 4], rounds)
     if report.missed:
         sys.exit("missed: " + "; ".join(report.missed))

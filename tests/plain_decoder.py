@@ -154,9 +154,10 @@ def mask(data, at, lengths, chain):
 
 
 def decode(data):
-    """The weights of a stored tensor in C order."""
+    """The weights of a stored tensor."""
     assert data[:4] == b"HYPC"
-    assert struct.unpack_from("<H", data, 4) == (1,)
+    (version,) = struct.unpack_from("<H", data, 4)
+    assert version in (1, 2)
     assert zlib.crc32(data[:-4]) == struct.unpack("<I", data[-4:])[0]
     dtype, codec, axes = data[6:9]
     assert codec == 2
@@ -164,6 +165,12 @@ def decode(data):
     for _ in range(axes):
         axis, at = leb128(data, at)
         shape.append(axis)
+    order = list(range(axes))
+    if version == 2:
+        order = list(data[at : at + axes])
+        at += axes
+        assert order == [1, 0]
+    shape = [shape[axis] for axis in order]
     at += 8
     e, window, flags = struct.unpack_from("<hBB", data, at)
     at += 4
@@ -248,4 +255,4 @@ def decode(data):
         out[places] = np.frombuffer(data, kind, count, at)
         at += count * kind.itemsize
     assert at == len(data) - 4
-    return out.reshape(shape)
+    return out.reshape(shape).transpose(order)

@@ -24,6 +24,11 @@ PROLOGUE = """
     def gaussian(*shape):
         return rng.standard_normal(shape).astype(np.float32)
 
+    def by_input(outputs, inputs, bits=4):
+        x = gaussian(500, inputs)
+        w = gaussian(outputs, inputs)
+        return hc.compress_tensor(w, bits=bits, effort="fast", second_moment=x.T @ x)
+
     zeros = gaussian(40, 384)
     zeros[rng.random(zeros.shape) < 0.3] = 0
     KINDS = {
@@ -32,6 +37,9 @@ PROLOGUE = """
         "kept": hc.compress_tensor(zeros, sparsity="keep", max_error=0.4, effort="fast"),
         "winding": hc.compress_tensor(gaussian(40, 51), codec="winding"),
         "joined": hc.compress_tensor(gaussian(40, 50), effort="fast"),
+        "by input": by_input(384, 40),
+        "by input, cut": by_input(3000, 4, bits=2.5),
+        "by input, joined": by_input(50, 40),
         "few": hc.compress_tensor(gaussian(2, 3)),
         "nothing": hc.compress_tensor(np.zeros((7, 9), np.float32)),
     }
@@ -87,8 +95,10 @@ def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
                         size = x.double().norm(dim=-1, keepdim=True) + 1
                         assert ((y.double() - expected).abs() <= bound * 4 * size).all(), name
                         codes = any("hc_matvec" in line for line in driver.trace())
-                        few = not transposed and batch in [(), (1,), (2, 3)]
-                        kernel = dtype != torch.float64 and name in ("matrix", "cut rows")
+                        by_input = name in ("by input", "by input, cut")
+                        few = transposed == by_input and batch in [(), (1,), (2, 3)]
+                        streams = by_input or name in ("matrix", "cut rows")
+                        kernel = dtype != torch.float64 and streams
                         assert codes == (few and kernel), (name, dtype, batch)
         parts, description = parts_of(KINDS["matrix"])
         x = torch.from_numpy(gaussian(384, 3)).t()

@@ -149,8 +149,8 @@ class Inputs(NamedTuple):
             )
         if flat.shape != (shape[axis], shape[axis]):
             raise InvalidArgumentError(
-                f"second_moment has shape {flat.shape}: {(shape[axis], shape[axis])} is accepted for "
-                f"w of shape {shape} with its inputs along axis {axis}"
+                f"second_moment has shape {flat.shape}: {(shape[axis], shape[axis])} is accepted "
+                f"for w of shape {shape} with its inputs along axis {axis}"
             )
         return cls(flat.elements, checked_real("damping", damping, 0, math.inf), axis)
 
@@ -171,7 +171,7 @@ def compress_tensor(
     input_axis: int = -1,
     threads: int | None = None,
 ) -> CompressedTensor:
-    """Compress the weights of a tensor. No training; no calibration data but what you have.
+    """Compress the weights of a tensor. No training, and no calibration data unless there are some.
 
     Parameters
     ----------
@@ -224,16 +224,16 @@ def compress_tensor(
         for beside it. The codes are stored input by input (see
         :attr:`CompressedTensor.stored_by_input`), and the result has w's shape all the same.
     damping
-        What is added to the diagonal of `second_moment`, in parts of the diagonal's mean: so much do
-        inputs vary apart from what the samples showed. 0 or more; a singular matrix needs some.
+        What is added to the diagonal of `second_moment`, in parts of the diagonal's mean: so much
+        do inputs vary apart from what the samples showed. 0 or more; a singular matrix needs some.
     input_axis
-        The axis of `w` that has the inputs: -1 or 1 for (outputs, inputs), as torch's ``Linear`` has
-        them, 0 or -2 for (inputs, outputs).
+        The axis of `w` that has the inputs: -1 or 1 for (outputs, inputs), as torch's ``Linear``
+        has them, 0 or -2 for (inputs, outputs).
     threads
         Threads to search with; None for one a core. The result does not depend on it. With a
         `second_moment` the search itself has one, as every target depends on the code before it;
-        the factorisation and the feedback have all. Calls with ``threads=1`` from several threads run
-        side by side.
+        the factorisation and the feedback have all. Calls with ``threads=1`` from several threads
+        run side by side.
 
     Returns
     -------
@@ -245,8 +245,8 @@ def compress_tensor(
     DtypeError
         Another dtype, or neither a numpy array nor a torch tensor.
     NonFiniteError
-        A weight, or an entry of `second_moment`, is NaN or infinite; the message has the first one's
-        index.
+        A weight, or an entry of `second_moment`, is NaN or infinite; the message has the first
+        one's index.
     InvalidArgumentError
         An argument outside what is accepted; or no rate meets `target_sqnr_db`, or `bits` and
         `max_error` together; or `second_moment` is not symmetric or not positive definite, and the
@@ -263,10 +263,10 @@ def compress_tensor(
 
     Hyper-Compression: Model Compression via Hyperfunction, arXiv 2409.00592, sections 3 and 4, is
     the winding; the trellis drives the same hyperfunction along a shift, see ``docs/format.md``.
-    Errors are fed back as in GPTQ (arXiv 2210.17323, section 3) and QuIP (arXiv 2307.13304, section 3:
-    LDLQ, the best of linear feedback). QTIP (arXiv 2406.11235) feeds back between blocks of inputs,
-    because a trellis code is final only at its end; here it runs along the outputs of one input, so
-    feedback is exact: see ``docs/codec.md``.
+    Errors are fed back as in GPTQ (arXiv 2210.17323, section 3) and QuIP (arXiv 2307.13304, section
+    3: LDLQ, the best of linear feedback). QTIP (arXiv 2406.11235) feeds back between blocks of
+    inputs, because a trellis code is final only at its end; here it runs along the outputs of one
+    input, so feedback is exact: see ``docs/codec.md``.
 
     Examples
     --------

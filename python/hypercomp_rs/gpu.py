@@ -205,6 +205,10 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
     ------
     DtypeError
         `c` is not compressed.
+    InvalidArgumentError
+        `c` is stored input by input: there is no kernel that turns a matrix round. (Torch's modules
+        take it; and weights of shape (inputs, outputs), compressed with ``input_axis=0``, are
+        stored in their order.)
     DriverNotFoundError, OldDriverError, DeviceNotFoundError, ArchitectureError, KernelImageError
         The device cannot be used, and what to do.
     DeviceMemoryError
@@ -214,6 +218,11 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
     """
     if not isinstance(c, CompressedTensor):
         raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
+    if c.stored_by_input:
+        raise InvalidArgumentError(
+            f"c, of shape {c.shape}, is stored input by input: a tensor that is stored in the "
+            "order of its axes is accepted (torch's modules take both)"
+        )
     prepared = _core.DeviceTensor(c._code, device, stream_number(stream), None)
     return DeviceTensor(prepared, c.shape, c.dtype)
 

@@ -187,8 +187,8 @@ class CompressedTensor:
         O(number of weights in the rows): a trellis decodes beside them the rest of the Hadamard
         blocks that they touch, at most 2048 weights at either end, and finds the place of their
         codes from the rates of at most a chain of rows, 32768 weights. Where the matrix is
-        :attr:`stored_by_input`, it decodes the Hadamard blocks of every column that the rows touch: at
-        most 1024 rows are not much dearer than one.
+        :attr:`stored_by_input`, it decodes the Hadamard blocks of every column that the rows touch:
+        up to 1024 rows are hardly dearer than one.
 
         Examples
         --------

@@ -12,7 +12,8 @@ import hypercomp_rs as hc
 HERE = Path(__file__).parent
 
 
-def cases():
+def first():
+    """Version 1."""
     rng = np.random.default_rng(20261124)
     w = rng.standard_normal((24, 384)).astype(np.float32)
     sparse = rng.standard_normal((16, 300)).astype(np.float16)
@@ -29,9 +30,21 @@ def cases():
     yield "zeros", hc.compress_tensor(0 * w)
 
 
+def second():
+    """Version 2: matrices that are stored the other way round."""
+    rng = np.random.default_rng(20261125)
+    x = rng.standard_normal((500, 30)) @ rng.standard_normal((30, 96))
+    h = x.T @ x
+    w = rng.standard_normal((400, 96)).astype(np.float32)
+    yield "balanced", hc.compress_tensor(w, bits=3.3, second_moment=h)
+    yield "joined", hc.compress_tensor(w[:33].astype(np.float16), bits=2, second_moment=h)
+    wide = rng.standard_normal((6000, 5))
+    yield "pieces", hc.compress_tensor(wide, bits=4.5, effort="high", second_moment=np.eye(5))
+
+
 def main():
-    for name, c in cases():
-        path = HERE / f"format-1-{name}.hypc"
+    for name, c in second():
+        path = HERE / f"format-2-{name}.hypc"
         path.write_bytes(c.to_bytes())
         np.savez_compressed(path.with_suffix(".npz"), decoded=c.decompress(np.float32))
 

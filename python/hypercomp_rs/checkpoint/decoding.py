@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 # Bytes of a piece: many in a tensor, so that all but the first are decoded while others are used.
 DECODED = 1 << 23
+# Rows of a piece of a matrix that is stored input by input: the length of a Hadamard block, as a
+# part of one costs as much as the whole.
+BLOCK = 1024
 
 
 def decoded(c: CompressedTensor, dtype: str, threads: int | None) -> Iterator[npt.NDArray[Any]]:
-    """The weights of a tensor in C order, in pieces of ``DECODED`` bytes.
+    """The weights of a tensor in C order, in pieces of ``DECODED`` bytes, or ``BLOCK`` rows.
 
     Flat arrays of this dtype, 16-bit floats as ``uint16``. Each lasts until the next but one is
     asked for: there are two buffers, one to be filled while the other is used. New memory for
@@ -26,6 +29,9 @@ def decoded(c: CompressedTensor, dtype: str, threads: int | None) -> Iterator[np
     """
     element = _arrays.empty(dtype, 1).itemsize
     length = DECODED // element
+    if c.stored_by_input:
+        block = BLOCK * c.shape[1]
+        length = max(1, length // block) * block
     buffers = [_arrays.empty(dtype, min(length, c.size)) for _ in range(2)]
 
     def decode(piece: int) -> npt.NDArray[Any]:

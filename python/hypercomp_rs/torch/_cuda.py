@@ -44,12 +44,14 @@ def _stream(device: torch.device) -> int:
 class DeviceWeight(Kept):
     """A compressed weight as kernels read it."""
 
-    __slots__ = ("_code", "_copies", "_table", "prepared")
+    __slots__ = ("_code", "_copies", "_table", "by_input", "prepared")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         super().__init__(parts, description)
         by_name = dict(zip(described(description).bytes, parts[1:], strict=True))
         self._code = CompressedTensor.from_parts(description, _on_host(by_name))._code
+        # What kernels know as the matrix is the transpose of the weight then.
+        self.by_input = self._code.swapped
         planes = {name: by_name[name] for name in _core.DeviceTensor.planes_of(self._code)}
         # Kernels read words: a slice of a larger tensor may begin anywhere.
         self._copies = {n: p.clone() for n, p in planes.items() if p.data_ptr() % 4}
@@ -64,18 +66,19 @@ class DeviceWeight(Kept):
         self._table: torch.Tensor | None = None
 
     def table(self, device: torch.device) -> torch.Tensor:
-        """The streams of each row on the device: (rows, streams a row · 4) of int64."""
+        """The streams of each stored row on the device: (rows, streams a row · 4) of int64."""
         if self._table is None:
             table = _core.DeviceTensor.stream_table(self._code).view(np.int64)
             self._table = torch.from_numpy(table.reshape(self.shape[0], -1)).to(device)
         return self._table
 
     def dense(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """All of the weight, in new memory."""
+        """All of the weight, in new memory; in the stored order, so not always C order."""
         if dtype == torch.float64:
             return self.dense(torch.float32, device).to(dtype)
         name = _named(dtype)
-        out = torch.empty(self.shape, dtype=dtype, device=device)
+        stored = self.shape[::-1] if self.by_input else self.shape
+        out = torch.empty(stored, dtype=dtype, device=device)
         room = _room(self.prepared.decode_workspace(name), device)
         self.prepared.decode_into(
             name,
@@ -85,7 +88,7 @@ class DeviceWeight(Kept):
             (room.data_ptr(), room.nbytes),
             _stream(device),
         )
-        return out
+        return out.t() if self.by_input else out
 
 
 def _on_host(parts: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -120,7 +123,7 @@ def _together(tensor: torch.Tensor, parts: Parts, name: str) -> None:
 
 def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
     """The weights as a dense tensor."""
-    return kept(DeviceWeight, parts, description).dense(dtype, parts[0].device)
+    return kept(DeviceWeight, parts, description).dense(dtype, parts[0].device).contiguous()
 
 
 def embedding(
@@ -139,7 +142,7 @@ def embedding(
     device = parts[0].device
     wanted = indices.reshape(-1)
     pieces = weight.prepared.streams_a_row
-    if pieces is None:
+    if pieces is None or weight.by_input:
         rows = weight.dense(dtype, device).index_select(0, wanted)
         return rows.reshape(*indices.shape, *weight.shape[1:])
     if dtype == torch.float64:
@@ -178,7 +181,9 @@ def linear(
         bias = bias.to(x.dtype)
     batch = x.numel() // inputs if inputs else 0
     prepared = weight.prepared
-    if transposed or batch > FEW or not prepared.multiplies or x.dtype not in _KERNEL_DTYPES:
+    # Codes are multiplied by in the order in which they are stored.
+    codes = prepared.multiplies and transposed == weight.by_input
+    if not codes or batch > FEW or x.dtype not in _KERNEL_DTYPES:
         dense = weight.dense(x.dtype, x.device)
         return torch.nn.functional.linear(x, dense.t() if transposed else dense, bias)
     if not x.is_contiguous():

@@ -18,8 +18,9 @@ use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::compress::{Job, compress_as};
 use crate::control::Control;
-use crate::enter::{enter_together, enter_under};
+use crate::enter::enter_together;
 use crate::error::to_python;
 
 /// Bytes in memory of a numpy array, which is kept alive as long as they are.
@@ -50,65 +51,6 @@ impl TensorCode {
     /// The core's tensor.
     pub fn tensor(&self) -> &CompressedTensor {
         &self.0
-    }
-}
-
-/// How a tensor is to be coded: by itself, or for a layer's inputs, whose second moment has a type of
-/// its own.
-enum Job<'a> {
-    Alone(Codec),
-    Single(TrellisParams, SecondMoment<'a, f32>),
-    Double(TrellisParams, SecondMoment<'a, f64>),
-}
-
-fn compress<T: Element>(
-    py: Python<'_>,
-    weights: &[T],
-    shape: &[usize],
-    job: &Job<'_>,
-    threads: Option<usize>,
-    control: &hypercomp_core::Control,
-) -> PyResult<TensorCode> {
-    enter_under(py, threads, control, |control| match job {
-        Job::Alone(codec) => CompressedTensor::compress(weights, shape, codec, control),
-        Job::Single(params, moment) => {
-            CompressedTensor::compress_for(weights, shape, params, *moment, control)
-        }
-        Job::Double(params, moment) => {
-            CompressedTensor::compress_for(weights, shape, params, *moment, control)
-        }
-    })
-    .map(TensorCode)
-}
-
-fn compress_as(
-    weights: &Bound<'_, PyAny>,
-    dtype: &str,
-    shape: &[usize],
-    job: &Job<'_>,
-    threads: Option<usize>,
-    control: &hypercomp_core::Control,
-) -> PyResult<TensorCode> {
-    let py = weights.py();
-    match Dtype::from_name(dtype).map_err(|e| to_python(py, e))? {
-        Dtype::F32 => {
-            let weights: PyReadonlyArray1<'_, f32> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, job, threads, control)
-        }
-        Dtype::F64 => {
-            let weights: PyReadonlyArray1<'_, f64> = weights.extract()?;
-            compress(py, weights.as_slice()?, shape, job, threads, control)
-        }
-        Dtype::F16 => {
-            let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
-            let weights: &[f16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, job, threads, control)
-        }
-        Dtype::Bf16 => {
-            let bits: PyReadonlyArray1<'_, u16> = weights.extract()?;
-            let weights: &[bf16] = bits.as_slice()?.reinterpret_cast();
-            compress(py, weights, shape, job, threads, control)
-        }
     }
 }
 
@@ -167,7 +109,7 @@ impl TensorCode {
                 Job::Double(params, moment)
             }
         };
-        compress_as(weights, dtype, &shape, &job, threads, &control)
+        compress_as(weights, dtype, &shape, &job, threads, &control).map(Self)
     }
 
     /// Compress with the published winding.
@@ -194,7 +136,7 @@ impl TensorCode {
             threshold,
         }));
         let control = Default::default();
-        compress_as(weights, dtype, &shape, &job, threads, &control)
+        compress_as(weights, dtype, &shape, &job, threads, &control).map(Self)
     }
 
     /// Decode the weights from flat C-order index `start` on into a flat array of this dtype.

@@ -16,7 +16,8 @@ use crate::error::to_python;
 /// How often the waiting thread looks for signals: a tenth of the second that Ctrl-C may take.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The pools made so far, by number of threads.
+/// The pools made so far, by number of threads: one of each number, but of those of one thread as many
+/// as calls were made at the same time. So calls with `threads=1` run side by side.
 ///
 /// The process id stands beside them because a fork copies this list but not the threads: a child
 /// of `multiprocessing` that used its parent's pool would wait for ever.
@@ -50,7 +51,10 @@ fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
         std::mem::forget(std::mem::take(&mut pools.by_threads));
         pools.process = process;
     }
-    if let Some((_, pool)) = pools.by_threads.iter().find(|(n, _)| *n == threads) {
+    // A pool of one thread that somebody else works in would make this call wait for that one to end.
+    let free = |pool: &Arc<ThreadPool>| threads > 1 || Arc::strong_count(pool) == 1;
+    let mut made = pools.by_threads.iter();
+    if let Some((_, pool)) = made.find(|(n, pool)| *n == threads && free(pool)) {
         return Ok(pool.clone());
     }
     let pool = ThreadPoolBuilder::new()

@@ -6,6 +6,7 @@
 mod approximate;
 mod arrangement;
 mod codec;
+mod compress;
 mod container;
 mod control;
 mod enter;

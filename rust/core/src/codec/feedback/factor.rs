@@ -158,7 +158,8 @@ impl Factor {
         let mean = diagonal.iter().sum::<f64>() / n as f64;
         if mean == 0.0 {
             return Err(invalid(
-                "second_moment has a diagonal of zeros: no input ever varied, so no error counts".into(),
+                "second_moment has a diagonal of zeros: no input ever varied, so no error counts"
+                    .into(),
             ));
         }
         let stride = self.stride;
@@ -179,7 +180,18 @@ impl Factor {
                             matrix[j * n + i].to_f64()
                         )));
                     }
-                    rows[(row - first) * stride + column] = (across[0] + across[1]) / 2.0;
+                    let entry = (across[0] + across[1]) / 2.0;
+                    // Cauchy and Schwarz.
+                    if entry.abs() > (1.0 + SYMMETRIC) * most {
+                        return Err(invalid(format!(
+                            "second_moment is not positive definite: [{i}, {j}] is {}, and the diagonal \
+                             there has {} and {}",
+                            matrix[i * n + j].to_f64(),
+                            matrix[i * (n + 1)].to_f64(),
+                            matrix[j * (n + 1)].to_f64()
+                        )));
+                    }
+                    rows[(row - first) * stride + column] = entry;
                 }
             }
             for row in first..last {
@@ -217,7 +229,8 @@ impl Factor {
             }
             // An input that never varies goes with no other.
             let varies = diagonal[row] > 0.0;
-            if varies && !(pivot > nothing * diagonal[row]) || !varies && pivot < 0.0 {
+            let least = nothing * diagonal[row];
+            if pivot.is_nan() || pivot < least || varies && pivot == least {
                 return Err(invalid(format!(
                     "second_moment is not positive definite: with damping={damping}, pivot {pivot:.3e} of \
                      {:.3e} at input {}; a larger damping makes a singular one regular",
@@ -338,18 +351,20 @@ fn negated(panels: &[f64], width: usize, rows: usize) -> Vec<f64> {
 fn exponent<H: Element>(matrix: &[H], inputs: usize, control: &Control) -> Result<i32> {
     crate::codec::element::exponent(matrix, control)
         .map(Option::unwrap_or_default)
-        .map_err(|error| match matrix.iter().position(|h| !h.to_f64().is_finite()) {
-            Some(at) => Error::new(
-                ErrorKind::NonFinite,
-                format!(
-                    "second_moment[{}, {}] is {}: every entry must be finite",
-                    at / inputs,
-                    at % inputs,
-                    matrix[at].to_f64()
+        .map_err(
+            |error| match matrix.iter().position(|h| !h.to_f64().is_finite()) {
+                Some(at) => Error::new(
+                    ErrorKind::NonFinite,
+                    format!(
+                        "second_moment[{}, {}] is {}: every entry must be finite",
+                        at / inputs,
+                        at % inputs,
+                        matrix[at].to_f64()
+                    ),
                 ),
-            ),
-            None => error,
-        })
+                None => error,
+            },
+        )
 }
 
 fn invalid(message: String) -> Error {

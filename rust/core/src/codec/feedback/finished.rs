@@ -117,19 +117,68 @@ impl Finished {
     }
 }
 
-impl Targets {
-    /// Σ t² of one of these inputs as far as it is known, over some outputs.
-    pub fn energy(&self, input: usize, outputs: Range<usize>) -> f64 {
-        let place = input - self.inputs.start;
-        let panels = self.values.chunks_exact(self.inputs.len() * PANEL);
-        let mut sum = 0.0;
-        for (at, panel) in panels.enumerate() {
-            let column = at * PANEL;
-            let from = outputs.start.clamp(column, column + PANEL) - column;
-            let to = outputs.end.clamp(column, column + PANEL) - column;
-            let values = &panel[place * PANEL..][from..to];
-            sum += values.iter().map(|t| f64::from(*t).powi(2)).sum::<f64>();
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::scoring::gaussian;
+
+    /// A second moment that feeds back from every input to every later one.
+    fn factor(inputs: usize) -> Factor {
+        let entry = |at: usize| 0.9f64.powi((at / inputs).abs_diff(at % inputs) as i32);
+        let matrix: Vec<f64> = (0..inputs * inputs).map(entry).collect();
+        Factor::new(&matrix, inputs, 0.01, &Control::new()).unwrap()
+    }
+
+    /// All targets, where the error of every input is what `errors` has, in blocks of so many inputs.
+    fn targets(
+        unit: Unit,
+        factor: &Factor,
+        weights: &[f32],
+        errors: &[f32],
+        block: usize,
+    ) -> Vec<f32> {
+        let inputs = factor.inputs();
+        let outputs = weights.len() / inputs;
+        let mut finished = Finished::new(unit, inputs, outputs);
+        let mut all = vec![0.0; weights.len()];
+        for first in (0..inputs).step_by(block) {
+            let range = first..(first + block).min(inputs);
+            let own = &weights[range.start * outputs..range.end * outputs];
+            let mut targets = finished
+                .targets(factor, range.clone(), own, &Control::new())
+                .unwrap();
+            for input in range {
+                let row = input * outputs..(input + 1) * outputs;
+                finished.target(&mut targets, input, &mut all[row.clone()]);
+                finished.set(input, &errors[row]);
+            }
         }
-        sum
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn targets_are_those_of_a_plain_loop(
+            inputs in 1usize..160, outputs in 1usize..100, block in 1usize..70, seed: u64,
+        ) {
+            let factor = factor(inputs);
+            let values = gaussian(seed, 2 * inputs * outputs);
+            let (weights, errors) = values.split_at(inputs * outputs);
+            let plain = targets(Unit::Portable, &factor, weights, errors, inputs);
+            for unit in Unit::available() {
+                prop_assert!(targets(unit, &factor, weights, errors, block) == plain, "{:?}", unit);
+            }
+            for (at, target) in plain.iter().enumerate() {
+                let (input, output) = (at / outputs, at % outputs);
+                let fed: f64 = (0..input)
+                    .map(|i| factor.feedback(i, input) * f64::from(errors[i * outputs + output]))
+                    .sum();
+                prop_assert!((f64::from(*target) - f64::from(weights[at]) - fed).abs() < 1e-4);
+            }
+        }
     }
 }

@@ -25,6 +25,8 @@
 //! its diagonal is gained, and reverse water-filling over D_j·σ_j² on top.
 
 mod factor;
+#[cfg(test)]
+mod factor_tests;
 mod finished;
 mod tile;
 

@@ -210,10 +210,42 @@ mod vectors {
         };
     }
 
-    lanes!(__m256, f32, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps);
-    lanes!(__m256d, f64, 4, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd);
-    lanes!(__m512, f32, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps);
-    lanes!(__m512d, f64, 8, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd, _mm512_fmadd_pd);
+    lanes!(
+        __m256,
+        f32,
+        8,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_set1_ps,
+        _mm256_fmadd_ps
+    );
+    lanes!(
+        __m256d,
+        f64,
+        4,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_set1_pd,
+        _mm256_fmadd_pd
+    );
+    lanes!(
+        __m512,
+        f32,
+        16,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_set1_ps,
+        _mm512_fmadd_ps
+    );
+    lanes!(
+        __m512d,
+        f64,
+        8,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_set1_pd,
+        _mm512_fmadd_pd
+    );
 
     macro_rules! units {
         ($avx2:ident, $avx512:ident, $real:ty, $narrow:ty, $wide:ty) => {
@@ -308,9 +340,8 @@ mod tests {
         real: fn(f64) -> R,
         fused: fn(R, R, R) -> R,
     ) {
-        let value = |i: usize| {
-            real(f64::from((i as u32).wrapping_mul(2_654_435_761) ^ seed) / 4e9 - 0.5)
-        };
+        let value =
+            |i: usize| real(f64::from((i as u32).wrapping_mul(2_654_435_761) ^ seed) / 4e9 - 0.5);
         let factors: Vec<R> = (0..depth * HEIGHT).map(value).collect();
         let panel: Vec<R> = (0..depth * R::PANEL).map(|i| value(i + 7777)).collect();
         let stride = R::PANEL + 3;

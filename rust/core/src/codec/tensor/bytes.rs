@@ -98,7 +98,10 @@ impl CompressedTensor {
         let shape = read_shape(&mut input)?;
         let axes = match version {
             1 => Axes::InOrder,
-            _ => Axes::from_numbers(input.take(shape.len(), "the order of the axes")?, kind == 2)?,
+            _ => {
+                let numbers = input.take(shape.len(), "the order of the axes")?;
+                Axes::from_numbers(numbers, &shape, kind == 2)?
+            }
         };
         let energy = Energy {
             signal: f32::from_le_bytes(input.array("the signal energy")?).into(),

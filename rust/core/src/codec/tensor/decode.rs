@@ -228,7 +228,10 @@ impl<'a> Decoder<'a> {
         columns: Range<usize>,
         row_len: usize,
     ) -> impl Iterator<Item = (usize, f64)> {
-        let all = self.streams.exceptions.within(rows.start * row_len..rows.end * row_len);
+        let all = self
+            .streams
+            .exceptions
+            .within(rows.start * row_len..rows.end * row_len);
         all.filter_map(move |(place, value)| {
             let (row, column) = (place / row_len, place % row_len);
             let place = row * columns.len() + column.wrapping_sub(columns.start);

@@ -22,9 +22,11 @@ impl<'a> Flat<'a> {
         Ok(match &tensor.payload {
             Payload::Zeros => Self::Zeros,
             Payload::Raw(bytes) => Self::Raw(bytes, tensor.dtype),
-            Payload::Trellis(streams) => {
-                Self::Trellis(Box::new(Decoder::new(streams, &tensor.stored_shape(), unit)?))
-            }
+            Payload::Trellis(streams) => Self::Trellis(Box::new(Decoder::new(
+                streams,
+                &tensor.stored_shape(),
+                unit,
+            )?)),
             Payload::Winding(winding) => Self::Winding(winding.filler()),
         })
     }

@@ -148,7 +148,8 @@ impl CompressedTensor {
         let axes = match (description.format, &description.axes) {
             (1, None) => Axes::InOrder,
             (2, Some(numbers)) => {
-                Axes::from_numbers(numbers, matches!(description.codec, CodecName::Trellis))?
+                let codes = matches!(description.codec, CodecName::Trellis);
+                Axes::from_numbers(numbers, &description.shape, codes)?
             }
             (1, Some(_)) => return Err(malformed("format 1 with axes: they are of format 2")),
             (2, None) => return Err(malformed("format 2 without axes: that is format 1")),

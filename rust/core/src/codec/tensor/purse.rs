@@ -186,8 +186,10 @@ fn scale_bits(sources: &[Source], rates: &[u8], spread: Spread) -> u32 {
         numbers.push(ZERO_ROW);
     }
     let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();
-    numbers.push(span.lowest.saturating_sub(spread.larger.saturating_add(away)));
+    numbers.push(
+        span.lowest
+            .saturating_sub(spread.larger.saturating_add(away)),
+    );
     numbers.push(most.map_or(0, |most| most.saturating_add(away)).min(254));
     Span::of_scales(&numbers).width
 }
-

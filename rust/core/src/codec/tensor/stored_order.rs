@@ -35,11 +35,11 @@ impl Axes {
         }
     }
 
-    /// From such numbers, as they were read; `codes` says whether there are trellis codes, which alone
-    /// have an order of their own.
-    pub(super) fn from_numbers(numbers: &[u8], codes: bool) -> Result<Self> {
+    /// From such numbers, as they were read with a shape; `codes` says whether there are trellis codes,
+    /// which alone have an order of their own.
+    pub(super) fn from_numbers(numbers: &[u8], shape: &[usize], codes: bool) -> Result<Self> {
         match numbers {
-            [1, 0] if codes => Ok(Self::Swapped),
+            [1, 0] if codes && shape.len() == 2 => Ok(Self::Swapped),
             _ => Err(malformed(format!(
                 "axes {numbers:?}: [1, 0] is accepted, for a matrix of trellis codes"
             ))),
@@ -107,7 +107,14 @@ impl CompressedTensor {
         let team = if range.len() < ALONE { &Alone } else { team };
         let turn = |workspace: &mut Turning<T>, (from, mut parts): (usize, Vec<Part<'_, T>>)| {
             let inputs = from..(from + BAND).min(columns.end);
-            workspace.band(&decoder, self.shape[0], rows.start, inputs, &mut parts, control)
+            workspace.band(
+                &decoder,
+                self.shape[0],
+                rows.start,
+                inputs,
+                &mut parts,
+                control,
+            )
         };
         let new = || Turning {
             decoding: Workspace::default(),
@@ -166,7 +173,7 @@ impl<T: Element> Turning<T> {
             let parts = &mut parts[from - first..columns.end - first];
             for start in inputs.clone().step_by(TOGETHER) {
                 let rows = start..(start + TOGETHER).min(inputs.end);
-                self.values.clear();
+                // All of it is written; what was there before does not matter.
                 self.values.resize(rows.len() * columns.len(), T::default());
                 decoder.decode_columns(
                     rows.clone(),

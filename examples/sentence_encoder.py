@@ -68,7 +68,7 @@ def batches(model: SentenceTransformer, text: list[str]) -> list[dict[str, objec
 def main() -> None:
     """Compress it, and compare its embeddings."""
     original = encoder()
-    calibration = batches(original, sentences(docstrings(), 1000))
+    calibration = batches(original, sentences(docstrings(), 600))
     text = sentences(reference(), 100)
     embeddings = original.encode(text)
     for what, options in (("", {}), (", calibrated", {"calibration": calibration})):

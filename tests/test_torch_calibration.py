@@ -1,6 +1,8 @@
 """Second moments of what layers get, and models compressed for them."""
 
 import copy
+import threading
+import weakref
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch as hct
-from hypercomp_rs.torch import calibration
+from hypercomp_rs.torch import calibration, conversion
 from hypercomp_rs.torch.calibration import Calibration, Layer
 
 
@@ -196,6 +198,52 @@ def test_a_calibrated_model_errs_less_where_it_is_used():
     # The least memory: a pass for each place.
     several, *_ = error(calibration=BATCHES, calibration_nbytes=0)
     assert several < 0.5 * plain
+
+
+@pytest.mark.parametrize("options", [{"bits": 4}, {"target_bits": 4}], ids=str)
+def test_second_moments_are_let_go_before_the_next_pass(options, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+    collect, add = Calibration.collect, calibration.Site._add
+
+    def counted(self, sites):
+        most.append(len(alive))
+        collect(self, sites)
+
+    monkeypatch.setattr(Calibration, "collect", counted)
+    monkeypatch.setattr(
+        calibration.Site, "_add", lambda site, *args: (alive.add(site), add(site, *args))
+    )
+    hct.compress_model(
+        model(),
+        effort="fast",
+        calibration=BATCHES,
+        calibration_nbytes=0,
+        progress=False,
+        **options,
+    )
+    # Each place once, and once more for bits to be spread.
+    assert len(most) == (20 if "target_bits" in options else 10)
+    assert max(most) <= 1
+    assert not alive
+
+
+def test_an_interrupt_ends_the_searches_and_keeps_what_is_done(monkeypatch):
+    net = model()
+    installed = conversion._install
+
+    def interrupted(candidate, *args, **options):
+        if candidate.name == "0.up.weight":
+            raise KeyboardInterrupt
+        return installed(candidate, *args, **options)
+
+    monkeypatch.setattr(conversion, "_install", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hct.compress_model(net, bits=4, calibration=BATCHES, progress=False)
+    assert not [t for t in threading.enumerate() if t.name.startswith("hypercomp-layer")]
+    assert isinstance(net[0].q, hct.CompressedLinear)
+    assert type(net[0].up) is nn.Linear
+    assert not hooks(net)
+    assert net(HELD_OUT).isfinite().all()
 
 
 def test_the_codes_do_not_depend_on_threads_nor_on_how_batches_come():

@@ -21,7 +21,7 @@ MANY = {torch.bfloat16: 64} if getattr(torch.cpu, "_is_avx512_bf16_supported", b
 # Codes that run along the outputs (a transposed weight, or one that is stored by input) are added
 # up row by row, which is slower than torch but for few vectors. (2048 x 2048, ms fused and decoded:
 # 4 vectors 13 and 10, 16 vectors 39 and 17.)
-MANY_ADDED = 4
+MANY_TRANSPOSED = dict.fromkeys(DTYPES, 4)
 NEVER = 1 << 62
 
 
@@ -90,7 +90,8 @@ def linear(
             bias = bias.to(dtype).contiguous()
     out = x.new_empty((*shape[:-1], outputs))
     batch = out.numel() // outputs if outputs else 0
-    if batch >= (MANY.get(dtype, NEVER) if transposed is weight.swapped else MANY_ADDED):
+    many = MANY if transposed is weight.swapped else MANY_TRANSPOSED
+    if batch >= many.get(dtype, NEVER):
         return multiply(x, weight, bias, transposed)
     if not x.is_contiguous():
         x = x.contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -25,7 +25,6 @@ from .owners import Candidate, classes
 
 # Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed.
 DAMPING = 0.01
-
 
 Job = tuple[Candidate, Trellis]
 
@@ -53,7 +52,7 @@ def calibrated(
     free: set[str],
     most: int,
     threads: int | None,
-) -> Iterator[tuple[Candidate, CompressedTensor]]:
+) -> Generator[tuple[Candidate, CompressedTensor], None, None]:
     """The weights of the layers that are called, pass by pass, each to be installed when it comes.
 
     They are taken out of `jobs`. The layers that are `free` have their bits together, which go to
@@ -73,14 +72,17 @@ def calibrated(
 
 def _collected(calibration: Calibration, sites: Sequence[Site], most: int) -> Iterator[list[Site]]:
     """The places with second moments, as many at a time as may be; without those never met."""
-    waiting = deque(sites)
+    # New ones, for nobody else to hold on to their sums.
+    waiting = deque(Site(site.layers) for site in sites)
     while waiting:
         now = [waiting.popleft()]
         while waiting and sum(site.nbytes for site in (*now, waiting[0])) <= most:
             now.append(waiting.popleft())
         calibration.collect(now)
         waiting.extend(Site([layer]) for site in now if site.apart for layer in site.layers)
-        yield [site for site in now if site.met and not site.apart]
+        found = [site for site in now if site.met and not site.apart]
+        now.clear()
+        yield found
 
 
 def _spread(
@@ -97,7 +99,7 @@ def _spread(
         return _collected(calibration, sites, most)
     curves: dict[str, Curve] = {}
     passes: list[list[Site]] = []
-    for now in _collected(calibration, [Site(site.layers) for site in sites], most):
+    for now in _collected(calibration, sites, most):
         for site in now:
             factor = _factor(site)
             for layer in site.layers:

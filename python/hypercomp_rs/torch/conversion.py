@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,15 +152,14 @@ def compress_model(
             # Bits that were asked for the whole go where they help, unless they were told where.
             free = set(jobs) if target_bits is not None and sensitivity is None else set()
             free -= {name for name in free if _has_a_rate(name, request.rules)}
-            for candidate, compressed in calibrated(
-                Calibration(model, calibration),
-                jobs,
-                free,
-                moments_nbytes(model, calibration_nbytes),
-                threads,
-            ):
-                done[candidate.name] = _install(candidate, compressed, calibrated=True)
-                bar.advance(candidate.weight.numel())
+            most = moments_nbytes(model, calibration_nbytes)
+            # Closed, for searches to end where this does, by whatever error.
+            with closing(
+                calibrated(Calibration(model, calibration), jobs, free, most, threads)
+            ) as codes:
+                for candidate, compressed in codes:
+                    done[candidate.name] = _install(candidate, compressed, calibrated=True)
+                    bar.advance(candidate.weight.numel())
             waiting.extend(jobs.values())
             del jobs
         while waiting:

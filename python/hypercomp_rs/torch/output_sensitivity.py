@@ -95,6 +95,8 @@ class OutputSensitivity:
         if y is None or not y.dim():
             return None, 0
         samples, y = len(y), y.float()
+        if mask is not None and y.dim() > 2 and y.shape[:2] == mask.shape:
+            y = y[mask]
         if name == "logits":
             chances = y.log_softmax(-1)
             flat = chances.detach().exp().reshape(-1, y.shape[-1]).cpu()
@@ -102,12 +104,10 @@ class OutputSensitivity:
             y = chances.gather(-1, drawn.view(*y.shape[:-1], 1))
         else:
             y = y * self._normal(*y.shape).to(y.device)
-        if mask is not None and y.dim() > 2 and y.shape[:2] == mask.shape:
-            y = y[mask]
         return y.sum(), samples
 
     def _weighted_sums(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """U = Mᵀ·r for each sample, (samples, inputs): tokens are the axes between."""
+        """The u = Mᵀ·r of each sample, (samples, inputs): tokens are the axes between."""
         chances = self._normal(gradient.shape[-1]).to(gradient.device)
         weights = gradient.float() @ chances
         if x.dim() < 2:
@@ -137,7 +137,9 @@ class OutputSensitivity:
         if not len(squares):
             return None
         log_theta = 2 * factor.diagonal().log().mean() + squares.log().mean()
-        return float(log_theta.exp() * u.square().sum() / self._samples)
+        cost = float(log_theta.exp() * u.square().sum() / self._samples)
+        # Gradients of float16 may overflow.
+        return cost if math.isfinite(cost) else None
 
 
 def _picked(output: Any) -> tuple[str, torch.Tensor | None]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch
-from hypercomp_rs.torch import _codes, _cpu
+from hypercomp_rs.torch import _ahead, _blocks, _codes, _cpu
 from hypercomp_rs.torch.compressed_module import buffers_of
 
 operators = torch.ops.hypercomp
@@ -43,6 +43,7 @@ CODECS = [
     {"bits": 4, "sparsity": "keep", "zeros": 0.5},
     {"bits": 4.5, "max_error": 0.3},
     {"zeros": 1.1},
+    {"second_moment": torch.eye(140)},
 ]
 
 
@@ -313,40 +314,105 @@ def test_fakes_refuse_what_the_operator_refuses():
         operators.linear(torch.empty(7, 24, device="meta"), meta, description)
 
 
-def test_layers_are_decoded_while_others_compute(monkeypatch):
-    monkeypatch.setattr(_cpu, "MANY", {torch.float32: 1})
-    weights = [compressed(96, 96, seed=seed) for seed in range(5)]
-    x = gaussian(300, 96)
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("by_input", [False, True])
+@pytest.mark.parametrize("rows", [1, 7, 10**6])
+def test_a_product_block_by_block_is_that_of_the_dense_weight(
+    dtype, transposed, by_input, rows, monkeypatch
+):
+    monkeypatch.setattr(_blocks, "BLOCK", rows * 140 * 4)
+    monkeypatch.setattr(_blocks, "WHOLE", 8)
+    options = {"second_moment": torch.eye(140)} if by_input else {}
+    parts, description, w = compressed(24, 140, **options)
+    w = (w.t() if transposed else w).to(dtype).double()
+    bias = gaussian(len(w), dtype=dtype)
+    weight = _codes.weight_of(parts, description)
+    for shape in ((), (1,), (5,), (2, 3), (0,)):
+        x = gaussian(*shape, w.shape[1], dtype=dtype)
+        for b in (None, bias):
+            y = _blocks.multiply(x, weight, b, transposed)
+            expected = F.linear(x.double(), w, None if b is None else b.double())
+            assert (y.dtype, y.shape) == (dtype, expected.shape)
+            most = expected.abs().max() if expected.numel() else 0
+            assert ((y - expected).abs() <= 2 * ROUNDING[dtype] * most + 1e-6).all()
+
+
+def test_memory_that_is_used_again_is_one_call_s_at_a_time():
+    layers = [compressed(96, 96, 1, seed=seed) for seed in range(4)]
+    x = gaussian(2, 96, 50)
+    kept = [operators.decode(parts, said, torch.float32) for parts, said, _ in layers]
+    assert all(w.untyped_storage().nbytes() == w.nbytes for w in kept)
+    expected = [F.conv1d(x, w) for _, _, w in layers]
+    right = []
+
+    def run():
+        for _ in range(30):
+            for (parts, said, _), product in zip(layers, expected, strict=True):
+                y = operators.convolution(x, parts, said, None, [1], [0], [1], 1)
+                right.append(torch.equal(y, product))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(right) == 480
+    assert all(right)
+    assert all(torch.equal(w, dense) for w, (_, _, dense) in zip(kept, layers, strict=True))
+    with torch.inference_mode():
+        run()
+    y = operators.convolution(x.requires_grad_(), *layers[0][:2], None, [1], [0], [1], 1)
+    y.sum().backward()
+    assert torch.allclose(x.grad, layers[0][2].sum(0).expand_as(x), atol=1e-5)
+
+
+@pytest.fixture
+def ahead():
+    """Names of the threads that a convolutional net's five weights are decoded on."""
+    weights = [compressed(96, 96, 1, seed=seed) for seed in range(5)]
+    x = gaussian(3, 96, 100)
 
     def run():
         y = x
         for parts, description, _ in weights:
-            y = operators.linear(y, parts, description)
+            y = operators.convolution(y, parts, description, None, [1], [0], [1], 1)
         return y
 
-    hypercomp_rs.torch.decode_ahead(False)
-    try:
-        expected = run()
-    finally:
-        hypercomp_rs.torch.decode_ahead(True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    decoders = []
-    decoded = _cpu._decoded
-    try:
+    def names(enabled, passes=1):
+        hypercomp_rs.torch.decode_ahead(enabled)
+        decoders = []
+        decoded = _cpu._decoded
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 _cpu,
                 "_decoded",
                 lambda *a: decoders.append(threading.current_thread().name) or decoded(*a),
             )
-            for _ in range(3):
-                assert torch.equal(run(), expected)
-    finally:
-        torch.set_num_threads(before)
-    ahead = [name for name in decoders if name.startswith("hypercomp-ahead")]
+            results = [run() for _ in range(passes)]
+        assert all(torch.equal(y, results[0]) for y in results)
+        return [name for name in decoders if name.startswith("hypercomp-ahead")], results[0]
+
+    threads = torch.get_num_threads()
+    yield names
+    torch.set_num_threads(threads)
+    hypercomp_rs.torch.decode_ahead(None)
+
+
+def test_layers_are_decoded_while_others_compute(ahead):
+    none, expected = ahead(False)
+    assert none == []
+    decoders, result = ahead(True, passes=3)
     # All but what nothing was known of in the first pass and at the start of the second.
-    assert len(ahead) >= 8
+    assert len(decoders) >= 8
+    assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize(("threads", "cores", "some"), [(1, 4, 0), (2, 2, 0), (2, 3, 1), (8, 4, 0)])
+def test_layers_are_decoded_ahead_where_a_core_is_free(threads, cores, some, ahead, monkeypatch):
+    monkeypatch.setattr(_ahead, "_cores", lambda: cores)
+    torch.set_num_threads(threads)
+    assert bool(ahead(None, passes=3)[0]) == some
 
 
 def test_numpy_arrays_and_modules_share_one_form():

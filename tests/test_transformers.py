@@ -2,6 +2,7 @@
 
 import copy
 import importlib.resources
+import importlib.util
 import json
 import os
 import pathlib
@@ -237,6 +238,32 @@ def test_a_compressed_model_generates_compiles_and_is_made_dense_again(folders):
     assert not hasattr(model.config, "quantization_config")
 
 
+@pytest.mark.parametrize("name", ["llama", "llama, tied", "gpt2", "t5", "bert"])
+def test_a_calibrated_model_is_saved_and_loaded(name, folders, tmp_path):
+    model = load(name, folders[name])
+    batch = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
+    batch["attention_mask"][1, 5:] = 0
+    if model.config.is_encoder_decoder:
+        batch["decoder_input_ids"] = IDS[:, :4]
+    batch = transformers.BatchEncoding(batch)
+    report = hct.compress_model(model, bits=6, calibration=[batch, batch], progress=False)
+    linear = {"Linear", "Conv1D"}
+    table = load(name, folders[name])
+    calibrated = {layer.name.removesuffix(".weight") for layer in report.layers if layer.calibrated}
+    assert {type(table.get_submodule(found)).__name__ for found in calibrated} <= linear
+    # Tables of tokens are not, nor heads that are one with them, nor the pooler of a short text.
+    assert len(calibrated) >= 8
+    out = output(model)
+    assert (out - output(table)).norm() < 0.1 * output(table).norm()
+    model.save_pretrained(tmp_path / "saved")
+    again, info = load(name, tmp_path / "saved", output_loading_info=True)
+    assert not any(info.values())
+    assert torch.equal(output(again), out)
+    assert tied(again) == tied(model)
+    again.dequantize()
+    assert torch.allclose(output(again), out, atol=1e-4)
+
+
 def test_a_checkpoint_with_tied_weights_twice_is_tied(folders, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -330,14 +357,39 @@ def sentences():
     return [sentence for sentence in found if 40 < len(sentence) < 300 and "|" not in sentence]
 
 
-@pytest.mark.parametrize(("bits", "least"), [(4, 0.975), (5.1, 0.995), (8, 0.9998)])
-def test_a_real_encoder_keeps_its_embeddings(bits, least, tmp_path):
+def example(name):
+    """An example as a module."""
+    path = pathlib.Path(__file__).parent.parent / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"bits": 4}, 0.975),
+        ({"target_bits": 4, "calibration": 1000}, 0.995),
+        ({"bits": 5.1}, 0.995),
+        ({"bits": 8}, 0.9998),
+    ],
+    ids=str,
+)
+def test_a_real_encoder_keeps_its_embeddings(options, least, tmp_path):
     text = sentences()[::3]
     assert len(text) > 20
     small = encoder()
-    report = hct.compress_model(small, bits=bits, embeddings="keep", progress=False)
+    calibrated = options.get("calibration")
+    if calibrated:
+        of = example("sentence_encoder")
+        read = of.sentences(of.docstrings(), calibrated)
+        assert not set(read) & set(sentences())
+        options = {**options, "calibration": of.batches(small, read)}
+    report = hct.compress_model(small, embeddings="keep", progress=False, **options)
+    bits = options.get("bits", 4)
     assert report.nbytes <= report.dense_nbytes * bits / 32
-    assert len(report.layers) == 37
+    assert [layer.calibrated for layer in report.layers] == [bool(calibrated)] * 37
     found = small.encode(text)
     assert (encoder().encode(text) * found).sum(1).mean() >= least
     small.save(str(tmp_path / "small"))

@@ -13,7 +13,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 from ..errors import FormatError
 from ._codes import DESCRIPTION, described
-from .conversion import Owner
+from .owners import Owner
 
 
 class Renaming:

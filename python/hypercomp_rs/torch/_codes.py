@@ -115,7 +115,7 @@ class Kept:
 class Weight(Kept):
     """A compressed weight as the core reads it."""
 
-    __slots__ = ("code",)
+    __slots__ = ("code", "swapped")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         super().__init__(parts, description)
@@ -123,6 +123,8 @@ class Weight(Kept):
         # A view of its own: an array of the tensor itself would keep it alive, and this with it.
         lent = {name: part.detach() for name, part in zip(names, parts[1:], strict=True)}
         self.code: TensorCode = CompressedTensor.from_parts(description, lent)._code
+        # Whether the codes of a matrix run along its first axis.
+        self.swapped = self.code.swapped
 
 
 def _version(part: torch.Tensor) -> int:

@@ -16,6 +16,7 @@ class CompressedConv1D(CompressedModule, Conv1D):
     """transformers' ``Conv1D`` with a compressed weight."""
 
     dense_class = Conv1D
+    input_axis = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x·W + b for x of shape (..., inputs)."""

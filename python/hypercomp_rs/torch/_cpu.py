@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import DtypeError, InvalidArgumentError
+from . import _scratch
 from ._ahead import taken
+from ._blocks import decode_into, multiply
 from ._codes import DTYPES, Weight, weight_of
 from ._schemas import LIBRARY, Parts, _convolve
 
@@ -17,8 +19,9 @@ from ._schemas import LIBRARY, Parts, _convolve
 NEVER = 1 << 62
 _short = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 MANY = {torch.bfloat16: 96} if _short else {}
-# A transposed weight is added up row by row, with more to load and store for each vector. The core
-# adds up in float32: for float64 that is only good enough where nothing else is asked for.
+# Codes that run along the outputs (a transposed weight, or one that is stored by input) are added up
+# row by row, with more to load and store for each vector. The core adds up in float32: for float64
+# that is only good enough where nothing else is asked for.
 MANY_TRANSPOSED = {
     torch.float64: 2,
     torch.float32: 48,
@@ -35,23 +38,16 @@ def _named(dtype: torch.dtype) -> str:
         raise DtypeError(f"{dtype}: {accepted}") from None
 
 
-def dense(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
-    """All of a weight, in memory of its own."""
-    return taken(weight, dtype, _decoded)
-
-
 def _decoded(weight: Weight, dtype: torch.dtype, threads: int) -> torch.Tensor:
-    out = torch.empty(weight.shape, dtype=dtype)
-    flat = out.view(-1)
-    # numpy has no bfloat16, and the core takes the bits of both 16-bit floats.
-    elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
-    weight.code.decompress_into(0, elements.numpy(), _named(dtype), threads)
+    _named(dtype)
+    out = _scratch.take(weight.shape, dtype)
+    decode_into(weight, 0, out, threads)
     return out
 
 
 def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
     """The weights as a dense tensor."""
-    return dense(weight_of(parts, description), dtype)
+    return _scratch.own(taken(weight_of(parts, description), dtype, _decoded))
 
 
 def embedding(
@@ -89,17 +85,19 @@ def linear(
     if not shape or shape[-1] != inputs:
         raise InvalidArgumentError(f"x has shape {tuple(shape)}: (..., {inputs}) is accepted")
     dtype = x.dtype
+    name = DTYPES.get(dtype) or _named(dtype)
     if bias is not None:
         if bias.shape != (outputs,):
             raise InvalidArgumentError(
                 f"bias has shape {tuple(bias.shape)}: ({outputs},) is accepted"
             )
-        if bias.dtype != dtype or not bias.is_contiguous():
+        if bias.dtype is not dtype or not bias.is_contiguous():
             bias = bias.to(dtype).contiguous()
     out = x.new_empty((*shape[:-1], outputs))
     batch = out.numel() // outputs if outputs else 0
-    if batch >= (MANY_TRANSPOSED if transposed else MANY).get(dtype, NEVER):
-        return _multiply_dense(x, weight, bias, transposed)
+    many = MANY if transposed is weight.swapped else MANY_TRANSPOSED
+    if batch >= many.get(dtype, NEVER):
+        return multiply(x, weight, bias, transposed)
     if not x.is_contiguous():
         x = x.contiguous()
     weight.code.linear_at(
@@ -107,22 +105,11 @@ def linear(
         batch,
         0 if bias is None else bias.data_ptr(),
         out.data_ptr(),
-        DTYPES.get(dtype) or _named(dtype),
+        name,
         transposed,
         torch.get_num_threads(),
     )
     return out
-
-
-def _multiply_dense(
-    x: torch.Tensor, weight: Weight, bias: torch.Tensor | None, transposed: bool
-) -> torch.Tensor:
-    # torch takes ten times as long for float16 as for float32 (fifty, transposed).
-    wide = torch.float32 if x.dtype == torch.float16 else x.dtype
-    w = dense(weight, wide)
-    b = None if bias is None else bias.to(wide)
-    product = torch.nn.functional.linear(x.to(wide), w.t() if transposed else w, b)
-    return product.to(x.dtype)
 
 
 def convolution(
@@ -136,10 +123,12 @@ def convolution(
     groups: int,
 ) -> torch.Tensor:
     """Torch's convolution with the decoded weight."""
-    weight = dense(weight_of(parts, description), x.dtype)
+    weight = taken(weight_of(parts, description), x.dtype, _decoded)
     if bias is not None:
         bias = bias.to(x.dtype)
-    return _convolve(x, weight, bias, stride, padding, dilation, groups)
+    result = _convolve(x, weight, bias, stride, padding, dilation, groups)
+    _scratch.give_back(weight)
+    return result
 
 
 for _operator in (decode, embedding, linear, convolution):

@@ -48,6 +48,8 @@ class CompressedModule(nn.Module):
 
     dense_class: ClassVar[type[nn.Module]]
     """What it is without compression."""
+    input_axis: ClassVar[int | None] = None
+    """Of the weight, along which the inputs of a linear layer lie; None where it is none."""
 
     dtype: torch.dtype
     """Of the weight when it is decoded; that of the model."""

@@ -4,112 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from .. import _arrays
 from .._integers import checked_threads
-from ..checkpoint.entries import named
 from ..checkpoint.plan import Request, make_plan
 from ..checkpoint.rules import Rule, choose, rules_of
 from ..checkpoint.sensitivity import Sensitivity
 from ..compress import Effort, Trellis
-from ..errors import HypercompError
+from ..errors import InvalidArgumentError
 from ..tensor import CompressedTensor
+from ._bar import Bar
 from ._model_source import ModelSource
-from .compressed_module import CompressedModule, buffers_of
-from .modules import CompressedConv1d, CompressedConv2d, CompressedEmbedding, CompressedLinear
+from .calibrated import calibrated, code_of, layer_of, moments_nbytes
+from .calibration import Calibration
+from .compressed_module import buffers_of
+from .owners import Candidate, compressed_modules, find_candidates, install
 from .report import CompressedLayer, ModelReport, SkippedWeight
-
-_CLASSES: tuple[type[CompressedModule], ...] = (
-    CompressedLinear,
-    CompressedEmbedding,
-    CompressedConv1d,
-    CompressedConv2d,
-)
-
-
-def classes() -> dict[type[nn.Module], type[CompressedModule]]:
-    """The compressed class of each class of modules that has one."""
-    found: dict[type[nn.Module], type[CompressedModule]] = {c.dense_class: c for c in _CLASSES}
-    # GPT-2's layers, which are no module of torch.
-    if "transformers.pytorch_utils" in sys.modules:
-        from ._conv1d import CompressedConv1D
-
-        found[CompressedConv1D.dense_class] = CompressedConv1D
-    return found
-
-
-class Owner(NamedTuple):
-    """A module that has a parameter, and under which name."""
-
-    module_name: str
-    module: nn.Module
-    parameter_name: str
-
-    @property
-    def name(self) -> str:
-        """As the state dict has it."""
-        return ".".join(filter(None, (self.module_name, self.parameter_name)))
-
-    def refusal(self) -> str | None:
-        """Why it cannot have a compressed weight, or None."""
-        if isinstance(self.module, CompressedModule):
-            return None
-        compressed = classes().get(type(self.module))
-        if compressed is None or self.parameter_name != "weight":
-            return f"no compressed form of {type(self.module).__name__}.{self.parameter_name}"
-        return compressed.refusal(self.module)
-
-
-def owners(model: nn.Module) -> dict[int, list[Owner]]:
-    """Who has each parameter: several where weights are tied. By the parameter's id."""
-    found: dict[int, list[Owner]] = {}
-    for module_name, module in model.named_modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                found.setdefault(id(parameter), []).append(Owner(module_name, module, name))
-    return found
-
-
-class Candidate(NamedTuple):
-    """A weight that can be compressed, and who has it."""
-
-    name: str
-    weight: nn.Parameter
-    owners: list[Owner]
-
-
-def _candidates(
-    model: nn.Module, rules: tuple[Rule, ...]
-) -> tuple[list[Candidate], list[SkippedWeight]]:
-    candidates, skipped = [], []
-    for group in owners(model).values():
-        weight = cast(nn.Parameter, group[0].module._parameters[group[0].parameter_name])
-        if weight.dim() < 2:
-            continue
-        name = _known_to_rules(group, rules)
-        whys = [why for owner in group if (why := owner.refusal()) is not None]
-        if weight.is_meta:
-            whys.append("on the meta device, where it has no values")
-        if whys:
-            skipped.append(SkippedWeight(name, tuple(weight.shape), whys[0]))
-        else:
-            candidates.append(Candidate(name, weight, group))
-    return candidates, skipped
-
-
-def _known_to_rules(group: list[Owner], rules: tuple[Rule, ...]) -> str:
-    """Of the names of tied weights the one that the first rule is about."""
-    for rule in rules:
-        for owner in group:
-            if rule.matches(owner.name):
-                return owner.name
-    return group[0].name
 
 
 def compress_model(
@@ -125,6 +41,8 @@ def compress_model(
     embeddings: Literal["compress", "keep"] = "compress",
     rules: Iterable[str | Rule] = (),
     sensitivity: Mapping[str, float] | str | Path | None = None,
+    calibration: Iterable[Any] | None = None,
+    calibration_nbytes: int | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> ModelReport:
@@ -139,6 +57,8 @@ def compress_model(
     target_bits
         Bits a weight of all that is compressed together, 4 by default: spread over the layers by
         equal slope, so that nothing is gained by taking a bit from one and giving it to another.
+        Among calibrated layers, if no `sensitivity` is given, by what errors in each do to the
+        model's output.
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         Instead, the same for each layer; as for :func:`hypercomp_rs.compress_tensor`.
     embeddings
@@ -150,8 +70,21 @@ def compress_model(
         are unless a rule names them.
     sensitivity
         What errors cost, see :class:`hypercomp_rs.checkpoint.Sensitivity`.
+    calibration
+        Batches of what the model is used for: each a tensor, a tuple of arguments, or a mapping of
+        keyword arguments such as a tokenizer gives (or of what a sentence encoder takes). The model
+        is run on them, and the codes of linear layers are chosen for the errors of their outputs
+        there (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or
+        anything that can be gone through several times; an iterator is made a list. An
+        ``attention_mask`` of (batch, length) keeps padding out of inputs (batch, length, ...). Each
+        of `report.layers` says whether it was `calibrated`: others were not called, or are no
+        linear layers, or share their weight with one that is none.
+    calibration_nbytes
+        The most that second moments may take at one time, inputs² numbers of 4 bytes for what each
+        layer gets; layers for which there is no room are calibrated in a further pass. By default a
+        quarter of the model, and at least a gibibyte.
     threads
-        Threads of each search; None for one a core.
+        Threads to search with; None for one a core. The codes do not depend on it.
     progress
         Whether a bar is shown, where the error output is a terminal and rich is installed.
 
@@ -163,14 +96,18 @@ def compress_model(
     Raises
     ------
     InvalidArgumentError
-        An argument outside what is accepted, or a rule that matches nothing.
+        An argument outside what is accepted, or a rule that matches nothing; no batches to
+        calibrate with, or one that the model does not take. The model is as it was.
     NonFiniteError
         A weight is NaN or infinite; the message names layer and index. Layers before it stay
-        compressed, as they do after Ctrl-C.
+        compressed, as they do after Ctrl-C. An input of a layer is, in calibration: the message
+        names layer and batch.
 
     Notes
     -----
-    Memory: one layer's weights beside the model, which shrinks as it goes.
+    Memory: one layer's weights beside the model, which shrinks as it goes. Calibrated, what
+    `calibration_nbytes` says, one batch's activations, and for each thread the layer's weights and
+    twice its second moment in float64.
 
     Examples
     --------
@@ -196,23 +133,44 @@ def compress_model(
         seed=seed,
     )
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
-    candidates, skipped = _candidates(model, request.rules)
+    if calibration is not None and (sparsity is not None or target_sqnr_db is not None):
+        raise InvalidArgumentError(
+            "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
+        )
+    candidates, skipped = find_candidates(model, request.rules)
     plan, kept = _planned(candidates, request)
     skipped += kept
-    layers = []
     # Taken off the list one by one: nothing but the model must hold on to a dense weight.
-    waiting = deque(candidate for candidate in candidates if candidate.name in plan)
+    waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
     del candidates
-    with _Bar(progress, sum(candidate.weight.numel() for candidate in waiting)) as bar:
+    order = [candidate.name for candidate, _ in waiting]
+    done: dict[str, CompressedLayer] = {}
+    with Bar(progress, sum(candidate.weight.numel() for candidate, _ in waiting)) as bar:
+        if calibration is not None:
+            jobs = {c.name: (c, trellis) for c, trellis in waiting if layer_of(c, trellis)}
+            waiting = deque(job for job in waiting if job[0].name not in jobs)
+            # Bits that were asked for the whole go where they help, unless they were told where.
+            free = set(jobs) if target_bits is not None and sensitivity is None else set()
+            free -= {name for name in free if _has_a_rate(name, request.rules)}
+            most = moments_nbytes(model, calibration_nbytes)
+            # Closed, for searches to end where this does, by whatever error.
+            with closing(
+                calibrated(Calibration(model, calibration), jobs, free, most, threads)
+            ) as codes:
+                for candidate, compressed in codes:
+                    done[candidate.name] = _install(candidate, compressed, calibrated=True)
+                    bar.advance(candidate.weight.numel())
+            waiting.extend(jobs.values())
+            del jobs
         while waiting:
-            layer = _compress(waiting[0], plan[waiting[0].name], threads)
-            layers.append(layer)
-            bar.advance(waiting.popleft().weight.numel())
+            candidate, trellis = waiting.popleft()
+            done[candidate.name] = _install(candidate, code_of(candidate, trellis, threads))
+            bar.advance(candidate.weight.numel())
     if "transformers" in sys.modules:
         from .transformers import mark_compressed
 
         mark_compressed(model, request)
-    return ModelReport(tuple(layers), tuple(skipped))
+    return ModelReport(tuple(done[name] for name in order), tuple(skipped))
 
 
 def _planned(
@@ -242,13 +200,15 @@ def _planned(
     return plan.compressed, skipped
 
 
-def _compress(candidate: Candidate, trellis: Trellis, threads: int | None) -> CompressedLayer:
+def _has_a_rate(name: str, rules: tuple[Rule, ...]) -> bool:
+    rule = next((rule for rule in rules if rule.matches(name)), None)
+    return rule is not None and (rule.bits is not None or rule.target_sqnr_db is not None)
+
+
+def _install(
+    candidate: Candidate, compressed: CompressedTensor, *, calibrated: bool = False
+) -> CompressedLayer:
     name, weight, group = candidate
-    try:
-        flat = _arrays.flatten(weight.detach())
-        compressed = CompressedTensor._of(trellis.compress(flat, threads), "torch")
-    except HypercompError as error:
-        raise named(error, name) from None
     install(*buffers_of(compressed, weight.device), group)
     return CompressedLayer(
         name,
@@ -256,22 +216,8 @@ def _compress(candidate: Candidate, trellis: Trellis, threads: int | None) -> Co
         compressed.nbytes,
         weight.numel() * weight.element_size(),
         compressed.sqnr_db,
+        calibrated,
     )
-
-
-def install(description: str, buffers: list[torch.Tensor], group: list[Owner]) -> None:
-    """Give a weight to the modules that have it."""
-    first, *others = group
-    classes()[type(first.module)].replace(first.module, description, buffers)
-    for other in others:
-        classes()[type(other.module)].tie(other.module, cast(CompressedModule, first.module))
-
-
-def compressed_modules(model: nn.Module) -> Iterator[tuple[str, CompressedModule]]:
-    """The compressed modules of a model by name."""
-    for name, module in model.named_modules():
-        if isinstance(module, CompressedModule):
-            yield name, module
 
 
 def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
@@ -309,33 +255,3 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
 
         unmark_compressed(model)
     return model
-
-
-class _Bar:
-    """A bar of weights, where there is somebody to see it."""
-
-    def __init__(self, wanted: bool, weights: int) -> None:
-        self._progress: Any = None
-        if not (wanted and weights and sys.stderr.isatty()):
-            return
-        try:
-            from rich.console import Console
-            from rich.progress import Progress
-        except ImportError:
-            return
-        self._progress = Progress(console=Console(stderr=True))
-        self._task = self._progress.add_task("compressing", total=weights)
-
-    def __enter__(self) -> _Bar:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def advance(self, weights: int) -> None:
-        """So many more are done."""
-        if self._progress is not None:
-            self._progress.advance(self._task, weights)
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()

@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import FormatError, HypercompError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described, description_text
-from .conversion import Owner, compressed_modules, install, owners
+from .owners import Owner, compressed_modules, install, owners
 
 
 class StoredWeight(NamedTuple):

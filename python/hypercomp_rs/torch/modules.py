@@ -6,12 +6,16 @@ layers (``peft`` does) finds them.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from . import _schemas as _schemas
 from .compressed_module import CompressedModule
+
+_COMPUTED: Any = object()
+_linear = torch.ops.hypercomp.linear.default
 
 
 class CompressedLinear(CompressedModule, nn.Linear):
@@ -33,12 +37,16 @@ class CompressedLinear(CompressedModule, nn.Linear):
     """
 
     dense_class = nn.Linear
+    input_axis = 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x·Wᵀ + b for x of shape (..., in_features)."""
-        product: torch.Tensor = torch.ops.hypercomp.linear.default(
-            x, self.weight_buffers(), self._said.description, self.bias
-        )
+        # Not `self.bias`, which looks for it everywhere else first: 0.4 of the 8 microseconds that
+        # a call costs beside the product. It is no parameter where it is computed.
+        bias = self._parameters.get("bias", _COMPUTED)
+        if bias is _COMPUTED:
+            bias = self.bias
+        product: torch.Tensor = _linear(x, self.weight_buffers(), self._said.description, bias)
         return product
 
 

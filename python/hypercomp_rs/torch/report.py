@@ -19,7 +19,10 @@ class CompressedLayer(NamedTuple):
     nbytes, dense_nbytes
         What it takes now, and what it took before.
     sqnr_db
-        Signal to quantisation noise, in dB.
+        Signal to quantisation noise of the weights, in dB.
+    calibrated
+        Whether it was compressed for the inputs that it had on calibration data: for its outputs'
+        noise then, and not for that of its weights.
     """
 
     name: str
@@ -27,6 +30,7 @@ class CompressedLayer(NamedTuple):
     nbytes: int
     dense_nbytes: int
     sqnr_db: float
+    calibrated: bool = False
 
     @property
     def bits_per_weight(self) -> float:
@@ -77,6 +81,7 @@ class ModelReport:
         lines = [
             f"{layer.name}  {'x'.join(map(str, layer.shape))}  "
             f"{layer.bits_per_weight:.3f} bits  {layer.sqnr_db:.2f} dB"
+            f"{'  calibrated' if layer.calibrated else ''}"
             for layer in self.layers
         ]
         lines += [

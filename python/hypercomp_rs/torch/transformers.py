@@ -52,7 +52,8 @@ try:
         untie,
     )
     from .compressed_module import CompressedModule, buffers_of
-    from .conversion import Owner, classes, decompress_model, install
+    from .conversion import decompress_model
+    from .owners import Owner, classes, install
 except ImportError as error:
     raise MissingExtraError(
         f"transformers is not there, or of a version that this package does not know ({error}): "

@@ -1,0 +1,73 @@
+"""Products of many vectors: a weight decoded in blocks of rows, each multiplied by torch.
+
+Not row by row and not whole: a block is large enough that two teams of threads, the decoder's and
+torch's, hand over to each other a few times a layer only, and small enough to lie in the last level
+of cache, in memory that every call uses again. (Blocks that fit the second level were slower: 9.2
+and 7.9 ms for 64 vectors and a layer of 4096 x 4096.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from . import _scratch
+from ._codes import DTYPES, Weight
+
+BLOCK = 8 << 20
+# Rows of a weight that is stored by input: part of a Hadamard block of outputs costs all of it.
+WHOLE = 1024
+
+
+def multiply(
+    x: torch.Tensor, weight: Weight, bias: torch.Tensor | None, transposed: bool
+) -> torch.Tensor:
+    """x·Wᵀ + b, or x·W + b."""
+    # torch takes ten times as long for float16 as for float32 (fifty, transposed).
+    wide = torch.float32 if x.dtype == torch.float16 else x.dtype
+    vectors = x.reshape(-1, x.shape[-1]).to(wide)
+    add = _added_up if transposed else _side_by_side
+    product = add(vectors, weight, None if bias is None else bias.to(wide))
+    return product.to(x.dtype).view(*x.shape[:-1], product.shape[-1])
+
+
+def _side_by_side(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> torch.Tensor:
+    y = x.new_empty(len(x), weight.shape[0])
+    for start, rows in _blocks(weight, x.dtype):
+        stop = start + len(rows)
+        part = None if bias is None else bias[start:stop]
+        y[:, start:stop] = torch.nn.functional.linear(x, rows, part)
+    return y
+
+
+def _added_up(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> torch.Tensor:
+    # Sums of sums that are rounded to 16 bits once each, and not once more for each block.
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y = torch.zeros(len(x), weight.shape[1], dtype=wide)
+    for start, rows in _blocks(weight, x.dtype):
+        y += x[:, start : start + len(rows)] @ rows
+    return (y if bias is None else y + bias).to(x.dtype)
+
+
+def _blocks(weight: Weight, dtype: torch.dtype) -> Iterator[tuple[int, torch.Tensor]]:
+    """The index of a block's first row, and the block, until the next is asked for."""
+    rows, columns = weight.shape
+    most = max(1, BLOCK // max(1, columns * dtype.itemsize))
+    if weight.swapped:
+        most = max(1, most // WHOLE) * WHOLE
+    most = min(rows, most)
+    memory = _scratch.take((most, columns), dtype)
+    for start in range(0, rows, most or 1):
+        block = memory[: rows - start]
+        decode_into(weight, start * columns, block, torch.get_num_threads())
+        yield start, block
+    _scratch.give_back(memory)
+
+
+def decode_into(weight: Weight, first: int, out: torch.Tensor, threads: int) -> None:
+    """So many weights, from the `first` on in C order."""
+    flat = out.view(-1)
+    # numpy has no bfloat16, and the core takes the bits of both 16-bit floats.
+    elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
+    weight.code.decompress_into(first, elements.numpy(), DTYPES[out.dtype], threads)

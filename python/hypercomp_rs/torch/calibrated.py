@@ -1,0 +1,183 @@
+"""Linear layers compressed for what they get: passes, bits, and several searches at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import nn
+
+from .. import _arrays
+from .._core import Control
+from .._integers import checked
+from ..checkpoint.allocation import Curve, spread
+from ..checkpoint.entries import named
+from ..compress import Inputs, Trellis
+from ..errors import HypercompError
+from ..tensor import CompressedTensor
+from .calibration import Calibration, Layer, Site
+from .output_sensitivity import DECIBELS_A_BIT, OutputSensitivity
+from .owners import Candidate, classes
+
+# Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed.
+DAMPING = 0.01
+
+Job = tuple[Candidate, Trellis]
+
+
+def layer_of(candidate: Candidate, trellis: Trellis) -> Layer | None:
+    """The linear layer, or several, that a weight is of and nothing else; None where it is not."""
+    axes = {classes()[type(owner.module)].input_axis for owner in candidate.owners}
+    if len(axes) > 1 or (axis := axes.pop()) is None or trellis.target_sqnr_db is not None:
+        return None
+    modules = tuple(owner.module for owner in candidate.owners)
+    return Layer(candidate.name, candidate.weight.shape[axis], modules)
+
+
+def moments_nbytes(model: nn.Module, asked: int | None) -> int:
+    """What second moments may take at one time."""
+    if asked is not None:
+        return checked("calibration_nbytes", asked, 0, 2**63 - 1)
+    nbytes: int = sum(p.numel() * p.element_size() for p in model.parameters())
+    return max(1 << 30, nbytes // 4)
+
+
+def calibrated(
+    calibration: Calibration,
+    jobs: dict[str, Job],
+    free: set[str],
+    most: int,
+    threads: int | None,
+) -> Generator[tuple[Candidate, CompressedTensor], None, None]:
+    """The weights of the layers that are called, pass by pass, each to be installed when it comes.
+
+    They are taken out of `jobs`. The layers that are `free` have their bits together, which go to
+    where the model's output minds.
+    """
+    layers = [layer for job in jobs.values() if (layer := layer_of(*job)) is not None]
+    sites = calibration.sites(layers)
+    passes = _collected(calibration, sites, most)
+    if free:
+        passes = _spread(calibration, jobs, free, sites, most)
+    for now in passes:
+        work = [(jobs.pop(layer.name), site) for site in now for layer in site.layers]
+        # Each second moment goes when the last layer has used it.
+        now.clear()
+        yield from _side_by_side(work, threads)
+
+
+def _collected(calibration: Calibration, sites: Sequence[Site], most: int) -> Iterator[list[Site]]:
+    """The places with second moments, as many at a time as may be; without those never met."""
+    # New ones, for nobody else to hold on to their sums.
+    waiting = deque(Site(site.layers) for site in sites)
+    while waiting:
+        now = [waiting.popleft()]
+        while waiting and sum(site.nbytes for site in (*now, waiting[0])) <= most:
+            now.append(waiting.popleft())
+        calibration.collect(now)
+        waiting.extend(Site([layer]) for site in now if site.apart for layer in site.layers)
+        found = [site for site in now if site.met and not site.apart]
+        now.clear()
+        yield found
+
+
+def _spread(
+    calibration: Calibration,
+    jobs: dict[str, Job],
+    free: set[str],
+    sites: Sequence[Site],
+    most: int,
+) -> Iterator[list[Site]]:
+    """The same, when `jobs` have been given other bits."""
+    layers = [layer for site in sites for layer in site.layers if layer.name in free]
+    sensitivity = OutputSensitivity(calibration, layers)
+    if not sensitivity.found:
+        return _collected(calibration, sites, most)
+    curves: dict[str, Curve] = {}
+    passes: list[list[Site]] = []
+    for now in _collected(calibration, sites, most):
+        for site in now:
+            factor = _factor(site)
+            for layer in site.layers:
+                if layer.name in free:
+                    weight = jobs[layer.name][0].weight
+                    cost = sensitivity.cost(layer, weight, _axis(jobs[layer.name][0]), factor)
+                    # What the output does not hang on keeps the bits that it has.
+                    if cost:
+                        curves[layer.name] = Curve(weight.numel(), cost, 0.0, DECIBELS_A_BIT)
+        # Kept where one pass is all.
+        passes = [now] if not passes else [[]]
+    budget = sum((jobs[name][1].bits or 0.0) * curve.weights for name, curve in curves.items())
+    for name, bits in zip(curves, spread(list(curves.values()), budget), strict=True):
+        candidate, trellis = jobs[name]
+        jobs[name] = candidate, dataclasses.replace(trellis, bits=bits)
+    if passes and passes[0]:
+        return iter(passes)
+    return _collected(calibration, sites, most)
+
+
+def _factor(site: Site) -> torch.Tensor:
+    """The lower triangular factor of the damped second moment."""
+    moment = site.second_moment()
+    assert moment is not None
+    moment = moment.double()
+    moment.diagonal().add_(DAMPING * moment.diagonal().mean().clamp_min(1e-300))
+    factor: torch.Tensor = torch.linalg.cholesky(moment)
+    return factor
+
+
+def _axis(candidate: Candidate) -> int:
+    axis = classes()[type(candidate.owners[0].module)].input_axis
+    assert axis is not None
+    return axis
+
+
+def _side_by_side(
+    work: list[tuple[Job, Site]], threads: int | None
+) -> Iterator[tuple[Candidate, CompressedTensor]]:
+    """Several searches at a time, for each has one thread; results in their order."""
+    threads = threads or os.cpu_count() or 1
+    workers = max(1, min(threads, len(work)))
+    control = Control()
+    with ThreadPoolExecutor(workers, "hypercomp-layer") as executor:
+        futures = deque(
+            executor.submit(_calibrated_code, job, site, threads // workers, control)
+            for job, site in work
+        )
+        waiting = deque(job[0] for job, _ in work)
+        work.clear()
+        try:
+            while futures:
+                yield waiting.popleft(), futures.popleft().result()
+        except BaseException:
+            control.cancel()
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _calibrated_code(job: Job, site: Site, threads: int, control: Control) -> CompressedTensor:
+    candidate, trellis = job
+    moment = site.second_moment()
+    assert moment is not None
+    shape = tuple(candidate.weight.shape)
+    inputs = Inputs.of(moment, DAMPING, _axis(candidate), shape)
+    return code_of(candidate, trellis, threads, control, inputs)
+
+
+def code_of(
+    candidate: Candidate,
+    trellis: Trellis,
+    threads: int | None,
+    control: Control | None = None,
+    inputs: Inputs | None = None,
+) -> CompressedTensor:
+    """The codes of a weight."""
+    try:
+        flat = _arrays.flatten(candidate.weight.detach())
+        return CompressedTensor._of(trellis.compress(flat, threads, control, inputs), "torch")
+    except HypercompError as error:
+        raise named(error, candidate.name) from None

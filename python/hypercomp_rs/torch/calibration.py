@@ -1,0 +1,284 @@
+"""What the inputs of linear layers are: their second moments, from a few batches of real input.
+
+The error that a compressed layer makes is (W - Ŵ)·x, and its mean square tr((W - Ŵ)·H·(W - Ŵ)ᵀ)
+with H = E[x·xᵀ]: that is all there is to know of the inputs. The model runs on the batches as it is
+used, and a hook before each layer adds up x·xᵀ. Layers that get one and the same tensor (queries,
+keys and values; gate and up) share one sum.
+
+H has inputs² numbers, of a wide layer more than its weights. So layers are gone through in the
+order in which they run, as many at a time as there is memory for, with one pass over the batches
+each. A later pass meets the layers of the earlier ones compressed, as in GPTQ (arXiv 2210.17323),
+so its second moments are those of the inputs that there will be.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ..errors import InvalidArgumentError, NonFiniteError
+from ._codes import _version
+
+# Of a symmetric sum, so many columns at a time are added up, down to the diagonal only.
+COLUMNS = 512
+
+
+class Layer(NamedTuple):
+    """A weight whose inputs are to be known, their length, and the modules that have it."""
+
+    name: str
+    inputs: int
+    modules: tuple[nn.Module, ...]
+
+
+# A layer is called with a tensor, of whose tokens some may be padding.
+Hear = Callable[[Layer, torch.Tensor, "torch.Tensor | None"], None]
+
+
+class Site:
+    """A place in a model whose vectors one layer gets, or several, and their second moment."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layers)
+        self.vectors = 0
+        # Whether the layers have got different tensors after all.
+        self.apart = False
+        self._sum: torch.Tensor | None = None
+        self._calls = dict.fromkeys((layer.name for layer in layers), 0)
+        self._inputs: list[tuple[weakref.ref[torch.Tensor], int]] = []
+
+    @property
+    def met(self) -> bool:
+        """Whether there were vectors, other than zeros."""
+        return self._sum is not None and bool(self._sum.diagonal().any())
+
+    @property
+    def nbytes(self) -> int:
+        """What its sum takes, in float32."""
+        return 4 * self.layers[0].inputs ** 2
+
+    def hear(self, layer: Layer, x: torch.Tensor, mask: torch.Tensor | None) -> None:
+        """One of the layers is called with this."""
+        call = self._calls[layer.name]
+        self._calls[layer.name] += 1
+        if layer is self.layers[0]:
+            self._inputs.append((weakref.ref(x), _version(x)))
+            self._add(x, mask)
+        elif call >= len(self._inputs) or not _same(self._inputs[call], x):
+            self.apart = True
+
+    def end_batch(self) -> None:
+        """All layers have been called as often as the first, or they are apart."""
+        self.apart |= len(set(self._calls.values())) > 1
+        self._calls = dict.fromkeys(self._calls, 0)
+        self._inputs.clear()
+
+    def _add(self, x: torch.Tensor, mask: torch.Tensor | None) -> None:
+        if mask is not None and x.dim() > 2 and x.shape[:2] == mask.shape:
+            x = x[mask]
+        x = x.detach().reshape(-1, x.shape[-1])
+        # Sums in float32 are off by less than 1e-6, and 1e-2 is added to the diagonal when used.
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self._sum is None:
+            self._sum = x.new_zeros(x.shape[1], x.shape[1])
+        for start in range(0, x.shape[1], COLUMNS):
+            stop = min(start + COLUMNS, x.shape[1])
+            self._sum[:stop, start:stop].addmm_(x[:, :stop].t(), x[:, start:stop])
+        self.vectors += len(x)
+        if not self._sum.diagonal().sum().isfinite():
+            raise NonFiniteError(
+                f"{self.layers[0].name}: an input of this layer is NaN or infinite"
+            )
+
+    def second_moment(self) -> torch.Tensor | None:
+        """E[x·xᵀ], (inputs, inputs) of float32 or float64; None where no vector came."""
+        if self._sum is None or not self.vectors:
+            return None
+        upper = self._sum.triu().div_(self.vectors)
+        return upper + upper.triu(1).t()
+
+
+def _same(met: tuple[weakref.ref[torch.Tensor], int], x: torch.Tensor) -> bool:
+    return met[0]() is x and met[1] == _version(x)
+
+
+class Calibration:
+    """A model, and the batches that it is run on.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There are none, or one is nothing that a model can be called with; or the model refuses it.
+    NonFiniteError
+        An input of a layer is NaN or infinite.
+    """
+
+    def __init__(self, model: nn.Module, batches: Iterable[Any]) -> None:
+        if isinstance(batches, (torch.Tensor, Mapping, str)) or not isinstance(batches, Iterable):
+            raise InvalidArgumentError(
+                f"calibration is a {type(batches).__name__}: a list or another iterable of batches "
+                "is accepted"
+            )
+        self._model = model
+        # An iterator would be over after one pass.
+        self._batches = list(batches) if isinstance(batches, Iterator) else batches
+        devices = {parameter.device for parameter in model.parameters()}
+        self._device = devices.pop() if len(devices) == 1 else None
+
+    def sites(self, layers: Sequence[Layer]) -> deque[Site]:
+        """The layers by what they get on the first batch, in the order in which they run.
+
+        Those that are not called then come last, each for itself.
+        """
+        heard: list[tuple[str, torch.Tensor, int]] = []
+
+        def hear(layer: Layer, x: torch.Tensor, mask: torch.Tensor | None) -> None:
+            # The tensor is kept for its address to be no other's.
+            heard.append((layer.name, x, _version(x)))
+
+        self.run(dict.fromkeys(layers, hear), lambda output, mask: True)
+        traces: dict[str, tuple[tuple[int, int], ...]] = {}
+        for name, x, version in heard:
+            traces[name] = (*traces.get(name, ()), (id(x), version))
+        order = {name: i for i, name in enumerate(traces)}
+        groups: dict[Any, list[Layer]] = {}
+        for layer in sorted(layers, key=lambda layer: order.get(layer.name, len(order))):
+            groups.setdefault(traces.get(layer.name, layer.name), []).append(layer)
+        return deque(map(Site, groups.values()))
+
+    def collect(self, sites: Sequence[Site]) -> None:
+        """Add up what these places get on all batches."""
+        hear = {layer: site.hear for site in sites for layer in site.layers}
+
+        def end_batch(output: Any, mask: torch.Tensor | None) -> bool:
+            for site in sites:
+                site.end_batch()
+            return False
+
+        self.run(hear, end_batch)
+
+    def run(
+        self,
+        hear: Mapping[Layer, Hear],
+        end_batch: Callable[[Any, torch.Tensor | None], bool],
+        *,
+        gradients: bool = False,
+    ) -> None:
+        """Run the model on one batch after the other, while layers tell what they get.
+
+        `end_batch` is told the output and the mask, and whether it is enough is what it says.
+        """
+        mask: torch.Tensor | None = None
+
+        def listener(layer: Layer) -> Callable[..., None]:
+            def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+                hear[layer](layer, first_argument(args, kwargs), mask)
+
+            return hook
+
+        batches = 0
+        with _listening(self._model, {layer: listener(layer) for layer in hear}, gradients):
+            for batch in self._batches:
+                args, kwargs, mask = _call(self._model, batch, batches, self._device)
+                try:
+                    enough = end_batch(self._model(*args, **kwargs), mask)
+                except NonFiniteError as error:
+                    raise NonFiniteError(f"{error} (calibration, batch {batches})") from None
+                except Exception as error:
+                    how = " with gradients, which target_bits asks for" if gradients else ""
+                    raise InvalidArgumentError(
+                        f"calibration, batch {batches}: the model does not take it{how}: "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
+                batches += 1
+                if enough:
+                    break
+        if not batches:
+            raise InvalidArgumentError("calibration: no batch; at least one is needed")
+
+
+def first_argument(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """What a layer is called with."""
+    x: torch.Tensor = args[0] if args else next(iter(kwargs.values()))
+    return x
+
+
+@contextmanager
+def _listening(
+    model: nn.Module, hooks: Mapping[Layer, Callable[..., None]], gradients: bool
+) -> Iterator[None]:
+    """Hooks before layers, evaluation, gradients or none; afterwards all is as it was."""
+    training = {module: module.training for module in model.modules()}
+    handles = []
+    try:
+        for layer, hook in hooks.items():
+            for module in layer.modules:
+                handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        model.eval()
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, flag in training.items():
+            module.training = flag
+
+
+def _call(
+    model: nn.Module, batch: Any, i: int, device: torch.device | None
+) -> tuple[tuple[Any, ...], dict[str, Any], torch.Tensor | None]:
+    """Arguments for a model, and which of the tokens are no padding, where a mask says so."""
+    batch = _moved(batch, device)
+    if isinstance(batch, torch.Tensor):
+        return (batch,), {}, None
+    if isinstance(batch, (list, tuple)):
+        masks = [arg for arg in batch if isinstance(arg, dict)]
+        return tuple(batch), {}, _mask(*masks)
+    if not isinstance(batch, dict):
+        raise InvalidArgumentError(
+            f"calibration, batch {i} is a {type(batch).__name__}: a tensor, a tuple of arguments "
+            "and a mapping of keyword arguments are accepted"
+        )
+    mask = _mask(batch)
+    # A sentence encoder takes a mapping, and not what is in it.
+    if _takes(model, batch):
+        return (), batch, mask
+    return (batch,), {}, mask
+
+
+def _takes(model: nn.Module, keywords: Mapping[str, Any]) -> bool:
+    try:
+        inspect.signature(model.forward).bind(**keywords)
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
+
+
+def _mask(*mappings: Mapping[str, Any]) -> torch.Tensor | None:
+    for mapping in mappings:
+        mask = mapping.get("attention_mask")
+        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+            return mask.bool()
+    return None
+
+
+def _moved(batch: Any, device: torch.device | None) -> Any:
+    """The same on a device; mappings as new dicts, for models write to theirs."""
+    if isinstance(batch, torch.Tensor):
+        # One that was made in inference mode takes no part in gradients.
+        batch = batch.clone() if batch.is_inference() else batch
+        return batch if device is None else batch.to(device)
+    if isinstance(batch, Mapping):
+        return {name: _moved(value, device) for name, value in batch.items()}
+    if type(batch) in (list, tuple):
+        return type(batch)(_moved(value, device) for value in batch)
+    return batch

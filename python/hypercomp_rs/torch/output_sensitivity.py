@@ -1,0 +1,160 @@
+"""How much a model's output minds errors in each calibrated layer.
+
+Let g_t be the gradient of a scalar L with respect to what a layer gives for token t, and x_t what
+it gets. An error E of its weights changes L by ⟨E, M⟩, M = Σ_t g_t·x_tᵀ over the tokens of a
+sample: errors that tokens have in common add up, as they do in the mean that a sentence encoder
+takes. Codes with feedback (:func:`hypercomp_rs.compress_tensor`, ``second_moment``) leave errors
+that are as good as independent between outputs, each of covariance θ·H⁻¹, where H is the second
+moment of the inputs and at R bits a weight
+
+    log θ = log det(H)/inputs + (mean over inputs of log σ_j²) - R·log 4,
+
+σ_j² the mean square of input j's weights: the bits of an input make its noise, D_j·σ_j²·4^(-R_j)
+with D the factor of H, the same for all. So the change of L has mean square θ·E[uᵀ·H⁻¹·u], where
+u = Mᵀ·r and r is a random vector over the outputs; of a sample nothing has to be kept but one u, a
+weighted sum of its inputs.
+
+L is a random combination of what the model gives, so that its mean square change is that of the
+output. Of logits it is the logarithm of the probability of a token that is drawn from them: its
+mean square change is the Fisher information, twice the divergence of the predictions.
+
+On all-MiniLM-L6-v2 this takes 0.9 dB off the error of the embeddings; that errors of tokens are not
+independent is the main part of it (without, the last layers seem to matter 20 times too little, and
+bits that are spread by that do harm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .calibration import Calibration, Layer, first_argument
+
+# Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
+SAMPLES = 64
+# Names under which models give what they are for.
+OUTPUTS = ("sentence_embedding", "logits", "last_hidden_state")
+DECIBELS_A_BIT = 20 * math.log10(2)
+
+
+class OutputSensitivity:
+    """What errors in layers do to a model's output on some samples.
+
+    Attributes
+    ----------
+    found
+        Whether anything does: not where the output has no gradient, or the model gives no tensor.
+    """
+
+    def __init__(self, calibration: Calibration, layers: Sequence[Layer]) -> None:
+        self._vectors: dict[str, list[torch.Tensor]] = {layer.name: [] for layer in layers}
+        self._calls: list[tuple[Layer, torch.Tensor, torch.Tensor]] = []
+        self._samples = 0
+        # Not the caller's: the same layers get the same bits whatever was drawn before.
+        self._random = torch.Generator().manual_seed(0)
+        handles = [
+            module.register_forward_hook(self._hook(layer), with_kwargs=True)
+            for layer in layers
+            for module in layer.modules
+        ]
+        try:
+            calibration.run({}, self._end_batch, gradients=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        self.found = any(self._vectors.values())
+
+    def _hook(self, layer: Layer) -> Callable[..., torch.Tensor]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, y: torch.Tensor) -> torch.Tensor:
+            kept = y if y.requires_grad else y.detach().requires_grad_()
+            self._calls.append((layer, first_argument(args, kwargs).detach(), kept))
+            # A copy, for what comes next may write to it.
+            return kept.clone()
+
+        return hook
+
+    def _end_batch(self, output: Any, mask: torch.Tensor | None) -> bool:
+        calls, self._calls = self._calls, []
+        scalar, samples = self._scalar(output, mask)
+        if scalar is None or not scalar.requires_grad:
+            return True
+        gradients = torch.autograd.grad(scalar, [y for *_, y in calls], allow_unused=True)
+        for (layer, x, _), gradient in zip(calls, gradients, strict=True):
+            if gradient is not None:
+                self._vectors[layer.name].append(self._weighted_sums(x, gradient))
+        self._samples += samples
+        return self._samples >= SAMPLES
+
+    def _scalar(self, output: Any, mask: torch.Tensor | None) -> tuple[torch.Tensor | None, int]:
+        """A random combination of what the model gives, and of how many samples it is."""
+        name, y = _picked(output)
+        if y is None or not y.dim():
+            return None, 0
+        samples, y = len(y), y.float()
+        if mask is not None and y.dim() > 2 and y.shape[:2] == mask.shape:
+            y = y[mask]
+        if name == "logits":
+            chances = y.log_softmax(-1)
+            flat = chances.detach().exp().reshape(-1, y.shape[-1]).cpu()
+            drawn = torch.multinomial(flat, 1, generator=self._random).to(y.device)
+            y = chances.gather(-1, drawn.view(*y.shape[:-1], 1))
+        else:
+            y = y * self._normal(*y.shape).to(y.device)
+        return y.sum(), samples
+
+    def _weighted_sums(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """The u = Mᵀ·r of each sample, (samples, inputs): tokens are the axes between."""
+        chances = self._normal(gradient.shape[-1]).to(gradient.device)
+        weights = gradient.float() @ chances
+        if x.dim() < 2:
+            return (x.float() * weights)[None]
+        samples, inputs = x.shape[0], x.shape[-1]
+        tokens = x.float().reshape(samples, -1, inputs)
+        return torch.einsum("bt,btn->bn", weights.reshape(samples, -1), tokens)
+
+    def _normal(self, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=self._random)
+
+    def cost(
+        self, layer: Layer, weight: torch.Tensor, axis: int, factor: torch.Tensor
+    ) -> float | None:
+        """The mean square change of the output at 0 bits, by the theory for many; None for none.
+
+        `factor` is the lower triangular factor of the damped second moment, `axis` that of `weight`
+        along which the inputs lie.
+        """
+        vectors = self._vectors[layer.name]
+        if not vectors:
+            return None
+        u = torch.cat(vectors).to(factor.dtype)
+        u = torch.linalg.solve_triangular(factor, u.t(), upper=False)
+        squares = weight.detach().to(factor.dtype).square().mean(1 - axis)
+        squares = squares[squares > 0]
+        if not len(squares):
+            return None
+        log_theta = 2 * factor.diagonal().log().mean() + squares.log().mean()
+        cost = float(log_theta.exp() * u.square().sum() / self._samples)
+        # Gradients of float16 may overflow.
+        return cost if math.isfinite(cost) else None
+
+
+def _picked(output: Any) -> tuple[str, torch.Tensor | None]:
+    """Of what a model gives, the tensor that it is for, and its name where that is known."""
+    if isinstance(output, torch.Tensor):
+        return "", output
+    if isinstance(output, Mapping):
+        for name in OUTPUTS:
+            if _is_float(output.get(name)):
+                return name, output[name]
+        output = tuple(output.values())
+    if isinstance(output, (list, tuple)):
+        return "", next(filter(_is_float, output), None)
+    return "", None
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()

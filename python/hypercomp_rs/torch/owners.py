@@ -1,0 +1,117 @@
+"""Who has each weight of a model, and what becomes of them when it is compressed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from ..checkpoint.rules import Rule
+from .compressed_module import CompressedModule
+from .modules import CompressedConv1d, CompressedConv2d, CompressedEmbedding, CompressedLinear
+from .report import SkippedWeight
+
+_CLASSES: tuple[type[CompressedModule], ...] = (
+    CompressedLinear,
+    CompressedEmbedding,
+    CompressedConv1d,
+    CompressedConv2d,
+)
+
+
+def classes() -> dict[type[nn.Module], type[CompressedModule]]:
+    """The compressed class of each class of modules that has one."""
+    found: dict[type[nn.Module], type[CompressedModule]] = {c.dense_class: c for c in _CLASSES}
+    # GPT-2's layers, which are no module of torch.
+    if "transformers.pytorch_utils" in sys.modules:
+        from ._conv1d import CompressedConv1D
+
+        found[CompressedConv1D.dense_class] = CompressedConv1D
+    return found
+
+
+class Owner(NamedTuple):
+    """A module that has a parameter, and under which name."""
+
+    module_name: str
+    module: nn.Module
+    parameter_name: str
+
+    @property
+    def name(self) -> str:
+        """As the state dict has it."""
+        return ".".join(filter(None, (self.module_name, self.parameter_name)))
+
+    def refusal(self) -> str | None:
+        """Why it cannot have a compressed weight, or None."""
+        if isinstance(self.module, CompressedModule):
+            return None
+        compressed = classes().get(type(self.module))
+        if compressed is None or self.parameter_name != "weight":
+            return f"no compressed form of {type(self.module).__name__}.{self.parameter_name}"
+        return compressed.refusal(self.module)
+
+
+def owners(model: nn.Module) -> dict[int, list[Owner]]:
+    """Who has each parameter: several where weights are tied. By the parameter's id."""
+    found: dict[int, list[Owner]] = {}
+    for module_name, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                found.setdefault(id(parameter), []).append(Owner(module_name, module, name))
+    return found
+
+
+class Candidate(NamedTuple):
+    """A weight that can be compressed, and who has it."""
+
+    name: str
+    weight: nn.Parameter
+    owners: list[Owner]
+
+
+def find_candidates(
+    model: nn.Module, rules: tuple[Rule, ...]
+) -> tuple[list[Candidate], list[SkippedWeight]]:
+    """The weights of a model that can be compressed, and those that cannot, with the reason."""
+    candidates, skipped = [], []
+    for group in owners(model).values():
+        weight = cast(nn.Parameter, group[0].module._parameters[group[0].parameter_name])
+        if weight.dim() < 2:
+            continue
+        name = _known_to_rules(group, rules)
+        whys = [why for owner in group if (why := owner.refusal()) is not None]
+        if weight.is_meta:
+            whys.append("on the meta device, where it has no values")
+        if whys:
+            skipped.append(SkippedWeight(name, tuple(weight.shape), whys[0]))
+        else:
+            candidates.append(Candidate(name, weight, group))
+    return candidates, skipped
+
+
+def _known_to_rules(group: list[Owner], rules: tuple[Rule, ...]) -> str:
+    """Of the names of tied weights the one that the first rule is about."""
+    for rule in rules:
+        for owner in group:
+            if rule.matches(owner.name):
+                return owner.name
+    return group[0].name
+
+
+def install(description: str, buffers: list[torch.Tensor], group: list[Owner]) -> None:
+    """Give a weight to the modules that have it."""
+    first, *others = group
+    classes()[type(first.module)].replace(first.module, description, buffers)
+    for other in others:
+        classes()[type(other.module)].tie(other.module, cast(CompressedModule, first.module))
+
+
+def compressed_modules(model: nn.Module) -> Iterator[tuple[str, CompressedModule]]:
+    """The compressed modules of a model by name."""
+    for name, module in model.named_modules():
+        if isinstance(module, CompressedModule):
+            yield name, module

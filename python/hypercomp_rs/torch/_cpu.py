@@ -19,7 +19,7 @@ from ._schemas import LIBRARY, Parts, _convolve
 NEVER = 1 << 62
 _short = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 MANY = {torch.bfloat16: 96} if _short else {}
-# Codes that run along the outputs (a transposed weight, or one that is stored by input) are added up
+# Codes that run along the outputs (a transposed weight, or one stored by input) are added up
 # row by row, with more to load and store for each vector. The core adds up in float32: for float64
 # that is only good enough where nothing else is asked for.
 MANY_TRANSPOSED = {

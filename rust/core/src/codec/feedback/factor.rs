@@ -162,6 +162,8 @@ impl Factor {
                     .into(),
             ));
         }
+        // What sums of products that are next to nothing lose in a short float.
+        let nothing = mean * SYMMETRIC.powi(2);
         let stride = self.stride;
         let bands = self.lower.par_chunks_mut(LANES * stride).enumerate();
         bands.try_for_each(|(band, rows)| {
@@ -173,7 +175,7 @@ impl Factor {
                     let (i, j) = (n - 1 - row, n - 1 - column);
                     let across = [i * n + j, j * n + i].map(|at| scale.times(matrix[at].to_f64()));
                     let most = (diagonal[row] * diagonal[column]).sqrt();
-                    if (across[0] - across[1]).abs() > SYMMETRIC * most {
+                    if (across[0] - across[1]).abs() > SYMMETRIC * most + nothing {
                         return Err(invalid(format!(
                             "second_moment[{i}, {j}] is {} and [{j}, {i}] is {}: a symmetric matrix is accepted",
                             matrix[i * n + j].to_f64(),
@@ -182,7 +184,7 @@ impl Factor {
                     }
                     let entry = (across[0] + across[1]) / 2.0;
                     // Cauchy and Schwarz.
-                    if entry.abs() > (1.0 + SYMMETRIC) * most {
+                    if entry.abs() > (1.0 + SYMMETRIC) * most + nothing {
                         return Err(invalid(format!(
                             "second_moment is not positive definite: [{i}, {j}] is {}, and the diagonal \
                              there has {} and {}",
@@ -191,7 +193,9 @@ impl Factor {
                             matrix[j * (n + 1)].to_f64()
                         )));
                     }
-                    rows[(row - first) * stride + column] = entry;
+                    // An input that never varies goes with no other.
+                    let varies = most > 0.0;
+                    rows[(row - first) * stride + column] = if varies { entry } else { 0.0 };
                 }
             }
             for row in first..last {

@@ -119,3 +119,12 @@ fn an_input_that_never_varies_feeds_nothing_back() {
     assert_eq!([factor.feedback(0, 1), factor.feedback(1, 2)], [0.0, 0.0]);
     assert!((factor.feedback(0, 2) - 0.5).abs() < 1e-15);
 }
+
+#[test]
+fn what_underflowed_on_the_diagonal_only_is_an_input_that_never_varies() {
+    // Squares of 1e-31 are zeros in f32, and their products with others are not.
+    let matrix = [1.0f32, 0.0, 0.5, 0.0, 0.0, -1e-31, 0.5, -1e-31, 1.0];
+    let factor = Factor::new(&matrix, 3, 0.01, &Control::new()).unwrap();
+    assert_eq!([factor.feedback(0, 1), factor.feedback(1, 2)], [0.0, 0.0]);
+    assert!(factor.feedback(0, 2) > 0.4);
+}

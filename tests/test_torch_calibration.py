@@ -150,6 +150,28 @@ def test_padding_is_no_input():
     assert torch.allclose(moment.second_moment(), kept.t() @ kept / 3, atol=1e-5)
 
 
+def test_inputs_whose_squares_are_no_floats_are_zeros():
+    net = nn.Sequential(nn.Linear(128, 64))
+    batches = [gaussian(300, 128, seed=i) for i in range(3)]
+    for batch in batches:
+        batch[:, 5] *= 1e-38
+        batch[:, 7] = 0
+    found = Calibration(net, batches)
+    (site,) = found.sites(layers_of(net))
+    found.collect([site])
+    moment = site.second_moment()
+    assert not moment[5].any()
+    assert not moment[:, 5].any()
+    assert torch.equal(moment, moment.t())
+    report = hct.compress_model(net, bits=4, calibration=batches, progress=False)
+    assert report.layers[0].calibrated
+    constant = [torch.zeros(4, 128)]
+    again = hct.compress_model(
+        nn.Sequential(nn.Linear(128, 64)), bits=4, calibration=constant, progress=False
+    )
+    assert not again.layers[0].calibrated
+
+
 def test_layers_that_part_after_the_first_batch_are_calibrated_each_for_itself():
     class Model(nn.Module):
         def __init__(self):

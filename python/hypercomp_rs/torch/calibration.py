@@ -28,6 +28,8 @@ from ._codes import _version
 
 # Of a symmetric sum, so many columns at a time are added up, down to the diagonal only.
 COLUMNS = 512
+# Of the largest mean square, what is none: far below what damping adds.
+TINY = 1e-20
 
 
 class Layer(NamedTuple):
@@ -102,6 +104,11 @@ class Site:
         if self._sum is None or not self.vectors:
             return None
         upper = self._sum.triu().div_(self.vectors)
+        # Squares that float32 has no numbers for, though it has for their products with others.
+        diagonal = upper.diagonal()
+        tiny = diagonal < TINY * diagonal.max()
+        upper[tiny] = 0
+        upper[:, tiny] = 0
         return upper + upper.triu(1).t()
 
 

@@ -5,12 +5,26 @@
 //! cores: 7 ms for 2.4 ms of work on one). Here the calling thread begins at once, whoever else wakes
 //! up in time takes pieces from the same queue, and the call ends when all are done: who has not
 //! woken up by then is not waited for.
+//!
+//! A model calls layer after layer, some microseconds apart, and a sleeping thread takes up to a
+//! millisecond to be there where a hypervisor has taken its core away. So who has helped stays awake
+//! for a moment, and so does the caller who waits for a helper's last piece (products of one vector
+//! and layers of 11008 x 4096 on two cores: 2.1 ms without, 1.5 ms with it).
 
+mod standby;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
+pub use standby::Standby;
+
 use crate::Result;
+
+/// How long the caller waits awake for the last pieces of others: longer than a piece takes.
+const AWAKE: Duration = Duration::from_micros(50);
 
 /// Threads that work together.
 pub trait Team: Sync {
@@ -35,23 +49,35 @@ pub struct CurrentPool;
 
 impl Team for CurrentPool {
     fn run(&self, work: &(dyn Fn() + Sync)) {
-        run_helped(rayon::current_num_threads() - 1, rayon::spawn, work);
+        let send = |door: Arc<Door>| rayon::spawn(move || door.help());
+        run_helped(rayon::current_num_threads() - 1, send, work);
     }
 }
 
 /// The calling thread, which is none of the pool, and all of the pool's but one.
 #[derive(Clone, Copy, Debug)]
-pub struct Helped<'p>(pub &'p ThreadPool);
+pub struct Helped<'p> {
+    /// Whose threads help.
+    pub pool: &'p ThreadPool,
+    /// Where they stay awake between calls: one place for each pool.
+    pub standby: &'p Arc<Standby>,
+}
 
 impl Team for Helped<'_> {
     fn run(&self, work: &(dyn Fn() + Sync)) {
-        let helpers = self.0.current_num_threads() - 1;
-        run_helped(helpers, |helper| self.0.spawn(helper), work);
+        let helpers = self.pool.current_num_threads() - 1;
+        let send = |door: Arc<Door>| {
+            if let Err(door) = self.standby.leave(door) {
+                let standby = Arc::clone(self.standby);
+                self.pool.spawn(move || standby.help(door));
+            }
+        };
+        run_helped(helpers, send, work);
     }
 }
 
 /// Who is at work.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Attendance {
     at_work: usize,
     closed: bool,
@@ -60,10 +86,13 @@ struct Attendance {
 
 /// The door to some work. Helpers enter only while it is open, and the caller leaves only when it is
 /// closed and nobody is inside; so what the work borrows outlives every use of it.
+#[derive(Debug)]
 struct Door {
     work: *const (dyn Fn() + Sync),
     attendance: Mutex<Attendance>,
     left: Condvar,
+    /// As many as are at work, for who looks without locking.
+    inside: AtomicUsize,
 }
 
 // SAFETY: the work is `Sync`, and `help` and `Caller` keep to the rule above.
@@ -85,6 +114,7 @@ impl Door {
                 return;
             }
             attendance.at_work += 1;
+            self.inside.fetch_add(1, Ordering::Relaxed);
         }
         // SAFETY: this helper is inside, so the caller is still there, and with it what is borrowed.
         let work = unsafe { &*self.work };
@@ -92,6 +122,7 @@ impl Door {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         let mut attendance = self.attendance();
         attendance.at_work -= 1;
+        self.inside.fetch_sub(1, Ordering::Relaxed);
         attendance.panicked |= result.is_err();
         self.left.notify_one();
     }
@@ -102,8 +133,12 @@ struct Caller<'d>(&'d Door);
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
+        self.0.attendance().closed = true;
+        let start = Instant::now();
+        while self.0.inside.load(Ordering::Relaxed) > 0 && start.elapsed() < AWAKE {
+            std::hint::spin_loop();
+        }
         let mut attendance = self.0.attendance();
-        attendance.closed = true;
         while attendance.at_work > 0 {
             attendance = self
                 .0
@@ -114,7 +149,7 @@ impl Drop for Caller<'_> {
     }
 }
 
-fn run_helped(helpers: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>), work: &(dyn Fn() + Sync)) {
+fn run_helped(helpers: usize, send: impl Fn(Arc<Door>), work: &(dyn Fn() + Sync)) {
     let work: *const (dyn Fn() + Sync + '_) = work;
     let door = Arc::new(Door {
         // SAFETY: only the lifetime is changed; `Door` says why nobody sees the work after it.
@@ -125,11 +160,11 @@ fn run_helped(helpers: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>), work: &(
         },
         attendance: Mutex::default(),
         left: Condvar::new(),
+        inside: AtomicUsize::new(0),
     });
     let caller = Caller(&door);
     for _ in 0..helpers {
-        let door = Arc::clone(&door);
-        spawn(Box::new(move || door.help()));
+        send(Arc::clone(&door));
     }
     // SAFETY: the caller of this function holds what is borrowed.
     unsafe { (*work)() };
@@ -181,6 +216,10 @@ mod tests {
     use super::*;
     use crate::{Error, ErrorKind};
 
+    fn helped<'p>(pool: &'p ThreadPool, standby: &'p Arc<Standby>) -> Helped<'p> {
+        Helped { pool, standby }
+    }
+
     fn on_five(work: impl FnOnce() + Send) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(5).build();
         pool.unwrap().install(work);
@@ -211,6 +250,7 @@ mod tests {
             .num_threads(5)
             .build()
             .unwrap();
+        let standby = Arc::default();
         for _ in 0..200 {
             let counts: Vec<AtomicUsize> = (0..100).map(|_| AtomicUsize::new(0)).collect();
             let each = |_: &mut (), count: &AtomicUsize| {
@@ -218,7 +258,7 @@ mod tests {
                 count.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             };
-            share(&Helped(&pool), counts.iter(), || (), each).unwrap();
+            share(&helped(&pool, &standby), counts.iter(), || (), each).unwrap();
             assert!(
                 counts
                     .iter()
@@ -233,12 +273,13 @@ mod tests {
             .num_threads(2)
             .build()
             .unwrap();
+        let standby = Arc::default();
         let (release, held) = std::sync::mpsc::channel::<()>();
         let held = Mutex::new(held);
         pool.spawn(move || held.lock().unwrap().recv().unwrap_or(()));
         pool.spawn(|| std::thread::sleep(std::time::Duration::from_millis(1)));
         let started = std::time::Instant::now();
-        share(&Helped(&pool), 0..10, || (), |(), _| Ok(())).unwrap();
+        share(&helped(&pool, &standby), 0..10, || (), |(), _| Ok(())).unwrap();
         assert!(started.elapsed().as_secs() < 5);
         drop(release);
     }
@@ -249,13 +290,14 @@ mod tests {
             .num_threads(3)
             .build()
             .unwrap();
+        let standby = Arc::default();
         for bad in [0, 50, 99] {
             let each = |_: &mut (), i: usize| {
                 assert!(i != bad, "as planned");
                 std::thread::yield_now();
                 Ok(())
             };
-            let work = || share(&Helped(&pool), 0..100, || (), each);
+            let work = || share(&helped(&pool, &standby), 0..100, || (), each);
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             assert!(result.is_err());
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hypercomp_core::codec::decode::{ALONE, Unit};
-use hypercomp_core::team::{Alone, CurrentPool, Helped, Team};
+use hypercomp_core::team::{Alone, CurrentPool, Helped, Standby, Team};
 use hypercomp_core::{Control, Error, ErrorKind, Result};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -23,7 +23,13 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// of `multiprocessing` that used its parent's pool would wait for ever.
 struct Pools {
     process: u32,
-    by_threads: Vec<(usize, Arc<ThreadPool>)>,
+    by_threads: Vec<(usize, Arc<Pool>)>,
+}
+
+/// Threads, and where they stay awake between short calls.
+struct Pool {
+    threads: ThreadPool,
+    standby: Arc<Standby>,
 }
 
 static POOLS: Mutex<Pools> = Mutex::new(Pools {
@@ -31,7 +37,7 @@ static POOLS: Mutex<Pools> = Mutex::new(Pools {
     by_threads: Vec::new(),
 });
 
-fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
+fn pool(threads: Option<usize>) -> Result<Arc<Pool>> {
     let threads = match threads {
         Some(0) => {
             return Err(Error::new(
@@ -52,7 +58,7 @@ fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
         pools.process = process;
     }
     // A pool of one thread that somebody else works in would make this call wait for that one to end.
-    let free = |pool: &Arc<ThreadPool>| threads > 1 || Arc::strong_count(pool) == 1;
+    let free = |pool: &Arc<Pool>| threads > 1 || Arc::strong_count(pool) == 1;
     let mut made = pools.by_threads.iter();
     if let Some((_, pool)) = made.find(|(n, pool)| *n == threads && free(pool)) {
         return Ok(pool.clone());
@@ -67,7 +73,10 @@ fn pool(threads: Option<usize>) -> Result<Arc<ThreadPool>> {
                 format!("threads={threads}: the system gave no such thread pool ({e})"),
             )
         })?;
-    let pool = Arc::new(pool);
+    let pool = Arc::new(Pool {
+        threads: pool,
+        standby: Arc::default(),
+    });
     pools.by_threads.push((threads, pool.clone()));
     Ok(pool)
 }
@@ -97,7 +106,7 @@ pub fn enter_under<T: Send>(
     let result = py.detach(|| {
         let (sender, receiver) = channel();
         let raised = &mut raised;
-        pool.in_place_scope(move |scope| {
+        pool.threads.in_place_scope(move |scope| {
             scope.spawn(move |_| {
                 // The receiver waits for this very message, so it cannot be gone.
                 let _ = sender.send(work(control));
@@ -147,6 +156,10 @@ pub fn enter_together<T: Send>(
         return enter(py, threads, |control| work(&CurrentPool, control));
     }
     let pool = pool(threads).map_err(|e| to_python(py, e))?;
-    py.detach(|| work(&Helped(&pool), &Control::new()))
+    let team = Helped {
+        pool: &pool.threads,
+        standby: &pool.standby,
+    };
+    py.detach(|| work(&team, &Control::new()))
         .map_err(|e| to_python(py, e))
 }

@@ -18,7 +18,7 @@ use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
 
 /// Products that one thread adds up at least, before it asks for more to do.
-const PIECE: usize = 1 << 16;
+const PIECE: usize = 1 << 18;
 
 /// Memory of one thread.
 #[derive(Default)]

@@ -6,9 +6,9 @@ and exceed the last level of cache, so each is read from memory. A turn begins a
 which the threads of the one before go to sleep; a call alone after a rest (as this once timed)
 takes half a millisecond of which most is a sleeping processor that wakes, for any contestant.
 
-Two threads. ``--short`` takes small matrices and one round; ``--trace FILE`` writes the trace of
-the convolutions for a viewer (chrome://tracing). Speeds are those of a shared machine: a line that
-is not reached is shown, and fails nothing.
+Two threads. ``--short`` takes small matrices and one round; ``--trace FOLDER`` writes the traces
+of decoding ahead for a viewer (chrome://tracing). Speeds are those of a shared machine: a line
+that is not reached is shown, and fails nothing.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import copy
 import functools
 import logging
 import math
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -178,16 +179,16 @@ def ahead(net: nn.Module, x: torch.Tensor, enabled: bool) -> None:
         net(x)
 
 
-def overlap(channels: int, rounds: int, trace: str | None) -> tuple[Table, list[Line]]:
-    """How much of the decoding of a convolutional net goes on while other layers compute.
+def overlap(
+    title: str, net: nn.Module, x: torch.Tensor, rounds: int, trace: pathlib.Path | None
+) -> tuple[Table, list[Line]]:
+    """How much of the decoding of a net goes on while other layers compute.
 
     One thread computes and the other decodes. (Where both compute, a third has no core to run on.)
     Of five passes that with the greatest share: what others do on the machine only takes from it.
     """
-    torch.manual_seed(0)
-    net = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(6)))
     hct.compress_model(net, bits=4, effort="fast", progress=False)
-    x = torch.randn(2, channels, 28, 28)
+    net.to(x.dtype)
     torch.set_num_threads(THREADS - 1)
     hct.decode_ahead(True)
     every_thread = _ExperimentalConfig(profile_all_threads=True)
@@ -210,24 +211,41 @@ def overlap(channels: int, rounds: int, trace: str | None) -> tuple[Table, list[
     assert best is not None
     together, decoding, computing, traced = best
     if trace is not None:
-        traced.export_chrome_trace(trace)
-    made = table(f"{len(net)} convolutions of {channels} channels, one thread", "what", "ms")
+        traced.export_chrome_trace(str(trace))
+    made = table(f"{title}, one thread", "what", "ms")
     made.add_row("computing", f"{computing:.2f}")
     made.add_row("decoding ahead", f"{decoding:.2f}")
-    made.add_row("of it while another layer computes", f"{together:.2f}")
+    made.add_row("of it while another computes", f"{together:.2f}")
     made.add_row("a pass, decoded ahead", f"{taken['True'] * 1e3 / PASSES:.2f}")
     made.add_row("a pass, decoded when needed", f"{taken['False'] * 1e3 / PASSES:.2f}")
     share = together / decoding if decoding else 0.0
-    return made, [("decoding ahead that overlaps computing: share", 0.5, share, True)]
+    return made, [(f"{title}: share of decoding ahead that overlaps", 0.5, share, True)]
+
+
+def convolutions(channels: int) -> tuple[str, nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(6)))
+    return f"6 convolutions of {channels} channels", net, torch.randn(2, channels, 28, 28)
+
+
+def large_batch(size: int) -> tuple[str, nn.Module, torch.Tensor]:
+    """Of bfloat16: where the processor multiplies it, layers are decoded for so many vectors."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Linear(size, size, bias=False) for _ in range(4)))
+    x = torch.randn(512, size, dtype=torch.bfloat16)
+    return f"4 layers of {size} x {size}, 512 vectors", net, x
 
 
 def spans(traced: profile) -> tuple[float, float, float]:
     """Milliseconds of decoding ahead while a layer computes, of decoding ahead, of computing."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for event in traced.events():
-        found.setdefault(event.name, []).append((event.time_range.start, event.time_range.end))
-    decoding = found.get("hypercomp::decode_ahead", [])
-    computing = found.get("aten::convolution", [])
+    decoding, computing = (
+        [
+            (event.time_range.start, event.time_range.end)
+            for event in traced.events()
+            if event.name in names
+        ]
+        for names in (("hypercomp::decode_ahead",), ("aten::convolution", "aten::mm"))
+    )
     together = sum(
         max(0.0, min(end, other_end) - max(start, other_start))
         for start, end in decoding
@@ -240,7 +258,7 @@ def spans(traced: profile) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="small matrices, one round")
-    parser.add_argument("--trace", metavar="FILE", help="write the trace of the convolutions")
+    parser.add_argument("--trace", type=pathlib.Path, metavar="FOLDER", help="write the traces of both nets")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     console = Console(width=None if Console().is_terminal else 120)
@@ -251,10 +269,15 @@ def main() -> None:
         made, found = products(rows, columns, depth, rounds)
         console.print(made)
         lines += found
-    for made, found in (
-        call_overhead(rounds),
-        overlap(64 if arguments.short else 256, rounds, arguments.trace),
+    made, found = call_overhead(rounds)
+    console.print(made)
+    lines += found
+    for name, net in (
+        ("convolutions", convolutions(64 if arguments.short else 256)),
+        ("large_batch", large_batch(512 if arguments.short else 4096)),
     ):
+        trace = None if arguments.trace is None else arguments.trace / f"{name}.json"
+        made, found = overlap(*net, rounds, trace)
         console.print(made)
         lines += found
     verdict = table("asked", "line", "asked", "measured", "met")

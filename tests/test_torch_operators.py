@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch
-from hypercomp_rs.torch import _ahead, _blocks, _codes, _cpu
+from hypercomp_rs.torch import _ahead, _blocks, _codes
 from hypercomp_rs.torch.compressed_module import buffers_of
 
 operators = torch.ops.hypercomp
@@ -382,11 +382,11 @@ def ahead():
     def names(enabled, passes=1):
         hypercomp_rs.torch.decode_ahead(enabled)
         decoders = []
-        decoded = _cpu._decoded
+        decoded = _ahead.decode
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                _cpu,
-                "_decoded",
+                _ahead,
+                "decode",
                 lambda *a: decoders.append(threading.current_thread().name) or decoded(*a),
             )
             results = [run() for _ in range(passes)]

@@ -12,6 +12,7 @@ except ImportError as error:
 from . import _cpu as _cpu
 from . import _cuda as _cuda
 from ._ahead import decode_ahead
+from ._openmp import share_threads as _share_threads
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
 from .loading import load_compressed
@@ -23,6 +24,8 @@ from .modules import (
 )
 from .report import CompressedLayer, ModelReport, SkippedWeight
 from .weight import CompressedWeight
+
+_share_threads()
 
 __all__ = [
     "CompressedConv1d",

@@ -9,15 +9,20 @@ and 7.9 ms for 64 vectors and a layer of 4096 x 4096.)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import torch
 
-from . import _scratch
-from ._codes import DTYPES, Weight
+from . import _ahead, _scratch
+from ._ahead import Part
+from ._codes import Weight
 
 BLOCK = 8 << 20
 # Rows of a weight that is stored by input: part of a Hadamard block of outputs costs all of it.
 WHOLE = 1024
+# From so many vectors on, for each thread that multiplies and each that decodes meanwhile, blocks
+# are decoded ahead. With fewer, all threads do both in less time.
+AHEAD = 64
 
 
 def multiply(
@@ -34,7 +39,7 @@ def multiply(
 
 def _side_by_side(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> torch.Tensor:
     y = x.new_empty(len(x), weight.shape[0])
-    for start, rows in _blocks(weight, x.dtype):
+    for start, rows in _blocks(weight, x.dtype, len(x)):
         stop = start + len(rows)
         part = None if bias is None else bias[start:stop]
         y[:, start:stop] = torch.nn.functional.linear(x, rows, part)
@@ -45,29 +50,21 @@ def _added_up(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> tor
     # Sums of sums that are rounded to 16 bits once each, and not once more for each block.
     wide = torch.promote_types(x.dtype, torch.float32)
     y = torch.zeros(len(x), weight.shape[1], dtype=wide)
-    for start, rows in _blocks(weight, x.dtype):
+    for start, rows in _blocks(weight, x.dtype, len(x)):
         y += x[:, start : start + len(rows)] @ rows
     return (y if bias is None else y + bias).to(x.dtype)
 
 
-def _blocks(weight: Weight, dtype: torch.dtype) -> Iterator[tuple[int, torch.Tensor]]:
+def _blocks(weight: Weight, dtype: torch.dtype, vectors: int) -> Iterator[tuple[int, torch.Tensor]]:
     """The index of a block's first row, and the block, until the next is asked for."""
     rows, columns = weight.shape
     most = max(1, BLOCK // max(1, columns * dtype.itemsize))
     if weight.swapped:
         most = max(1, most // WHOLE) * WHOLE
-    most = min(rows, most)
-    memory = _scratch.take((most, columns), dtype)
-    for start in range(0, rows, most or 1):
-        block = memory[: rows - start]
-        decode_into(weight, start * columns, block, torch.get_num_threads())
-        yield start, block
-    _scratch.give_back(memory)
-
-
-def decode_into(weight: Weight, first: int, out: torch.Tensor, threads: int) -> None:
-    """So many weights, from the `first` on in C order."""
-    flat = out.view(-1)
-    # numpy has no bfloat16, and the core takes the bits of both 16-bit floats.
-    elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
-    weight.code.decompress_into(first, elements.numpy(), DTYPES[out.dtype], threads)
+    parts = [Part(range(i, min(i + most, rows)), dtype) for i in range(0, rows, most)]
+    threads = torch.get_num_threads()
+    ahead = vectors * _ahead.spare(threads) >= AHEAD * threads and _ahead.wanted(threads)
+    for part, then in zip_longest(parts, parts[1:]):
+        block = _ahead.taken(weight, part, then) if ahead else _ahead.decode(weight, part, threads)
+        yield part.rows.start, block
+        _scratch.give_back(block)

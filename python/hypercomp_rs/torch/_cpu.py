@@ -8,8 +8,8 @@ import torch
 
 from ..errors import DtypeError, InvalidArgumentError
 from . import _scratch
-from ._ahead import taken
-from ._blocks import decode_into, multiply
+from ._ahead import Part, taken
+from ._blocks import multiply
 from ._codes import DTYPES, Weight, weight_of
 from ._schemas import LIBRARY, Parts, _convolve
 
@@ -38,16 +38,16 @@ def _named(dtype: torch.dtype) -> str:
         raise DtypeError(f"{dtype}: {accepted}") from None
 
 
-def _decoded(weight: Weight, dtype: torch.dtype, threads: int) -> torch.Tensor:
+def _whole(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
+    """All of a weight, in memory that is to be given back."""
     _named(dtype)
-    out = _scratch.take(weight.shape, dtype)
-    decode_into(weight, 0, out, threads)
-    return out
+    rows = range(weight.shape[0]) if weight.shape else range(1)
+    return taken(weight, Part(rows, dtype)).view(weight.shape)
 
 
 def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
     """The weights as a dense tensor."""
-    return _scratch.own(taken(weight_of(parts, description), dtype, _decoded))
+    return _scratch.own(_whole(weight_of(parts, description), dtype))
 
 
 def embedding(
@@ -123,7 +123,7 @@ def convolution(
     groups: int,
 ) -> torch.Tensor:
     """Torch's convolution with the decoded weight."""
-    weight = taken(weight_of(parts, description), x.dtype, _decoded)
+    weight = _whole(weight_of(parts, description), x.dtype)
     if bias is not None:
         bias = bias.to(x.dtype)
     result = _convolve(x, weight, bias, stride, padding, dilation, groups)

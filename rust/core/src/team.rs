@@ -11,6 +11,7 @@
 //! for a moment, and so does the caller who waits for a helper's last piece (products of one vector
 //! and layers of 11008 x 4096 on two cores: 2.1 ms without, 1.5 ms with it).
 
+mod openmp;
 mod standby;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
 
+pub use openmp::{OpenMp, Parallel};
 pub use standby::Standby;
 
 use crate::Result;

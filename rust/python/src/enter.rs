@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::to_python;
+use crate::openmp;
 
 /// How often the waiting thread looks for signals: a tenth of the second that Ctrl-C may take.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -154,6 +155,11 @@ pub fn enter_together<T: Send>(
     }
     if size > BRIEF || Unit::detect() == Unit::Portable {
         return enter(py, threads, |control| work(&CurrentPool, control));
+    }
+    if let Some(team) = threads.filter(|n| *n > 1).and_then(openmp::team) {
+        return py
+            .detach(|| work(&team, &Control::new()))
+            .map_err(|e| to_python(py, e));
     }
     let pool = pool(threads).map_err(|e| to_python(py, e))?;
     let team = Helped {

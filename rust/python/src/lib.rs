@@ -12,6 +12,7 @@ mod control;
 mod enter;
 mod error;
 mod gpu;
+mod openmp;
 mod representation;
 
 use pyo3::prelude::*;
@@ -33,6 +34,8 @@ mod _core {
     use crate::control::Control;
     #[pymodule_export]
     use crate::gpu::{DeviceMemory, DeviceTensor, close_devices, device_of, devices, dlpack_view};
+    #[pymodule_export]
+    use crate::openmp::use_openmp;
     #[pymodule_export]
     use crate::representation::{
         big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,

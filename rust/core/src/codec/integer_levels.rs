@@ -14,6 +14,9 @@
 //! steep for that: the [`TAIL`] outermost phases on either side have a table of their own, which the
 //! low six bits of the phase are enough for.
 //!
+//! The curve is odd, and so are its lines, to the bit: where vectors look up bytes only, and sixteen
+//! of them, half of the lines do ([`Planes`]).
+//!
 //! Each line is the least-squares one of its segment, rounded to integers. What that costs is worked
 //! out with it, as a mean square over all phases relative to that of the levels: −63 dB and less for
 //! phases of at most 11 bits (5 bits a weight, at windows up to 10). Codes that would exceed
@@ -41,6 +44,47 @@ pub struct IntegerLevels {
     pub tail: [i16; 2 * TAIL],
     /// The level of every phase, and one entry more, so that two of them can be read at once.
     pub table: Vec<i16>,
+    /// The upper half in bytes.
+    pub planes: Planes,
+}
+
+/// A byte for each of 32 lines, or phases.
+pub type Plane = [[u8; 16]; 2];
+
+/// What the phases above the middle have, by bytes: of how far they are above it, the upper five bits
+/// choose a line, and the lower ones, how far the phase is along it. The tail is chosen by the lowest
+/// five bits, and its lines are zero.
+#[derive(Clone, Debug, Default)]
+pub struct Planes {
+    /// What a line rises by from phase to phase.
+    pub slope: Plane,
+    /// The level of a line's first phase, the lower and the upper byte.
+    pub base: [Plane; 2],
+    /// The levels of the tail.
+    pub tail: [Plane; 2],
+}
+
+impl Planes {
+    /// The planes of `upper`, the levels from the middle on, whose lines have these slopes, below 256
+    /// before the tail.
+    fn new(upper: &[i16], slope: &[i16]) -> Self {
+        let mut planes = Self::default();
+        let length = upper.len() / slope.len();
+        let tail = &upper[upper.len() - TAIL..];
+        for i in 0..slope.len() {
+            let (half, place) = (i / 16, i % 16);
+            for byte in 0..2 {
+                planes.tail[byte][half][place] = tail[i].to_le_bytes()[byte];
+            }
+            if i * length < upper.len() - TAIL {
+                planes.slope[half][place] = slope[i] as u8;
+                for byte in 0..2 {
+                    planes.base[byte][half][place] = upper[i * length].to_le_bytes()[byte];
+                }
+            }
+        }
+        planes
+    }
 }
 
 impl IntegerLevels {
@@ -62,19 +106,32 @@ impl IntegerLevels {
             slope: [0; SEGMENTS],
             tail: [0; 2 * TAIL],
             table: vec![0; points + 1],
+            planes: Planes::default(),
         };
-        let length = points / SEGMENTS;
-        for (segment, levels) in exact.chunks_exact(length).enumerate() {
+        let (length, last) = (points / SEGMENTS, points as i64 - 1);
+        for (segment, levels) in exact.chunks_exact(length).enumerate().skip(SEGMENTS / 2) {
             let [base, slope] = line(segment * length, levels);
+            let in_tail = segment * length >= points - TAIL;
+            if !in_tail && !(0..256).contains(&slope) {
+                return None;
+            }
             made.base[segment] = base as i16;
             made.slope[segment] = slope as i16;
+            // Minus the level of the phase that is as far from the other end.
+            let mirrored = SEGMENTS - 1 - segment;
+            made.base[mirrored] = (-(base + slope * last)) as i16;
+            made.slope[mirrored] = slope as i16;
         }
-        for phase in (0..TAIL).chain(points - TAIL..points) {
-            made.tail[phase % (2 * TAIL)] = exact[phase].round() as i16;
+        for phase in points - TAIL..points {
+            let level = exact[phase].round() as i16;
+            made.tail[phase % (2 * TAIL)] = level;
+            made.tail[points - 1 - phase] = -level;
         }
         for phase in 0..points {
             made.table[phase] = made.level(phase, points);
         }
+        let upper = &made.table[points / 2..points];
+        made.planes = Planes::new(upper, &made.slope[SEGMENTS / 2..]);
         let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let made_levels = made.table.iter().map(|level| f64::from(*level));
         let error = square(&mut exact.iter().zip(made_levels).map(|(a, b)| a - b));
@@ -152,6 +209,32 @@ mod tests {
             for (level, integer) in trellis.levels.iter().zip(table) {
                 let miss = f32::from(*integer) - level * PER_SIGMA;
                 assert!(miss.abs() < 200.0, "{code:?}: {level} {integer}");
+            }
+        }
+    }
+
+    #[test]
+    fn planes_have_the_levels_of_the_table_and_the_curve_is_odd() {
+        for code in CODES {
+            let trellis = Trellis::pinned(code.half_bits, code.window).unwrap();
+            let Some(integer) = &trellis.integer else {
+                continue;
+            };
+            let points = trellis.levels.len();
+            let planes = &integer.planes;
+            for above in 0..points / 2 {
+                let length = points / SEGMENTS;
+                let at = |plane: &Plane, i: usize| plane[i / 16][i % 16];
+                let word =
+                    |planes: &[Plane; 2], i| i16::from_le_bytes([0, 1].map(|b| at(&planes[b], i)));
+                let line = above / length;
+                let rise = i16::from(at(&planes.slope, line)) * (above % length) as i16;
+                let level = match above < points / 2 - TAIL {
+                    true => word(&planes.base, line) + rise,
+                    false => word(&planes.tail, above % TAIL),
+                };
+                assert_eq!(level, integer.table[points / 2 + above], "{code:?}");
+                assert_eq!(-level, integer.table[points / 2 - 1 - above], "{code:?}");
             }
         }
     }

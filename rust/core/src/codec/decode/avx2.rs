@@ -1,7 +1,8 @@
-//! Sixteen lanes as two 256-bit vectors.
+//! Sixteen lanes as two 256-bit vectors; where the register is short, phases come in bytes.
 
 use std::arch::x86_64::*;
 
+use super::bytes::{FOUND, NOTHING, Table, find_phases};
 use super::codes::Codes;
 use super::plan::{BLOCK, PerLane, Plan};
 
@@ -38,6 +39,15 @@ impl Curve {
             t_line: plan.t_line.map(|x| _mm256_set1_ps(x)),
             shape: plan.shape.map(|x| _mm256_set1_ps(x)),
         }
+    }
+
+    /// The curve for twice the phases.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of_twice(plan: &Plan) -> Self {
+        let mut curve = Self::new(plan);
+        curve.t_line[0] = _mm256_set1_ps(plan.t_line[0] / 2.0);
+        curve
     }
 
     /// The levels of eight phases.
@@ -140,17 +150,63 @@ pub unsafe fn each_block(
     }
 }
 
+/// Call `take` with the levels of `pairs` pairs of blocks from weight `from` on, four vectors each.
+///
+/// # Safety
+/// The machine has AVX2 and FMA, and [`Codes::check`] held for these weights.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn each_pair(
+    codes: &Codes<'_>,
+    table: &Table,
+    from: usize,
+    pairs: usize,
+    mut take: impl FnMut(usize, [__m256; 4]),
+) {
+    let curve = Curve::of_twice(codes.plan);
+    let cells = table.cells();
+    let mut found = NOTHING;
+    for first in (0..pairs).step_by(FOUND) {
+        let (from, count) = (from + first * 2 * BLOCK, (pairs - first).min(FOUND));
+        // SAFETY: the contract is this function's own.
+        let found = unsafe { find_phases(codes, table, from, count, &mut found) };
+        for (i, phases) in found.iter().enumerate() {
+            let [low, high] = cells.twice_phases(phases);
+            let first_block = [low, high]
+                .map(|words| curve.levels(_mm256_and_si256(words, _mm256_set1_epi32(0xFFFF))));
+            let second_block =
+                [low, high].map(|words| curve.levels(_mm256_srli_epi32::<16>(words)));
+            let [a, b] = first_block;
+            let [c, d] = second_block;
+            take(first + i, [a, b, c, d]);
+        }
+    }
+}
+
 /// See [`levels`](super::levels).
 ///
 /// # Safety
 /// The machine has AVX2 and FMA, and [`Codes::check`] held.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
-    let (start, blocks) = (out.as_mut_ptr(), out.len() / BLOCK);
+    let mut done = 0;
+    if let Some(table) = &codes.plan.bytes {
+        let (start, pairs) = (out.as_mut_ptr(), out.len() / (2 * BLOCK));
+        // SAFETY: the contract is this function's own; pair i is within `out`.
+        unsafe {
+            each_pair(codes, table, from, pairs, |i, levels| {
+                for (eight, levels) in levels.into_iter().enumerate() {
+                    _mm256_storeu_ps(start.add(i * 2 * BLOCK + 8 * eight), levels);
+                }
+            });
+        }
+        done = pairs * 2 * BLOCK;
+    }
+    let (start, blocks) = (out[done..].as_mut_ptr(), (out.len() - done) / BLOCK);
     let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `out`.
     unsafe {
-        each_block(codes, from, blocks, |i, [low, high]| {
+        each_block(codes, from + done, blocks, |i, [low, high]| {
             _mm256_storeu_ps(start.add(i * BLOCK), curve.levels(low));
             _mm256_storeu_ps(start.add(i * BLOCK + 8), curve.levels(high));
         });
@@ -164,10 +220,26 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
+    let mut done = 0;
+    if let Some(table) = &codes.plan.bytes {
+        let (start, pairs) = (x.as_ptr(), x.len() / (2 * BLOCK));
+        // SAFETY: the contract is this function's own; pair i is within `x`.
+        unsafe {
+            each_pair(codes, table, 0, pairs, |i, levels| {
+                let x = start.add(i * 2 * BLOCK);
+                for (eight, levels) in levels.into_iter().enumerate() {
+                    let sum = &mut sums[eight % 2];
+                    *sum = _mm256_fmadd_ps(levels, _mm256_loadu_ps(x.add(8 * eight)), *sum);
+                }
+            });
+        }
+        done = pairs * 2 * BLOCK;
+    }
+    let x = &x[done..];
     let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {
-        each_block(codes, 0, x.len() / BLOCK, |i, phases| {
+        each_block(codes, done, x.len() / BLOCK, |i, phases| {
             let x = x.as_ptr().add(i * BLOCK);
             let levels = phases.map(|phases| curve.levels(phases));
             sums[0] = _mm256_fmadd_ps(levels[0], _mm256_loadu_ps(x), sums[0]);

@@ -49,6 +49,9 @@ pub struct Plan {
     /// The same for 32 lanes, where the code allows it.
     #[cfg(target_arch = "x86_64")]
     pub table: Option<super::vbmi::Table>,
+    /// And in bytes.
+    #[cfg(target_arch = "x86_64")]
+    pub bytes: Option<super::bytes::Table>,
     /// Bytes of a block in the path plane.
     pub path_step: usize,
     /// Bytes of a block in the cell plane.
@@ -85,6 +88,8 @@ impl Plan {
             shape: code.scaled_shape(),
             #[cfg(target_arch = "x86_64")]
             table: super::vbmi::Table::new(code, skipped),
+            #[cfg(target_arch = "x86_64")]
+            bytes: super::bytes::Table::new(code, skipped),
             path_step: (steps / 8) as usize,
             cell_step: 2 * code.cell_bits() as usize,
         }

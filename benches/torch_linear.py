@@ -258,7 +258,9 @@ def spans(traced: profile) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="small matrices, one round")
-    parser.add_argument("--trace", type=pathlib.Path, metavar="FOLDER", help="write the traces of both nets")
+    parser.add_argument(
+        "--trace", type=pathlib.Path, metavar="FOLDER", help="write the traces of both nets"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     console = Console(width=None if Console().is_terminal else 120)

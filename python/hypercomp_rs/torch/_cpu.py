@@ -9,16 +9,20 @@ import torch
 from ..errors import DtypeError, InvalidArgumentError
 from . import _scratch
 from ._ahead import Part, taken
-from ._blocks import multiply
+from ._blocks import SHORT, multiply
 from ._codes import DTYPES, Weight, weight_of
 from ._schemas import LIBRARY, Parts, _convolve
 
-# From so many vectors on a layer is decoded, and torch multiplies (measured from 1 to 256). Below,
+# From so many vectors on a layer is decoded, and torch multiplies (measured from 1 to 512). Below,
 # and for the types that are not here, the core is faster, as it multiplies while it decodes. Some
-# machines multiply bfloat16 themselves.
+# machines multiply bfloat16 themselves; with 256-bit vectors torch is closer to what they can do.
 NEVER = 1 << 62
-_short = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-MANY = {torch.bfloat16: 96} if _short else {}
+if SHORT:
+    MANY = {torch.bfloat16: 96}
+elif torch.backends.cpu.get_cpu_capability() == "AVX2":
+    MANY = {torch.float32: 96, torch.float16: 256, torch.bfloat16: 512}
+else:
+    MANY = {}
 # Codes that run along the outputs (a transposed weight, or one stored by input) are added up
 # row by row, with more to load and store for each vector. The core adds up in float32: for float64
 # that is only good enough where nothing else is asked for.
@@ -26,7 +30,7 @@ MANY_TRANSPOSED = {
     torch.float64: 2,
     torch.float32: 48,
     torch.float16: 128,
-    torch.bfloat16: 24 if _short else 128,
+    torch.bfloat16: 24 if SHORT else 128,
 }
 
 

@@ -122,8 +122,8 @@ impl IntegerLevels {
             made.base[mirrored] = (-(base + slope * last)) as i16;
             made.slope[mirrored] = slope as i16;
         }
-        for phase in points - TAIL..points {
-            let level = exact[phase].round() as i16;
+        for (phase, level) in exact.iter().enumerate().skip(points - TAIL) {
+            let level = level.round() as i16;
             made.tail[phase % (2 * TAIL)] = level;
             made.tail[points - 1 - phase] = -level;
         }

@@ -103,11 +103,11 @@ impl Memory {
 /// third slower (measured at 4096 weights a row).
 fn fetch_ahead(next: &[u8], len: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in next[..len.min(next.len())].chunks(64) {
+    for line in 0..len.min(next.len()).div_ceil(64) {
         // SAFETY: every x86-64 has the instruction, which does nothing but to ask.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                line.as_ptr().cast(),
+                next.as_ptr().wrapping_add(64 * line).cast(),
             )
         };
     }
@@ -138,12 +138,21 @@ fn load_path<'m>(
     memory[size - before..].fill(0);
     fetch_ahead(&source.path[end..], len);
     let reversed = &mut memory[after..size - before];
-    unit.run(|| {
-        for (place, byte) in reversed.iter_mut().zip(known.iter().rev()) {
-            *place = *byte;
-        }
-    });
+    unit.run(|| reverse(known, reversed));
     memory
+}
+
+/// Write bytes last first. By words: a loop of bytes is a fifth of a product's instructions.
+#[inline(always)]
+fn reverse(bytes: &[u8], out: &mut [u8]) {
+    let (first, words) = bytes.as_rchunks::<8>();
+    let (places, last) = out.as_chunks_mut::<8>();
+    for (place, word) in places.iter_mut().zip(words.iter().rev()) {
+        *place = u64::from_le_bytes(*word).swap_bytes().to_le_bytes();
+    }
+    for (place, byte) in last.iter_mut().zip(first.iter().rev()) {
+        *place = *byte;
+    }
 }
 
 /// `len` bytes of a cell plane from `byte` on, and [`AFTER`] more: those of the plane itself where it

@@ -1,12 +1,12 @@
 """Tokens from a Llama-type model of a billion random parameters: bfloat16 and compressed.
 
-Each runs in a process of its own, which tells its resident memory and the median time of a token.
-``--short`` takes a model of some millions. Speeds are those of a shared machine: a line that is not
-reached is shown, and fails nothing.
+Each runs in a process of its own, which tells its resident memory. Then they take turns at some
+tokens each, as a shared machine is faster at one time than at another, and the median of the
+turns' medians is told. ``--short`` takes a model of some millions. A line that is not reached is
+shown, and fails nothing.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -68,13 +68,20 @@ def model(size: dict[str, int], *, compressed: bool) -> torch.nn.Module:
     return net.eval()
 
 
-def worker(size: dict[str, int], compressed: bool, tokens: int) -> None:
-    """Print the memory of the model alone, and seconds a token."""
+def worker(size: dict[str, int], compressed: bool) -> None:
+    """Print the memory of the model alone; for each line that comes, seconds a token of a turn."""
     torch.set_num_threads(THREADS)
     # Once for whatever is imported and begun on the way, which is no part of the model.
     model(MILLIONS, compressed=compressed)(input_ids=torch.tensor([[1]]))
     before = resident()
     net = model(size, compressed=compressed)
+    print(resident() - before, flush=True)
+    for line in sys.stdin:
+        print(turn(net, int(line)), flush=True)
+
+
+def turn(net: torch.nn.Module, tokens: int) -> float:
+    """The median time of a token, the first two left out."""
     token = torch.tensor([[1]])
     times, cache = [], None
     with torch.inference_mode():
@@ -83,41 +90,76 @@ def worker(size: dict[str, int], compressed: bool, tokens: int) -> None:
             out = net(input_ids=token, past_key_values=cache, use_cache=True)
             token, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
             times.append(time.perf_counter() - start)
-    print(json.dumps([resident() - before, statistics.median(times[2:])]))
+    return statistics.median(times[2:])
 
 
-def measured(short: bool, compressed: bool, tokens: int) -> tuple[int, float]:
-    """The same, in a process of its own."""
-    command = [sys.executable, __file__, "--worker", "compressed" if compressed else "dense"]
-    command += ["--tokens", str(tokens), *(["--short"] if short else [])]
-    # What was freed is to be seen as free.
-    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    memory, seconds = json.loads(done.stdout.splitlines()[-1])
-    return memory, seconds
+class Contestant:
+    """A model in a process of its own."""
+
+    def __init__(self, short: bool, compressed: bool) -> None:
+        command = [sys.executable, __file__, "--worker", "compressed" if compressed else "dense"]
+        # What was freed is to be seen as free.
+        freed = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536"}
+        self._process = subprocess.Popen(
+            [*command, *(["--short"] if short else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **freed},
+        )
+        self.memory = int(self._line())
+        self.turns: list[float] = []
+
+    def take_turn(self, tokens: int) -> None:
+        """Some tokens more."""
+        # Until the threads of the one before sleep.
+        time.sleep(0.1)
+        assert self._process.stdin is not None
+        print(tokens, file=self._process.stdin, flush=True)
+        self.turns.append(float(self._line()))
+
+    @property
+    def seconds(self) -> float:
+        """Of a token."""
+        return statistics.median(self.turns)
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"a model's process ended with {self._process.wait()}")
+        return line
+
+    def end(self) -> None:
+        """No more turns."""
+        self._process.communicate()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="a model of some millions")
-    parser.add_argument("--tokens", type=int, default=20, help="tokens timed")
+    parser.add_argument("--turns", type=int, default=7, help="turns of each model")
+    parser.add_argument("--tokens", type=int, default=8, help="tokens of a turn")
     parser.add_argument("--worker", choices=("dense", "compressed"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    size = MILLIONS if arguments.short else BILLION
     if arguments.worker:
-        worker(size, arguments.worker == "compressed", arguments.tokens)
+        worker(MILLIONS if arguments.short else BILLION, arguments.worker == "compressed")
         return
-    dense = measured(arguments.short, False, arguments.tokens)
-    ours = measured(arguments.short, True, arguments.tokens)
+    dense, ours = (Contestant(arguments.short, compressed) for compressed in (False, True))
+    for _ in range(1 if arguments.short else arguments.turns):
+        dense.take_turn(arguments.tokens)
+        ours.take_turn(arguments.tokens)
+    for contestant in (dense, ours):
+        contestant.end()
     made = Table(title=f"generation, {THREADS} threads")
     for heading in ("model", "MB", "tokens/s"):
         made.add_column(heading, justify="right")
-    for name, (memory, taken) in (("bfloat16", dense), ("hypercomp, 4 bits", ours)):
-        made.add_row(name, f"{memory / 1e6:.0f}", f"{1 / taken:.2f}")
+    for name, contestant in (("bfloat16", dense), ("hypercomp, 4 bits", ours)):
+        made.add_row(name, f"{contestant.memory / 1e6:.0f}", f"{1 / contestant.seconds:.2f}")
     verdict = Table(title="asked")
     for heading in ("line", "asked", "measured", "met"):
         verdict.add_column(heading, justify="right")
-    memory, speed = ours[0] / dense[0], dense[1] / ours[1]
+    memory, speed = ours.memory / dense.memory, dense.seconds / ours.seconds
     for what, asked, found, reached in (
         ("memory: at most x bfloat16", 0.32, memory, memory <= 0.32),
         ("tokens a second: x bfloat16", 1.0, speed, speed >= 1),

@@ -24,6 +24,7 @@ __all__ = [
     "rational_rows",
     "read_header",
     "read_representation",
+    "use_openmp",
     "vertex_rows",
     "write_header",
 ]

@@ -109,7 +109,11 @@ impl Layout {
 
     /// The weights of stream `index`, as flat C-order indices.
     pub fn stream(&self, index: usize) -> Range<usize> {
-        let (row, piece) = (index / self.pieces, index % self.pieces);
+        let (row, piece) = match self.pieces {
+            // As most are. A division would take longer than all else here.
+            1 => (index, 0),
+            pieces => (index / pieces, index % pieces),
+        };
         let start = row * self.row_len;
         let end = if piece + 1 == self.pieces {
             self.row_len

@@ -298,8 +298,11 @@ unsafe fn find_phases_of<const WIDE: bool, const HALF: bool>(
         Bits::new(&table.upper[after]),
     );
     let cells_of = Bits::new(&table.cells);
-    let adds = [0, 1]
-        .map(|axis| [0, 1].map(|part| [0, 1].map(|half| twice(&table.adds[axis][part][half]))));
+    let adds = |axis: usize, part: usize| {
+        let [first, second] = &table.adds[axis][part];
+        [twice(first), twice(second)]
+    };
+    let adds = [[adds(0, 0), adds(0, 1)], [adds(1, 0), adds(1, 1)]];
     let part_mask = _mm256_set1_epi8(if WIDE { 31 } else { 15 });
     // A phase is its cell above its offset, and the offset has eight bits of which one is zero.
     let cell_mask = _mm256_set1_epi8(!(0xFFu32 >> table.cell_bits) as i8);

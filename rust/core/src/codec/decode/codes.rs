@@ -64,11 +64,9 @@ impl Memory {
     ) -> Codes<'m> {
         debug_assert!(from.is_multiple_of(BLOCK) && from <= to);
         let blocks = 2 * (to - from).div_ceil(2 * BLOCK);
-        let (group, cell_bits) = (
-            1 + usize::from(source.rate) % 2,
-            (usize::from(source.rate) - 1) / 2,
-        );
-        let path_bit = source.path_bit + from / group;
+        let (shared, cell_bits) = (source.rate % 2, (usize::from(source.rate) - 1) / 2);
+        // Two weights share a path bit where there are half bits.
+        let path_bit = source.path_bit + (from >> shared);
         let cell_bit = source.cell_bit + from * cell_bits;
         let plan = plans.plan(source.rate, (cell_bit % 8) as u32);
         let path = load_path(

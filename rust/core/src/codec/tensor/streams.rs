@@ -103,7 +103,11 @@ pub struct Start {
 fn code_bits(half_bits: u8, len: usize) -> (usize, usize) {
     match usize::from(half_bits) {
         0 => (0, 0),
-        half_bits => (len.div_ceil(1 + half_bits % 2), len * ((half_bits - 1) / 2)),
+        half_bits => {
+            // Two weights share a path bit where there are half bits.
+            let shared = half_bits % 2;
+            ((len + shared) >> shared, len * ((half_bits - 1) / 2))
+        }
     }
 }
 
@@ -154,6 +158,11 @@ pub(super) struct Cursor<'a> {
     starts: &'a [Start],
     /// The stream that comes next.
     stream: usize,
+    /// The chain after the one that it is in, where that begins, and the byte where this one does. (To
+    /// divide for each stream would take longer than all else here.)
+    next_chain: usize,
+    next_chain_start: usize,
+    chain_path: usize,
     path_bit: usize,
     cell_bit: usize,
 }
@@ -166,11 +175,16 @@ impl<'a> Cursor<'a> {
                 .expect("a tensor in memory has planes in memory")
                 .0
         });
+        let chain = layout.chain_of(stream);
+        let first = layout.chain(chain).start;
         let mut cursor = Self {
             streams,
             layout,
             starts,
-            stream: layout.chain(layout.chain_of(stream)).start,
+            stream: first,
+            next_chain: chain,
+            next_chain_start: first,
+            chain_path: 0,
             path_bit: 0,
             cell_bit: 0,
         };
@@ -193,16 +207,18 @@ impl<'a> Cursor<'a> {
     /// The next stream's number, and its codes; `None` for one of zeros.
     pub fn next(&mut self) -> (usize, Option<Source<'a>>) {
         let stream = self.stream;
-        let chain = self.layout.chain_of(stream);
-        let start = self.starts[chain];
-        if stream == self.layout.chain(chain).start {
+        if stream == self.next_chain_start {
+            let start = self.starts[self.next_chain];
+            self.chain_path = start.path;
             (self.path_bit, self.cell_bit) = (8 * start.path, 8 * start.cells);
+            self.next_chain_start = self.layout.chain(self.next_chain).end;
+            self.next_chain += 1;
         }
         let rate = self.streams.rates[stream];
         let source = (rate > 0).then_some(Source {
             path: &self.streams.path,
             cells: &self.streams.cells,
-            chain: start.path,
+            chain: self.chain_path,
             path_bit: self.path_bit,
             cell_bit: self.cell_bit,
             rate,

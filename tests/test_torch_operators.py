@@ -368,8 +368,25 @@ def test_memory_that_is_used_again_is_one_call_s_at_a_time():
 
 
 @pytest.fixture
-def ahead():
-    """Names of the threads that a convolutional net's five weights are decoded on."""
+def decoders(monkeypatch):
+    """Names of the threads that have decoded, one for each time; deciding goes on as it was."""
+    names = []
+    decode = _ahead.decode
+
+    def named(*arguments):
+        names.append(threading.current_thread().name)
+        return decode(*arguments)
+
+    monkeypatch.setattr(_ahead, "decode", named)
+    threads = torch.get_num_threads()
+    yield names
+    torch.set_num_threads(threads)
+    hypercomp_rs.torch.decode_ahead(None)
+
+
+@pytest.fixture
+def ahead(decoders):
+    """Runs a convolutional net of five layers: the threads that decoded ahead, and the result."""
     weights = [compressed(96, 96, 1, seed=seed) for seed in range(5)]
     x = gaussian(3, 96, 100)
 
@@ -381,22 +398,12 @@ def ahead():
 
     def names(enabled, passes=1):
         hypercomp_rs.torch.decode_ahead(enabled)
-        decoders = []
-        decoded = _ahead.decode
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                _ahead,
-                "decode",
-                lambda *a: decoders.append(threading.current_thread().name) or decoded(*a),
-            )
-            results = [run() for _ in range(passes)]
+        decoders.clear()
+        results = [run() for _ in range(passes)]
         assert all(torch.equal(y, results[0]) for y in results)
         return [name for name in decoders if name.startswith("hypercomp-ahead")], results[0]
 
-    threads = torch.get_num_threads()
-    yield names
-    torch.set_num_threads(threads)
-    hypercomp_rs.torch.decode_ahead(None)
+    return names
 
 
 def test_layers_are_decoded_while_others_compute(ahead):
@@ -406,6 +413,39 @@ def test_layers_are_decoded_while_others_compute(ahead):
     # All but what nothing was known of in the first pass and at the start of the second.
     assert len(decoders) >= 8
     assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_blocks_of_large_batches_are_decoded_while_others_compute(
+    transposed, decoders, monkeypatch
+):
+    monkeypatch.setattr(_blocks, "BLOCK", 7 * 96 * 4)
+    monkeypatch.setattr(_blocks, "AHEAD", 8)
+    torch.set_num_threads(2)
+    weights = [_codes.weight_of(*compressed(96, 96, seed=seed)[:2]) for seed in range(3)]
+    x = {vectors: gaussian(vectors, 96) for vectors in (1, 40)}
+
+    def run(enabled, vectors):
+        hypercomp_rs.torch.decode_ahead(enabled)
+        # What the last run has begun is not this one's.
+        if _ahead._worker is not None:
+            _ahead._worker.submit(int).result()
+        decoders.clear()
+        y = x[vectors]
+        for weight in weights:
+            y = _blocks.multiply(y, weight, None, transposed)
+        return y, sum(name.startswith("hypercomp-ahead") for name in decoders), len(decoders)
+
+    # Fourteen blocks of each: 13 of seven rows, and what is left.
+    expected, none, blocks = run(False, 40)
+    assert (none, blocks) == (0, 3 * 14)
+    for passes in range(3):
+        found, ahead, decoded = run(True, 40)
+        assert torch.equal(found, expected)
+        # All but a layer's first block, and that too when it is known which layer comes next.
+        assert ahead >= (3 * 13 if passes < 2 else 3 * 14 - 1)
+        assert decoded >= 3 * 14
+    assert run(True, 1)[1] == 0
 
 
 @pytest.mark.parametrize(("threads", "cores", "some"), [(1, 4, 0), (2, 2, 0), (2, 3, 1), (8, 4, 0)])

@@ -1,7 +1,7 @@
 //! Products with a compressed matrix against decompressing and multiplying in `f64`.
 
 use hypercomp_core::codec::decode::Unit;
-use hypercomp_core::codec::element::{Element, PowerOfTwo};
+use hypercomp_core::codec::element::PowerOfTwo;
 use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
 use hypercomp_core::team::CurrentPool;
@@ -9,7 +9,9 @@ use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 
 mod compressed;
+mod layers;
 use compressed::{bytes, codecs, compress, decompress, weights};
+use layers::{layer, of};
 
 fn matmul(tensor: &CompressedTensor, unit: Unit, x: &[f32], batch: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; tensor.shape()[0] * batch];
@@ -17,33 +19,6 @@ fn matmul(tensor: &CompressedTensor, unit: Unit, x: &[f32], batch: usize) -> Vec
         .matmul_on(unit, &CurrentPool, x, batch, &mut out, &Control::new())
         .unwrap();
     out
-}
-
-/// A layer's results.
-fn layer<T: Element>(
-    tensor: &CompressedTensor,
-    unit: Unit,
-    x: &[T],
-    batch: usize,
-    bias: Option<&[T]>,
-    transposed: bool,
-) -> Vec<T> {
-    let outputs = tensor.shape()[usize::from(transposed)];
-    let mut out = vec![T::nearest(f32::NAN); batch * outputs];
-    let linear = Linear {
-        x,
-        batch,
-        bias,
-        transposed,
-    };
-    tensor
-        .linear_on(unit, &CurrentPool, linear, &mut out, &Control::new())
-        .unwrap();
-    out
-}
-
-fn of<T: Element>(values: &[f32]) -> Vec<T> {
-    values.iter().map(|v| T::nearest(*v)).collect()
 }
 
 fn vectors(count: usize, seed: u64) -> Vec<f32> {

@@ -2,46 +2,20 @@
 //! levels.
 
 use half::{bf16, f16};
-use hypercomp_core::Control;
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, Payload, TrellisParams};
-use hypercomp_core::team::CurrentPool;
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
 use proptest::prelude::*;
 
 mod compressed;
+mod layers;
 use compressed::{bytes, codecs, compress, decompress, weights};
+use layers::{layer, of};
 
 /// A bound on the error of a product, relative to the norms of its factors: 50 dB. What the integer
 /// levels miss is 60 dB below the levels, and what integer activations miss 59 dB below the vector, if
 /// all of it is in one lane.
 const BOUND: f64 = 3.16e-3;
-
-fn layer<T: Element>(
-    tensor: &CompressedTensor,
-    unit: Unit,
-    x: &[T],
-    batch: usize,
-    bias: Option<&[T]>,
-    transposed: bool,
-) -> Vec<T> {
-    let outputs = tensor.shape()[usize::from(transposed)];
-    let mut out = vec![T::nearest(f32::NAN); batch * outputs];
-    let linear = Linear {
-        x,
-        batch,
-        bias,
-        transposed,
-    };
-    tensor
-        .linear_on(unit, &CurrentPool, linear, &mut out, &Control::new())
-        .unwrap();
-    out
-}
-
-fn of<T: Element>(values: &[f32]) -> Vec<T> {
-    values.iter().map(|v| T::nearest(*v)).collect()
-}
 
 fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|v| v * v).sum::<f64>().sqrt()

@@ -440,11 +440,10 @@ def test_blocks_of_large_batches_are_decoded_while_others_compute(
     expected, none, blocks = run(False, 40)
     assert (none, blocks) == (0, 3 * 14)
     for passes in range(3):
-        found, ahead, decoded = run(True, 40)
+        found, ahead, _ = run(True, 40)
         assert torch.equal(found, expected)
         # All but a layer's first block, and that too when it is known which layer comes next.
         assert ahead >= (3 * 13 if passes < 2 else 3 * 14 - 1)
-        assert decoded >= 3 * 14
     assert run(True, 1)[1] == 0
 
 

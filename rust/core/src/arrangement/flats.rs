@@ -102,6 +102,10 @@ impl<F: Field> Flat<F> {
             }
             invert_all(&mut scratch.leads, &mut scratch.products);
             for (row, inverse) in rows.chunks_exact_mut(stride).zip(&scratch.leads) {
+                // Numbers may have hundreds of words: so many rows can take a second.
+                if scratch.control.check().is_err() {
+                    return;
+                }
                 let lead = leading(row);
                 row[lead] = F::one();
                 for value in &mut row[lead + 1..] {

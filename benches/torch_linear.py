@@ -262,6 +262,8 @@ def main() -> None:
         "--trace", type=pathlib.Path, metavar="FOLDER", help="write the traces of both nets"
     )
     arguments = parser.parse_args()
+    if arguments.trace is not None:
+        arguments.trace.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
     console = Console(width=None if Console().is_terminal else 120)
     rounds = 1 if arguments.short else 15

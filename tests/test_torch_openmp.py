@@ -1,6 +1,8 @@
 """Products by the threads that torch computes with."""
 
+import ctypes
 import os
+import platform
 import threading
 
 import numpy as np
@@ -56,6 +58,26 @@ def test_any_team_gives_the_same_bits(c, own_threads):
     own = [hc.matmul(c, x[:batch], threads=threads) for batch in (1, 3) for threads in (2, 3, 7)]
     for a, b in zip(shared, own, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="products go by a pool")
+def test_the_runtime_that_was_named_is_the_one_that_works(c, own_threads):
+    work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    asked = []
+
+    @ctypes.CFUNCTYPE(None, work, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    def parallel(each, data, threads, flags):
+        asked.append(threads)
+        # As a runtime that has but one thread to give.
+        each(data)
+
+    x = np.random.default_rng(1).standard_normal(COLUMNS).astype(np.float32)
+    expected = hc.matvec(c, x, threads=1)
+    _core.use_openmp(ctypes.cast(parallel, ctypes.c_void_p).value)
+    np.testing.assert_array_equal(hc.matvec(c, x, threads=2), expected)
+    own_threads()
+    np.testing.assert_array_equal(hc.matvec(c, x, threads=2), expected)
+    assert asked == [2]
 
 
 def test_python_s_threads_have_a_team_each(c):

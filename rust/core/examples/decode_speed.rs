@@ -29,16 +29,6 @@ fn main() {
     .take(COLUMNS * (ROWS + 1))
     .collect();
     let x: Vec<f32> = (0..COLUMNS).map(|i| (i as f32 * 0.7).sin()).collect();
-    let (mut values, mut units) = (Vec::new(), Vec::new());
-    for stretch in x.chunks(integer::STRETCH) {
-        let scale = integer::Scale::of(Unit::detect(), stretch).unwrap();
-        scale.append_pairs(Unit::detect(), stretch, &mut values);
-        units.push(scale.unit);
-    }
-    let activations = integer::Activations {
-        values: &values,
-        units: &units,
-    };
     let source = |row: usize| Source {
         path: &bytes,
         cells: &bytes,
@@ -51,6 +41,18 @@ fn main() {
     let mut integers = vec![0; COLUMNS];
     let mut total = 0.0;
     for unit in Unit::available() {
+        let order = integer::Order::of_dot(unit, &plans);
+        let as_integers = || {
+            let (mut values, mut units) = (Vec::with_capacity(COLUMNS), Vec::new());
+            for stretch in x.chunks(integer::STRETCH) {
+                let scale = integer::Scale::of(unit, stretch).unwrap();
+                let start = values.len();
+                scale.append_pairs(unit, stretch, &mut values);
+                order.arrange(&mut values, start);
+                units.push(scale.unit);
+            }
+            (values, units)
+        };
         let time = |what: &str, each: &mut dyn FnMut(&mut Memory, Source<'_>)| {
             let mut memory = Memory::default();
             let mut least = f64::INFINITY;
@@ -81,17 +83,18 @@ fn main() {
         });
         if plans.has_integer_levels(rate) {
             time("vector to integers", &mut |_, _| {
-                let mut integers = Vec::with_capacity(COLUMNS);
-                for stretch in x.chunks(integer::STRETCH) {
-                    let scale = integer::Scale::of(unit, stretch).unwrap();
-                    scale.append_pairs(unit, stretch, &mut integers);
-                }
-                total += f32::from(integers[7]);
+                total += f32::from(as_integers().0[7]);
             });
             time("integer levels", &mut |memory, source| {
                 let codes = memory.load(unit, &plans, source, 0, COLUMNS);
                 integer::levels(unit, &codes, 0, &mut integers);
             });
+            let (values, units) = as_integers();
+            let activations = integer::Activations {
+                values: &values,
+                units: &units,
+                order,
+            };
             time("integer product", &mut |memory, source| {
                 let codes = memory.load(unit, &plans, source, 0, COLUMNS);
                 total += integer::dot(unit, &codes, activations);

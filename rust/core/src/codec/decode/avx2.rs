@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes::{FOUND, NOTHING, Table, find_phases};
-use super::codes::Codes;
+use super::bytes::{FOUND, NOTHING, in_order};
+use super::codes::{CHUNK, Codes};
 use super::plan::{BLOCK, PerLane, Plan};
 
 /// What differs from lane to lane in a [`Plan`], for one half of them.
@@ -150,35 +150,45 @@ pub unsafe fn each_block(
     }
 }
 
-/// Call `take` with the levels of `pairs` pairs of blocks from weight `from` on, four vectors each.
+/// Call `take` with the levels of `count` blocks from weight `from` on.
 ///
 /// # Safety
 /// The machine has AVX2 and FMA, and [`Codes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn each_pair(
+unsafe fn each_levels(
     codes: &Codes<'_>,
-    table: &Table,
     from: usize,
-    pairs: usize,
-    mut take: impl FnMut(usize, [__m256; 4]),
+    count: usize,
+    mut take: impl FnMut(usize, [__m256; 2]),
 ) {
-    let curve = Curve::of_twice(codes.plan);
-    let cells = table.cells();
-    let mut found = NOTHING;
-    for first in (0..pairs).step_by(FOUND) {
-        let (from, count) = (from + first * 2 * BLOCK, (pairs - first).min(FOUND));
+    let Some(table) = &codes.plan.bytes else {
+        let curve = Curve::new(codes.plan);
         // SAFETY: the contract is this function's own.
-        let found = unsafe { find_phases(codes, table, from, count, &mut found) };
-        for (i, phases) in found.iter().enumerate() {
-            let [low, high] = cells.twice_phases(phases);
-            let first_block = [low, high]
-                .map(|words| curve.levels(_mm256_and_si256(words, _mm256_set1_epi32(0xFFFF))));
-            let second_block =
-                [low, high].map(|words| curve.levels(_mm256_srli_epi32::<16>(words)));
-            let [a, b] = first_block;
-            let [c, d] = second_block;
-            take(first + i, [a, b, c, d]);
+        return unsafe {
+            each_block(codes, from, count, |i, phases| {
+                take(i, phases.map(|phases| curve.levels(phases)));
+            })
+        };
+    };
+    const BLOCKS: usize = CHUNK / BLOCK;
+    let curve = Curve::of_twice(codes.plan);
+    let mut found = NOTHING;
+    let mut ordered = [[0; BLOCK]; BLOCKS];
+    for first in (0..count).step_by(FOUND * BLOCKS) {
+        let chunks = (count - first).div_ceil(BLOCKS).min(FOUND);
+        // SAFETY: the contract is this function's own.
+        let found = unsafe { table.find_phases(codes, from + first * BLOCK, chunks, &mut found) };
+        for (i, chunk) in found.iter().enumerate() {
+            in_order(table, chunk, &mut ordered);
+            let first = first + i * BLOCKS;
+            for (i, phases) in ordered.iter().enumerate().take(count - first) {
+                // SAFETY: a block has two times eight words.
+                let eight = |half: usize| unsafe {
+                    _mm256_cvtepu16_epi32(_mm_loadu_si128(phases[8 * half..].as_ptr().cast()))
+                };
+                take(first + i, [curve.levels(eight(0)), curve.levels(eight(1))]);
+            }
         }
     }
 }
@@ -189,26 +199,12 @@ unsafe fn each_pair(
 /// The machine has AVX2 and FMA, and [`Codes::check`] held.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
-    let mut done = 0;
-    if let Some(table) = &codes.plan.bytes {
-        let (start, pairs) = (out.as_mut_ptr(), out.len() / (2 * BLOCK));
-        // SAFETY: the contract is this function's own; pair i is within `out`.
-        unsafe {
-            each_pair(codes, table, from, pairs, |i, levels| {
-                for (eight, levels) in levels.into_iter().enumerate() {
-                    _mm256_storeu_ps(start.add(i * 2 * BLOCK + 8 * eight), levels);
-                }
-            });
-        }
-        done = pairs * 2 * BLOCK;
-    }
-    let (start, blocks) = (out[done..].as_mut_ptr(), (out.len() - done) / BLOCK);
-    let curve = Curve::new(codes.plan);
+    let start = out.as_mut_ptr();
     // SAFETY: the contract is this function's own; block i is within `out`.
     unsafe {
-        each_block(codes, from + done, blocks, |i, [low, high]| {
-            _mm256_storeu_ps(start.add(i * BLOCK), curve.levels(low));
-            _mm256_storeu_ps(start.add(i * BLOCK + 8), curve.levels(high));
+        each_levels(codes, from, out.len() / BLOCK, |i, [low, high]| {
+            _mm256_storeu_ps(start.add(i * BLOCK), low);
+            _mm256_storeu_ps(start.add(i * BLOCK + 8), high);
         });
     }
 }
@@ -220,30 +216,12 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
-    let mut done = 0;
-    if let Some(table) = &codes.plan.bytes {
-        let (start, pairs) = (x.as_ptr(), x.len() / (2 * BLOCK));
-        // SAFETY: the contract is this function's own; pair i is within `x`.
-        unsafe {
-            each_pair(codes, table, 0, pairs, |i, levels| {
-                let x = start.add(i * 2 * BLOCK);
-                for (eight, levels) in levels.into_iter().enumerate() {
-                    let sum = &mut sums[eight % 2];
-                    *sum = _mm256_fmadd_ps(levels, _mm256_loadu_ps(x.add(8 * eight)), *sum);
-                }
-            });
-        }
-        done = pairs * 2 * BLOCK;
-    }
-    let x = &x[done..];
-    let curve = Curve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {
-        each_block(codes, done, x.len() / BLOCK, |i, phases| {
+        each_levels(codes, 0, x.len() / BLOCK, |i, [low, high]| {
             let x = x.as_ptr().add(i * BLOCK);
-            let levels = phases.map(|phases| curve.levels(phases));
-            sums[0] = _mm256_fmadd_ps(levels[0], _mm256_loadu_ps(x), sums[0]);
-            sums[1] = _mm256_fmadd_ps(levels[1], _mm256_loadu_ps(x.add(8)), sums[1]);
+            sums[0] = _mm256_fmadd_ps(low, _mm256_loadu_ps(x), sums[0]);
+            sums[1] = _mm256_fmadd_ps(high, _mm256_loadu_ps(x.add(8)), sums[1]);
         });
     }
     let mut lanes = [0.0; BLOCK];

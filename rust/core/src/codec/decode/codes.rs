@@ -1,8 +1,11 @@
 //! The codes of some consecutive weights of a stream, with room around them.
 //!
-//! Path bits are copied, in the opposite order: their bytes are read as big-endian words, which are
-//! little-endian ones then, and a vector unit fills its lanes with one in the load. The copy also has
-//! zeros before a chain. Cells, which are most of the codes, are read where they are.
+//! Most units want path bits copied, in the opposite order: their bytes are read as big-endian words,
+//! which are little-endian ones then, and a vector unit fills its lanes with one in the load. Cells,
+//! which are most of the codes, are read where they are.
+//!
+//! What looks up bytes ([`bytes`](super::bytes)) wants codes that begin with a byte, in order. Those are
+//! read where they are, too, but for the ends of planes and for streams that begin within a byte.
 
 use super::plan::{BLOCK, Plan, Plans};
 use super::unit::Unit;
@@ -12,6 +15,10 @@ const BEFORE: usize = 8;
 /// Bytes from the first cell of the last block on: so many may be read wherever a block begins.
 /// Those of two blocks are at most 28, and begin within the first.
 const AFTER: usize = 32;
+/// Bytes before the first with path bits where codes are in order: a window is the end of three.
+pub const PATH_BEFORE: usize = 2;
+/// Weights that are decoded at once there, from the beginning of any block on.
+pub const CHUNK: usize = 256;
 
 /// Where the codes of a stream are.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +42,22 @@ pub struct Source<'a> {
 pub struct Codes<'m> {
     /// The lanes' constants.
     pub plan: &'static Plan,
-    /// The path's bytes, last first: a window is a little-endian word.
     path: &'m [u8],
     cells: &'m [u8],
-    /// Where the eight bytes of the first block's window begin; those of the next are before them.
-    first: usize,
-    /// Bits of them after the window.
+    order: Order,
+    /// Bits of a block's eight path bytes after its window, where they are turned round.
     pub window_down: u32,
+}
+
+/// The order of a path's bytes.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// The last first: a window is a little-endian word. The eight bytes of the first block's begin
+    /// here; those of the next are before them.
+    Turned(usize),
+    /// As in the plane, from [`PATH_BEFORE`] bytes before the first block's on, which begins with a
+    /// byte; so do the cells.
+    Kept,
 }
 
 /// Memory for [`Codes`], to be used again and again.
@@ -69,6 +85,31 @@ impl Memory {
         let path_bit = source.path_bit + (from >> shared);
         let cell_bit = source.cell_bit + from * cell_bits;
         let plan = plans.plan(source.rate, (cell_bit % 8) as u32);
+        if plan.in_order(unit) {
+            let blocks = (to - from).div_ceil(BLOCK);
+            let plane = &source.path[source.chain..];
+            return Codes {
+                plan,
+                path: in_order(
+                    &mut self.path,
+                    unit,
+                    plane,
+                    path_bit as isize - 8 * (source.chain + PATH_BEFORE) as isize,
+                    PATH_BEFORE + blocks * plan.path_step,
+                    CHUNK / BLOCK * plan.path_step,
+                ),
+                cells: in_order(
+                    &mut self.cells,
+                    unit,
+                    source.cells,
+                    cell_bit as isize,
+                    blocks * plan.cell_step,
+                    CHUNK / BLOCK * plan.cell_step,
+                ),
+                order: Order::Kept,
+                window_down: 0,
+            };
+        }
         let path = load_path(
             &mut self.path,
             unit,
@@ -77,12 +118,12 @@ impl Memory {
             blocks * plan.path_step,
         );
         let skipped = path_bit % 8;
+        // That of the first block; where there is none, nothing is read.
+        let first = path
+            .len()
+            .saturating_sub(BEFORE + plan.path_step + usize::from(skipped > 0));
         Codes {
             plan,
-            // Those of the first block; where there is none, nothing is read.
-            first: path
-                .len()
-                .saturating_sub(BEFORE + plan.path_step + usize::from(skipped > 0)),
             path,
             cells: load_cells(
                 &mut self.cells,
@@ -90,6 +131,7 @@ impl Memory {
                 cell_bit / 8,
                 blocks * plan.cell_step,
             ),
+            order: Order::Turned(first),
             window_down: (8 - skipped as u32) % 8,
         }
     }
@@ -170,25 +212,83 @@ fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: us
     memory
 }
 
+/// `len` bytes of a plane from `bit` on, which may be before it or within a byte, and `room` more: the
+/// plane itself where that is possible, else a copy with zeros on either side of it.
+fn in_order<'m>(
+    memory: &'m mut Vec<u8>,
+    unit: Unit,
+    plane: &'m [u8],
+    bit: isize,
+    len: usize,
+    room: usize,
+) -> &'m [u8] {
+    let size = len + room;
+    let (byte, shift) = (bit.div_euclid(8), bit.rem_euclid(8) as u32);
+    if let Ok(start) = usize::try_from(byte)
+        && shift == 0
+        && let Some(bytes) = plane.get(start..start + size)
+    {
+        fetch_ahead(&plane[start + len..], len);
+        return bytes;
+    }
+    // One byte more, as each is made of two.
+    memory.clear();
+    memory.resize(size + 1, 0);
+    let zeros = usize::try_from(-byte).unwrap_or(0).min(size);
+    let start = usize::try_from(byte).unwrap_or(0).min(plane.len());
+    let known = (size + 1 - zeros).min(plane.len() - start);
+    memory[zeros..zeros + known].copy_from_slice(&plane[start..start + known]);
+    if shift > 0 {
+        unit.run(|| shift_up(memory, shift));
+    }
+    &memory[..size]
+}
+
+/// Shift big-endian bytes up by fewer bits than one has; the last is of no meaning then.
+#[inline(always)]
+fn shift_up(bytes: &mut [u8], shift: u32) {
+    for i in 1..bytes.len() {
+        let both = u16::from_be_bytes([bytes[i - 1], bytes[i]]);
+        bytes[i - 1] = (both << shift >> 8) as u8;
+    }
+}
+
 impl<'m> Codes<'m> {
     /// Panics unless the codes of `count` weights from `from` on are here, both multiples of
-    /// [`BLOCK`]: what the vector units rely on.
+    /// [`BLOCK`], and what else is read with them: what the vector units rely on.
     pub fn check(&self, from: usize, count: usize) {
         let (from, blocks) = (from / BLOCK, (from + count) / BLOCK);
         assert!(from * BLOCK <= blocks * BLOCK && count.is_multiple_of(BLOCK));
-        assert!(
-            blocks == 0
-                || (blocks - 1) * self.plan.path_step <= self.first
-                    && self.first + BEFORE <= self.path.len()
-                    && (blocks - 1) * self.plan.cell_step + AFTER <= self.cells.len(),
-            "the codes of {blocks} blocks are not all here"
-        );
+        let here = match self.order {
+            _ if from == blocks => true,
+            Order::Turned(first) => {
+                let last = blocks - 1;
+                last * self.plan.path_step <= first
+                    && first + BEFORE <= self.path.len()
+                    && last * self.plan.cell_step + AFTER <= self.cells.len()
+            }
+            Order::Kept => {
+                let end = from + (blocks - from).next_multiple_of(CHUNK / BLOCK);
+                PATH_BEFORE + end * self.plan.path_step <= self.path.len()
+                    && end * self.plan.cell_step <= self.cells.len()
+            }
+        };
+        assert!(here, "the codes of {blocks} blocks are not all here");
     }
 
     /// All bytes of the path before and with the eight, last first, whose last bits but `window_down`
     /// are the window of the block from weight `from` on.
     pub fn path_to(&self, from: usize) -> &'m [u8] {
-        &self.path[..self.first + BEFORE - from / BLOCK * self.plan.path_step]
+        let Order::Turned(first) = self.order else {
+            unreachable!("the path was loaded for what reads it in order");
+        };
+        &self.path[..first + BEFORE - from / BLOCK * self.plan.path_step]
+    }
+
+    /// The bytes of the path from [`PATH_BEFORE`] before the block from weight `from` on.
+    pub fn path_from(&self, from: usize) -> &'m [u8] {
+        assert!(matches!(self.order, Order::Kept));
+        &self.path[from / BLOCK * self.plan.path_step..]
     }
 
     /// The bytes with the cells of the block from weight `from` on, and all that follow.

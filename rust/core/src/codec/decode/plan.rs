@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::unit::Unit;
 use crate::Result;
 use crate::codec::constants::CODES;
 use crate::codec::integer_levels::IntegerLevels;
@@ -49,7 +50,7 @@ pub struct Plan {
     /// The same for 32 lanes, where the code allows it.
     #[cfg(target_arch = "x86_64")]
     pub table: Option<super::vbmi::Table>,
-    /// And in bytes.
+    /// And in bytes, where it allows that.
     #[cfg(target_arch = "x86_64")]
     pub bytes: Option<super::bytes::Table>,
     /// Bytes of a block in the path plane.
@@ -89,7 +90,7 @@ impl Plan {
             #[cfg(target_arch = "x86_64")]
             table: super::vbmi::Table::new(code, skipped),
             #[cfg(target_arch = "x86_64")]
-            bytes: super::bytes::Table::new(code, skipped),
+            bytes: super::bytes::Table::new(code),
             path_step: (steps / 8) as usize,
             cell_step: 2 * code.cell_bits() as usize,
         }
@@ -98,6 +99,14 @@ impl Plan {
     /// The code.
     pub fn code(&self) -> &Code {
         &self.trellis.code
+    }
+
+    /// Whether a unit looks up bytes, and so reads codes in order.
+    pub fn in_order(&self, unit: Unit) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return unit == Unit::Avx2 && self.bytes.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
     }
 
     /// Its integer levels, which the caller knows that there are.
@@ -146,6 +155,12 @@ impl Plans {
     /// Whether streams of `rate` half bits have integer levels.
     pub fn has_integer_levels(&self, rate: u8) -> bool {
         self.0[usize::from(rate)].is_some_and(|(trellis, _)| trellis.integer.is_some())
+    }
+
+    /// Whether a unit reads codes in order (see [`Plan::in_order`]): all rates of a window are alike.
+    pub fn in_order(&self, unit: Unit) -> bool {
+        let rate = self.0.iter().position(Option::is_some);
+        rate.is_some_and(|rate| self.plan(rate as u8, 0).in_order(unit))
     }
 
     /// The plan of streams of `rate` half bits whose cells begin `skipped` bits into a byte.

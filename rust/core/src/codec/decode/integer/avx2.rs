@@ -2,17 +2,17 @@
 //! the phases to come in bytes, else gathered from their table.
 //!
 //! The curve is odd, so the line is that of the phase's distance from the middle, and the sign goes on
-//! in the end. 32 weights are a hundred instructions, a third of them for the phases; on a Zen 3 they
-//! take 8 to 10 ns, where the gather takes 31.
+//! in the end.
 
 use std::arch::x86_64::*;
+use std::hint::black_box;
 
 use super::{Activations, PAIR, STRETCH};
 use crate::codec::decode::avx2::each_block;
-use crate::codec::decode::bytes::{FOUND, Index, NOTHING, Phases, find_phases, twice};
-use crate::codec::decode::codes::Codes;
+use crate::codec::decode::bytes::{Chunk, EIGHT, FOUND, Index, NOTHING, Phases, Table, twice};
+use crate::codec::decode::codes::{CHUNK, Codes};
 use crate::codec::decode::plan::{BLOCK, PerLane, Plan};
-use crate::codec::integer_levels::{Plane, SEGMENTS, TAIL};
+use crate::codec::integer_levels::{IN_TAIL, Plane};
 
 /// The levels at eight phases, each with the next phase's in the upper half of its lane.
 ///
@@ -27,77 +27,139 @@ unsafe fn gather(table: &[i16], phases: __m256i) -> __m256i {
     unsafe { _mm256_i32gather_epi32::<2>(table.as_ptr().cast(), phases) }
 }
 
-/// The integer levels of a code, in registers.
-struct Lines {
+/// The integer levels of a code, in registers. `LONG` tails have more than sixteen phases, and where the
+/// `SAME` bits of a phase say how far it is along its line and which it is in the tail, they are taken
+/// once.
+struct Lines<const LONG: bool, const SAME: bool> {
     slope: [__m256i; 2],
-    base: [[__m256i; 2]; 2],
-    tail: [[__m256i; 2]; 2],
-    /// Ones where a phase has bits of how far it is along its line.
+    start: [__m256i; 2],
+    tail: [__m256i; 2],
+    /// Ones where an offset has the bits of how far a phase is along its line, and of which it is in the
+    /// tail.
     along: __m256i,
-    /// The upper eight bits of the tail's first phase, as a signed number.
-    before_tail: __m256i,
+    nth: __m256i,
+    /// What makes a negative byte positive if it is a tail's.
+    tail_to_zero: __m256i,
+    half: __m256i,
+    unit: __m256i,
+    in_tail: __m256i,
+    place: __m256i,
+    one: __m256i,
+    minus_one: __m256i,
 }
 
-impl Lines {
+impl<const LONG: bool, const SAME: bool> Lines<LONG, SAME> {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(plan: &Plan) -> Self {
         let planes = &plan.integer_levels().planes;
         let load = |plane: &Plane| [twice(&plane[0]), twice(&plane[1])];
         let swap = |[a, b]: [__m256i; 2]| [b, a];
-        let phases = 1usize << plan.code().phase_bits();
-        // A tail is so many of the 128 values that the upper bits have above the middle.
-        let tail = TAIL * 256 / phases;
+        // The compiler would not keep what it knows, but make it anew for each use.
+        let byte = |byte: usize| _mm256_set1_epi8(black_box(byte as u8 as i8));
+        let points = 1usize << plan.code().phase_bits();
+        let fit = planes.fit;
         Self {
             slope: swap(load(&planes.slope)),
-            base: [swap(load(&planes.base[0])), swap(load(&planes.base[1]))],
-            tail: [load(&planes.tail[0]), load(&planes.tail[1])],
-            along: _mm256_set1_epi8((phases / SEGMENTS - 1) as i8),
-            before_tail: _mm256_set1_epi8((-1 - tail as i32) as i8),
+            start: swap(load(&planes.start)),
+            tail: load(&planes.tail),
+            along: byte(fit.along.into()),
+            nth: byte(fit.tail - 1),
+            // A tail is so many of the 128 values that the upper bits have above the middle.
+            tail_to_zero: byte(fit.tail * 256 / points),
+            half: byte(64),
+            unit: byte(fit.unit.into()),
+            in_tail: byte(IN_TAIL.into()),
+            place: byte(15),
+            one: byte(1),
+            minus_one: byte(255),
         }
     }
 
-    /// The levels of 32 phases: weights 0 to 7 and 16 to 23 in turns, and the others.
+    /// The levels of some phases: of eight blocks, and of the other eight.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn levels(&self, phases: &Phases) -> [__m256i; 2] {
         // SAFETY: both arrays have 32 bytes.
-        let (upper, twice_offset) = unsafe {
+        let (upper, offset) = unsafe {
             (
                 _mm256_load_si256(phases.upper.as_ptr().cast()),
-                _mm256_load_si256(phases.twice_offset.as_ptr().cast()),
+                _mm256_load_si256(phases.offset.as_ptr().cast()),
             )
         };
-        let five_bits = _mm256_set1_epi8(31);
         // Below the middle phases are counted from there down.
-        let below = _mm256_cmpgt_epi8(upper, _mm256_set1_epi8(-1));
+        let below = _mm256_cmpgt_epi8(upper, self.minus_one);
         let upper = _mm256_xor_si256(upper, below);
-        let lower = _mm256_xor_si256(_mm256_srli_epi16::<1>(twice_offset), below);
+        let offset = _mm256_xor_si256(offset, below);
+        // Of the upper bits the first is one now, and the next five are the line's.
         let line = Index {
-            place: _mm256_and_si256(_mm256_srli_epi16::<2>(upper), five_bits),
-            // The top bit is one: together with the next one it goes over.
-            which: _mm256_add_epi8(upper, _mm256_set1_epi8(0x40)),
+            place: _mm256_and_si256(_mm256_srli_epi16::<2>(upper), self.place),
+            // Together with the next one the top bit goes over.
+            which: _mm256_add_epi8(upper, self.half),
         };
-        let in_tail = Index {
-            place: _mm256_and_si256(lower, five_bits),
-            which: _mm256_slli_epi16::<3>(lower),
+        let has_line = _mm256_add_epi8(upper, self.tail_to_zero);
+        let along = _mm256_and_si256(offset, self.along);
+        let nth = match SAME {
+            true => along,
+            false => _mm256_and_si256(offset, self.nth),
         };
-        let is_tail = _mm256_cmpgt_epi8(upper, self.before_tail);
-        let low = _mm256_blendv_epi8(line.of(self.base[0]), in_tail.of(self.tail[0]), is_tail);
-        let high = _mm256_blendv_epi8(line.of(self.base[1]), in_tail.of(self.tail[1]), is_tail);
+        let tail = match LONG {
+            true => Index {
+                place: nth,
+                which: _mm256_slli_epi16::<3>(nth),
+            }
+            .of(self.tail),
+            false => _mm256_shuffle_epi8(self.tail[0], nth),
+        };
         let slope = line.of(self.slope);
-        let sign = _mm256_or_si256(below, _mm256_set1_epi8(1));
-        let along = _mm256_sign_epi8(_mm256_and_si256(lower, self.along), sign);
-        let high = _mm256_sign_epi8(high, sign);
-        let zero = _mm256_setzero_si256();
-        macro_rules! words {
-            ($unpack:ident) => {{
-                // slope·along + low·sign
-                let rise = _mm256_maddubs_epi16($unpack(slope, low), $unpack(along, sign));
-                _mm256_add_epi16($unpack(zero, high), rise)
-            }};
+        let start = _mm256_blendv_epi8(tail, line.of(self.start), has_line);
+        let along = _mm256_blendv_epi8(self.in_tail, along, has_line);
+        let sign = _mm256_or_si256(below, self.one);
+        let along = _mm256_sign_epi8(along, sign);
+        let unit = _mm256_sign_epi8(self.unit, sign);
+        [
+            _mm256_maddubs_epi16(
+                _mm256_unpacklo_epi8(slope, start),
+                _mm256_unpacklo_epi8(along, unit),
+            ),
+            _mm256_maddubs_epi16(
+                _mm256_unpackhi_epi8(slope, start),
+                _mm256_unpackhi_epi8(along, unit),
+            ),
+        ]
+    }
+
+    /// The levels of a chunk, in pairs.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn pairs(&self, chunk: &Chunk) -> [[__m256i; 2]; CHUNK / PAIR] {
+        let mut pairs = [[_mm256_setzero_si256(); 2]; CHUNK / PAIR];
+        let levels: [_; EIGHT] = std::array::from_fn(|s| self.levels(&chunk[s]));
+        for half in 0..2 {
+            // A pair's two levels are neighbours already; pairs are brought together by their blocks.
+            let words = |s: usize| levels[s][half];
+            let two = |s| {
+                [
+                    _mm256_unpacklo_epi32(words(s), words(s + 1)),
+                    _mm256_unpackhi_epi32(words(s), words(s + 1)),
+                ]
+            };
+            let twos = [two(0), two(2), two(4), two(6)];
+            for quarter in 0..2 {
+                let [a, b, c, d] = twos.map(|two| two[quarter]);
+                let fours = [
+                    [_mm256_unpacklo_epi64(a, b), _mm256_unpacklo_epi64(c, d)],
+                    [_mm256_unpackhi_epi64(a, b), _mm256_unpackhi_epi64(c, d)],
+                ];
+                for (i, [a, b]) in fours.into_iter().enumerate() {
+                    pairs[4 * half + 2 * quarter + i] = [
+                        _mm256_permute2x128_si256::<0x20>(a, b),
+                        _mm256_permute2x128_si256::<0x31>(a, b),
+                    ];
+                }
+            }
         }
-        [words!(_mm256_unpacklo_epi8), words!(_mm256_unpackhi_epi8)]
+        pairs
     }
 }
 
@@ -133,77 +195,78 @@ unsafe fn gather_each_pair(
     }
 }
 
+/// Call what is generic in the constants of [`Lines`] for those of some codes.
+macro_rules! by_tail {
+    ($codes:expr, $of:ident($($argument:expr),*)) => {{
+        let fit = $codes.plan.integer_levels().planes.fit;
+        match (fit.tail > 16, fit.tail <= usize::from(fit.along) + 1) {
+            (false, false) => unreachable!("short tails have the low bits of lines"),
+            (false, true) => $of::<false, true>($($argument),*),
+            (true, false) => $of::<true, false>($($argument),*),
+            (true, true) => $of::<true, true>($($argument),*),
+        }
+    }};
+}
+
 /// See [`levels`](super::levels).
 ///
 /// # Safety
 /// The machine has AVX2 and FMA, and [`Codes::check`] held.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
-    let store = |out: &mut [i16; PAIR], [low, high]: [__m256i; 2]| {
-        let start = out.as_mut_ptr();
-        // SAFETY: a pair has 32 levels.
-        unsafe {
-            _mm256_storeu_si256(start.cast(), low);
-            _mm256_storeu_si256(start.add(BLOCK).cast(), high);
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match &codes.plan.bytes {
+            Some(table) => by_tail!(codes, levels_of(codes, table, from, out)),
+            None => {
+                let out = out.as_chunks_mut::<PAIR>().0;
+                gather_each_pair(codes, from, out.len(), |i, levels| {
+                    store(&mut out[i], levels)
+                });
+            }
         }
-    };
-    let out = out.as_chunks_mut::<PAIR>().0;
-    let Some(table) = &codes.plan.bytes else {
-        // SAFETY: the contract is this function's own.
-        unsafe {
-            gather_each_pair(codes, from, out.len(), |i, levels| {
-                store(&mut out[i], levels)
-            });
-        }
-        return;
-    };
-    let lines = Lines::new(codes.plan);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(out: &mut [i16; PAIR], [low, high]: [__m256i; 2]) {
+    let start = out.as_mut_ptr();
+    // SAFETY: a pair has 32 levels.
+    unsafe {
+        _mm256_storeu_si256(start.cast(), low);
+        _mm256_storeu_si256(start.add(BLOCK).cast(), high);
+    }
+}
+
+/// # Safety
+/// As for [`levels`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn levels_of<const LONG: bool, const SAME: bool>(
+    codes: &Codes<'_>,
+    table: &Table,
+    from: usize,
+    out: &mut [i16],
+) {
+    let lines = Lines::<LONG, SAME>::new(codes.plan);
     let mut found = NOTHING;
-    for (i, out) in out.chunks_mut(FOUND).enumerate() {
-        let from = from + i * FOUND * PAIR;
+    for (i, out) in out.chunks_mut(FOUND * CHUNK).enumerate() {
+        let (from, chunks) = (from + i * FOUND * CHUNK, out.len().div_ceil(CHUNK));
         // SAFETY: the contract is this function's own.
-        let phases = unsafe { find_phases(codes, table, from, out.len(), &mut found) };
-        for (out, phases) in out.iter_mut().zip(phases) {
-            store(out, lines.levels(phases));
+        let found = unsafe { table.find_phases(codes, from, chunks, &mut found) };
+        for (out, chunk) in out.chunks_mut(CHUNK).zip(found) {
+            let places = out.as_chunks_mut::<PAIR>().0;
+            for (place, pair) in places.iter_mut().zip(lines.pairs(chunk)) {
+                store(place, pair);
+            }
         }
     }
 }
 
 const _: () = assert!(
-    FOUND >= STRETCH / PAIR,
+    FOUND * CHUNK >= STRETCH,
     "a stretch's phases are found at once"
 );
-
-/// The sums of a stretch, in integers.
-#[derive(Clone, Copy)]
-struct Whole([__m256i; 2]);
-
-impl Whole {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn zero() -> Self {
-        Self([_mm256_setzero_si256(); 2])
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn add(&mut self, levels: [__m256i; 2], x: &[i16; PAIR]) {
-        for (half, (whole, levels)) in self.0.iter_mut().zip(levels).enumerate() {
-            // SAFETY: a pair has 32 values.
-            let x = unsafe { _mm256_loadu_si256(x.as_ptr().add(half * BLOCK).cast()) };
-            *whole = _mm256_add_epi32(*whole, _mm256_madd_epi16(levels, x));
-        }
-    }
-
-    /// Times what one of them means.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn add_to(self, sums: &mut [__m256; 2], unit: f32) {
-        for (sum, whole) in sums.iter_mut().zip(self.0) {
-            *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), _mm256_set1_ps(unit), *sum);
-        }
-    }
-}
 
 /// See [`dot`](super::dot).
 ///
@@ -211,33 +274,30 @@ impl Whole {
 /// The machine has AVX2 and FMA, and [`Codes::check`] held.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
-    let mut sums = [_mm256_setzero_ps(); 2];
-    let stretches = x.values.as_chunks::<PAIR>().0.chunks(STRETCH / PAIR);
-    let stretches = stretches.zip(x.units).enumerate();
-    if let Some(table) = &codes.plan.bytes {
-        let lines = Lines::new(codes.plan);
-        let mut found = NOTHING;
-        for (i, (x, unit)) in stretches {
-            // SAFETY: the contract is this function's own.
-            let phases = unsafe { find_phases(codes, table, i * STRETCH, x.len(), &mut found) };
-            let mut whole = Whole::zero();
-            for (x, phases) in x.iter().zip(phases) {
-                whole.add(lines.levels(phases), x);
-            }
-            whole.add_to(&mut sums, *unit);
-        }
-    } else {
-        for (i, (x, unit)) in stretches {
-            let mut whole = Whole::zero();
-            // SAFETY: the contract is this function's own.
-            unsafe {
-                gather_each_pair(codes, i * STRETCH, x.len(), |k, levels| {
-                    whole.add(levels, &x[k]);
-                });
-            }
-            whole.add_to(&mut sums, *unit);
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match &codes.plan.bytes {
+            Some(table) => by_tail!(codes, dot_of(codes, table, x)),
+            None => gather_dot(codes, x),
         }
     }
+}
+
+/// The sums of a stretch's lanes, in integers.
+type Whole = [__m256i; 2];
+
+/// Add the sums of a stretch, times what one of them means.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn add_stretch(sums: &mut [__m256; 2], whole: Whole, unit: f32) {
+    for (sum, whole) in sums.iter_mut().zip(whole) {
+        *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), _mm256_set1_ps(unit), *sum);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lanes(sums: [__m256; 2]) -> PerLane<f32> {
     let mut lanes = [0.0; BLOCK];
     // SAFETY: sixteen floats are two vectors.
     unsafe {
@@ -245,4 +305,67 @@ pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
         _mm256_storeu_ps(lanes.as_mut_ptr().add(8), sums[1]);
     }
     lanes
+}
+
+/// # Safety
+/// As for [`dot`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_of<const LONG: bool, const SAME: bool>(
+    codes: &Codes<'_>,
+    table: &Table,
+    x: Activations<'_>,
+) -> PerLane<f32> {
+    let mut sums = [_mm256_setzero_ps(); 2];
+    let lines = Lines::<LONG, SAME>::new(codes.plan);
+    let mut found = NOTHING;
+    let chunks = x.values.as_chunks::<CHUNK>().0;
+    for (i, (x, unit)) in chunks.chunks(STRETCH / CHUNK).zip(x.units).enumerate() {
+        // SAFETY: the contract is this function's own.
+        let found = unsafe { table.find_phases(codes, i * STRETCH, x.len(), &mut found) };
+        // In the lower half of each the columns ≡ s mod 16, in the upper half those ≡ 8 + s.
+        let whole: [__m256i; EIGHT] = std::array::from_fn(|s| {
+            let mut whole = _mm256_setzero_si256();
+            for (chunk, x) in found.iter().zip(x) {
+                for (half, levels) in lines.levels(&chunk[s]).into_iter().enumerate() {
+                    // SAFETY: a chunk has sixteen vectors.
+                    let x = unsafe {
+                        _mm256_loadu_si256(x.as_ptr().add((2 * s + half) * BLOCK).cast())
+                    };
+                    whole = _mm256_add_epi32(whole, _mm256_madd_epi16(levels, x));
+                }
+            }
+            whole
+        });
+        let two = |s| _mm256_hadd_epi32(whole[s], whole[s + 1]);
+        let four = |s| _mm256_hadd_epi32(two(s), two(s + 2));
+        let (a, b) = (four(0), four(4));
+        let whole = [
+            _mm256_permute2x128_si256::<0x20>(a, b),
+            _mm256_permute2x128_si256::<0x31>(a, b),
+        ];
+        add_stretch(&mut sums, whole, *unit);
+    }
+    lanes(sums)
+}
+
+/// # Safety
+/// As for [`dot`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn gather_dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
+    let mut sums = [_mm256_setzero_ps(); 2];
+    let pairs = x.values.as_chunks::<PAIR>().0;
+    for (i, (x, unit)) in pairs.chunks(STRETCH / PAIR).zip(x.units).enumerate() {
+        let mut whole = [_mm256_setzero_si256(); 2];
+        // SAFETY: the contract is this function's own; a pair has 32 values.
+        unsafe {
+            gather_each_pair(codes, i * STRETCH, x.len(), |k, levels| {
+                for (half, (whole, levels)) in whole.iter_mut().zip(levels).enumerate() {
+                    let x = _mm256_loadu_si256(x[k].as_ptr().add(half * BLOCK).cast());
+                    *whole = _mm256_add_epi32(*whole, _mm256_madd_epi16(levels, x));
+                }
+            });
+        }
+        add_stretch(&mut sums, whole, *unit);
+    }
+    lanes(sums)
 }

@@ -7,6 +7,9 @@
 //! in floats. Vectors are kept in that order ([`Activations`]). Sums in integers are exact, whatever
 //! their order; every [`STRETCH`] columns they are turned to floats, times the stretch's unit, in the
 //! order of the stretches.
+//!
+//! Where codes are decoded in chunks ([`bytes`](super::bytes)), the vector of a single product is put
+//! in the order in which their weights come out, so that those need not be put in theirs.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,7 +21,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vbmi;
 
-use super::{BLOCK, Codes, Unit, lane_sum};
+use super::codes::CHUNK;
+use super::{BLOCK, Codes, Plans, Unit, lane_sum};
 use crate::codec::integer_levels::PER_SIGMA;
 
 /// Weights whose levels are made at a time.
@@ -29,13 +33,61 @@ pub const STRETCH: usize = 1024;
 /// level, 2^15 − 1, that is less than 2^31: no sum of products can overflow, whatever its order.
 pub const LANE: i32 = (1 << 16) - 1;
 
-/// A vector as integers: of each stretch its columns' values, in pairs, and what one of them means.
+/// The order of the values of a stretch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// [`PAIR`] after [`PAIR`].
+    Pairs,
+    /// [`CHUNK`] after [`CHUNK`], in each of them by the weight of a lane.
+    Chunks,
+}
+
+impl Order {
+    /// What [`dot`] asks for.
+    pub fn of_dot(unit: Unit, plans: &Plans) -> Self {
+        match plans.in_order(unit) {
+            true => Self::Chunks,
+            false => Self::Pairs,
+        }
+    }
+
+    /// So many columns are kept together: the last of them filled up with zeros.
+    pub fn group(self) -> usize {
+        match self {
+            Self::Pairs => PAIR,
+            Self::Chunks => CHUNK,
+        }
+    }
+
+    /// Bring the pairs of a stretch, from `start` on, to this order.
+    pub fn arrange(self, values: &mut Vec<i16>, start: usize) {
+        if self == Self::Pairs {
+            return;
+        }
+        values.resize(start + (values.len() - start).next_multiple_of(CHUNK), 0);
+        for chunk in values[start..].as_chunks_mut::<CHUNK>().0 {
+            let pairs = *chunk;
+            let places = chunk.as_chunks_mut::<2>().0;
+            for (pair, lanes) in pairs.as_chunks::<PAIR>().0.iter().enumerate() {
+                for (j, lane) in lanes.as_chunks::<2>().0.iter().enumerate() {
+                    // Vectors of eight: by s, half of the pairs, half of the block; then by pair.
+                    let vector = 4 * (j % 8) + 2 * (pair / 4) + j / 8;
+                    places[4 * vector + pair % 4] = *lane;
+                }
+            }
+        }
+    }
+}
+
+/// A vector as integers: of each stretch its columns' values, and what one of them means.
 #[derive(Clone, Copy, Debug)]
 pub struct Activations<'a> {
-    /// A whole number of pairs; zeros after the last weight.
+    /// A whole number of groups; zeros after the last weight.
     pub values: &'a [i16],
     /// The unit of each stretch (see [`Scale`]).
     pub units: &'a [f32],
+    /// What the values of a stretch are in.
+    pub order: Order,
 }
 
 impl<'a> Activations<'a> {
@@ -47,9 +99,15 @@ impl<'a> Activations<'a> {
     /// The same of `batch` vectors, which take turns from stretch to stretch.
     pub fn take_batch(&mut self, len: usize, batch: usize) -> Self {
         let (values, units);
-        (values, self.values) = self.values.split_at(len.next_multiple_of(PAIR) * batch);
+        (values, self.values) = self
+            .values
+            .split_at(len.next_multiple_of(self.order.group()) * batch);
         (units, self.units) = self.units.split_at(len.div_ceil(STRETCH) * batch);
-        Self { values, units }
+        Self {
+            values,
+            units,
+            order: self.order,
+        }
     }
 }
 
@@ -74,12 +132,14 @@ pub fn levels(unit: Unit, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
 }
 
 /// Σ level·x over the weights of `codes`, in standard deviations and sixteen lanes, as
-/// [`dot`](super::dot) has it. `codes` are of a code with integer levels.
+/// [`dot`](super::dot) has it. `codes` are of a code with integer levels, and `x` is in
+/// [`Order::of_dot`].
 ///
 /// Every [`Unit`] gives the same bits.
 pub fn dot(unit: Unit, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
     codes.check(0, x.values.len());
-    assert!(x.values.len().is_multiple_of(PAIR));
+    assert!((x.order == Order::Chunks) == codes.plan.in_order(unit));
+    assert!(x.values.len().is_multiple_of(x.order.group()));
     assert!(x.values.len().div_ceil(STRETCH) == x.units.len());
     let sums = match unit {
         Unit::Portable => portable::dot(codes, x),

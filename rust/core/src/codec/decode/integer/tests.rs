@@ -21,11 +21,13 @@ fn bytes(count: usize, seed: u64) -> Vec<u8> {
 }
 
 /// A vector of `len` values as integers.
-fn quantised(values: &[f32]) -> (Vec<i16>, Vec<f32>) {
+fn quantised(values: &[f32], order: Order) -> (Vec<i16>, Vec<f32>) {
     let (mut integers, mut units) = (Vec::new(), Vec::new());
     for stretch in values.chunks(STRETCH) {
         let scale = Scale::of(Unit::Portable, stretch).unwrap();
+        let start = integers.len();
         scale.append_pairs(Unit::Portable, stretch, &mut integers);
+        order.arrange(&mut integers, start);
         units.push(scale.unit);
     }
     (integers, units)
@@ -47,24 +49,26 @@ proptest! {
         prop_assume!(plans.has_integer_levels(rate));
         let trellis = Trellis::pinned(rate.into(), window).unwrap();
         let values: Vec<f32> = (0..len).map(|i| (i as f32 * 0.7).sin()).collect();
-        let (integers, units) = quantised(&values);
-        let x = Activations { values: &integers, units: &units };
+        let padded = len.next_multiple_of(PAIR);
         let mut known: Option<(Vec<i16>, f32)> = None;
         for unit in Unit::available() {
             let mut memory = Memory::default();
             let codes = memory.load(unit, &plans, source, 0, len);
-            let mut out = vec![0; integers.len()];
+            let mut out = vec![0; padded];
             levels(unit, &codes, 0, &mut out);
+            let order = Order::of_dot(unit, &plans);
+            let (integers, units) = quantised(&values, order);
+            let x = Activations { values: &integers, units: &units, order };
             let product = dot(unit, &codes, x);
             let (expected, sum) = known.get_or_insert_with(|| (out.clone(), product));
             prop_assert_eq!(&out, &*expected, "{:?}", unit);
             prop_assert_eq!(product.to_bits(), sum.to_bits(), "{:?}", unit);
             // From the middle on, too.
-            let mut rest = vec![0; integers.len() - PAIR];
+            let mut rest = vec![0; padded - PAIR];
             levels(unit, &codes, PAIR, &mut rest);
             prop_assert_eq!(&rest[..], &expected[PAIR..]);
             // The same weights in floats.
-            let mut floats = vec![0.0; integers.len()];
+            let mut floats = vec![0.0; padded];
             super::super::levels(unit, &codes, 0, &mut floats);
             let phase = |level: f32| trellis.levels.partition_point(|l| *l < level);
             let table = &trellis.integer.as_ref().unwrap().table;
@@ -132,7 +136,6 @@ fn the_worst_activations_do_not_overflow() {
         lane.iter_mut().step_by(BLOCK).for_each(|v| *v = -3e30);
         lane
     }] {
-        let (integers, units) = quantised(&values);
         let bytes = [0xFF; 2000];
         let plans = Plans::new(8, &[8]).unwrap();
         let source = Source {
@@ -153,14 +156,14 @@ fn the_worst_activations_do_not_overflow() {
                 .zip(&values)
                 .map(|(w, x)| f64::from(w * x))
                 .sum();
-            let product = dot(
-                unit,
-                &codes,
-                Activations {
-                    values: &integers,
-                    units: &units,
-                },
-            );
+            let order = Order::of_dot(unit, &plans);
+            let (integers, units) = quantised(&values, order);
+            let x = Activations {
+                values: &integers,
+                units: &units,
+                order,
+            };
+            let product = dot(unit, &codes, x);
             assert!((f64::from(product) / exact - 1.0).abs() < 2e-3, "{unit:?}");
         }
     }

@@ -7,7 +7,7 @@
 
 use super::{Matrix, Source};
 use crate::codec::decode::BLOCK;
-use crate::codec::decode::integer::{Activations, PAIR, STRETCH, Scale};
+use crate::codec::decode::integer::{Activations, Order, STRETCH, Scale};
 use crate::codec::element::Element;
 use crate::codec::product::PANEL;
 
@@ -22,10 +22,12 @@ pub(super) struct Vectors {
 
 /// For each segment its stretches one after the other, in a stretch the vectors.
 pub(super) struct Integers {
-    /// Each filled up with zeros to a multiple of [`PAIR`].
+    /// Each filled up with zeros to a whole number of the order's groups.
     pub values: Vec<i16>,
     /// One unit for each.
     pub units: Vec<f32>,
+    /// That of levels for several vectors, or of one vector's product.
+    pub order: Order,
 }
 
 impl Integers {
@@ -34,6 +36,7 @@ impl Integers {
         Activations {
             values: &self.values,
             units: &self.units,
+            order: self.order,
         }
     }
 }
@@ -102,10 +105,16 @@ impl Matrix<'_> {
     }
 
     fn in_stretches(&self, images: &[f32], scales: &[Scales]) -> Integers {
+        let order = match &self.source {
+            Source::Streams(decoder) if scales.len() == 1 => {
+                Order::of_dot(self.unit, &decoder.plans)
+            }
+            _ => Order::Pairs,
+        };
         let padded: usize = self
             .segments
             .iter()
-            .map(|s| s.len().next_multiple_of(PAIR))
+            .map(|s| s.len().next_multiple_of(order.group()))
             .sum();
         let mut values = Vec::with_capacity(padded * scales.len());
         let mut units = Vec::new();
@@ -115,12 +124,18 @@ impl Matrix<'_> {
                 let columns = from..(from + STRETCH).min(segment.end);
                 for (image, scales) in images.chunks(self.columns).zip(scales.iter().flatten()) {
                     let scale = scales[stretch];
+                    let start = values.len();
                     scale.append_pairs(self.unit, &image[columns.clone()], &mut values);
+                    order.arrange(&mut values, start);
                     units.push(scale.unit);
                 }
                 stretch += 1;
             }
         }
-        Integers { values, units }
+        Integers {
+            values,
+            units,
+            order,
+        }
     }
 }

@@ -8,11 +8,14 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch as hct
-from hypercomp_rs.torch import _codes
+from hypercomp_rs.torch import _codes, _direct
 
 torch.manual_seed(0)
 X = torch.randn(3, 256)
@@ -364,3 +367,201 @@ def test_tied_modules_stay_tied_on_their_way():
     assert other.head.description == other.table.description == model.table.description
     hct.decompress_model(model)
     assert model.head.weight is model.table.weight
+
+
+@pytest.fixture
+def dispatched(monkeypatch):
+    """Products that torch's dispatcher has had."""
+    calls = []
+    operator = _direct._operator
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return operator(*arguments)
+
+    monkeypatch.setattr(_direct, "_operator", counted)
+    return calls
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_call_past_the_dispatcher_gives_the_same_bits(mode, dtype, bias, dispatched):
+    plain = nn.Linear(256, 64, bias=bias).requires_grad_(False).to(dtype)
+    layer = hct.CompressedLinear.from_module(plain)
+    operator = torch.ops.hypercomp.linear.default
+    with mode():
+        for shape in ((256,), (1, 256), (3, 256), (2, 1, 256)):
+            first, x = torch.randn(2, *shape).to(dtype)
+            for _ in range(3):
+                layer(first)
+            dispatched.clear()
+            y = layer(x)
+            assert not dispatched
+            expected = operator(x, layer.weight_buffers(), layer.description, layer.bias)
+            assert torch.equal(y, expected)
+            assert (y.dtype, y.is_inference()) == (dtype, expected.is_inference())
+    assert not y.requires_grad
+
+
+def _noted(**options):
+    """A layer that no longer needs the dispatcher."""
+    layer = linear(**options).requires_grad_(False)
+    for _ in range(4):
+        layer(X)
+    return layer
+
+
+class _Log(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+class _LogFunctions(TorchFunctionMode):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+class _Own(torch.Tensor):
+    pass
+
+
+def _traced(make):
+    return lambda layer: [node.target for node in make(layer).graph.nodes]
+
+
+WATCHERS = {
+    "make_fx": _traced(lambda layer: make_fx(lambda x: layer(x))(X)),
+    "make_fx, before dispatch": _traced(
+        lambda layer: make_fx(lambda x: layer(x), pre_dispatch=True)(X)
+    ),
+    "export": _traced(lambda layer: torch.export.export(layer, (X,), strict=False)),
+    "strict export": _traced(lambda layer: torch.export.export(layer, (X,), strict=True)),
+}
+
+
+@pytest.mark.parametrize("watcher", WATCHERS)
+def test_who_traces_sees_the_operator(watcher):
+    with torch.no_grad():
+        assert torch.ops.hypercomp.linear.default in WATCHERS[watcher](_noted())
+
+
+@pytest.mark.parametrize("mode", [_Log, _LogFunctions])
+def test_modes_see_the_operator(mode):
+    layer = _noted()
+    with torch.no_grad(), mode() as log:
+        layer(X)
+    assert torch.ops.hypercomp.linear.default in log.seen
+
+
+def test_compilers_see_the_operator():
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    layer = _noted()
+    with torch.no_grad():
+        y = torch.compile(layer, fullgraph=True, backend=backend)(X)
+    (graph,) = graphs
+    assert torch.ops.hypercomp.linear.default in [node.target for node in graph.graph.nodes]
+    assert torch.equal(y, layer(X))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated", "ignore:.torch.jit.* may break")
+def test_the_profiler_and_torchscript_see_the_operator():
+    layer = _noted()
+    with torch.no_grad():
+        with torch.profiler.profile() as profile:
+            layer(X)
+        assert "hypercomp::linear" in [event.name for event in profile.events()]
+        traced = torch.jit.trace(lambda x: layer(x), (X,), check_trace=False)
+        assert "hypercomp::linear" in str(traced.graph)
+
+
+def test_what_is_no_plain_tensor_is_the_dispatcher_s(dispatched):
+    layer = _noted()
+    expected = layer(X)
+    with torch.no_grad():
+        dispatched.clear()
+        negated = torch._neg_view(-X)
+        assert torch.equal(layer(negated), expected)
+        assert isinstance(layer(X.as_subclass(_Own)), _Own)
+        assert layer(X.to("meta")).is_meta
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer(X).dtype == torch.bfloat16
+        assert len(dispatched) == 4
+        with pytest.raises(RuntimeError, match="Batching rule not implemented"):
+            torch.vmap(layer)(X)
+        # A bias for this call alone.
+        bias = torch._neg_view(-layer.bias)
+        for _ in range(3):
+            assert torch.equal(torch.func.functional_call(layer, {"bias": bias}, X), expected)
+
+
+def test_gradients_are_recorded_after_calls_without():
+    layer = _noted()
+    x = X.clone().requires_grad_()
+    expected = layer(X)
+    y = layer(x)
+    y.sum().backward()
+    assert torch.equal(y, expected)
+    assert torch.allclose(x.grad, dense(layer).sum(0).expand_as(x), atol=1e-4)
+    layer.bias.requires_grad_()
+    layer(X).sum().backward()
+    assert torch.equal(layer.bias.grad, torch.full((64,), 3.0))
+    with torch.inference_mode():
+        inside = X.clone()
+    assert torch.equal(layer(inside), expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer, other: layer.load_state_dict(other.state_dict()),
+        lambda layer, other: layer.load_state_dict(other.state_dict(), assign=True),
+        lambda layer, other: layer._set_buffers(other.description, other.weight_buffers()),
+        lambda layer, other: layer.to(torch.float64),
+        lambda layer, other: layer.share_memory(),
+        lambda layer, other: layer.bias.add_(1),
+        lambda layer, other: setattr(layer.bias, "data", other.bias.data),
+        lambda layer, other: setattr(layer, "bias", None),
+        lambda layer, other: setattr(layer, "bias", other.bias),
+        lambda layer, other: setattr(layer.weight_path, "data", other.weight_path),
+        lambda layer, other: layer.weight_scales.copy_(other.weight_scales),
+    ],
+)
+def test_what_has_changed_is_seen_by_the_next_call(change):
+    operator = torch.ops.hypercomp.linear.default
+    layer, other = _noted(), _noted(seed=1)
+    twin = copy.deepcopy(layer)
+    before = layer(X)
+    with torch.no_grad():
+        change(layer, other)
+    for _ in range(3):
+        # Of copies, of which nothing is noted.
+        buffers = [buffer.clone() for buffer in layer.weight_buffers()]
+        expected = operator(X, buffers, layer.description, layer.bias)
+        assert torch.equal(layer(X), expected)
+        assert torch.equal(twin(X), before)
+
+
+def test_a_shape_that_does_not_fit_is_refused_after_one_that_does():
+    layer = _noted()
+    for _ in range(2):
+        with pytest.raises(hc.InvalidArgumentError, match=r"x has shape \(3, 24\)"):
+            layer(torch.randn(3, 24))
+        with pytest.raises(hc.DtypeError, match="int64"):
+            layer(torch.ones(3, 256, dtype=torch.int64))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch
-from hypercomp_rs.torch import _ahead, _blocks, _codes
+from hypercomp_rs.torch import _ahead, _blocks, _codes, _direct
 from hypercomp_rs.torch.compressed_module import buffers_of
 
 operators = torch.ops.hypercomp
@@ -66,6 +66,18 @@ def test_operators_are_those_of_the_dense_weight(options, dtype):
         assert y.dtype == dtype
         error = (y.double() - expected).abs().max()
         assert error <= 2 * ROUNDING[dtype] * expected.abs().max() + 1e-6
+
+
+@pytest.mark.parametrize("options", CODECS, ids=str)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_calls_past_the_dispatcher_give_the_same_bits(options, transposed, monkeypatch):
+    parts, description, w = compressed(24, 140, **options)
+    x = gaussian(2, 3, w.shape[0 if transposed else 1])
+    expected = operators.linear(x, parts, description, None, transposed)
+    for _ in range(3):
+        assert torch.equal(_direct.linear(x, parts, description, None, transposed), expected)
+    monkeypatch.setattr(_direct, "_operator", pytest.fail)
+    assert torch.equal(_direct.linear(x, parts, description, None, transposed), expected)
 
 
 @settings(deadline=None, max_examples=30)

@@ -13,7 +13,7 @@ import json
 import weakref
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
@@ -115,7 +115,7 @@ class Kept:
 class Weight(Kept):
     """A compressed weight as the core reads it."""
 
-    __slots__ = ("code", "swapped")
+    __slots__ = ("_lent", "code", "last_shape", "noted", "swapped")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         super().__init__(parts, description)
@@ -125,6 +125,11 @@ class Weight(Kept):
         self.code: TensorCode = CompressedTensor.from_parts(description, lent)._code
         # Whether the codes of a matrix run along its first axis.
         self.swapped = self.code.swapped
+        # So that no other memory comes to lie where these are.
+        self._lent = lent
+        # Of products with it: see `_direct.py`.
+        self.last_shape: torch.Size | None = None
+        self.noted: Any = None
 
 
 def _version(part: torch.Tensor) -> int:
@@ -157,6 +162,12 @@ def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
 def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
     """The weight on the CPU whose buffers these are. See :func:`kept`."""
     return kept(Weight, parts, description)
+
+
+def weight_made(anchor: torch.Tensor) -> Weight | None:
+    """What was made of the buffers of which this is the first, whatever they hold now."""
+    made = _weights.get(id(anchor))
+    return made if type(made) is Weight and made._anchor() is anchor else None
 
 
 def _forget(key: int, anchor: weakref.ref[torch.Tensor]) -> None:

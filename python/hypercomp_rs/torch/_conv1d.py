@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from ._direct import linear
 from .compressed_module import CompressedModule
 
 
@@ -20,7 +21,4 @@ class CompressedConv1D(CompressedModule, Conv1D):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x·W + b for x of shape (..., inputs)."""
-        product: torch.Tensor = torch.ops.hypercomp.linear.default(
-            x, self.weight_buffers(), self._said.description, self.bias, True
-        )
-        return product
+        return linear(x, self.weight_buffers(), self._said.description, self.bias, True)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from . import _schemas as _schemas
+from ._direct import linear
 from .compressed_module import CompressedModule
 
 _COMPUTED: Any = object()
-_linear = torch.ops.hypercomp.linear.default
 
 
 class CompressedLinear(CompressedModule, nn.Linear):
@@ -46,8 +46,7 @@ class CompressedLinear(CompressedModule, nn.Linear):
         bias = self._parameters.get("bias", _COMPUTED)
         if bias is _COMPUTED:
             bias = self.bias
-        product: torch.Tensor = _linear(x, self.weight_buffers(), self._said.description, bias)
-        return product
+        return linear(x, self.weight_buffers(), self._said.description, bias)
 
 
 class CompressedEmbedding(CompressedModule, nn.Embedding):

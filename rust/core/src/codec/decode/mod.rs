@@ -15,8 +15,11 @@
 //! That is some 25 instructions for sixteen weights in 512-bit vectors. What the lanes need is the
 //! same for all streams of a code whose cells begin at the same bit of a byte: a [`Plan`].
 //!
-//! [`Codes`] is a copy of a stream's codes with room on both sides. It costs under 2 % of decoding,
-//! and in return no load is ever out of bounds and the bits before a chain are zeros without a test.
+//! Where vectors can look up bytes, and no more, phases come from `bytes`, 256 at a time.
+//!
+//! [`Codes`] are a stream's codes with room on both sides, copied where they are not already so. That
+//! costs under 2 % of decoding, and in return no load is ever out of bounds and the bits before a chain
+//! are zeros without a test.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -8,7 +8,7 @@
 //! their order; every [`STRETCH`] columns they are turned to floats, times the stretch's unit, in the
 //! order of the stretches.
 //!
-//! Where codes are decoded in chunks ([`bytes`](super::bytes)), the vector of a single product is put
+//! Where codes are decoded in chunks (`bytes.rs`), the vector of a single product is put
 //! in the order in which their weights come out, so that those need not be put in theirs.
 
 #[cfg(target_arch = "x86_64")]

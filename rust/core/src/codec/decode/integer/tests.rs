@@ -78,7 +78,7 @@ proptest! {
                     prop_assert_eq!(*level, table[phase(floats[weight])]);
                 }
             }
-            // 60 dB below the product of the norms.
+            // 54 dB below the product of the norms.
             let pairs = floats.iter().zip(&values);
             let exact: f64 = pairs.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
             let norm = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 import hypercomp_rs as hc
 import hypercomp_rs.torch
 from hypercomp_rs.torch import _ahead, _blocks, _codes, _direct
-from hypercomp_rs.torch.compressed_module import buffers_of
+from hypercomp_rs.torch.compressed_module import Said, buffers_of
 
 operators = torch.ops.hypercomp
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]
@@ -72,12 +73,18 @@ def test_operators_are_those_of_the_dense_weight(options, dtype):
 @pytest.mark.parametrize("transposed", [False, True])
 def test_calls_past_the_dispatcher_give_the_same_bits(options, transposed, monkeypatch):
     parts, description, w = compressed(24, 140, **options)
+    said = Said(description)
+    module = SimpleNamespace(
+        _said=said,
+        _buffers=dict(zip(said.buffer_names, parts, strict=True)),
+        weight_buffers=lambda: parts,
+    )
     x = gaussian(2, 3, w.shape[0 if transposed else 1])
     expected = operators.linear(x, parts, description, None, transposed)
-    for _ in range(3):
-        assert torch.equal(_direct.linear(x, parts, description, None, transposed), expected)
+    for _ in range(2):
+        assert torch.equal(_direct.linear(module, x, None, transposed), expected)
     monkeypatch.setattr(_direct, "_operator", pytest.fail)
-    assert torch.equal(_direct.linear(x, parts, description, None, transposed), expected)
+    assert torch.equal(_direct.linear(module, x, None, transposed), expected)
 
 
 @settings(deadline=None, max_examples=30)

@@ -23,6 +23,7 @@ from torch.overrides import has_torch_function
 from ._codes import DTYPES, Weight, weight_made
 from ._cpu import fewest_decoded
 from ._schemas import Parts
+from .compressed_module import CompressedModule
 
 _operator = torch.ops.hypercomp.linear.default
 # Bound here, as each look-up in a module is a hundredth of the call.
@@ -130,17 +131,22 @@ def _can_be_noted(
 
 
 def linear(
-    x: torch.Tensor,
-    parts: Parts,
-    description: str,
-    bias: torch.Tensor | None,
-    transposed: bool = False,
+    module: CompressedModule, x: torch.Tensor, bias: torch.Tensor | None, transposed: bool = False
 ) -> torch.Tensor:
-    """As ``torch.ops.hypercomp.linear``, for the buffers of a module."""
-    # First, as compilers take it for true and look at nothing else. There is no weight before the
-    # first call, nor where the codes are on another device.
-    weight = None if _is_compiling() else weight_made(parts[0])
+    """As ``torch.ops.hypercomp.linear``, with the weight of a module."""
+    said = module._said
+    description = said.description
+    # First, as compilers take it for true and look at nothing else.
+    if _is_compiling():
+        traced: torch.Tensor = _operator(x, module.weight_buffers(), description, bias, transposed)
+        return traced
+    parts = said.take(module._buffers)
+    # Weights of zeros have no parts but the description.
+    if type(parts) is not tuple:
+        parts = (parts,)
+    weight = weight_made(parts[0])
     if (
+        # Before the first call, and where the codes are on another device.
         weight is None
         or not _is_passed_on(x)
         or (_is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)))

@@ -46,7 +46,7 @@ class CompressedLinear(CompressedModule, nn.Linear):
         bias = self._parameters.get("bias", _COMPUTED)
         if bias is _COMPUTED:
             bias = self.bias
-        return linear(x, self.weight_buffers(), self._said.description, bias)
+        return linear(self, x, bias)
 
 
 class CompressedEmbedding(CompressedModule, nn.Embedding):

@@ -22,11 +22,12 @@
 //! ```
 //!
 //! is one multiply-add of bytes. So starts are multiples of `unit`, and the slope is the best for that
-//! start. In the tail `along` is constant, and each phase has a start of its own.
+//! start. In the tail all have one slope, and each phase has a start of its own.
 //!
 //! What integer levels cost is worked out with them, as a mean square over all phases relative to that
-//! of the levels: −58 dB and less at 2 to 4 bits a weight, −56 dB at 5 bits, and −53 dB at half a bit,
-//! whose own noise is at −2.7. Lines of words would be at −65 dB, for a third more instructions. Codes that would exceed [`MOST_ERROR`] have no integer levels.
+//! of the levels: −57 dB and less at up to 4 bits a weight, −55 dB at 5 bits. Lines of words would be at
+//! −65 dB, in half as many instructions again. Codes that would exceed [`MOST_ERROR`] have no integer
+//! levels.
 
 /// Integers a standard deviation: the outermost level of a code of 5 bits a weight still fits.
 pub const PER_SIGMA: f32 = 7400.0;
@@ -35,18 +36,16 @@ pub const SEGMENTS: usize = 64;
 /// Phases at either end that [`IntegerLevels::tail`] has; those with lines among them are as the lines.
 pub const TAIL: usize = 32;
 /// The largest mean squared error, relative to the mean square of the levels, that is put up with:
-/// −52 dB. Rounding weights to bfloat16 costs −53 to −59 dB.
-pub const MOST_ERROR: f64 = 6e-6;
-/// What takes the place of how far a phase is along its line in the tail.
-pub const IN_TAIL: u8 = 127;
+/// −55 dB, what rounding weights to bfloat16 costs.
+pub const MOST_ERROR: f64 = 3e-6;
 
 /// What the lines of all codes with phases of some length have in common.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fit {
     /// What a start is a multiple of.
     pub unit: u8,
-    /// Ones where a phase has the bits that its slope is multiplied by: at least those of how far it is
-    /// along its line. More are as good, and do for the tail, too.
+    /// Ones where a phase has the bits that its slope is multiplied by: those of how far it is along its
+    /// line, those of which of the tail's it is, and more where starts come nearer then.
     pub along: u8,
     /// Outermost phases without lines, a whole number of lines.
     pub tail: usize,
@@ -59,11 +58,11 @@ const FITS: [Fit; 5] = {
         Fit { unit, along, tail }
     }
     [
-        fit(47, 1, 32),
-        fit(41, 31, 16),
-        fit(50, 31, 16),
-        fit(61, 31, 16),
-        fit(62, 31, 32),
+        fit(35, 31, 16),
+        fit(81, 31, 16),
+        fit(81, 63, 16),
+        fit(92, 63, 16),
+        fit(80, 63, 32),
     ]
 };
 
@@ -107,20 +106,22 @@ impl Planes {
             fit,
             ..Self::default()
         };
-        let (lines, tail) = upper.split_at(upper.len() - fit.tail);
+        let with_lines = upper.len() - fit.tail;
+        let (lines, tail) = upper.split_at(with_lines);
         let length = 2 * upper.len() / SEGMENTS;
-        let mut lines = lines.chunks(length);
-        let tail_slope = tail_slope(fit, tail)?;
+        let mut lines = lines.chunks(length).enumerate();
+        let tail_slope = tail_slope(fit, with_lines, tail)?;
         for i in 0..SEGMENTS / 2 {
             let (slope, start) = match lines.next() {
-                Some(levels) => line(fit, (i * length) & usize::from(fit.along), levels)?,
+                Some((i, levels)) => line(fit, fit.along(i * length), levels)?,
                 None => (tail_slope, 0),
             };
             set(&mut planes.slope, i, slope);
             set(&mut planes.start, i, start);
         }
         for (i, level) in tail.iter().enumerate() {
-            set(&mut planes.tail, i, tail_start(fit, tail_slope, *level)?);
+            let rest = level - f64::from(tail_slope) * fit.along(with_lines + i);
+            set(&mut planes.tail, i, fit.start(rest)?);
         }
         Some(planes)
     }
@@ -129,13 +130,11 @@ impl Planes {
     fn level(&self, above: usize, points: usize) -> i64 {
         let (length, tail) = (points / SEGMENTS, self.fit.tail);
         let line = above / length;
-        let (start, along) = match above < points / 2 - tail {
-            true => (
-                get(&self.start, line),
-                (above & usize::from(self.fit.along)) as i64,
-            ),
-            false => (get(&self.tail, above % tail), IN_TAIL.into()),
+        let start = match above < points / 2 - tail {
+            true => get(&self.start, line),
+            false => get(&self.tail, above % tail),
         };
+        let along = (above & usize::from(self.fit.along)) as i64;
         get(&self.slope, line) * along + start * i64::from(self.fit.unit)
     }
 }
@@ -194,15 +193,22 @@ impl IntegerLevels {
     }
 }
 
-/// What of a level is left to its start, in the fit's units, if that is a byte.
-fn start(fit: Fit, rest: f64) -> Option<u8> {
-    let start = (rest / f64::from(fit.unit)).round();
-    (0.0..256.0).contains(&start).then_some(start as u8)
+impl Fit {
+    /// What the slope of the phase that is this far above the middle is multiplied by.
+    fn along(self, above: usize) -> f64 {
+        (above & usize::from(self.along)) as f64
+    }
+
+    /// What of a level is left to its start, in units, if that is a byte.
+    fn start(self, rest: f64) -> Option<u8> {
+        let start = (rest / f64::from(self.unit)).round();
+        (0.0..256.0).contains(&start).then_some(start as u8)
+    }
 }
 
-/// The slope and the start of the line that is nearest to the levels of consecutive phases, the first of
-/// which has these low bits.
-fn line(fit: Fit, first: usize, levels: &[f64]) -> Option<(u8, u8)> {
+/// The slope and the start of the line that is nearest to the levels of consecutive phases, whose slope is
+/// multiplied by `first` at the first of them.
+fn line(fit: Fit, first: f64, levels: &[f64]) -> Option<(u8, u8)> {
     let count = levels.len() as f64;
     let mean = levels.iter().sum::<f64>() / count;
     let middle = (count - 1.0) / 2.0;
@@ -213,8 +219,8 @@ fn line(fit: Fit, first: usize, levels: &[f64]) -> Option<(u8, u8)> {
     }
     let best = product / square;
     let lines = (0..=u8::MAX).filter_map(|slope| {
-        let in_the_middle = f64::from(slope) * (first as f64 + middle);
-        let start = start(fit, mean - in_the_middle)?;
+        let in_the_middle = f64::from(slope) * (first + middle);
+        let start = fit.start(mean - in_the_middle)?;
         let miss = f64::from(start) * f64::from(fit.unit) + in_the_middle - mean;
         let turn = f64::from(slope) - best;
         Some((count * miss * miss + square * turn * turn, (slope, start)))
@@ -223,18 +229,14 @@ fn line(fit: Fit, first: usize, levels: &[f64]) -> Option<(u8, u8)> {
     nearest.map(|(_, line)| line)
 }
 
-/// The start of a phase of the tail.
-fn tail_start(fit: Fit, slope: u8, level: f64) -> Option<u8> {
-    start(fit, level - f64::from(slope) * f64::from(IN_TAIL))
-}
-
-/// The slope that brings the levels of a tail nearest to multiples of the unit.
-fn tail_slope(fit: Fit, tail: &[f64]) -> Option<u8> {
+/// The slope that brings the levels of the tail, which begins so far above the middle, nearest to
+/// multiples of the unit.
+fn tail_slope(fit: Fit, first: usize, tail: &[f64]) -> Option<u8> {
     let slopes = (0..=u8::MAX).filter_map(|slope| {
-        let errors = tail.iter().map(|level| {
-            let start = tail_start(fit, slope, *level)?;
-            let made =
-                f64::from(slope) * f64::from(IN_TAIL) + f64::from(start) * f64::from(fit.unit);
+        let errors = tail.iter().enumerate().map(|(i, level)| {
+            let along = f64::from(slope) * fit.along(first + i);
+            let start = fit.start(level - along)?;
+            let made = along + f64::from(start) * f64::from(fit.unit);
             Some((made - level).powi(2))
         });
         Some((errors.sum::<Option<f64>>()?, slope))
@@ -267,7 +269,7 @@ mod tests {
             match &trellis.integer {
                 Some(integer) => {
                     let error = error_db(trellis, integer);
-                    let most = [-52.5, -59.5, -59.5, -57.5, -56.5];
+                    let most = [-60.9, -56.9, -57.5, -57.0, -55.3];
                     assert!(
                         error < most[code.phase_bits() as usize - 7],
                         "{code:?}: {error}"

@@ -12,7 +12,7 @@ use crate::codec::decode::avx2::each_block;
 use crate::codec::decode::bytes::{Chunk, EIGHT, FOUND, Index, NOTHING, Phases, Table, twice};
 use crate::codec::decode::codes::{CHUNK, Codes};
 use crate::codec::decode::plan::{BLOCK, PerLane, Plan};
-use crate::codec::integer_levels::{IN_TAIL, Plane};
+use crate::codec::integer_levels::Plane;
 
 /// The levels at eight phases, each with the next phase's in the upper half of its lane.
 ///
@@ -27,28 +27,23 @@ unsafe fn gather(table: &[i16], phases: __m256i) -> __m256i {
     unsafe { _mm256_i32gather_epi32::<2>(table.as_ptr().cast(), phases) }
 }
 
-/// The integer levels of a code, in registers. `LONG` tails have more than sixteen phases, and where the
-/// `SAME` bits of a phase say how far it is along its line and which it is in the tail, they are taken
-/// once.
-struct Lines<const LONG: bool, const SAME: bool> {
+/// The integer levels of a code, in registers. `LONG` tails have more than sixteen phases.
+struct Lines<const LONG: bool> {
     slope: [__m256i; 2],
     start: [__m256i; 2],
     tail: [__m256i; 2],
-    /// Ones where an offset has the bits of how far a phase is along its line, and of which it is in the
-    /// tail.
+    /// Ones where an offset has the bits that a slope is multiplied by.
     along: __m256i,
-    nth: __m256i,
     /// What makes a negative byte positive if it is a tail's.
     tail_to_zero: __m256i,
     half: __m256i,
     unit: __m256i,
-    in_tail: __m256i,
     place: __m256i,
     one: __m256i,
     minus_one: __m256i,
 }
 
-impl<const LONG: bool, const SAME: bool> Lines<LONG, SAME> {
+impl<const LONG: bool> Lines<LONG> {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(plan: &Plan) -> Self {
@@ -64,12 +59,10 @@ impl<const LONG: bool, const SAME: bool> Lines<LONG, SAME> {
             start: swap(load(&planes.start)),
             tail: load(&planes.tail),
             along: byte(fit.along.into()),
-            nth: byte(fit.tail - 1),
             // A tail is so many of the 128 values that the upper bits have above the middle.
             tail_to_zero: byte(fit.tail * 256 / points),
             half: byte(64),
             unit: byte(fit.unit.into()),
-            in_tail: byte(IN_TAIL.into()),
             place: byte(15),
             one: byte(1),
             minus_one: byte(255),
@@ -99,21 +92,16 @@ impl<const LONG: bool, const SAME: bool> Lines<LONG, SAME> {
         };
         let has_line = _mm256_add_epi8(upper, self.tail_to_zero);
         let along = _mm256_and_si256(offset, self.along);
-        let nth = match SAME {
-            true => along,
-            false => _mm256_and_si256(offset, self.nth),
-        };
         let tail = match LONG {
             true => Index {
-                place: nth,
-                which: _mm256_slli_epi16::<3>(nth),
+                place: along,
+                which: _mm256_slli_epi16::<3>(along),
             }
             .of(self.tail),
-            false => _mm256_shuffle_epi8(self.tail[0], nth),
+            false => _mm256_shuffle_epi8(self.tail[0], along),
         };
         let slope = line.of(self.slope);
         let start = _mm256_blendv_epi8(tail, line.of(self.start), has_line);
-        let along = _mm256_blendv_epi8(self.in_tail, along, has_line);
         let sign = _mm256_or_si256(below, self.one);
         let along = _mm256_sign_epi8(along, sign);
         let unit = _mm256_sign_epi8(self.unit, sign);
@@ -195,19 +183,6 @@ unsafe fn gather_each_pair(
     }
 }
 
-/// Call what is generic in the constants of [`Lines`] for those of some codes.
-macro_rules! by_tail {
-    ($codes:expr, $of:ident($($argument:expr),*)) => {{
-        let fit = $codes.plan.integer_levels().planes.fit;
-        match (fit.tail > 16, fit.tail <= usize::from(fit.along) + 1) {
-            (false, false) => unreachable!("short tails have the low bits of lines"),
-            (false, true) => $of::<false, true>($($argument),*),
-            (true, false) => $of::<true, false>($($argument),*),
-            (true, true) => $of::<true, true>($($argument),*),
-        }
-    }};
-}
-
 /// See [`levels`](super::levels).
 ///
 /// # Safety
@@ -217,7 +192,8 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
     // SAFETY: the contract is this function's own.
     unsafe {
         match &codes.plan.bytes {
-            Some(table) => by_tail!(codes, levels_of(codes, table, from, out)),
+            Some(table) if has_long_tail(codes) => levels_of::<true>(codes, table, from, out),
+            Some(table) => levels_of::<false>(codes, table, from, out),
             None => {
                 let out = out.as_chunks_mut::<PAIR>().0;
                 gather_each_pair(codes, from, out.len(), |i, levels| {
@@ -226,6 +202,10 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
             }
         }
     }
+}
+
+fn has_long_tail(codes: &Codes<'_>) -> bool {
+    codes.plan.integer_levels().planes.fit.tail > 16
 }
 
 #[inline]
@@ -242,13 +222,13 @@ fn store(out: &mut [i16; PAIR], [low, high]: [__m256i; 2]) {
 /// # Safety
 /// As for [`levels`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn levels_of<const LONG: bool, const SAME: bool>(
+unsafe fn levels_of<const LONG: bool>(
     codes: &Codes<'_>,
     table: &Table,
     from: usize,
     out: &mut [i16],
 ) {
-    let lines = Lines::<LONG, SAME>::new(codes.plan);
+    let lines = Lines::<LONG>::new(codes.plan);
     let mut found = NOTHING;
     for (i, out) in out.chunks_mut(FOUND * CHUNK).enumerate() {
         let (from, chunks) = (from + i * FOUND * CHUNK, out.len().div_ceil(CHUNK));
@@ -277,7 +257,8 @@ pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
     // SAFETY: the contract is this function's own.
     unsafe {
         match &codes.plan.bytes {
-            Some(table) => by_tail!(codes, dot_of(codes, table, x)),
+            Some(table) if has_long_tail(codes) => dot_of::<true>(codes, table, x),
+            Some(table) => dot_of::<false>(codes, table, x),
             None => gather_dot(codes, x),
         }
     }
@@ -310,13 +291,13 @@ fn lanes(sums: [__m256; 2]) -> PerLane<f32> {
 /// # Safety
 /// As for [`dot`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn dot_of<const LONG: bool, const SAME: bool>(
+unsafe fn dot_of<const LONG: bool>(
     codes: &Codes<'_>,
     table: &Table,
     x: Activations<'_>,
 ) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
-    let lines = Lines::<LONG, SAME>::new(codes.plan);
+    let lines = Lines::<LONG>::new(codes.plan);
     let mut found = NOTHING;
     let chunks = x.values.as_chunks::<CHUNK>().0;
     for (i, (x, unit)) in chunks.chunks(STRETCH / CHUNK).zip(x.units).enumerate() {

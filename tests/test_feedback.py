@@ -261,6 +261,16 @@ def test_rows_of_zeros_outliers_and_what_is_next_to_nothing():
     assert none.shape == (7, 0)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_inputs_without_weights_take_no_bits_from_the_others(bits):
+    w = gaussian(144, 177)
+    w[:, np.random.default_rng(0).random(177) < 0.95] = 0
+    h = moment(177, rank=21, noise=0)
+    q = hc.compress_tensor(w, bits=bits, effort="fast", second_moment=h).decompress()
+    assert np.array_equal((q != 0).any(0), (w != 0).any(0))
+    assert output_error(w, q, damped(h)) < 1e-3 * output_error(w, 0 * w, damped(h))
+
+
 @settings(max_examples=120, deadline=None)
 @given(
     outputs=st.one_of(st.integers(1, 40), st.integers(100, 400)),

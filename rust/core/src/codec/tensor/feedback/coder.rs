@@ -198,7 +198,9 @@ impl<T: Element> Coder<'_, T> {
             spending.slope = slope(&rest, noise, spending.left);
             spending.again = stream + rest.len().div_ceil(AGAIN);
         }
-        let mut rate = match variance > 0.0 {
+        // Weights that are all zero stay so, whatever others have made of their targets: the slope knows
+        // of no bits for them, and those that are not zero would get too few.
+        let mut rate = match variance > 0.0 && self.sources[stream].variance > 0.0 {
             true => rate_at(&source, noise, spending.slope),
             false => 0,
         };

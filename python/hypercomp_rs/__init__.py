@@ -34,7 +34,10 @@ from .errors import (
     NonFiniteError,
     OldDriverError,
     OutOfBoundsError,
+    StaysDenseWarning,
     TooLargeError,
+    UnknownTransformersWarning,
+    UnusedWeightsWarning,
 )
 from .products import matmul, matvec
 from .rate_distortion import RateDistortion, rate_distortion
@@ -80,7 +83,10 @@ __all__ = [
     "OldDriverError",
     "OutOfBoundsError",
     "RateDistortion",
+    "StaysDenseWarning",
     "TooLargeError",
+    "UnknownTransformersWarning",
+    "UnusedWeightsWarning",
     "VRepresentation",
     "VertexStream",
     "Vertices",

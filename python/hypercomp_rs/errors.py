@@ -73,6 +73,21 @@ class DeviceMemoryError(GpuError, MemoryError):
     """A CUDA device has not so much memory left."""
 
 
+class StaysDenseWarning(UserWarning):
+    """Weights that were to be compressed, or are stored compressed, stay dense in memory.
+
+    The message names them and says why.
+    """
+
+
+class UnusedWeightsWarning(UserWarning):
+    """Compressed weights of a checkpoint have no place in the model that it was loaded into."""
+
+
+class UnknownTransformersWarning(UserWarning):
+    """The transformers that is installed is of a version that cannot save compressed models."""
+
+
 class NearToleranceWarning(UserWarning):
     """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
 

@@ -13,6 +13,7 @@ from .._integers import checked_threads
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError
 from . import configuration, folder
+from .load_guard import QUANTIZATION, guarded
 from .plan import Plan, Request, make_plan
 from .rules import Rule, rules_of
 from .run import Progress, Run
@@ -146,8 +147,10 @@ def compress_checkpoint(
         folder.copy_files(source, work.result)
         config = source.files().get(configuration.CONFIG)
         if config is not None:
-            said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
-            configuration.write_config(work.result, configuration.read_config(config) | said)
+            said = {QUANTIZATION: folder.quantization_config(request, plan)}
+            configuration.write_config(
+                work.result, guarded({**configuration.read_config(config), **said})
+            )
     source.close()
     work.finish()
     return Checkpoint.open(work.dst)

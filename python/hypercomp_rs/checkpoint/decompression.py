@@ -16,6 +16,7 @@ from . import configuration, folder
 from .checkpoint import Checkpoint, TensorInfo
 from .decoding import decoded
 from .entries import read_compressed
+from .load_guard import unguarded
 from .run import Progress
 from .safetensors_file import SafetensorsFile
 from .shard_writer import METADATA, PIECE, Piecewise, write_shard
@@ -76,8 +77,7 @@ def decompress_checkpoint(
             folder.copy_files(source, work.result)
             config = source.files().get(configuration.CONFIG)
             if config is not None:
-                said = configuration.read_config(config)
-                said.pop(folder.QUANTIZATION, None)
+                said = unguarded(configuration.read_config(config))
                 configuration.write_config(work.result, said)
         work.finish()
 

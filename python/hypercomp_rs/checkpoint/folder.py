@@ -10,14 +10,11 @@ from typing import Any
 from .._durable import written
 from ..errors import InvalidArgumentError
 from .configuration import CONFIG, read_config
+from .load_guard import METHOD, QUANTIZATION
 from .plan import Plan, Request
 from .shard_writer import FORMAT, PIECE
 from .shards import INDEX
 from .source import Source
-
-# The member of a configuration by which transformers knows a quantised model.
-QUANTIZATION = "quantization_config"
-METHOD = "hypercomp"
 
 
 def write_index(folder: Path, shard_of: Mapping[str, str], nbytes: int) -> None:

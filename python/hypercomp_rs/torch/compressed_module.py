@@ -7,6 +7,7 @@ alone and changes the dtype that is decoded to.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from operator import itemgetter
@@ -20,6 +21,7 @@ from ..compress import compress_tensor
 from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
+from ._with_transformers import transformers_knows
 from .weight import CompressedWeight
 
 Module = TypeVar("Module", bound="CompressedModule")
@@ -118,6 +120,7 @@ class CompressedModule(nn.Module):
                 f"a weight of shape {described(description).shape} for a "
                 f"{cls.dense_class.__name__} of {tuple(weight.shape)}"
             )
+        transformers_knows()
         del module._parameters["weight"]
         _rebind_forward(module, cls)
         module.__class__ = cls
@@ -193,8 +196,15 @@ class CompressedModule(nn.Module):
         return weight
 
     def reset_parameters(self) -> None:
-        """Refused: codes are made of weights."""
-        raise InvalidArgumentError("the weights of a compressed module cannot be reset")
+        """Refused: codes are made of weights.
+
+        While transformers loads a model it resets modules and leaves alone what was loaded. Codes
+        were, so that only the other parameters are reset then.
+        """
+        loading = sys.modules.get("transformers.initialization")
+        if loading is None or nn.init.uniform_ is not loading.uniform_:
+            raise InvalidArgumentError("the weights of a compressed module cannot be reset")
+        self.dense_class.reset_parameters(self)  # type: ignore[operator]
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> CompressedModule:
         """Move or cast: codes are moved, and what they are decoded to is cast."""

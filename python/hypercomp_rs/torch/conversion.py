@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -21,6 +20,7 @@ from ..errors import InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._bar import Bar
 from ._model_source import ModelSource
+from ._with_transformers import transformers_knows
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes
 from .calibration import Calibration
 from .compressed_module import buffers_of
@@ -166,7 +166,7 @@ def compress_model(
             candidate, trellis = waiting.popleft()
             done[candidate.name] = _install(candidate, code_of(candidate, trellis, threads))
             bar.advance(candidate.weight.numel())
-    if "transformers" in sys.modules:
+    if transformers_knows():
         from .transformers import mark_compressed
 
         mark_compressed(model, request)
@@ -250,7 +250,7 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
     for _, module in list(compressed_modules(model)):
         key = id(module.weight_buffers()[0])
         decoded[key] = module.decompress(decoded.get(key), dtype)
-    if "transformers" in sys.modules:
+    if transformers_knows():
         from .transformers import unmark_compressed
 
         unmark_compressed(model)

@@ -36,6 +36,8 @@ class CompressedWeight:
     __slots__ = ("_module",)
 
     requires_grad = False
+    # The functions of transformers that initialise weights leave what has this alone.
+    _is_hf_initialized = True
     grad = None
     is_meta = False
 

@@ -1,0 +1,131 @@
+"""What ``from_pretrained`` is asked for, and what ``config.json`` says of a compressed model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from transformers.quantizers.auto import register_quantization_config
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from ...checkpoint.load_guard import METHOD
+from ...checkpoint.plan import Request
+from ...checkpoint.rules import Rule, rules_of
+from ...checkpoint.sensitivity import Sensitivity
+from ...compress import Effort, Trellis
+from ...errors import FormatError, InvalidArgumentError
+
+FORMAT = 1
+
+
+@register_quantization_config(METHOD)
+class HypercompConfig(QuantizationConfigMixin):
+    """What ``from_pretrained(path, quantization_config=...)`` is asked for.
+
+    Parameters
+    ----------
+    bits, target_bits, target_sqnr_db
+        Bits a weight of each compressed tensor (the default, 4); or of the whole checkpoint,
+        everything counted, spread over its tensors by equal slope; or decibels of each.
+    effort, sparsity, incoherence, seed
+        As for :func:`hypercomp_rs.compress_tensor`.
+    embeddings
+        "keep" leaves tables of tokens as they are.
+    rules
+        For tensors whose names in the checkpoint match a pattern, see
+        :class:`hypercomp_rs.checkpoint.Rule`.
+    modules_to_not_convert
+        Names of modules, or their endings, or regular expressions for them, which stay dense.
+    quant_method, format
+        What ``config.json`` says: "hypercomp", and the number of the stored form. A folder of
+        another form is refused.
+    transformers_weights
+        What ``config.json`` says: the file of the weights, where it has a name of its own.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An argument outside what is accepted.
+    FormatError
+        A folder made by a later version of this package.
+
+    Examples
+    --------
+    >>> from hypercomp_rs.torch.transformers import HypercompConfig
+    >>> HypercompConfig(bits=5, rules=["lm_head=keep"]).to_dict()
+    {'quant_method': 'hypercomp', 'format': 1, 'bits': 5.0, 'effort': 'balanced', \
+'incoherence': 'hadamard', 'seed': 0, 'embeddings': 'compress', 'rules': ['lm_head=keep']}
+    """
+
+    def __init__(
+        self,
+        bits: float | None = None,
+        *,
+        target_bits: float | None = None,
+        target_sqnr_db: float | None = None,
+        effort: Effort = "balanced",
+        sparsity: Literal["keep"] | None = None,
+        incoherence: Literal["hadamard", "none"] = "hadamard",
+        seed: int = 0,
+        embeddings: Literal["compress", "keep"] = "compress",
+        rules: Iterable[str | Rule] = (),
+        modules_to_not_convert: Iterable[str] | None = None,
+        quant_method: str = METHOD,
+        format: int = FORMAT,
+        transformers_weights: str | None = None,
+    ) -> None:
+        if quant_method != METHOD:
+            raise InvalidArgumentError(f"quant_method={quant_method!r}: {METHOD!r} is accepted")
+        if format != FORMAT:
+            raise FormatError(
+                f"the model is compressed in format {format}; this version of hypercomp-rs reads "
+                f"format {FORMAT}: a later one may read it (pip install -U hypercomp-rs)"
+            )
+        if bits is None and target_bits is None and target_sqnr_db is None:
+            bits = 4
+        trellis = Trellis(
+            bits=bits,
+            target_sqnr_db=target_sqnr_db,
+            effort=effort,
+            sparsity=sparsity,
+            incoherence=incoherence,
+            seed=seed,
+        )
+        self.quant_method = METHOD
+        self.format = format
+        self.bits = trellis.bits
+        self.target_bits = target_bits
+        self.target_sqnr_db = trellis.target_sqnr_db
+        self.effort = effort
+        self.sparsity = sparsity
+        self.incoherence = incoherence
+        self.seed = trellis.seed
+        self.embeddings = embeddings
+        self.rules = [str(rule) for rule in rules_of(rules)]
+        self.modules_to_not_convert = (
+            None if modules_to_not_convert is None else list(modules_to_not_convert)
+        )
+        self.transformers_weights = transformers_weights
+        self.request()
+
+    def request(self) -> Request:
+        """The same request as the commands of this package make it."""
+        trellis = Trellis(
+            bits=self.bits,
+            target_sqnr_db=self.target_sqnr_db,
+            effort=self.effort,
+            sparsity=self.sparsity,
+            incoherence=self.incoherence,
+            seed=self.seed,
+        )
+        return Request(
+            trellis, self.target_bits, self.embeddings, rules_of(self.rules), Sensitivity(None)
+        )
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An entry, as of the dict that ``config.json`` has: for configurations of loaded models."""
+        return self.to_dict().get(name, default)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry ``quantization_config`` of ``config.json``."""
+        return {name: value for name, value in vars(self).items() if value is not None}

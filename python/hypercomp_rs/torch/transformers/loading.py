@@ -1,0 +1,139 @@
+"""What the loader of transformers is given of a compressed checkpoint, and what it made of it.
+
+A quantiser of transformers may change names and modules before weights are loaded, but it sees
+neither the checkpoint as a whole nor the report of the loader. So one function of transformers is
+wrapped: the one that takes all tensors of a checkpoint and puts them into a model. What it is given
+has the names of the dense checkpoint (``stored``). What it reports is checked: a weight that is left
+to be initialised at random in a model that was there whole is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import nn
+from transformers import modeling_layers, modeling_utils
+
+from ...errors import (
+    FormatError,
+    InvalidArgumentError,
+    StaysDenseWarning,
+    UnusedWeightsWarning,
+)
+from .config import HypercompConfig
+from .quantizer import HypercompQuantizer
+from .saving import mark_as
+from .stored import StoredWeight, grouped
+
+_WRAPPED = "convert_and_load_state_dict_in_model"
+# Names that a message spells out.
+_NAMED = 4
+
+
+def wrap_loader() -> None:
+    """Wrap the function of transformers that loads the tensors of a checkpoint into a model."""
+    for module in (modeling_utils, modeling_layers):
+        setattr(module, _WRAPPED, _wrapped(getattr(module, _WRAPPED)))
+
+
+def _wrapped(load: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(load)
+    def convert_and_load_state_dict_in_model(
+        model: Any, state_dict: Mapping[str, Any], load_config: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        weights, stored = grouped(state_dict)
+        quantizer = load_config.hf_quantizer
+        ours = isinstance(quantizer, HypercompQuantizer)
+        if stored and quantizer is None:
+            # The configuration came from elsewhere, or is that of a part of the model.
+            quantizer = HypercompQuantizer(_config_of(stored), pre_quantized=True)
+            load_config = dataclasses.replace(load_config, hf_quantizer=quantizer)
+        elif stored and not (ours and quantizer.pre_quantized):
+            raise InvalidArgumentError(
+                f"{load_config.pretrained_model_name_or_path}: the weights are compressed by "
+                f"hypercomp-rs already ({_listed(s.name for s in stored)}): load it without "
+                "quantization_config"
+            )
+        elif not ours or (quantizer.pre_quantized and not stored):
+            return load(model, state_dict, load_config, *args, **kwargs)
+        with quantizer.loads(model, stored, weights, load_config.weight_mapping):
+            result = load(model, weights, load_config, *args, **kwargs)
+        if stored:
+            _check(model, stored, result[0])
+        if not ours:
+            mark_as(model, quantizer.quantization_config)
+        return result
+
+    return convert_and_load_state_dict_in_model
+
+
+def _config_of(stored: list[StoredWeight]) -> HypercompConfig:
+    bits = 8 * sum(s.nbytes for s in stored) / max(1, sum(s.size for s in stored))
+    return HypercompConfig(min(8.0, max(1.0, round(bits, 2))))
+
+
+def _check(model: Any, stored: list[StoredWeight], info: Any) -> None:
+    """Hold what the loader has done to what the checkpoint is.
+
+    Raises
+    ------
+    FormatError
+        The model is the one that was compressed, and not all of its weights were there.
+    """
+    if info.conversion_errors:
+        return  # An error that transformers raises itself, with all of them.
+    unused = [s.name for s in stored if not s.used]
+    missing = sorted(_missing(model, info.missing_keys))
+    architectures = getattr(model.config, "architectures", None) or []
+    if missing and type(model).__name__ in architectures:
+        why = f"; compressed weights without a place in it: {_listed(unused)}" if unused else ""
+        raise FormatError(
+            f"{type(model).__name__}: the checkpoint is of this model and lacks weights of it: "
+            f"{_listed(missing)}{why}"
+        )
+    unexpected = _ignored(model, "_keys_to_ignore_on_load_unexpected")
+    unused = [name for name in unused if not unexpected(name)]
+    if unused and type(model).__name__ in architectures:
+        warnings.warn(
+            f"{type(model).__name__} has no place for these compressed weights of its checkpoint: "
+            f"{_listed(unused)}",
+            UnusedWeightsWarning,
+            stacklevel=2,
+        )
+    decoded = [s for s in stored if s.used and not s.as_codes]
+    if decoded:
+        warnings.warn(
+            f"{type(model).__name__}: compressed weights are decoded and stay dense, as the layers "
+            f"that have them, or what transformers merges them to, have no compressed form: "
+            f"{_listed(s.name for s in decoded)} ({sum(s.size for s in decoded):,} weights of "
+            f"{sum(s.size for s in stored):,})",
+            StaysDenseWarning,
+            stacklevel=2,
+        )
+
+
+def _missing(model: Any, keys: Iterable[str]) -> set[str]:
+    """Of the keys that were not loaded those that nothing else provides for."""
+    keys = set(keys)
+    ignored = _ignored(model, "_keys_to_ignore_on_load_missing")
+    groups: dict[str, set[str]] = {}
+    for target, source in model.all_tied_weights_keys.items():
+        groups.setdefault(source, {source}).add(target)
+    tied = {name for group in groups.values() if not group <= keys for name in group}
+    return {key for key in keys - tied if not ignored(key)}
+
+
+def _ignored(model: nn.Module, attribute: str) -> Callable[[str], bool]:
+    patterns = getattr(model, attribute, None) or ()
+    return lambda name: any(re.search(pattern, name) for pattern in patterns)
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

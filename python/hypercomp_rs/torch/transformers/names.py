@@ -1,0 +1,81 @@
+"""What a model calls the tensors of a checkpoint, and who has them in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import nn
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import (
+    WeightConverter,
+    WeightRenaming,
+    WeightTransform,
+    rename_source_key,
+)
+
+from ..owners import Owner
+
+
+class Place(NamedTuple):
+    """Where a tensor of a checkpoint goes in a model.
+
+    Attributes
+    ----------
+    name
+        The parameter or buffer that it becomes, or becomes a part of; None where there is none.
+    converted
+        Whether transformers converts it on the way: merges, splits, permutes or reshapes it.
+    """
+
+    name: str | None
+    converted: bool
+
+
+class Renaming:
+    """From names in a checkpoint to names in a model whose weights are not loaded yet.
+
+    Follows ``convert_and_load_state_dict_in_model`` of transformers.
+    """
+
+    def __init__(self, model: nn.Module, mapping: Sequence[WeightTransform] | None = None) -> None:
+        if mapping is None:
+            mapping = get_model_conversion_mapping(model)
+        self._renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
+        self._converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
+        self._prefix = model.base_model_prefix
+        self._state = model.state_dict()
+
+    def __call__(self, name: str) -> Place:
+        """The place of a tensor."""
+        renamed, pattern = rename_source_key(
+            name, self._renamings, self._converters, self._prefix, self._state
+        )
+        if renamed not in self._state and name in self._state:
+            renamed, pattern = rename_source_key(name, [], [], self._prefix, self._state)
+        if renamed not in self._state:
+            return Place(None, False)
+        return Place(str(renamed), pattern is not None)
+
+
+def owner_of(model: nn.Module, name: str) -> Owner | None:
+    """The module that has the parameter of this name."""
+    module_name, _, parameter_name = name.rpartition(".")
+    module = model.get_submodule(module_name)
+    if module._parameters.get(parameter_name) is None:
+        return None
+    return Owner(module_name, module, parameter_name)
+
+
+def tied_to(model: nn.Module, name: str) -> list[str]:
+    """The parameters that transformers ties to this one, or it to them."""
+    ties: Mapping[str, str] = model.all_tied_weights_keys
+    source = ties.get(name, name)
+    group = [source, *(target for target, other in ties.items() if other == source)]
+    return [other for other in group if other != name]
+
+
+def untie(model: nn.Module, names: Iterable[str]) -> None:
+    """Keep transformers from tying these itself: it ties parameters, and codes are none."""
+    for name in names:
+        model.all_tied_weights_keys.pop(name, None)

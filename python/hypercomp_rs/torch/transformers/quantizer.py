@@ -1,0 +1,367 @@
+"""The quantiser: what transformers calls while it loads a model.
+
+Before weights are loaded the model is there on the meta device, dense. Of a dense checkpoint it is
+planned which weights are compressed and how, with the very plan of ``hypercomp-rs compress``. Then
+transformers reads one weight after the other. One that is planned is compressed, and its module
+becomes a compressed one; so does the module of a weight that comes as codes (``stored``). What is
+compressed of a layer that has no compressed form comes as dense weights.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers.core_model_loading import ConversionOps, WeightTransform
+from transformers.quantizers import HfQuantizer
+from transformers.quantizers.auto import register_quantizer
+from transformers.quantizers.quantizers_utils import should_convert_module
+
+from ... import _arrays
+from ...checkpoint.entries import named
+from ...checkpoint.load_guard import METHOD, WEIGHTS, is_file_of_weights
+from ...checkpoint.plan import make_plan
+from ...checkpoint.source import Source
+from ...compress import Trellis
+from ...errors import HypercompError, InvalidArgumentError, StaysDenseWarning
+from ...tensor import CompressedTensor
+from .._codes import described
+from .._model_source import ModelSource
+from ..compressed_module import CompressedModule, buffers_of
+from ..conversion import decompress_model
+from ..owners import Owner, classes, install
+from .config import HypercompConfig
+from .files import FoundFiles
+from .names import Place, Renaming, owner_of, tied_to, untie
+from .stored import Codes, StoredWeight
+
+
+@register_quantizer(METHOD)
+class HypercompQuantizer(HfQuantizer):
+    """What transformers calls while it loads a model."""
+
+    quantization_config: HypercompConfig
+
+    def __init__(self, quantization_config: HypercompConfig, **kwargs: Any) -> None:
+        super().__init__(quantization_config, **kwargs)
+        # How tensors are to be compressed, by the checkpoint's names and by the model's.
+        self._asked: Mapping[str, Trellis] = {}
+        self._plan: dict[str, Trellis] = {}
+        # The model's weights that come as codes.
+        self._codes: set[str] = set()
+        # Bytes of a weight in the model, for device maps.
+        self._element_sizes: dict[str, float] = {}
+        # Which of the model's weights the checkpoint has.
+        self._present: set[str | None] = set()
+        # The weights that tied ones will get when they are there.
+        self._ties: dict[str, list[str]] = {}
+        # Of modules that have no weight until then, what stood for it.
+        self._absent: dict[str, tuple[Owner, nn.Parameter]] = {}
+        # The first error that transformers was not to report in its own way.
+        self._error: BaseException | None = None
+
+    @property
+    def quantized_element_size(self) -> float:
+        """Bytes of a weight that is to be compressed, about."""
+        bits = self.quantization_config.bits or self.quantization_config.target_bits or 4
+        return min(bits, 8.0) / 8
+
+    def param_element_size(self, model: nn.Module, param_name: str, param: torch.Tensor) -> float:
+        """Bytes of a weight of this parameter once it is loaded."""
+        if param_name in self._element_sizes:
+            return self._element_sizes[param_name]
+        return float(super().param_element_size(model, param_name, param))
+
+    def update_attn_implementation(self, config: Any) -> Any:
+        """Take away the entry for which others refuse the model; called before files are found."""
+        said = getattr(config, WEIGHTS, None)
+        if self.pre_quantized and said is not None and not is_file_of_weights(said):
+            delattr(config, WEIGHTS)
+            if self.quantization_config.transformers_weights is not None:
+                setattr(config, WEIGHTS, self.quantization_config.transformers_weights)
+        return config
+
+    def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """The model's dtype: where it was taken from the files, it may be that of codes."""
+        if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+            return torch.get_default_dtype()
+        return dtype
+
+    def _process_model_before_weight_loading(
+        self, model: nn.Module, checkpoint_files: list[str] | None = None, **kwargs: Any
+    ) -> nn.Module:
+        files = [Path(file) for file in checkpoint_files or ()]
+        if any(file.suffix != ".safetensors" for file in files):
+            files = []
+        if self.pre_quantized:
+            self._measure(model, files)
+            return model
+        config = self.quantization_config
+        source: Source
+        if files:
+            source = FoundFiles(files)
+        elif config.target_bits is not None:
+            raise InvalidArgumentError(
+                "target_bits: for folders of safetensors files; bits are for any checkpoint"
+            )
+        else:
+            source = ModelSource(dict(model.named_parameters()))
+        self._asked = make_plan(source, config.request()).compressed
+        self._make_plan(model, list(source.entries), None)
+        return model
+
+    def _measure(self, model: nn.Module, files: list[Path]) -> None:
+        """Take note of what weights will take, for device maps. Only descriptions are read."""
+        if not files:
+            return
+        renaming = Renaming(model)
+        found = FoundFiles(files)
+        for name, description in found.descriptions().items():
+            said = described(description)
+            place = renaming(name)
+            if place.name is not None and not place.converted and self._compressible(model, place):
+                weights = max(1, torch.Size(said.shape).numel())
+                self._element_sizes[place.name] = said.nbytes / weights
+        found.close()
+
+    def _make_plan(
+        self, model: nn.Module, names: Sequence[str], mapping: Sequence[WeightTransform] | None
+    ) -> list[str]:
+        """Plan what is compressed how, by the names of the model. What is not although it should."""
+        renaming = Renaming(model, mapping)
+        places = {name: renaming(name) for name in names}
+        self._present = {place.name for place in places.values()}
+        self._plan = {}
+        dense = []
+        for name, trellis in self._asked.items():
+            place = places[name]
+            if place.name is None:
+                continue  # Of another part of the model: transformers reports it.
+            if not self._is_asked(place):
+                continue
+            if self._compressible(model, place):
+                self._plan[place.name] = trellis
+            else:
+                dense.append(name)
+        return dense
+
+    def _is_asked(self, place: Place) -> bool:
+        """Whether a module is none of those that were to stay as they are."""
+        assert place.name is not None
+        module = place.name.rpartition(".")[0]
+        return bool(should_convert_module(module, self.quantization_config.modules_to_not_convert))
+
+    def _compressible(self, model: nn.Module, place: Place) -> bool:
+        """Whether a weight has a compressed form, and so have those that are tied to it."""
+        assert place.name is not None
+        if place.converted:
+            return False
+        others = tied_to(model, place.name)
+        for one in (place.name, *(other for other in others if other not in self._present)):
+            owner = owner_of(model, one)
+            if owner is None or owner.refusal() is not None:
+                return False
+            if not self.pre_quantized and not self._is_asked(Place(one, False)):
+                return False
+        if others:
+            self._ties[place.name] = others
+        return True
+
+    def param_needs_quantization(self, model: nn.Module, param_name: str, **kwargs: Any) -> bool:
+        """Whether a weight becomes codes when it is read, or comes as such."""
+        return param_name in self._plan or param_name in self._codes
+
+    def get_quantize_ops(self) -> ConversionOps:
+        """What compresses it."""
+        return _Compress(self)
+
+    @contextmanager
+    def loads(
+        self,
+        model: nn.Module,
+        stored: Iterable[StoredWeight],
+        names: Iterable[str],
+        mapping: Sequence[WeightTransform] | None,
+    ) -> Iterator[None]:
+        """The time in which transformers loads the tensors of a checkpoint.
+
+        Parameters
+        ----------
+        model
+            On the meta device, dense.
+        stored
+            Those of the tensors that are compressed.
+        names
+            Of all tensors of the checkpoint.
+        mapping
+            How they are renamed and converted.
+        """
+        before = self.pre_quantized
+        if self.pre_quantized:
+            self._place(model, stored, names, mapping)
+            # transformers asks for the operation that makes codes only of dense checkpoints.
+            self.pre_quantized = False
+        else:
+            self._say_what_stays_dense(model, self._make_plan(model, list(names), mapping))
+        try:
+            yield
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.pre_quantized = before
+            self._error = None
+        self._tie(model)
+
+    def _place(
+        self,
+        model: nn.Module,
+        stored: Iterable[StoredWeight],
+        names: Iterable[str],
+        mapping: Sequence[WeightTransform] | None,
+    ) -> None:
+        """Decide which compressed weights become compressed modules; others come decoded."""
+        renaming = Renaming(model, mapping)
+        self._present = {renaming(name).name for name in names}
+        self._codes = set()
+        for weight in stored:
+            place = renaming(weight.name)
+            if place.name is None or not self._compressible(model, place):
+                continue
+            owner = cast(Owner, owner_of(model, place.name))
+            parameter = owner.module._parameters[owner.parameter_name]
+            # Of another shape, it is transformers' to refuse it, or to make a new head.
+            if parameter is not None and parameter.shape == weight.shape:
+                weight.as_codes = True
+                self._codes.add(place.name)
+
+    def _say_what_stays_dense(self, model: nn.Module, names: list[str]) -> None:
+        if names:
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            warnings.warn(
+                f"{type(model).__name__}: weights stay dense, as the layers that have them, or "
+                f"what transformers merges them to, have no compressed form: "
+                f"{', '.join(names[:4])}{more}",
+                StaysDenseWarning,
+                stacklevel=2,
+            )
+
+    def made_codes(
+        self, model: nn.Module, name: str, codes: tuple[str, list[torch.Tensor]], dtype: torch.dtype
+    ) -> list[str]:
+        """Give a module its codes. The names of the weights that are there by that."""
+        owner = cast(Owner, owner_of(model, name))
+        install(*codes, [owner])
+        module = cast(CompressedModule, owner.module)
+        module.dtype = dtype
+        for buffer in module.weight_buffers():
+            buffer._is_hf_initialized = True  # type: ignore[attr-defined]
+        return [name, *self._take_away_ties(model, name)]
+
+    def _take_away_ties(self, model: nn.Module, name: str) -> list[str]:
+        """Of modules that get this weight, take away the parameter, for nobody to miss it."""
+        others = self._ties.get(name, [])
+        untie(model, [name, *others])
+        absent = [other for other in others if other not in self._present]
+        for other in absent:
+            owner = cast(Owner, owner_of(model, other))
+            parameter = owner.module._parameters.pop(owner.parameter_name)
+            self._absent[other] = owner, cast(nn.Parameter, parameter)
+        return absent
+
+    def _tie(self, model: nn.Module) -> None:
+        for name, others in self._ties.items():
+            first = _compressed_module(model, name)
+            if first is None:
+                continue
+            for other in others:
+                if other in self._absent:
+                    owner, parameter = self._absent.pop(other)
+                    owner.module._parameters[owner.parameter_name] = parameter
+                    classes()[type(owner.module)].tie(owner.module, first)
+                elif (second := _compressed_module(model, other)) is not None:
+                    second.tie_if_equal(first)
+
+    def trellis_of(self, name: str, shape: tuple[int, ...], model: nn.Module) -> Trellis | None:
+        """How a weight that was read is to be compressed; None where it does not fit the model."""
+        owner = cast(Owner, owner_of(model, name))
+        parameter = owner.module._parameters[owner.parameter_name]
+        if parameter is not None and parameter.shape == shape:
+            return self._plan[name]
+        # Of another shape, it is transformers' to refuse it, or to make a new head.
+        del self._plan[name]
+        return None
+
+    def failed(self, error: BaseException) -> None:
+        """Keep an error that transformers would report as one of its own."""
+        self._error = self._error or error
+
+    def is_serializable(self) -> bool:
+        """Whether such a model can be saved: it can."""
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether adapters on top can be trained: they can."""
+        return True
+
+    @property
+    def is_compileable(self) -> bool:
+        """Whether ``torch.compile`` works: it does."""
+        return True
+
+    def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+        return decompress_model(model, dtype)
+
+
+def _compressed_module(model: nn.Module, name: str) -> CompressedModule | None:
+    module = model.get_submodule(name.rpartition(".")[0])
+    return module if isinstance(module, CompressedModule) else None
+
+
+class _Compress(ConversionOps):
+    """Makes a module of a weight that was just read a compressed one."""
+
+    def __init__(self, quantizer: HypercompQuantizer) -> None:
+        self._quantizer = quantizer
+
+    def convert(
+        self,
+        input_dict: Mapping[str, Any],
+        model: nn.Module | None = None,
+        missing_keys: set[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, torch.Tensor]:
+        assert model is not None
+        dense = {}
+        for name, read in input_dict.items():
+            weight = read[0] if isinstance(read, list) else read
+            try:
+                made = self._codes(name, weight, model)
+                if made is None:
+                    dense[name] = weight
+                    continue
+                there = self._quantizer.made_codes(model, name, made, weight.dtype)
+            except HypercompError as error:
+                wrong = named(error, name)
+                self._quantizer.failed(wrong)
+                raise wrong from None
+            if missing_keys is not None:
+                missing_keys.difference_update(there)
+        return dense
+
+    def _codes(
+        self, name: str, weight: torch.Tensor | Codes, model: nn.Module
+    ) -> tuple[str, list[torch.Tensor]] | None:
+        """The codes of a weight; None where it stays dense."""
+        if isinstance(weight, Codes):
+            return weight.description, weight.buffers
+        trellis = self._quantizer.trellis_of(name, tuple(weight.shape), model)
+        if trellis is None:
+            return None
+        code = trellis.compress(_arrays.flatten(weight), None)
+        return buffers_of(CompressedTensor._of(code, "torch"), weight.device)

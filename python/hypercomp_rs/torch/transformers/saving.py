@@ -1,0 +1,175 @@
+"""Every compressed model of transformers is saved as one.
+
+transformers writes what a configuration and a quantiser say. A model whose layers were compressed
+one by one, or within a part of it, has neither; and names are turned into those of the original
+checkpoint by patterns that do not know the entries of codes. So three functions are wrapped: models
+are marked before they are saved, configurations get the entries of ``load_guard``, and codes travel
+by the name of their weight through the renaming.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel, modeling_utils
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, apply_converters
+
+from ...checkpoint import load_guard
+from ...checkpoint.plan import Request
+from ...errors import StaysDenseWarning
+from .._codes import described
+from ..compressed_module import CompressedModule
+from ..owners import compressed_modules
+from .config import HypercompConfig
+from .quantizer import HypercompQuantizer
+from .stored import grouped
+
+
+def wrap_saving() -> None:
+    """Wrap the functions of transformers that save a model and its configuration."""
+    PreTrainedModel.save_pretrained = _saves_marked(PreTrainedModel.save_pretrained)
+    PretrainedConfig.to_json_string = _guarded(PretrainedConfig.to_json_string)
+    modeling_utils.revert_weight_conversion = _by_weight(modeling_utils.revert_weight_conversion)
+
+
+def _saves_marked(save: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(save)
+    def save_pretrained(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(getattr(self, "hf_quantizer", None), HypercompQuantizer):
+            layers = [module for _, module in compressed_modules(self)]
+            if layers:
+                mark_as(self, _config_of(layers))
+        save(self, *args, **kwargs)
+
+    return save_pretrained
+
+
+def _config_of(layers: list[CompressedModule]) -> HypercompConfig:
+    """A configuration for layers of which nobody has said how they were compressed."""
+    said = [described(layer.description) for layer in layers]
+    weights = sum(torch.Size(one.shape).numel() for one in said)
+    bits = 8 * sum(one.nbytes for one in said) / max(1, weights)
+    return HypercompConfig(min(8.0, max(1.0, round(bits, 2))))
+
+
+def _guarded(to_json_string: Callable[..., str]) -> Callable[..., str]:
+    @functools.wraps(to_json_string)
+    def guarded_json_string(self: Any, *args: Any, **kwargs: Any) -> str:
+        text = to_json_string(self, *args, **kwargs)
+        config = json.loads(text)
+        if not load_guard.is_compressed(config):
+            return text
+        return json.dumps(load_guard.guarded(config), indent=2, sort_keys=True) + "\n"
+
+    return guarded_json_string
+
+
+def _by_weight(revert: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(revert)
+    def revert_weight_conversion(model: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
+        weights, stored = grouped(state_dict)
+        if not stored:
+            return dict(revert(model, state_dict))
+        converted = _converters(model)
+        dense = []
+        for weight in stored:
+            if apply_converters(weight.name, converted)[1] is not None:
+                # Merged or permuted as it is saved, as it was split or permuted when it was loaded.
+                weights[weight.name] = weight.to(device="cpu")
+                dense.append(weight.name)
+        if dense:
+            warnings.warn(
+                f"{type(model).__name__}: saved dense, as transformers converts them on the way to "
+                f"the original checkpoint's form: {', '.join(dense)}",
+                StaysDenseWarning,
+                stacklevel=2,
+            )
+        reverted = revert(model, weights)
+        return dict(_entries(reverted, {id(weight): weight for weight in stored}))
+
+    return revert_weight_conversion
+
+
+def _converters(model: Any) -> list[WeightConverter]:
+    """What converts tensors on the way from a model to a checkpoint."""
+    conversions = getattr(model, "_weight_conversions", None)
+    if conversions is None:
+        conversions = get_model_conversion_mapping(model, add_legacy=False)
+    reverse = [conversion.reverse_transform() for conversion in conversions[::-1]]
+    return [conversion for conversion in reverse if isinstance(conversion, WeightConverter)]
+
+
+def _entries(state: dict[str, Any], stored: dict[int, Any]) -> Iterator[tuple[str, Any]]:
+    """The entries of a state dict whose compressed weights go by their own names."""
+    for name, value in state.items():
+        weight = stored.get(id(value))
+        if weight is None:
+            yield name, value
+        else:
+            yield from weight.entries(name).items()
+
+
+def mark_compressed(model: nn.Module, request: Request) -> None:
+    """Have the models of transformers in `model` know that they are compressed, for saving them."""
+    mark_as(
+        model,
+        HypercompConfig(
+            request.trellis.bits,
+            target_bits=request.target_bits,
+            target_sqnr_db=request.trellis.target_sqnr_db,
+            effort=request.trellis.effort,
+            sparsity=request.trellis.sparsity,
+            incoherence=request.trellis.incoherence,
+            seed=request.trellis.seed,
+            embeddings=request.embeddings,
+            rules=request.rules,
+        ),
+    )
+
+
+def mark_as(model: nn.Module, config: HypercompConfig) -> None:
+    """The same, by what is to stand in their configurations."""
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and any(
+            isinstance(part, CompressedModule) for part in module.modules()
+        ):
+            module.hf_quantizer = HypercompQuantizer(config, pre_quantized=False)
+            module.is_quantized = True
+            module.quantization_method = load_guard.METHOD
+            module.config.quantization_config = config
+            module.config._is_quantized = True
+
+
+def unmark_compressed(model: nn.Module) -> None:
+    """The opposite, for models without a compressed layer."""
+    for module in model.modules():
+        if not isinstance(module, PreTrainedModel) or any(compressed_modules(module)):
+            continue
+        if isinstance(getattr(module, "hf_quantizer", None), HypercompQuantizer):
+            # Not by `remove_quantization_config`, which forgets how the names are turned back.
+            del module.hf_quantizer, module.quantization_method
+            module.is_quantized = False
+        _unmark_config(module.config)
+
+
+def _unmark_config(config: PretrainedConfig) -> None:
+    if load_guard.is_compressed(_said(config)):
+        del config.quantization_config
+        config._is_quantized = False
+    if not load_guard.is_file_of_weights(getattr(config, load_guard.WEIGHTS, None) or ".safetensors"):
+        delattr(config, load_guard.WEIGHTS)
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            _unmark_config(part)
+
+
+def _said(config: PretrainedConfig) -> dict[str, Any]:
+    said = getattr(config, load_guard.QUANTIZATION, None)
+    return {load_guard.QUANTIZATION: said.to_dict() if hasattr(said, "to_dict") else said}

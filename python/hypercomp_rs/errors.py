@@ -80,6 +80,10 @@ class StaysDenseWarning(UserWarning):
     """
 
 
+class StaysInMemoryWarning(UserWarning):
+    """Codes that a device map puts on the disk stay in memory; the message says what to do."""
+
+
 class UnusedWeightsWarning(UserWarning):
     """Compressed weights of a checkpoint have no place in the model that it was loaded into."""
 

@@ -72,7 +72,7 @@ def unguarded(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(config: Mapping[str, Any], entries: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A configuration whose parts have these entries; or, for None, whose parts have none of ours."""
+    """A configuration whose parts have these entries, or for None no entries of ours."""
     found = {}
     for name, value in config.items():
         if not _is_part(name, value):

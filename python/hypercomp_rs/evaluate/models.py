@@ -12,7 +12,7 @@ from typing import Any
 from .._extras import imported
 from ..checkpoint import decompress_checkpoint
 from ..checkpoint.configuration import CONFIG, read_config
-from ..checkpoint.folder import METHOD, QUANTIZATION
+from ..checkpoint.load_guard import METHOD, QUANTIZATION
 from ..errors import InvalidArgumentError
 
 

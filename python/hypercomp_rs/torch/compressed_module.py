@@ -164,6 +164,10 @@ class CompressedModule(nn.Module):
         buffers = self._buffers
         return [buffers[name] for name in self._said.buffer_names]
 
+    def named_weight_buffers(self) -> list[tuple[str, torch.Tensor]]:
+        """The same with their names in the module, such as ``weight_path``."""
+        return [(name, self._buffers[name]) for name in self._said.buffer_names]
+
     @property
     def weight_shape(self) -> tuple[int, ...]:
         """Lengths of the weight's axes."""
@@ -204,7 +208,7 @@ class CompressedModule(nn.Module):
         loading = sys.modules.get("transformers.initialization")
         if loading is None or nn.init.uniform_ is not loading.uniform_:
             raise InvalidArgumentError("the weights of a compressed module cannot be reset")
-        self.dense_class.reset_parameters(self)  # type: ignore[operator]
+        self.dense_class.reset_parameters(self)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> CompressedModule:
         """Move or cast: codes are moved, and what they are decoded to is cast."""

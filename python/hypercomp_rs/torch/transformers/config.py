@@ -123,7 +123,7 @@ class HypercompConfig(QuantizationConfigMixin):
         )
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An entry, as of the dict that ``config.json`` has: for configurations of loaded models."""
+        """An entry; transformers takes the configuration of a loaded model for a dict."""
         return self.to_dict().get(name, default)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """What the loader of transformers is given of a compressed checkpoint, and what it made of it.
 
-A quantiser of transformers may change names and modules before weights are loaded, but it sees
-neither the checkpoint as a whole nor the report of the loader. So one function of transformers is
-wrapped: the one that takes all tensors of a checkpoint and puts them into a model. What it is given
-has the names of the dense checkpoint (``stored``). What it reports is checked: a weight that is left
-to be initialised at random in a model that was there whole is an error.
+A quantiser may change a model before its weights are loaded, but it sees neither all tensors of the
+checkpoint nor what the loader reports. So one function of transformers is wrapped: the one that takes
+all tensors of a checkpoint and puts them into a model.
+
+* It is given the tensors by the names of the dense checkpoint (``stored``).
+* Its report is checked. Where the model is the one that was compressed, a weight that is left to be
+  initialised at random is an error.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def _wrapped(load: Callable[..., Any]) -> Callable[..., Any]:
             )
         elif not ours or (quantizer.pre_quantized and not stored):
             return load(model, state_dict, load_config, *args, **kwargs)
-        with quantizer.loads(model, stored, weights, load_config.weight_mapping):
+        with quantizer.loads(model, stored, weights, load_config):
             result = load(model, weights, load_config, *args, **kwargs)
         if stored:
             _check(model, stored, result[0])
@@ -105,7 +107,7 @@ def _check(model: Any, stored: list[StoredWeight], info: Any) -> None:
             UnusedWeightsWarning,
             stacklevel=2,
         )
-    decoded = [s for s in stored if s.used and not s.as_codes]
+    decoded = [s for s in stored if s.used and not s.as_codes and not s.misfit]
     if decoded:
         warnings.warn(
             f"{type(model).__name__}: compressed weights are decoded and stay dense, as the layers "
@@ -118,8 +120,8 @@ def _check(model: Any, stored: list[StoredWeight], info: Any) -> None:
 
 
 def _missing(model: Any, keys: Iterable[str]) -> set[str]:
-    """Of the keys that were not loaded those that nothing else provides for."""
-    keys = set(keys)
+    """Of the parameters that were not loaded those that nothing else provides for."""
+    keys = set(keys).intersection(name for name, _ in model.named_parameters())
     ignored = _ignored(model, "_keys_to_ignore_on_load_missing")
     groups: dict[str, set[str]] = {}
     for target, source in model.all_tied_weights_keys.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
@@ -36,15 +36,27 @@ class Renaming:
     """From names in a checkpoint to names in a model whose weights are not loaded yet.
 
     Follows ``convert_and_load_state_dict_in_model`` of transformers.
+
+    Parameters
+    ----------
+    model
+        Its names are those of ``model.state_dict()``, or of `state`.
+    mapping
+        How transformers renames and converts tensors; by default, as it does for this model.
     """
 
-    def __init__(self, model: nn.Module, mapping: Sequence[WeightTransform] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        mapping: Sequence[WeightTransform] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         if mapping is None:
             mapping = get_model_conversion_mapping(model)
         self._renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
         self._converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
         self._prefix = model.base_model_prefix
-        self._state = model.state_dict()
+        self._state = model.state_dict() if state is None else state
 
     def __call__(self, name: str) -> Place:
         """The place of a tensor."""

@@ -28,7 +28,7 @@ from ...checkpoint.load_guard import METHOD, WEIGHTS, is_file_of_weights
 from ...checkpoint.plan import make_plan
 from ...checkpoint.source import Source
 from ...compress import Trellis
-from ...errors import HypercompError, InvalidArgumentError, StaysDenseWarning
+from ...errors import HypercompError, InvalidArgumentError, StaysDenseWarning, StaysInMemoryWarning
 from ...tensor import CompressedTensor
 from .._codes import described
 from .._model_source import ModelSource
@@ -46,6 +46,7 @@ class HypercompQuantizer(HfQuantizer):
     """What transformers calls while it loads a model."""
 
     quantization_config: HypercompConfig
+    pre_quantized: bool
 
     def __init__(self, quantization_config: HypercompConfig, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
@@ -62,6 +63,8 @@ class HypercompQuantizer(HfQuantizer):
         self._ties: dict[str, list[str]] = {}
         # Of modules that have no weight until then, what stood for it.
         self._absent: dict[str, tuple[Owner, nn.Parameter]] = {}
+        # Whether codes may be put on the disk.
+        self._offloads = False
         # The first error that transformers was not to report in its own way.
         self._error: BaseException | None = None
 
@@ -132,7 +135,7 @@ class HypercompQuantizer(HfQuantizer):
     def _make_plan(
         self, model: nn.Module, names: Sequence[str], mapping: Sequence[WeightTransform] | None
     ) -> list[str]:
-        """Plan what is compressed how, by the names of the model. What is not although it should."""
+        """Plan what is compressed, by the model's names. Returns what should be and cannot be."""
         renaming = Renaming(model, mapping)
         places = {name: renaming(name) for name in names}
         self._present = {place.name for place in places.values()}
@@ -186,7 +189,7 @@ class HypercompQuantizer(HfQuantizer):
         model: nn.Module,
         stored: Iterable[StoredWeight],
         names: Iterable[str],
-        mapping: Sequence[WeightTransform] | None,
+        load_config: Any,
     ) -> Iterator[None]:
         """The time in which transformers loads the tensors of a checkpoint.
 
@@ -198,10 +201,20 @@ class HypercompQuantizer(HfQuantizer):
             Those of the tensors that are compressed.
         names
             Of all tensors of the checkpoint.
-        mapping
-            How they are renamed and converted.
+        load_config
+            The ``LoadStateDictConfig`` of transformers: how they are renamed, and where they go.
         """
         before = self.pre_quantized
+        mapping = load_config.weight_mapping
+        on_disk = "disk" in (load_config.device_map or {}).values()
+        self._offloads = on_disk and bool(load_config.offload_buffers)
+        if on_disk and not load_config.offload_buffers:
+            warnings.warn(
+                "device_map has layers on the disk, and their codes are buffers, which stay in "
+                "memory: offload_buffers=True puts them on the disk, too",
+                StaysInMemoryWarning,
+                stacklevel=2,
+            )
         if self.pre_quantized:
             self._place(model, stored, names, mapping)
             # transformers asks for the operation that makes codes only of dense checkpoints.
@@ -235,8 +248,9 @@ class HypercompQuantizer(HfQuantizer):
             owner = cast(Owner, owner_of(model, place.name))
             parameter = owner.module._parameters[owner.parameter_name]
             # Of another shape, it is transformers' to refuse it, or to make a new head.
-            if parameter is not None and parameter.shape == weight.shape:
-                weight.as_codes = True
+            weight.misfit = parameter is not None and parameter.shape != weight.shape
+            weight.as_codes = not weight.misfit
+            if weight.as_codes:
                 self._codes.add(place.name)
 
     def _say_what_stays_dense(self, model: nn.Module, names: list[str]) -> None:
@@ -259,8 +273,16 @@ class HypercompQuantizer(HfQuantizer):
         module = cast(CompressedModule, owner.module)
         module.dtype = dtype
         for buffer in module.weight_buffers():
-            buffer._is_hf_initialized = True  # type: ignore[attr-defined]
+            buffer._is_hf_initialized = True
         return [name, *self._take_away_ties(model, name)]
+
+    def to_be_offloaded(self, model: nn.Module, name: str) -> dict[str, torch.Tensor]:
+        """The codes of a weight by their names in the model, where some are to lie on the disk."""
+        module = _compressed_module(model, name)
+        if module is None or not self._offloads:
+            return {}
+        prefix = name.removesuffix("weight")
+        return {f"{prefix}{key}": buffer for key, buffer in module.named_weight_buffers()}
 
     def _take_away_ties(self, model: nn.Module, name: str) -> list[str]:
         """Of modules that get this weight, take away the parameter, for nobody to miss it."""
@@ -352,6 +374,7 @@ class _Compress(ConversionOps):
                 raise wrong from None
             if missing_keys is not None:
                 missing_keys.difference_update(there)
+            dense |= self._quantizer.to_be_offloaded(model, name)
         return dense
 
     def _codes(

@@ -28,8 +28,9 @@ from .._codes import described
 from ..compressed_module import CompressedModule
 from ..owners import compressed_modules
 from .config import HypercompConfig
+from .names import Place, Renaming
 from .quantizer import HypercompQuantizer
-from .stored import grouped
+from .stored import StoredWeight, grouped
 
 
 def wrap_saving() -> None:
@@ -77,13 +78,11 @@ def _by_weight(revert: Callable[..., Any]) -> Callable[..., Any]:
         weights, stored = grouped(state_dict)
         if not stored:
             return dict(revert(model, state_dict))
-        converted = _converters(model)
-        dense = []
-        for weight in stored:
-            if apply_converters(weight.name, converted)[1] is not None:
-                # Merged or permuted as it is saved, as it was split or permuted when it was loaded.
-                weights[weight.name] = weight.to(device="cpu")
-                dense.append(weight.name)
+        kept, dense = _kept_apart(model, weights)
+        for name in kept:
+            del weights[name]
+        for name in dense:
+            weights[name] = weights[name].to(device="cpu")
         if dense:
             warnings.warn(
                 f"{type(model).__name__}: saved dense, as transformers converts them on the way to "
@@ -91,10 +90,35 @@ def _by_weight(revert: Callable[..., Any]) -> Callable[..., Any]:
                 StaysDenseWarning,
                 stacklevel=2,
             )
-        reverted = revert(model, weights)
+        reverted = {**revert(model, weights), **kept}
         return dict(_entries(reverted, {id(weight): weight for weight in stored}))
 
     return revert_weight_conversion
+
+
+def _kept_apart(model: Any, weights: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What is saved by the model's names, and which compressed weights are saved dense.
+
+    transformers merges some tensors as it saves them, such as projections that the original
+    checkpoint has as one. Codes cannot be merged. All tensors that would become one stay as they
+    are, if a model that is loaded takes them by these names.
+    """
+    converters = _converters(model)
+    groups: dict[str, list[str]] = {}
+    for name in weights:
+        target, pattern = apply_converters(name, converters)
+        if pattern is not None:
+            groups.setdefault(target, []).append(name)
+    renaming = Renaming(model, state=weights)
+    kept: dict[str, Any] = {}
+    dense = []
+    for names in groups.values():
+        stored = [name for name in names if isinstance(weights[name], StoredWeight)]
+        if stored and all(renaming(name) == Place(name, False) for name in names):
+            kept |= {name: weights[name] for name in names}
+        else:
+            dense += stored
+    return kept, dense
 
 
 def _converters(model: Any) -> list[WeightConverter]:
@@ -163,7 +187,9 @@ def _unmark_config(config: PretrainedConfig) -> None:
     if load_guard.is_compressed(_said(config)):
         del config.quantization_config
         config._is_quantized = False
-    if not load_guard.is_file_of_weights(getattr(config, load_guard.WEIGHTS, None) or ".safetensors"):
+    if not load_guard.is_file_of_weights(
+        getattr(config, load_guard.WEIGHTS, None) or ".safetensors"
+    ):
         delattr(config, load_guard.WEIGHTS)
     for part in vars(config).values():
         if isinstance(part, PretrainedConfig):
@@ -171,5 +197,5 @@ def _unmark_config(config: PretrainedConfig) -> None:
 
 
 def _said(config: PretrainedConfig) -> dict[str, Any]:
-    said = getattr(config, load_guard.QUANTIZATION, None)
+    said: Any = getattr(config, load_guard.QUANTIZATION, None)
     return {load_guard.QUANTIZATION: said.to_dict() if hasattr(said, "to_dict") else said}

@@ -57,6 +57,8 @@ class StoredWeight:
         """Whether the loader has asked for it."""
         self.as_codes = False
         """Whether the loader is given the codes; otherwise it is given dense weights."""
+        self.misfit = False
+        """Whether the model has another shape, so that the loader is to see no more than ours."""
         self._entries = entries
 
     @property
@@ -83,13 +85,13 @@ class StoredWeight:
             )
         return self
 
-    def to(
-        self, *, device: Any = None, dtype: torch.dtype | None = None
-    ) -> torch.Tensor | Codes:
+    def to(self, *, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor | Codes:
         """The codes on a device, or the weights that they are decoded to."""
         self.used = True
         said = described(self.description)
         dtype = dtype or said.dtype
+        if self.misfit:
+            return torch.empty(said.shape, dtype=dtype, device="meta")
         buffers = [entry[...] for entry in self._entries]
         if self.as_codes:
             return Codes(self.description, [b.to(device=device) for b in buffers], dtype)

@@ -1,8 +1,8 @@
 """What the loader of transformers is given of a compressed checkpoint, and what it made of it.
 
 A quantiser may change a model before its weights are loaded, but it sees neither all tensors of the
-checkpoint nor what the loader reports. So one function of transformers is wrapped: the one that takes
-all tensors of a checkpoint and puts them into a model.
+checkpoint nor what the loader reports. So one function of transformers is wrapped: the one that
+takes all tensors of a checkpoint and puts them into a model.
 
 * It is given the tensors by the names of the dense checkpoint (``stored``).
 * Its report is checked. Where the model is the one that was compressed, a weight that is left to be

@@ -49,8 +49,10 @@ def written(path: Path) -> Iterator[Whole]:
     """A file to write to, which takes its name when the block is left, on the disk and complete.
 
     An exception leaves what was there before. The temporary name is nobody else's, so two that
-    write the same file at one time do no harm: the last one stays.
+    write the same file at one time do no harm: the last one stays. A link stays, and the file that
+    it leads to is written.
     """
+    path = Path(os.path.realpath(path))
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         # Unbuffered: what is written are headers and large pieces of tensors.
@@ -62,6 +64,20 @@ def written(path: Path) -> Iterator[Whole]:
         new.unlink(missing_ok=True)
         raise
     synchronise(path.parent)
+
+
+# Bytes that are copied at a time.
+_PIECE = 1 << 25
+
+
+def copy_file(source: Path, target: Path) -> int:
+    """A copy of a file, on the disk and complete or not there at all; the number of its bytes."""
+    nbytes = 0
+    with source.open("rb") as file, written(target) as copy:
+        while data := file.read(_PIECE):
+            copy.write(data)
+            nbytes += len(data)
+    return nbytes
 
 
 def synchronise(folder: Path) -> None:

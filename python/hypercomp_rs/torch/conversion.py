@@ -196,6 +196,7 @@ def _planned(
             request.sensitivity,
         ),
     )
+    kept |= plan.kept
     skipped = [SkippedWeight(n, tuple(weights[n].shape), why) for n, why in kept.items()]
     return plan.compressed, skipped
 

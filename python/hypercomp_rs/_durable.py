@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def written(path: Path) -> Iterator[Whole]:
     it leads to is written.
     """
     path = Path(os.path.realpath(path))
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    new = _temporary(path)
     try:
         # Unbuffered: what is written are headers and large pieces of tensors.
         with new.open("xb", buffering=0) as file:
@@ -64,6 +65,26 @@ def written(path: Path) -> Iterator[Whole]:
         new.unlink(missing_ok=True)
         raise
     synchronise(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Raise now, before work is done for nothing, what :func:`written` would raise at its end.
+
+    Raises
+    ------
+    OSError
+        The folder is not there or cannot be written to, or `path` is a folder itself.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    new = _temporary(path)
+    new.open("xb").close()
+    new.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
 
 
 # Bytes that are copied at a time.

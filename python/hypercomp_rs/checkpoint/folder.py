@@ -30,7 +30,10 @@ def write_index(path: Path, shard_of: Mapping[str, str], nbytes: int) -> None:
 def left_out(source: Source) -> dict[str, Path]:
     """The files of a source's folder that are not copied unless it is asked for, by their place."""
     root = source.root
-    return {} if root is None else {place: root / place for place in source.passed_over()}
+    if root is None:
+        return {}
+    paths = {place: root / place for place in source.passed_over()}
+    return {place: path for place, path in paths.items() if path.is_file()}
 
 
 def report_on(source: Source, *, copy_all: bool = False) -> Report:

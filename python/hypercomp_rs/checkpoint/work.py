@@ -62,6 +62,7 @@ class Work:
 
     def __init__(self, dst: Path) -> None:
         self.dst = Path(os.path.realpath(dst))
+        self._said = str(dst)
         if dst.suffix == ".safetensors":
             raise InvalidArgumentError(f"{dst}: the result is a folder, this is a file's name")
         if self.dst.is_symlink():
@@ -81,7 +82,7 @@ class Work:
 
     def _refuse_filled(self) -> None:
         if self._is_filled():
-            raise InvalidArgumentError(f"{self.dst} exists: give another place, or remove it")
+            raise InvalidArgumentError(f"{self._said} exists: give another place, or remove it")
 
     def _is_filled(self) -> bool:
         """Whether there is something: a file, or a folder that is not empty."""

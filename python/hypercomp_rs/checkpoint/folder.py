@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 def refuse_inside(dst: Path, source: Source) -> None:
     """Raise where the result would be among the files that are copied to it."""
     root = source.root
-    if root is not None and dst.resolve().is_relative_to(root.resolve()):
+    # A link that leads nowhere is for others to name.
+    if root is not None and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(root)):
         raise InvalidArgumentError(f"{dst} is inside of {root}: give a place beside it")
 
 

@@ -144,30 +144,32 @@ def compress_checkpoint(
     if not source.entries:
         raise InvalidArgumentError(f"{source.path}: a model without tensors")
     folder.refuse_inside(Path(dst), source)
-    work = Work(Path(dst))
-    key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
-    stored = work.begin(key, restart=restart, replan=True)
-    report = folder.report_on(source, copy_all=copy_all)
-    if not work.finished:
-        if stored is None:
-            stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
-        elif stored["key"] != key:
-            made = {"plan": make_plan(source, request).to_json()}
-            take_over(work, source, Plan.from_json(stored["plan"]), Plan.from_json(made["plan"]))
-            stored = work.keep_plan(key, made)
-        plan = Plan.from_json(stored["plan"])
-        work.clear_other_files({entry.shard for entry in source.entries.values()})
-        run = Run(source, work, plan, threads, follow)
-        run.finish(executor)
-        report = report._replace(reused=run.reused)
-        others = folder.left_out(source) if copy_all else {}
-        folder.copy_files({**source.files(), **others}, work.result)
-        config = source.files().get(configuration.CONFIG)
-        if config is not None:
-            said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
-            configuration.write_config(work.result, configuration.read_config(config) | said)
-    source.close()
-    work.finish()
+    with Work(Path(dst)) as work:
+        key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
+        stored = work.begin(key, restart=restart, replan=True)
+        report = folder.report_on(source, copy_all=copy_all)
+        if not work.finished:
+            if stored is None:
+                stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+            elif stored["key"] != key:
+                made = {"plan": make_plan(source, request).to_json()}
+                take_over(
+                    work, source, Plan.from_json(stored["plan"]), Plan.from_json(made["plan"])
+                )
+                stored = work.keep_plan(key, made)
+            plan = Plan.from_json(stored["plan"])
+            work.clear_other_files({entry.shard for entry in source.entries.values()})
+            run = Run(source, work, plan, threads, follow)
+            run.finish(executor)
+            report = report._replace(reused=run.reused)
+            others = folder.left_out(source) if copy_all else {}
+            folder.copy_files({**source.files(), **others}, work.result)
+            config = source.files().get(configuration.CONFIG)
+            if config is not None:
+                said = {folder.QUANTIZATION: folder.quantization_config(request, plan)}
+                configuration.write_config(work.result, configuration.read_config(config) | said)
+        source.close()
+        work.finish()
     made_here = Checkpoint.open(os.fspath(dst))
     made_here.report = report
     return made_here

@@ -70,24 +70,24 @@ def decompress_checkpoint(
     with Checkpoint.open(src) as checkpoint:
         source = checkpoint.source
         folder.refuse_inside(Path(dst), source)
-        work = Work(Path(dst))
-        key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
-        stored = work.begin(key, restart=restart)
-        report = folder.report_on(source)
-        if not work.finished:
-            infos = {name: checkpoint.info(name) for name in checkpoint}
-            if stored is None:
-                work.planned(key, lambda: _check_room(work, infos))
-            work.clear_other_files(set(source.shards))
-            reused = _decode_shards(checkpoint, work, infos, threads, follow)
-            report = report._replace(reused=reused)
-            folder.copy_files(source.files(), work.result)
-            config = source.files().get(configuration.CONFIG)
-            if config is not None:
-                said = configuration.read_config(config)
-                said.pop(folder.QUANTIZATION, None)
-                configuration.write_config(work.result, said)
-        work.finish()
+        with Work(Path(dst)) as work:
+            key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
+            stored = work.begin(key, restart=restart)
+            report = folder.report_on(source)
+            if not work.finished:
+                infos = {name: checkpoint.info(name) for name in checkpoint}
+                if stored is None:
+                    work.planned(key, lambda: _check_room(work, infos))
+                work.clear_other_files(set(source.shards))
+                reused = _decode_shards(checkpoint, work, infos, threads, follow)
+                report = report._replace(reused=reused)
+                folder.copy_files(source.files(), work.result)
+                config = source.files().get(configuration.CONFIG)
+                if config is not None:
+                    said = configuration.read_config(config)
+                    said.pop(folder.QUANTIZATION, None)
+                    configuration.write_config(work.result, said)
+            work.finish()
     return report
 
 

@@ -91,6 +91,21 @@ class Plan(NamedTuple):
         return cls(compressed, read["kept"])
 
 
+def choices_of(source: Source, request: Request) -> dict[str, Choice]:
+    """What becomes of each tensor by rules, by its name, and by what its values tell.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A rule that matches nothing.
+    """
+    choices = choose(source.entries, request.rules, request.embeddings)
+    for name, choice in choices.items():
+        if choice == Choice(None, None):
+            choices[name] = Choice(reason_to_keep(source, source.entries[name]), None)
+    return choices
+
+
 def make_plan(source: Source, request: Request) -> Plan:
     """A plan for a model. Reads the beginnings of its tensors, to tell masks from weights.
 
@@ -103,10 +118,7 @@ def make_plan(source: Source, request: Request) -> Plan:
     NonFiniteError
         A sampled weight is NaN or infinite.
     """
-    choices = choose(source.entries, request.rules, request.embeddings)
-    for name, choice in choices.items():
-        if choice == Choice(None, None):
-            choices[name] = Choice(reason_to_keep(source, source.entries[name]), None)
+    choices = choices_of(source, request)
     kept = {name: choice.kept for name, choice in choices.items() if choice.kept is not None}
     compressed = {
         name: _parameters(request.trellis, choice)

@@ -44,7 +44,7 @@ _OF_THE_SYSTEM = "lost+found"
 
 
 class Work:
-    """The folder of an unfinished result.
+    """The folder of an unfinished result; a context manager in which it is locked.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ class Work:
         self.path = inside if self._inside else beside
         self.result = self.path / "result"
         self._tensors = self.path / "tensors"
+        self._held: weakref.finalize[..., Any] | None = None
         self.finished = self._is_finished()
         if not self.finished:
             self._refuse_filled()
@@ -153,6 +154,14 @@ class Work:
         except OSError:
             # Some network file systems have no locks.
             return
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others work on it; the same process, too, while an error still refers to this."""
+        if self._held is not None:
+            self._held()
 
     def planned(self, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` says is to be done, kept with its key. Where it raises, nothing is left."""

@@ -40,8 +40,10 @@ class ModelSource(Source):
         return _bytes(self._weights[name])
 
     def pieces(self, name: str, size: int) -> Iterator[memoryview]:
-        """The bytes of a weight, in pieces."""
+        """The bytes of a weight, in pieces; none of one on the meta device, which has none yet."""
         flat = self._weights[name].detach().reshape(-1)
+        if flat.is_meta:
+            return
         step = max(1, size // flat.element_size())
         for start in range(0, len(flat), step):
             yield _bytes(flat[start : start + step]).data

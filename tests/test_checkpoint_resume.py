@@ -139,11 +139,11 @@ def test_what_is_finished_is_not_done_again(model, small, tmp_path):
 def test_another_run_is_not_mixed_in(model, small, tmp_path):
     dst = tmp_path / "m"
     assert python(COMPRESS, model, dst, 60).returncode == -signal.SIGKILL
-    with pytest.raises(hc.InvalidArgumentError, match=r"asked differ.*restart"):
-        hc.compress_checkpoint(model, dst, bits=3, **FAST)
     other = save_model(tmp_path / "other", seed=1)
-    with pytest.raises(hc.InvalidArgumentError, match="source differ"):
+    with pytest.raises(hc.InvalidArgumentError, match=r"source differ.*restart"):
         hc.compress_checkpoint(other, dst, **FAST)
+    with pytest.raises(hc.InvalidArgumentError, match=r"asked, source differ.*restart"):
+        hc.decompress_checkpoint(small, dst)
     hc.compress_checkpoint(model, dst, restart=True, **FAST).close()
     assert digests(dst) == digests(small)
 

@@ -15,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from ._durable import written
+from ._durable import check_writable, written
 from ._search import Problem, State
 from .errors import FormatError, InvalidArgumentError
 
@@ -25,13 +25,20 @@ SHARE = 0.05
 
 
 class Checkpoint:
-    """Keeps the state of a search in a file."""
+    """Keeps the state of a search in a file.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float, problem: Problem) -> None:
         self.path = pathlib.Path(path)
         self.seconds = seconds
         self.problem = problem
         self._due = time.monotonic() + seconds
+        check_writable(self.path)
 
     def load(self) -> State:
         """The state in the file, or a new one where there is no file."""

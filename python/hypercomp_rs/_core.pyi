@@ -18,6 +18,7 @@ __all__ = [
     "device_of",
     "devices",
     "dlpack_view",
+    "group_entries",
     "header_length",
     "integer_rows",
     "lowest_terms",
@@ -248,9 +249,10 @@ def dlpack_view(capsule: object) -> tuple[int, int, int, int, list[int], bool, b
 _Tensor = tuple[str, str, list[int], int, int]
 
 def header_length(first: bytes, file: int) -> int: ...
-def read_header(
-    json: bytes, file: int
-) -> tuple[list[_Tensor], dict[str, str], list[tuple[str, int, dict[str, int]]]]: ...
+def read_header(json: bytes, file: int) -> tuple[list[_Tensor], dict[str, str]]: ...
+def group_entries(
+    entries: Sequence[tuple[str, str, Sequence[int]]],
+) -> list[tuple[str, int, dict[str, int]]]: ...
 def write_header(
     tensors: Sequence[tuple[str, str, Sequence[int]]], metadata: dict[str, str]
 ) -> tuple[bytes, list[_Tensor]]: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -49,9 +50,11 @@ def written(path: Path) -> Iterator[Whole]:
     """A file to write to, which takes its name when the block is left, on the disk and complete.
 
     An exception leaves what was there before. The temporary name is nobody else's, so two that
-    write the same file at one time do no harm: the last one stays.
+    write the same file at one time do no harm: the last one stays. A link stays, and the file that
+    it leads to is written.
     """
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    path = Path(os.path.realpath(path))
+    new = _temporary(path)
     try:
         # Unbuffered: what is written are headers and large pieces of tensors.
         with new.open("xb", buffering=0) as file:
@@ -62,6 +65,40 @@ def written(path: Path) -> Iterator[Whole]:
         new.unlink(missing_ok=True)
         raise
     synchronise(path.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Raise now, before work is done for nothing, what :func:`written` would raise at its end.
+
+    Raises
+    ------
+    OSError
+        The folder is not there or cannot be written to, or `path` is a folder itself.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    new = _temporary(path)
+    new.open("xb").close()
+    new.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+
+
+# Bytes that are copied at a time.
+_PIECE = 1 << 25
+
+
+def copy_file(source: Path, target: Path) -> int:
+    """A copy of a file, on the disk and complete or not there at all; the number of its bytes."""
+    nbytes = 0
+    with source.open("rb") as file, written(target) as copy:
+        while data := file.read(_PIECE):
+            copy.write(data)
+            nbytes += len(data)
+    return nbytes
 
 
 def synchronise(folder: Path) -> None:

@@ -7,6 +7,7 @@ A reader is a :class:`Source`; what is compressed is kept in safetensors files, 
 from .checkpoint import Checkpoint, TensorInfo
 from .compression import compress_checkpoint
 from .decompression import decompress_checkpoint
+from .report import Report
 from .rules import Rule
 from .run import Progress
 from .sensitivity import Sensitivity
@@ -18,6 +19,7 @@ __all__ = [
     "Checkpoint",
     "Entry",
     "Progress",
+    "Report",
     "Rule",
     "Sensitivity",
     "Shards",

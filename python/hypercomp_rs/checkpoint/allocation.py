@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 # The rates that the codec takes.
 LEAST, MOST = 1.0, 8.0
+# Decibels that a bit is worth.
+_A_BIT = 20 * math.log10(2)
 
 
 class Curve(NamedTuple):
@@ -60,7 +62,8 @@ def line(
 ) -> Curve:
     """The curve through two points (bits, dB)."""
     (bits, decibels), (more, better) = low, high
-    slope = max(1.0, (better - decibels) / (more - bits))
+    # A tensor with rows of zeros takes fewer bits than it is given, at high rates always the same.
+    slope = max(1.0, (better - decibels) / (more - bits)) if more > bits else _A_BIT
     return Curve(weights, importance, decibels - slope * bits, slope)
 
 

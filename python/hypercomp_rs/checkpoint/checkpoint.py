@@ -8,12 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import FormatError
 from ..tensor import CompressedTensor
 from . import configuration
 from .entries import read_compressed, read_description
 from .plain import array_of
-from .safetensors_file import SafetensorsFile
+from .report import Report
 from .shards import Shards
 from .source import FLOATS
 
@@ -72,7 +71,13 @@ class Checkpoint(Mapping[str, Any]):
     Parameters
     ----------
     path
-        A folder, or one safetensors file.
+        A folder, or an index in one, or one safetensors file. The parts of a compressed tensor may
+        be in several shards.
+
+    Attributes
+    ----------
+    report
+        What :func:`compress_checkpoint` has done when it made this; None where it was opened.
 
     Raises
     ------
@@ -85,17 +90,25 @@ class Checkpoint(Mapping[str, Any]):
         if not self.path.exists():
             raise FileNotFoundError(2, "No such file or directory", str(path))
         self.source = Shards(self.path)
-        self._places: dict[str, SafetensorsFile] = {}
-        for file in self.source.shards.values():
-            parts = {
-                stored.name
-                for found in file.compressed.values()
-                for stored in (found.description, *found.parts.values())
-            }
-            for name in [*(n for n in file.stored if n not in parts), *file.compressed]:
-                if name in self._places:
-                    raise FormatError(f"{path}: {name} is in two shards")
-                self._places[name] = file
+        compressed = self.source.compressed
+        parts = {
+            entry
+            for found in compressed.values()
+            for entry in (found.description, *found.parts.values())
+        }
+        # Shard by shard. A compressed tensor is where its description is.
+        shards: dict[str, tuple[list[str], list[str]]] = {
+            shard: ([], []) for shard in self.source.shards
+        }
+        for name, entry in self.source.entries.items():
+            if name not in parts:
+                shards[entry.shard][0].append(name)
+        for name, found in compressed.items():
+            shards[self.source.entries[found.description].shard][1].append(name)
+        self._shard_of = {
+            name: shard for shard, lists in shards.items() for names in lists for name in names
+        }
+        self.report: Report | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Checkpoint:
@@ -119,41 +132,53 @@ class Checkpoint(Mapping[str, Any]):
         DtypeError
             A dtype that numpy has only by ``ml_dtypes``, and this is not installed.
         """
-        file = self._places[name]
-        if name in file.compressed:
-            return read_compressed(file, name)
-        stored = file.stored[name]
-        return array_of(file.read(name), stored.dtype, stored.shape)
+        if name in self.source.compressed:
+            return read_compressed(self.source, name)
+        if name not in self._shard_of:
+            raise KeyError(name)
+        entry = self.source.entries[name]
+        return array_of(self.source.read(name), entry.dtype, entry.shape)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._shard_of)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._shard_of)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a tensor of this name; reads none."""
+        return name in self._shard_of
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both read the same files; :func:`verify_checkpoint` compares weights."""
+        if not isinstance(other, Checkpoint):
+            return NotImplemented
+        return self._files() == other._files()
+
+    def __hash__(self) -> int:
+        return hash(self._files())
+
+    def _files(self) -> tuple[Path, ...]:
+        return tuple(path.resolve() for path in self.source.weights_files())
 
     def info(self, name: str) -> TensorInfo:
         """What is known of a tensor without reading more than its description."""
-        file = self._places[name]
-        found = file.compressed.get(name)
+        shard = self._shard_of[name]
+        entries = self.source.entries
+        found = self.source.compressed.get(name)
         if found is None:
-            stored = file.stored[name]
+            entry = entries[name]
             return TensorInfo(
-                name,
-                stored.shape,
-                stored.dtype,
-                file.path.name,
-                None,
-                stored.nbytes,
-                float("inf"),
+                name, entry.shape, entry.dtype, shard, None, entry.nbytes, float("inf")
             )
-        said = read_description(file, name)
-        nbytes = sum(stored.nbytes for stored in (found.description, *found.parts.values()))
+        said = read_description(self.source, name)
+        nbytes = sum(entries[part].nbytes for part in (found.description, *found.parts.values()))
         dtypes = {numpy_name: dtype for dtype, numpy_name in FLOATS.items()}
         return TensorInfo(
             name,
             said.shape,
             dtypes[said.dtype],
-            file.path.name,
+            shard,
             said.codec,
             nbytes,
             said.sqnr_db,
@@ -186,7 +211,7 @@ class Checkpoint(Mapping[str, Any]):
         self.close()
 
     def __repr__(self) -> str:
-        compressed = sum(len(file.compressed) for file in self.source.shards.values())
+        compressed = len(self.source.compressed)
         return (
             f"Checkpoint({str(self.path)!r}, {len(self)} tensors, {compressed} of them compressed, "
             f"{len(self.source.shards)} shards)"

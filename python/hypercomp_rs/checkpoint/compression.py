@@ -15,6 +15,7 @@ from ..errors import InvalidArgumentError
 from . import configuration, folder
 from .load_guard import QUANTIZATION, guarded
 from .plan import Plan, Request, make_plan
+from .reuse import take_over
 from .rules import Rule, rules_of
 from .run import Progress, Run
 from .sensitivity import Sensitivity
@@ -43,6 +44,7 @@ def compress_checkpoint(
     executor: concurrent.futures.Executor | None = None,
     threads: int | None = None,
     restart: bool = False,
+    copy_all: bool = False,
     follow: Callable[[Progress], None] | None = None,
 ) -> Checkpoint:
     """Compress a model's folder of safetensors files into a folder of the same shards, smaller.
@@ -50,11 +52,11 @@ def compress_checkpoint(
     Parameters
     ----------
     src
-        A folder or a file, see :func:`open_source`; or a :class:`Source`.
+        A folder, a file or an index, see :func:`open_source`; or a :class:`Source`.
     dst
-        The folder to make. It must not exist, or be empty. It has the source's shards by their
-        names, with an index if that has one, and copies of its other files; ``config.json`` gets
-        a ``quantization_config``.
+        The folder to make. It must not exist, or be empty; links are followed. It has the source's
+        shards by their names, with an index if that has one, and copies of its other files but for
+        the same weights in other formats; ``config.json`` gets a ``quantization_config``.
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         For each tensor, as for :func:`compress_tensor`.
     target_bits
@@ -67,8 +69,9 @@ def compress_checkpoint(
         For tensors whose names match a pattern, see :class:`Rule`: ``"*.attn.*=bits:5"``,
         ``"lm_head=keep"``. The first that matches wins. Tensors of fewer than two axes, fewer than
         4096 weights or of another dtype than float16, bfloat16, float32 and float64 are always
-        copied; position and token type embeddings, experts' routers and the state of state-space
-        models are unless a rule names them.
+        copied; position and token type embeddings, experts' routers, the state of state-space
+        models, masks (tensors of two values) and scales of other quantisers are unless a rule names
+        them.
     sensitivity
         What errors cost where `target_bits` are spread, see :class:`Sensitivity`.
     executor
@@ -78,15 +81,19 @@ def compress_checkpoint(
     threads
         Threads of each search; None for one a core (for one, on an executor of the caller's).
     restart
-        Throw away what another run with the same `dst` has left behind.
+        Throw away what another run with the same `dst` has left behind. A run of the same source
+        with other parameters need not be: its finished tensors whose own parameters are the same
+        are taken over.
+    copy_all
+        Copy all other files, also the same weights in other formats.
     follow
         Called several times a second with a :class:`Progress`.
 
     Returns
     -------
     Checkpoint
-        What has been made. The bytes depend neither on threads nor on the executor, nor on how
-        often the run was cut off.
+        What has been made; its `report` says what was copied, left out and taken over. The bytes
+        depend neither on threads nor on the executor, nor on how often the run was cut off.
 
     Raises
     ------
@@ -96,7 +103,8 @@ def compress_checkpoint(
     FormatError
         A file of the source is damaged; the message says where.
     NonFiniteError
-        A weight is NaN or infinite; the message names tensor and index.
+        A weight is NaN or infinite; the message names tensor and index, and the rule that keeps
+        the tensor as it is, with which the same call goes on from here.
     OSError
         The system failed, as where the disk is full. What is finished is kept.
 
@@ -105,7 +113,8 @@ def compress_checkpoint(
     Memory: 2.5 times the largest tensor and some tens of megabytes, whatever the size of the model.
     Disk: the result, and one shard of it once more. A tensor that is finished is on the disk for
     good (fsync, rename) in ``DST.partial``; a run that was killed at any moment goes on from there
-    when it is called again.
+    when it is called again. Where `dst` is an empty folder that is ``DST/.partial``, and the files
+    are moved up one by one at the end, the index and ``config.json`` last.
 
     Examples
     --------
@@ -136,29 +145,42 @@ def compress_checkpoint(
     if not source.entries:
         raise InvalidArgumentError(f"{source.path}: a model without tensors")
     folder.refuse_inside(Path(dst), source)
-    work = Work(Path(dst))
-    key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
-    stored = work.begin(key, restart=restart)
-    if not work.finished:
-        if stored is None:
-            stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
-        plan = Plan.from_json(stored["plan"])
-        Run(source, work, plan, threads, follow).finish(executor)
-        folder.copy_files(source, work.result)
-        config = source.files().get(configuration.CONFIG)
-        if config is not None:
-            said = {QUANTIZATION: folder.quantization_config(request, plan)}
-            configuration.write_config(
-                work.result, guarded({**configuration.read_config(config), **said})
-            )
-    source.close()
-    work.finish()
-    return Checkpoint.open(work.dst)
+    with Work(Path(dst)) as work:
+        key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
+        stored = work.begin(key, restart=restart, replan=True)
+        report = folder.report_on(source, copy_all=copy_all)
+        if not work.finished:
+            if stored is None:
+                stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+            elif stored["key"] != key:
+                made = {"plan": make_plan(source, request).to_json()}
+                take_over(
+                    work, source, Plan.from_json(stored["plan"]), Plan.from_json(made["plan"])
+                )
+                stored = work.keep_plan(key, made)
+            plan = Plan.from_json(stored["plan"])
+            work.clear_other_files({entry.shard for entry in source.entries.values()})
+            run = Run(source, work, plan, threads, follow)
+            run.finish(executor)
+            report = report._replace(reused=run.reused)
+            others = folder.left_out(source) if copy_all else {}
+            folder.copy_files({**source.files(), **others}, work.result)
+            config = source.files().get(configuration.CONFIG)
+            if config is not None:
+                said = {QUANTIZATION: folder.quantization_config(request, plan)}
+                configuration.write_config(
+                    work.result, guarded({**configuration.read_config(config), **said})
+                )
+        source.close()
+        work.finish()
+    made_here = Checkpoint.open(os.fspath(dst))
+    made_here.report = report
+    return made_here
 
 
 def _refuse_compressed(source: Source) -> None:
     if isinstance(source, Shards):
-        for file in source.shards.values():
-            for name in file.compressed:
-                raise InvalidArgumentError(f"{file.path}: {name} is compressed already")
+        for name, entries in source.compressed.items():
+            place = source.place(entries.description)
+            raise InvalidArgumentError(f"{place}: {name} is compressed already")
     folder.refuse_quantised(source)

@@ -17,8 +17,8 @@ from .checkpoint import Checkpoint, TensorInfo
 from .decoding import decoded
 from .entries import read_compressed
 from .load_guard import unguarded
+from .report import Report
 from .run import Progress
-from .safetensors_file import SafetensorsFile
 from .shard_writer import METADATA, PIECE, Piecewise, write_shard
 from .source import DTYPE_BITS
 from .work import Work
@@ -31,7 +31,7 @@ def decompress_checkpoint(
     threads: int | None = None,
     restart: bool = False,
     follow: Callable[[Progress], None] | None = None,
-) -> None:
+) -> Report:
     """Decode a compressed model into a folder of the same shards as it came from.
 
     Parameters
@@ -39,13 +39,18 @@ def decompress_checkpoint(
     src
         What :func:`compress_checkpoint` has made, or one safetensors file of it.
     dst
-        The folder to make. It must not exist, or be empty.
+        The folder to make. It must not exist, or be empty; links are followed.
     threads
         Threads to decode with; None for one a core.
     restart
         Throw away what another run with the same `dst` has left behind.
     follow
         Called as it goes on, with a :class:`Progress`.
+
+    Returns
+    -------
+    Report
+        Which other files were copied, and which were left out.
 
     Raises
     ------
@@ -66,20 +71,24 @@ def decompress_checkpoint(
     with Checkpoint.open(src) as checkpoint:
         source = checkpoint.source
         folder.refuse_inside(Path(dst), source)
-        work = Work(Path(dst))
-        key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
-        stored = work.begin(key, restart=restart)
-        if not work.finished:
-            infos = {name: checkpoint.info(name) for name in checkpoint}
-            if stored is None:
-                work.planned(key, lambda: _check_room(work, infos))
-            _decode_shards(checkpoint, work, infos, threads, follow)
-            folder.copy_files(source, work.result)
-            config = source.files().get(configuration.CONFIG)
-            if config is not None:
-                said = unguarded(configuration.read_config(config))
-                configuration.write_config(work.result, said)
-        work.finish()
+        with Work(Path(dst)) as work:
+            key = json.loads(json.dumps({"asked": "decompress", "source": source.fingerprint()}))
+            stored = work.begin(key, restart=restart)
+            report = folder.report_on(source)
+            if not work.finished:
+                infos = {name: checkpoint.info(name) for name in checkpoint}
+                if stored is None:
+                    work.planned(key, lambda: _check_room(work, infos))
+                work.clear_other_files(set(source.shards))
+                reused = _decode_shards(checkpoint, work, infos, threads, follow)
+                report = report._replace(reused=reused)
+                folder.copy_files(source.files(), work.result)
+                config = source.files().get(configuration.CONFIG)
+                if config is not None:
+                    said = unguarded(configuration.read_config(config))
+                    configuration.write_config(work.result, said)
+            work.finish()
+    return report
 
 
 def _check_room(work: Work, infos: dict[str, TensorInfo]) -> dict[str, Any]:
@@ -99,14 +108,16 @@ def _decode_shards(
     infos: dict[str, TensorInfo],
     threads: int | None,
     follow: Callable[[Progress], None] | None,
-) -> None:
+) -> int:
+    """Write all shards that are not there; the number of tensors in those that were."""
+    source = checkpoint.source
     sizes = {name: info.size for name, info in infos.items() if info.codec is not None}
     progress = Progress(0, sum(sizes.values()), 0, len(sizes))
-    shard_of, nbytes = {}, 0
+    shard_of, nbytes, reused = {}, 0, 0
 
-    def pieces(file: SafetensorsFile, name: str) -> Iterator[memoryview]:
+    def pieces(name: str) -> Iterator[memoryview]:
         nonlocal progress
-        c = read_compressed(file, name)
+        c = read_compressed(source, name)
         for piece in decoded(c, c.dtype, threads):
             yield piece.data.cast("B")
             progress = progress._replace(weights=progress.weights + piece.size)
@@ -114,8 +125,11 @@ def _decode_shards(
                 follow(progress)
         progress = progress._replace(tensors=progress.tensors + 1)
 
-    for shard, file in checkpoint.source.shards.items():
+    for shard, file in source.shards.items():
         here = [info for info in infos.values() if info.shard == shard]
+        if file.stored and not here:
+            # It has but parts of tensors that are described in another shard.
+            continue
         tensors = [
             Piecewise(
                 info.name,
@@ -123,7 +137,7 @@ def _decode_shards(
                 info.shape,
                 partial(file.pieces, info.name, PIECE)
                 if info.codec is None
-                else partial(pieces, file, info.name),
+                else partial(pieces, info.name),
             )
             for info in here
         ]
@@ -131,10 +145,12 @@ def _decode_shards(
             shard_of[info.name] = shard
             nbytes += info.size * DTYPE_BITS[info.dtype] // 8
         if (work.result / shard).exists():
-            done = sum(info.size for info in here if info.codec is not None)
-            progress = progress._replace(weights=progress.weights + done)
+            done = [info.size for info in here if info.codec is not None]
+            progress = progress._replace(weights=progress.weights + sum(done))
+            reused += len(done)
             continue
         metadata = {n: said for n, said in file.metadata.items() if n != METADATA}
         write_shard(work.result / shard, tensors, metadata, compressed=False)
-    if len(checkpoint.source.shards) > 1:
-        folder.write_index(work.result, shard_of, nbytes)
+    if source.index is not None:
+        folder.write_index(work.result / source.index, shard_of, nbytes)
+    return reused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import operator
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import FormatError, HypercompError, InvalidArgumentError
+from ..errors import FormatError, HypercompError, InvalidArgumentError, NonFiniteError
 from ..tensor import CompressedTensor
-from .safetensors_file import SafetensorsFile
 from .shard_writer import Piecewise
+from .shards import Shards
 from .source import FLOATS
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Description(NamedTuple):
     sqnr_db: float
 
 
-def read_description(file: SafetensorsFile, name: str) -> Description:
+def read_description(shards: Shards, name: str) -> Description:
     """What a tensor's description says; its parts are not read.
 
     Raises
@@ -59,9 +60,9 @@ def read_description(file: SafetensorsFile, name: str) -> Description:
     FormatError
         It says something else than descriptions do.
     """
-    wrong = FormatError(f"{file.path}: {name}: no description of a compressed tensor")
+    wrong = FormatError(f"{_at(shards, name)}: no description of a compressed tensor")
     try:
-        said = json.loads(_description(file, name))
+        said = json.loads(_description(shards, name))
         shape = tuple(operator.index(axis) for axis in said["shape"])
         signal, error = float(said["signal"]), float(said["error"])
         if said["dtype"] not in FLOATS.values() or min(shape, default=0) < 0:
@@ -76,20 +77,25 @@ def read_description(file: SafetensorsFile, name: str) -> Description:
         raise wrong from None
 
 
-def _description(file: SafetensorsFile, name: str) -> str:
-    stored = file.compressed[name].description
-    if stored.nbytes > _LONGEST:
+def _at(shards: Shards, name: str) -> str:
+    """Where a compressed tensor is, for messages."""
+    return f"{shards.place(shards.compressed[name].description)}: {name}"
+
+
+def _description(shards: Shards, name: str) -> str:
+    entry = shards.entries[shards.compressed[name].description]
+    if entry.nbytes > _LONGEST:
         raise FormatError(
-            f"{file.path}: {name}: a description of {stored.nbytes} bytes, at most {_LONGEST} "
+            f"{_at(shards, name)}: a description of {entry.nbytes} bytes, at most {_LONGEST} "
             "are read"
         )
     try:
-        return file.read(stored.name).tobytes().decode()
+        return shards.read(entry.name).tobytes().decode()
     except UnicodeDecodeError as error:
-        raise FormatError(f"{file.path}: {name}: the description: {error}") from None
+        raise FormatError(f"{_at(shards, name)}: the description: {error}") from None
 
 
-def read_compressed(file: SafetensorsFile, name: str, *, verify: bool = False) -> CompressedTensor:
+def read_compressed(shards: Shards, name: str, *, verify: bool = False) -> CompressedTensor:
     """The compressed tensor of this name.
 
     Raises
@@ -98,12 +104,15 @@ def read_compressed(file: SafetensorsFile, name: str, *, verify: bool = False) -
         Entries that are missing, of another length than the description says, or, where `verify`
         asks for it, with another checksum; the message names file and tensor.
     """
-    description = _description(file, name)
-    parts = {part: file.read(s.name) for part, s in file.compressed[name].parts.items()}
+    description = _description(shards, name)
+    parts = {part: shards.read(entry) for part, entry in shards.compressed[name].parts.items()}
     try:
         return CompressedTensor.from_parts(description, parts, verify=verify)
     except HypercompError as error:
-        raise FormatError(f"{file.path}: {name}: {error}") from None
+        # A tool may have split a model into files with no regard to what belongs together.
+        alone = shards.root is None and "missing" in str(error)
+        hint = "; it may be in another shard: open the folder" if alone else ""
+        raise FormatError(f"{_at(shards, name)}: {error}{hint}") from None
 
 
 def refuse_taken(names: Iterable[str], compressed: Iterable[str]) -> None:
@@ -114,10 +123,25 @@ def refuse_taken(names: Iterable[str], compressed: Iterable[str]) -> None:
             if entry_name(name, part) in taken:
                 raise InvalidArgumentError(
                     f"{name} cannot be compressed: {entry_name(name, part)} is a tensor of its "
-                    f"own; keep it by a rule ({name}=keep)"
+                    f"own; {keep_hint(name)}"
                 )
 
 
-def named(error: HypercompError, name: str, hint: str = "") -> Any:
-    """The same error with the name of the tensor it is about."""
-    return type(error)(f"{name}: {error}{hint}")
+def named(error: HypercompError, name: str, where: str = "") -> Any:
+    """The same error with the name of the tensor it is about, and what to do about it.
+
+    `where` says more of the place, behind the name.
+    """
+    hint = f"; {keep_hint(name)}" if isinstance(error, NonFiniteError) else ""
+    return type(error)(f"{name}{where}: {error}{hint}")
+
+
+def keep_hint(name: str) -> str:
+    """What to say to have a tensor copied as it is, ready to be copied to a command line."""
+    # A name may have the marks of patterns in it.
+    rule = f"{glob.escape(name)}=keep"
+    shell = rule.replace("'", "'\\''")
+    return (
+        f"--rule '{shell}' before other rules copies it as it is (in Python: "
+        f"rules=[{json.dumps(rule, ensure_ascii=False)}])"
+    )

@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .._durable import written
+from .._durable import copy_file, written
 from ..errors import InvalidArgumentError
 from .configuration import CONFIG, read_config
 from .load_guard import METHOD, QUANTIZATION
 from .plan import Plan, Request
-from .shard_writer import FORMAT, PIECE
-from .shards import INDEX
+from .report import Report
+from .shard_writer import FORMAT
 from .source import Source
 
 
-def write_index(folder: Path, shard_of: Mapping[str, str], nbytes: int) -> None:
+def write_index(path: Path, shard_of: Mapping[str, str], nbytes: int) -> None:
     """The index of shards: the file of each entry, and the bytes of all."""
     index = {"metadata": {"total_size": nbytes}, "weight_map": dict(sorted(shard_of.items()))}
-    with written(folder / INDEX) as file:
+    with written(path) as file:
         file.write((json.dumps(index, indent=2) + "\n").encode())
 
 
-def copy_files(source: Source, folder: Path) -> None:
-    """The source's other files, but for its configuration."""
-    for place, path in source.files().items():
+def left_out(source: Source) -> dict[str, Path]:
+    """The files of a source's folder that are not copied unless it is asked for, by their place."""
+    root = source.root
+    if root is None:
+        return {}
+    paths = {place: root / place for place in source.passed_over()}
+    return {place: path for place, path in paths.items() if path.is_file()}
+
+
+def report_on(source: Source, *, copy_all: bool = False) -> Report:
+    """What becomes of a source's other files."""
+    files, others = dict(source.files()), left_out(source)
+    if copy_all:
+        files, others = files | others, {}
+    copied, skipped = (
+        {place: path.stat().st_size for place, path in sorted(found.items())}
+        for found in (files, others)
+    )
+    return Report(0, copied, skipped)
+
+
+def copy_files(files: Mapping[str, Path], folder: Path) -> None:
+    """Copies of files by their place, but for the configuration."""
+    for place, path in files.items():
         if place == CONFIG:
             continue
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("rb") as file, written(target) as copy:
-            while data := file.read(PIECE):
-                copy.write(data)
+        copy_file(path, target)
 
 
 def refuse_inside(dst: Path, source: Source) -> None:
     """Raise where the result would be among the files that are copied to it."""
-    if source.path.is_dir() and dst.resolve().is_relative_to(source.path.resolve()):
-        raise InvalidArgumentError(f"{dst} is inside of {source.path}: give a place beside it")
+    root = source.root
+    # A link that leads nowhere is for others to name.
+    if root is not None and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(root)):
+        raise InvalidArgumentError(f"{dst} is inside of {root}: give a place beside it")
 
 
 def refuse_quantised(source: Source) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,13 @@ class Gguf(Source):
     def read(self, name: str) -> npt.NDArray[np.uint8]:
         """See :class:`Source`."""
         return self._rows(name, np.arange(_rows(self.stored[name])))
+
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """See :class:`Source`; whole rows at a time."""
+        count = _rows(self.stored[name])
+        step = max(1, size * count // max(1, self._entries[name].nbytes))
+        for start in range(0, count, step):
+            yield self._rows(name, np.arange(start, min(start + step, count))).data
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """See :class:`Source`; only these rows are read."""

@@ -18,6 +18,7 @@ from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from .allocation import LEAST, MOST, Curve, line, spread
 from .entries import DESCRIPTION, entry_name, named, refuse_taken
+from .masks import reason_to_keep
 from .rules import Choice, Rule, choose
 from .sensitivity import Sensitivity, as_float32, flat_of, only_looked_up
 from .shard_writer import FORMAT, METADATA
@@ -90,8 +91,25 @@ class Plan(NamedTuple):
         return cls(compressed, read["kept"])
 
 
+def choices_of(source: Source, request: Request) -> dict[str, Choice]:
+    """What becomes of each tensor by rules, by its name, and by what its values tell.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A rule that matches nothing.
+    """
+    choices = choose(source.entries, request.rules, request.embeddings)
+    for name, choice in choices.items():
+        if choice == Choice(None, None):
+            choices[name] = Choice(reason_to_keep(source, source.entries[name]), None)
+    return choices
+
+
 def make_plan(source: Source, request: Request) -> Plan:
-    """A plan for a model. Reads samples of its tensors where bits are to be spread over them.
+    """A plan for a model. Reads the beginnings of its tensors, to tell masks from weights.
+
+    Reads samples of them where bits are to be spread over them.
 
     Raises
     ------
@@ -100,7 +118,7 @@ def make_plan(source: Source, request: Request) -> Plan:
     NonFiniteError
         A sampled weight is NaN or infinite.
     """
-    choices = choose(source.entries, request.rules, request.embeddings)
+    choices = choices_of(source, request)
     kept = {name: choice.kept for name, choice in choices.items() if choice.kept is not None}
     compressed = {
         name: _parameters(request.trellis, choice)
@@ -186,7 +204,7 @@ def _sampled(
         try:
             code = fast.compress(flat_of(data, entry.dtype, shape), None)
         except HypercompError as error:
-            raise named(error, f"{name} (a sample of its rows)") from None
+            raise named(error, name, " (a sample of its rows)") from None
         c = CompressedTensor._of(code, "numpy")
         points.append((c.bits_per_weight, c.sqnr_db))
     assert c is not None

@@ -117,6 +117,7 @@ class Run:
         self.of_weights = sum(source.entries[name].size for name in plan.compressed)
         self.done: set[str] = set()
         self.before = 0
+        self.reused = 0
 
     def finish(self, executor: concurrent.futures.Executor | None) -> None:
         """Do what is left. Ctrl-C ends the searches of this process within a moment."""
@@ -126,6 +127,7 @@ class Run:
             names &= {n for n in names if n in compressed and not self._path(n).exists()}
         self.done = set(compressed).difference(*left.values())
         self.before = self._finished()
+        self.reused = len(self.done)
         jobs = [name for names in left.values() for name in self.numbers if name in names]
         self._look()
         with concurrent.futures.ThreadPoolExecutor(1) as assembler:
@@ -241,14 +243,14 @@ class Run:
         ]
 
     def _write_index(self) -> None:
-        if len(self.shards) == 1:
+        if self.source.index is None:
             return
         shard_of, nbytes = {}, 0
         for shard in self.shards:
             for stored in SafetensorsFile(self.work.result / shard).stored.values():
                 shard_of[stored.name] = shard
                 nbytes += stored.nbytes
-        write_index(self.work.result, shard_of, nbytes)
+        write_index(self.work.result / self.source.index, shard_of, nbytes)
 
 
 def _pieces(file: SafetensorsFile, name: str) -> Iterator[memoryview]:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,13 +36,6 @@ class Stored(NamedTuple):
     nbytes: int
 
 
-class Compressed(NamedTuple):
-    """The entries that are one compressed tensor."""
-
-    description: Stored
-    parts: Mapping[str, Stored]
-
-
 class SafetensorsFile:
     """A file whose header has been read and checked.
 
@@ -64,16 +57,11 @@ class SafetensorsFile:
             size = os.fstat(file.fileno()).st_size
             length = _core.header_length(file.read(_LENGTH), size)
             json = file.read(length)
-            tensors, self.metadata, groups = _core.read_header(json, size)
+            tensors, self.metadata = _core.read_header(json, size)
         data = _LENGTH + length
         self.stored = {
             name: Stored(name, dtype, tuple(shape), data + start, nbytes)
             for name, dtype, shape, start, nbytes in tensors
-        }
-        entries = list(self.stored.values())
-        self.compressed = {
-            name: Compressed(entries[at], {part: entries[i] for part, i in parts.items()})
-            for name, at, parts in groups
         }
         self._descriptor: int | None = None
         self._closing: weakref.finalize[..., Any] | None = None

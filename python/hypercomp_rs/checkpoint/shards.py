@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import _core
 from ..errors import FormatError, InvalidArgumentError
+from .other_files import other_files
 from .safetensors_file import SafetensorsFile
 from .source import Entry, Source
+from .weight_sets import SAFETENSORS, WeightSet, find_set, set_of_index, weight_map
+from .work import UNFINISHED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,35 +22,24 @@ if TYPE_CHECKING:
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-# The same weights in other formats: what a model's folder may hold beside safetensors files.
-_OTHER_WEIGHTS = (
-    ".safetensors",
-    ".safetensors.index.json",
-    ".bin",
-    ".bin.index.json",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".h5",
-    ".msgpack",
-    ".ot",
-    ".onnx",
-    ".onnx_data",
-    ".gguf",
-    ".tflite",
-)
-# An index names tensors as a header does, so it is no longer than a header may be.
-_LONGEST_INDEX = 100_000_000
+
+class Compressed(NamedTuple):
+    """The entries that are one compressed tensor, by their names."""
+
+    description: str
+    parts: Mapping[str, str]
 
 
 class Shards(Source):
-    """The safetensors files of a folder, or one such file.
+    """The safetensors files of a model: those of a folder, of an index, or one file.
 
     Parameters
     ----------
     path
-        A file; or a folder with ``model.safetensors``, or with shards and
-        ``model.safetensors.index.json``, or with one other safetensors file.
+        A folder: with ``model.safetensors``, or shards and ``model.safetensors.index.json``, or the
+        same of diffusers; else with one other such file or index, which may be a variant
+        (``model.fp16.safetensors``). Or an index, to say which one of several is meant; the other
+        files of its folder go along. Or a file, which stands for itself.
 
     Raises
     ------
@@ -56,14 +47,22 @@ class Shards(Source):
         A file or the index is not what it should be; names a file beyond the folder; or lacks
         tensors that the index promises.
     InvalidArgumentError
-        A folder without such files, or with several and no index.
+        A folder without such files, or with several that cannot be told apart.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        indexed = SAFETENSORS.read_index_name(path.name) is not None and path.is_file()
         self.folder = path if path.is_dir() else path.parent
-        names = _shard_names(path) if path.is_dir() else [path.name]
-        self.shards = {name: SafetensorsFile(self.folder / name) for name in names}
+        self._root = self.folder if path.is_dir() or indexed else None
+        if indexed:
+            found = set_of_index(path, SAFETENSORS)
+        elif path.is_dir():
+            found = _set_of_folder(path)
+        else:
+            found = WeightSet((path.name,), None)
+        self._index = found.index
+        self.shards = {name: SafetensorsFile(self.folder / name) for name in found.shards}
         self._entries: dict[str, Entry] = {}
         for shard, file in self.shards.items():
             for stored in file.stored.values():
@@ -73,8 +72,9 @@ class Shards(Source):
                         f"and in {shard}"
                     )
                 self._entries[stored.name] = Entry(stored.name, stored.dtype, stored.shape, shard)
-        if path.is_dir() and (self.folder / INDEX).exists() and SINGLE not in names:
-            self._check_index()
+        if self._index is not None:
+            self._check_index(self.folder / self._index)
+        self.compressed = self._grouped()
 
     def __getstate__(self) -> dict[str, Any]:
         """The path alone."""
@@ -116,25 +116,51 @@ class Shards(Source):
         """See :class:`Source`."""
         return [file.path for file in self.shards.values()]
 
+    @property
+    def root(self) -> Path | None:
+        """See :class:`Source`; none where the source is a file of its own."""
+        return self._root
+
+    @property
+    def index(self) -> str | None:
+        """See :class:`Source`; that of the source, by its name."""
+        return self._index
+
     def files(self) -> Mapping[str, Path]:
         """See :class:`Source`; none where the source is a file of its own."""
-        return {name: path for name, path in self._others() if not is_weights(name)}
+        return {place: path for place, path, other in self._others() if not other}
 
     def passed_over(self) -> Sequence[str]:
         """See :class:`Source`: the same weights in other formats."""
-        return [name for name, _ in self._others() if is_weights(name)]
+        return [place for place, _, other in self._others() if other]
 
-    def _others(self) -> list[tuple[str, Path]]:
-        if not self.path.is_dir():
+    def _others(self) -> list[tuple[str, Path, bool]]:
+        if self._root is None:
             return []
-        return files_beside({*self.shards, INDEX}, self.folder)
+        return other_files({*self.shards, self._index or ""}, self._root)
 
-    def _check_index(self) -> None:
-        index = self.folder / INDEX
+    def _check_index(self, index: Path) -> None:
         for name, shard in weight_map(index).items():
             entry = self._entries.get(name)
             if entry is None or entry.shard != shard:
                 raise FormatError(f"{index}: {name} is not in {shard}")
+
+    def _grouped(self) -> dict[str, Compressed]:
+        """The compressed tensors, whose parts may be in several shards."""
+        names = list(self._entries)
+        entries = [(entry.name, entry.dtype, entry.shape) for entry in self._entries.values()]
+        try:
+            groups = _core.group_entries(entries)
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {error}") from None
+        return {
+            name: Compressed(names[at], {part: names[i] for part, i in parts.items()})
+            for name, at, parts in groups
+        }
+
+    def place(self, name: str) -> Path:
+        """The file that has an entry."""
+        return self.folder / self._entries[name].shard
 
     def close(self) -> None:
         """Give the files back; reading opens them again."""
@@ -142,70 +168,18 @@ class Shards(Source):
             file.close()
 
 
-def files_beside(taken: Collection[str], folder: Path) -> list[tuple[str, Path]]:
-    """Files beneath a folder but for those `taken`, by their place; hidden ones are left out."""
-    found = []
-    for below, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(below) / name
-            place = path.relative_to(folder).as_posix()
-            hidden = name.startswith(".") and name != ".gitattributes"
-            if place not in taken and not hidden and path.is_file():
-                found.append((place, path))
-    return found
-
-
-def is_weights(place: str) -> bool:
-    """Whether a file beneath the folder has the same weights in another format.
-
-    What is in folders below are other models' weights, as of sentence-transformers' modules, but
-    for exports to other runtimes.
-    """
-    runtimes = (".onnx", ".onnx_data")
-    return place.endswith(runtimes if "/" in place else _OTHER_WEIGHTS)
-
-
-def _shard_names(folder: Path) -> list[str]:
-    if (folder / SINGLE).exists():
-        return [SINGLE]
-    index = folder / INDEX
-    if index.exists():
-        names = sorted(set(weight_map(index).values()))
-        for name in names:
-            if not (folder / name).is_file():
-                raise FormatError(f"{index}: shard {name} is missing")
-        return names
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if len(names) == 1:
-        return names
-    have = f"has {', '.join(names)} and no {INDEX}" if names else "has no *.safetensors"
+def _set_of_folder(folder: Path) -> WeightSet:
+    if (folder / UNFINISHED).exists():
+        raise FormatError(
+            f"{folder} is an unfinished result ({UNFINISHED} is in it): run the command that makes "
+            "it again"
+        )
+    found = find_set(folder, SAFETENSORS)
+    if found is not None:
+        return found
+    pipeline = (folder / "model_index.json").exists()
     raise InvalidArgumentError(
-        f"{folder} {have}: {SINGLE}, or shards with {INDEX}, or one other such file is accepted"
+        f"{folder} has no *.safetensors: {SINGLE}, or shards with {INDEX}, or one other such file "
+        "is accepted"
+        + ("; a pipeline of diffusers is compressed folder by folder" if pipeline else "")
     )
-
-
-def weight_map(index: Path, suffix: str = ".safetensors") -> dict[str, str]:
-    """The shard of each tensor, each a file of the index's own folder."""
-    size = index.stat().st_size
-    if size > _LONGEST_INDEX:
-        raise FormatError(f"{index}: {size} bytes, at most {_LONGEST_INDEX} are read")
-    try:
-        read = json.loads(index.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{index}: {error or 'nested too deeply'}") from None
-    found = read.get("weight_map") if isinstance(read, dict) else None
-    if not isinstance(found, dict) or not found:
-        raise FormatError(f'{index}: no "weight_map" of tensors to files')
-    for name, shard in found.items():
-        # Neither another folder's files, nor devices or streams that some systems name with colons.
-        if (
-            not isinstance(shard, str)
-            or not shard.endswith(suffix)
-            or any(mark in shard for mark in "/\\:\0")
-        ):
-            raise FormatError(
-                f"{index}: {name} is in {shard!r}: the name of a {suffix} file in the same "
-                "folder is accepted"
-            )
-    return found

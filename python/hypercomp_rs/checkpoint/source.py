@@ -129,12 +129,27 @@ class Source(ABC):
         rows_of = self.read(name).reshape(self.entries[name].shape[0], -1)
         return np.ascontiguousarray(rows_of[list(rows)]).reshape(-1)
 
+    @property
+    def root(self) -> Path | None:
+        """The folder whose other files belong to the model; None where it is one file."""
+        return self.path if self.path.is_dir() else None
+
+    @property
+    def index(self) -> str | None:
+        """The name that the result's index of shards is to have; None where it needs none.
+
+        Where the source has one its result has one, even of a single shard: programs look for the
+        shards by it.
+        """
+        shards = {entry.shard for entry in self.entries.values()}
+        return "model.safetensors.index.json" if len(shards) > 1 else None
+
     def files(self) -> Mapping[str, Path]:
         """Other files of the model to be copied, by their place in its folder (POSIX paths)."""
         return {}
 
     def passed_over(self) -> Sequence[str]:
-        """Files in the folder that are neither read nor copied, such as the same weights again."""
+        """Files beneath `root` that are neither read nor copied: the same weights again."""
         return ()
 
     def metadata(self, shard: str) -> Mapping[str, str]:
@@ -165,6 +180,10 @@ class Source(ABC):
 def open_source(path: str | Path) -> Source:
     """The reader for a file or folder, chosen by what is there.
 
+    A folder may have the same model in several forms: plain safetensors files come first, then
+    plain ``pytorch_model*.bin`` files, then a variant (``model.fp16.safetensors``). The path of an
+    index (``model.safetensors.index.fp16.json``) chooses the shards that it names.
+
     Raises
     ------
     InvalidArgumentError
@@ -174,22 +193,26 @@ def open_source(path: str | Path) -> Source:
     """
     from . import shards, torch_files
     from .gguf import Gguf
+    from .weight_sets import PYTORCH, SAFETENSORS, find_set
 
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     if path.is_dir():
         # Where a folder has both, the safetensors files are newer and read faster.
-        safe = any(path.glob("*.safetensors")) or (path / shards.INDEX).exists()
-        pickled = any((path / name).exists() for name in (torch_files.SINGLE, torch_files.INDEX))
-        return torch_files.TorchFiles(path) if pickled and not safe else shards.Shards(path)
-    if path.suffix == ".safetensors":
+        safe = find_set(path, SAFETENSORS)
+        if safe is None or safe.variant is not None:
+            pickled = find_set(path, PYTORCH)
+            if pickled is not None and (safe is None or pickled.variant is None):
+                return torch_files.TorchFiles(path)
+        return shards.Shards(path)
+    if path.suffix == ".safetensors" or SAFETENSORS.read_index_name(path.name):
         return shards.Shards(path)
     if path.suffix == ".gguf":
         return Gguf(path)
-    if path.suffix in torch_files.SUFFIXES:
+    if path.suffix in torch_files.SUFFIXES or PYTORCH.read_index_name(path.name):
         return torch_files.TorchFiles(path)
     raise InvalidArgumentError(
-        f"{path}: a folder with *.safetensors or pytorch_model*.bin files, or a file that ends in "
-        f".safetensors, .gguf, {', '.join(torch_files.SUFFIXES)} is accepted"
+        f"{path}: a folder with *.safetensors or pytorch_model*.bin files, their index, or a file "
+        f"that ends in .safetensors, .gguf, {', '.join(torch_files.SUFFIXES)} is accepted"
     )

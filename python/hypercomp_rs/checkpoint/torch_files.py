@@ -9,16 +9,17 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._extras import imported
-from ..errors import DtypeError, FormatError
-from .shards import files_beside, is_weights, weight_map
+from ..errors import DtypeError, FormatError, InvalidArgumentError
+from .other_files import other_files
 from .source import Entry, Source
+from .weight_sets import PYTORCH, WeightSet, find_set, set_of_index, weight_map
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,7 +57,8 @@ class TorchFiles(Source):
     ----------
     path
         A file with a state dict, by itself or under the key "state_dict"; or a folder with
-        ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``.
+        ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``, or with a
+        variant of these; or such an index.
 
     Raises
     ------
@@ -78,19 +80,20 @@ class TorchFiles(Source):
         self.folder = path if path.is_dir() else path.parent
         self._tensors: dict[str, Any] = {}
         self._entries: dict[str, Entry] = {}
-        self._index: Mapping[str, str] = {}
-        self.names = self._find() if path.is_dir() else [path.name]
+        indexed = PYTORCH.read_index_name(path.name) is not None and path.is_file()
+        self._root = self.folder if path.is_dir() or indexed else None
+        found = self._find(indexed)
+        self.names, self._index = found.shards, found.index
         for name in self.names:
             for key, tensor in _state_dict(self.folder / name).items():
                 if key in self._entries:
                     raise FormatError(f"{path}: {key} is both in {name} and in another file")
                 dtype = _checked(self.folder / name, key, tensor)
-                shard = _safetensors_name(name) if path.is_dir() else "model.safetensors"
+                shard = _safetensors_name(name) if self._root else "model.safetensors"
                 self._entries[key] = Entry(key, dtype, tuple(tensor.shape), shard)
                 self._tensors[key] = tensor
-        for key, name in self._index.items():
-            if key not in self._entries or self._entries[key].shard != _safetensors_name(name):
-                raise FormatError(f"{self.folder / INDEX}: {key} is not in {name}")
+        if self._index is not None:
+            self._check_index(self.folder / self._index)
 
     def __getstate__(self) -> dict[str, Any]:
         """The path alone."""
@@ -108,6 +111,13 @@ class TorchFiles(Source):
         """See :class:`Source`."""
         return _bytes(self._tensors[name])
 
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """See :class:`Source`; read piece by piece where the elements lie in order."""
+        torch = imported("torch", "torch", "a PyTorch file")
+        flat = self._tensors[name].detach().contiguous().reshape(-1).view(torch.uint8)
+        for start in range(0, len(flat), size):
+            yield np.array(flat[start : start + size].numpy()).data
+
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """See :class:`Source`; only these rows are read."""
         return _bytes(self._tensors[name][list(rows)])
@@ -116,33 +126,51 @@ class TorchFiles(Source):
         """See :class:`Source`."""
         return [self.folder / name for name in self.names]
 
+    @property
+    def root(self) -> Path | None:
+        """See :class:`Source`; none where the source is a file of its own."""
+        return self._root
+
+    @property
+    def index(self) -> str | None:
+        """See :class:`Source`."""
+        return None if self._index is None else _safetensors_name(self._index)
+
     def files(self) -> Mapping[str, Path]:
         """See :class:`Source`; none where the source is a file of its own."""
-        return {name: path for name, path in self._others() if not is_weights(name)}
+        return {place: path for place, path, other in self._others() if not other}
 
     def passed_over(self) -> Sequence[str]:
         """See :class:`Source`: the same weights in other formats."""
-        return [name for name, _ in self._others() if is_weights(name)]
+        return [place for place, _, other in self._others() if other]
 
-    def _others(self) -> list[tuple[str, Path]]:
-        if not self.path.is_dir():
+    def _others(self) -> list[tuple[str, Path, bool]]:
+        if self._root is None:
             return []
-        return files_beside({*self.names, INDEX}, self.folder)
+        return other_files({*self.names, self._index or ""}, self._root)
 
-    def _find(self) -> list[str]:
-        if (self.folder / SINGLE).exists():
-            return [SINGLE]
-        self._index = weight_map(self.folder / INDEX, ".bin")
-        names = sorted(set(self._index.values()))
-        for name in names:
-            if not (self.folder / name).is_file():
-                raise FormatError(f"{self.folder / INDEX}: shard {name} is missing")
-        return names
+    def _find(self, indexed: bool) -> WeightSet:
+        if indexed:
+            return set_of_index(self.path, PYTORCH)
+        if self._root is None:
+            return WeightSet((self.path.name,), None)
+        found = find_set(self.folder, PYTORCH)
+        if found is None:
+            raise InvalidArgumentError(
+                f"{self.folder}: {SINGLE}, or shards with {INDEX}, is accepted"
+            )
+        return found
+
+    def _check_index(self, index: Path) -> None:
+        for key, name in weight_map(index, PYTORCH.ending).items():
+            if key not in self._entries or self._entries[key].shard != _safetensors_name(name):
+                raise FormatError(f"{index}: {key} is not in {name}")
 
 
 def _safetensors_name(name: str) -> str:
-    """``pytorch_model-00001-of-00002.bin`` as transformers would have it."""
-    return name.removeprefix("pytorch_").removesuffix(".bin") + ".safetensors"
+    """``pytorch_model-00001-of-00002.bin`` as transformers would have it; also of an index."""
+    stem, _, rest = name.removeprefix("pytorch_").rpartition(PYTORCH.ending)
+    return f"{stem}.safetensors{rest}"
 
 
 def _state_dict(path: Path) -> Mapping[str, Any]:

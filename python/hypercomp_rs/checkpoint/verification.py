@@ -122,15 +122,16 @@ def _verdict(
 ) -> Verdict:
     try:
         info = checkpoint.info(name)
-        file = checkpoint.source.shards[info.shard]
+        shards = checkpoint.source
+        file = shards.shards[info.shard]
         wrong = _unlike(info, source)
         checksums = checksums_of(file)
         if info.codec is None:
             crc = checksums.get(name)
             problem = wrong or _plain_problem(file, info, crc, source)
             return Verdict(name, problem, None if source is None else math.inf, crc is not None)
-        c = read_compressed(file, name, verify=True)
-        described = file.compressed[name].description.name
+        c = read_compressed(shards, name, verify=True)
+        described = shards.compressed[name].description
         crc = checksums.get(described)
         if crc is not None and zlib.crc32(file.read(described).data) != crc:
             return Verdict(name, "checksum mismatch: its description was altered", None, True)

@@ -1,11 +1,16 @@
 """A result that is not finished: what a run leaves behind when it is killed, and finds again.
 
-Beside the destination ``DST`` lies ``DST.partial``:
+Beside the destination ``DST`` lies ``DST.partial``. Where ``DST`` is an empty folder that is there
+already, it is not replaced: it may be a mount point, or the folder that a shell is in, or in one
+that cannot be written to. Then the same things lie in ``DST/.partial``:
 
-* ``plan.json`` says what is made of which source. A run with another plan does not go on from here.
+* ``plan.json`` says what is made of which source.
 * ``tensors/`` has a file for each finished tensor whose shard is not finished.
 * ``lock`` is held by the run that is at work on it, where the system has such locks.
-* ``result/`` has the finished files of the result. When all are there it is renamed to ``DST``.
+* ``result/`` has the finished files of the result. When all are there it is renamed to ``DST``, or
+  its files are moved up to ``DST`` one by one.
+* ``moving.json`` lists these files from the first move on. The weights come after other files, the
+  index after the weights and ``config.json`` at the end, so that nobody takes a part for the whole.
 
 Every file is written under a temporary name, synchronised and renamed, so a file that is there is
 complete, and what a run does depends on nothing else.
@@ -13,6 +18,8 @@ complete, and what a run does depends on nothing else.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -21,53 +28,86 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .._durable import TEMPORARY, synchronise, written
+from .._durable import TEMPORARY, copy_file, synchronise, written
 from ..errors import FormatError, InvalidArgumentError
+from .configuration import CONFIG
+from .other_files import is_weights
 
 _PLAN = "plan.json"
 _LOCK = "lock"
+_MOVING = "moving.json"
+_INSIDE = ".partial"
+# What a folder has, beneath it, whose result is not complete.
+UNFINISHED = f"{_INSIDE}/{_PLAN}"
+# What an empty volume has on some file systems.
+_OF_THE_SYSTEM = "lost+found"
 
 
 class Work:
-    """The folder of an unfinished result.
+    """The folder of an unfinished result; a context manager in which it is locked.
 
     Parameters
     ----------
     dst
-        Where the result is to be.
+        Where the result is to be; links are followed.
 
     Raises
     ------
     InvalidArgumentError
-        There is something already, or it would be a folder with a file's name.
+        There is something already, or it would be a folder with a file's name; or a link that
+        leads nowhere.
     FileNotFoundError
         The folder that it is to be in.
     """
 
     def __init__(self, dst: Path) -> None:
-        self.dst = dst
-        self.path = dst.with_name(f"{dst.name}.partial")
-        self.result = self.path / "result"
-        self._tensors = self.path / "tensors"
+        self.dst = Path(os.path.realpath(dst))
+        self._said = str(dst)
         if dst.suffix == ".safetensors":
             raise InvalidArgumentError(f"{dst}: the result is a folder, this is a file's name")
+        if self.dst.is_symlink():
+            raise InvalidArgumentError(f"{dst}: a link that leads nowhere; give another place")
+        inside = self.dst / _INSIDE
+        beside = self.dst.with_name(f"{self.dst.name}.partial") if self.dst.name else inside
+        # A run that began before there was such a folder goes on where it began.
+        self._inside = self.dst.is_dir() and (inside.exists() or not beside.exists())
+        self.path = inside if self._inside else beside
+        self.result = self.path / "result"
+        self._tensors = self.path / "tensors"
+        self._held: weakref.finalize[..., Any] | None = None
         self.finished = self._is_finished()
-        if not self.finished and _is_filled(dst):
-            raise InvalidArgumentError(f"{dst} exists: give another place, or remove it")
-        if not dst.parent.is_dir():
-            raise FileNotFoundError(2, "No such folder", str(dst.parent))
+        if not self.finished:
+            self._refuse_filled()
+        if not self.dst.parent.is_dir():
+            raise FileNotFoundError(2, "No such folder", str(self.dst.parent))
+
+    def _refuse_filled(self) -> None:
+        if self._is_filled():
+            raise InvalidArgumentError(f"{self._said} exists: give another place, or remove it")
+
+    def _is_filled(self) -> bool:
+        """Whether there is something: a file, or a folder that is not empty."""
+        if not self.dst.is_dir():
+            return self.dst.exists()
+        return any(path.name not in (_INSIDE, _OF_THE_SYSTEM) for path in self.dst.iterdir())
 
     def _is_finished(self) -> bool:
-        """Whether a run was cut off after it gave the result its name: what is left is to tidy.
+        """Whether a run was cut off when the result was complete, but for moving and tidying.
 
         Nothing is begun where there is a result, and the plan goes last but for lock and folder.
         """
-        if not self.path.exists() or not _is_filled(self.dst) or self.result.exists():
+        if (self.path / _MOVING).exists():
+            return True
+        if not self.path.exists() or not self._is_filled() or self.result.exists():
             return False
         return (self.path / _PLAN).exists() or {p.name for p in self.path.iterdir()} <= {_LOCK}
 
-    def begin(self, key: dict[str, Any], *, restart: bool) -> dict[str, Any] | None:
-        """The plan of a run with the same key that was cut off, if there is one.
+    def begin(
+        self, key: dict[str, Any], *, restart: bool, replan: bool = False
+    ) -> dict[str, Any] | None:
+        """The plan of a run of the same source that was cut off, if there is one.
+
+        With `replan` other parameters are accepted: the plan's own "key" says which it has.
 
         Raises
         ------
@@ -79,13 +119,17 @@ class Work:
         self._lock()
         if restart:
             self._throw_away()
+            self._refuse_filled()
         plan = self._plan()
         if plan is not None and plan["key"] != key:
             what = [name for name in key if plan["key"].get(name) != key[name]]
-            raise InvalidArgumentError(
-                f"{self.path} is of another run ({', '.join(what)} differ): finish that one, or "
-                "restart to throw it away"
-            )
+            asked = plan["key"].get("asked")
+            same_kind = isinstance(asked, dict) and isinstance(key.get("asked"), dict)
+            if self.finished or not replan or what != ["asked"] or not same_kind:
+                raise InvalidArgumentError(
+                    f"{self.path} is of another run ({', '.join(what)} differ): finish that one, "
+                    "or restart to throw it away"
+                )
         if self.finished:
             return plan
         for folder in (self._tensors, self.result):
@@ -111,14 +155,30 @@ class Work:
             # Some network file systems have no locks.
             return
 
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others work on it; the same process, too, while an error still refers to this."""
+        if self._held is not None:
+            self._held()
+
     def planned(self, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` says is to be done, kept with its key. Where it raises, nothing is left."""
         try:
-            plan = {"key": key, **make()}
+            made = make()
         except BaseException:
             self._throw_away()
             self._remove()
             raise
+        return self.keep_plan(key, made)
+
+    def keep_plan(self, key: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+        """Keep a plan, instead of any other, with what tells it from others."""
+        plan = {"key": key, **made}
+        # What was taken away because it does not belong to this plan is to be gone before.
+        for folder in (self._tensors, self.result):
+            synchronise(folder)
         with written(self.path / _PLAN) as file:
             file.write(json.dumps(plan).encode())
         return plan
@@ -128,11 +188,19 @@ class Work:
         self.path.rmdir()
 
     def _throw_away(self) -> None:
+        moved = self._moved()
+        for place in moved:
+            (self.dst / place).unlink(missing_ok=True)
+        below = {parent for place in moved for parent in Path(place).parents} - {Path()}
+        for folder in sorted(below, reverse=True):
+            with contextlib.suppress(FileNotFoundError):
+                (self.dst / folder).rmdir()
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != _LOCK:
                 path.unlink()
+        self.finished = False
 
     def _plan(self) -> dict[str, Any] | None:
         path = self.path / _PLAN
@@ -150,21 +218,85 @@ class Work:
         """The file of a finished tensor."""
         return self._tensors / f"{number:06d}.safetensors"
 
+    def clear_other_files(self, shards: set[str]) -> None:
+        """Take away what is beside the shards: an earlier run may have put other files there."""
+        for path in self.result.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in shards:
+                path.unlink()
+
     def finish(self) -> None:
-        """Give the result its name; the rest goes."""
+        """Put the result in its place; the rest goes."""
         if not self.finished:
             for folder in {path.parent for path in self.result.rglob("*")} | {self.result}:
                 synchronise(folder)
-            if self.dst.exists():
-                self.dst.rmdir()
-            self.result.rename(self.dst)
-            synchronise(self.dst.parent)
-        if self._tensors.exists():
-            shutil.rmtree(self._tensors)
-        (self.path / _PLAN).unlink(missing_ok=True)
+            if self._inside or not self._renamed():
+                self._list_moves()
+        self._move_up()
+        for folder in (self._tensors, self.result):
+            if folder.exists():
+                shutil.rmtree(folder)
+        for name in (_MOVING, _PLAN):
+            (self.path / name).unlink(missing_ok=True)
         self._remove()
 
+    def _renamed(self) -> bool:
+        """Give the result its name; False where a folder has it that does not go."""
+        if self.dst.exists():
+            try:
+                self.dst.rmdir()
+            except OSError:
+                return False
+        self.result.rename(self.dst)
+        synchronise(self.dst.parent)
+        return True
 
-def _is_filled(path: Path) -> bool:
-    """Whether there is something: a file, or a folder that is not empty."""
-    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+    def _list_moves(self) -> None:
+        self._refuse_filled()
+        places = [
+            path.relative_to(self.result).as_posix()
+            for path in self.result.rglob("*")
+            if path.is_file()
+        ]
+        with written(self.path / _MOVING) as file:
+            file.write(json.dumps(sorted(places, key=_order)).encode())
+
+    def _moved(self) -> list[str]:
+        """The files that are moved to the destination one by one, in their order."""
+        path = self.path / _MOVING
+        try:
+            places: list[str] = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return []
+        except ValueError as error:
+            raise FormatError(f"{path}: {error}") from None
+        return places
+
+    def _move_up(self) -> None:
+        """Move what is listed and was not moved before."""
+        places = self._moved()
+        for place in places:
+            here, there = self.result / place, self.dst / place
+            if not here.exists():
+                continue
+            there.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                here.replace(there)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                # A volume was mounted there after the work had begun beside it.
+                copy_file(here, there)
+                here.unlink()
+            # What comes later in the order must not be there before.
+            synchronise(there.parent)
+
+
+def _order(place: str) -> tuple[int, str]:
+    """What tells programs that a model is there comes last."""
+    if place == CONFIG:
+        return 3, place
+    if "/" in place or not is_weights(place):
+        return 0, place
+    return (2 if place.endswith(".json") else 1), place

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from ..checkpoint import compress_checkpoint
+from ..checkpoint import Report, compress_checkpoint
 from ..compress import Effort
 from . import models
 from .inspect import summary
@@ -67,6 +67,9 @@ from .inspect import summary
     metavar="PATTERN=FACTOR",
     help="For --target-bits: errors in these tensors cost so many times as much.",
 )
+@click.option(
+    "--copy-all", is_flag=True, help="Copy all other files, also the weights in other formats."
+)
 @models.threads_option
 @models.restart_option
 @models.json_option
@@ -86,8 +89,10 @@ def compress(
 ) -> int:
     """Compress the model in SRC, a folder of safetensors files or one file, into the folder DST.
 
-    DST has shards of the same names, an index, a configuration that says how it was compressed, and
-    copies of all other files. Cut off at any moment, the same command goes on where it was.
+    DST has shards of the same names, an index if SRC has one, a configuration that says how it was
+    compressed, and copies of other files, but for the same weights in other formats. Cut off at any
+    moment, the same command goes on where it was; with other rules or bits it keeps the finished
+    tensors that these do not change.
 
     Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file or an option is wrong,
     130 Ctrl-C.
@@ -109,8 +114,9 @@ def compress(
             **options,
         )
     said = summary(made)
+    report = cast(Report, made.report)
     if as_json:
-        models.print_json(said)
+        models.print_json(said | models.report_json(report))
     else:
         click.echo(
             f"{dst}: {models.size_text(said['bytes'])} of "
@@ -119,6 +125,7 @@ def compress(
             f"{models.decibels_text(said['sqnr_db'])} dB; "
             f"{said['tensors'] - said['compressed']} are kept as they are"
         )
+        models.print_report(report, hint=" (--copy-all copies them)")
     return 0
 
 

@@ -21,12 +21,16 @@ def decompress(
 ) -> int:
     """Decode the compressed model in SRC into the folder DST.
 
-    DST has the shards, names, shapes and dtypes of the model that SRC was made from. Cut off at any
+    DST has the shards, names, shapes and dtypes of the model that SRC was made from, and copies of
+    its other files. Cut off at any
     moment, the same command goes on after the last finished shard.
 
     Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file or an option is wrong,
     130 Ctrl-C.
     """
     with models.bar(progress, "decoding") as bar:
-        decompress_checkpoint(src, dst, threads=threads, restart=restart, follow=bar.follow)
+        report = decompress_checkpoint(
+            src, dst, threads=threads, restart=restart, follow=bar.follow
+        )
+    models.print_report(report)
     return 0

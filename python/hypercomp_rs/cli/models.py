@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from ..checkpoint import Progress
+from ..checkpoint import Progress, Report
 
 progress_option = click.option(
     "--progress/--no-progress",
@@ -23,7 +24,7 @@ threads_option = click.option(
     "--threads", type=click.IntRange(1, 1 << 16), help="Threads to work with.  [default: all]"
 )
 restart_option = click.option(
-    "--restart", is_flag=True, help="Throw away what another run has left in DST.partial."
+    "--restart", is_flag=True, help="Throw away what another run with the same DST has left."
 )
 
 
@@ -147,6 +148,57 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# Names that a line has room for.
+_NAMED = 6
+
+
+def print_report(report: Report, hint: str = "") -> None:
+    """What was copied, left out and taken over; nothing where there is nothing to say.
+
+    `hint` says how to get what was left out.
+    """
+    if report.reused:
+        click.echo(f"{report.reused} tensors had been finished by an earlier run")
+    if report.copied:
+        said = f"copied {_files_text(report.copied)}"
+        if report.copied_weights:
+            said += f"; weights among them are not compressed: {_names(report.copied_weights)}"
+        click.echo(said)
+    if report.left_out:
+        click.echo(
+            f"left out {_files_text(report.left_out)}, weights in other formats: "
+            f"{_names(report.left_out)}{hint}"
+        )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "reused": report.reused,
+        "copied": dict(report.copied),
+        "copied_weights": report.copied_weights,
+        "left_out": dict(report.left_out),
+    }
+
+
+def _files_text(files: Mapping[str, int]) -> str:
+    count = "1 other file" if len(files) == 1 else f"{len(files)} other files"
+    return f"{count}, {size_text(sum(files.values()))}"
+
+
+def _names(places: Iterable[str]) -> str:
+    """Names of files; of a folder with several its own."""
+    folders = Counter(place.rpartition("/")[0] for place in places)
+    found = dict.fromkeys(
+        f"{folder}/" if folder and folders[folder] > 1 else place
+        for place in places
+        for folder in (place.rpartition("/")[0],)
+    )
+    names = [shown(name) for name in found]
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join(names[:_NAMED] + more)
 
 
 def size_text(nbytes: float) -> str:

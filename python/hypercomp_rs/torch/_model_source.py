@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,15 @@ class ModelSource(Source):
     def read(self, name: str) -> npt.NDArray[np.uint8]:
         """The bytes of a weight."""
         return _bytes(self._weights[name])
+
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """The bytes of a weight, in pieces; none of one on the meta device, which has none yet."""
+        flat = self._weights[name].detach().reshape(-1)
+        if flat.is_meta:
+            return
+        step = max(1, size // flat.element_size())
+        for start in range(0, len(flat), step):
+            yield _bytes(flat[start : start + step]).data
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """The bytes of some rows; no others are read."""

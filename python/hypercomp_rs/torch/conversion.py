@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from .._integers import checked_threads
-from ..checkpoint.plan import Request, make_plan
-from ..checkpoint.rules import Rule, choose, rules_of
+from ..checkpoint.plan import Request, choices_of, make_plan
+from ..checkpoint.rules import Rule, rules_of
 from ..checkpoint.sensitivity import Sensitivity
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError
@@ -177,10 +177,9 @@ def _planned(
     candidates: list[Candidate], request: Request
 ) -> tuple[Mapping[str, Trellis], list[SkippedWeight]]:
     weights = {candidate.name: candidate.weight for candidate in candidates}
-    entries = ModelSource(weights).entries
     kept = {
         name: choice.kept
-        for name, choice in choose(entries, request.rules, request.embeddings).items()
+        for name, choice in choices_of(ModelSource(weights), request).items()
         if choice.kept is not None
     }
     rest = {name: weight for name, weight in weights.items() if name not in kept}

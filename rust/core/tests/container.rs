@@ -158,7 +158,7 @@ fn entries_are_grouped_by_their_names() {
         BTreeMap::new(),
     )
     .unwrap();
-    let contents = Contents::of(&header).unwrap();
+    let contents = Contents::of(&header.tensors).unwrap();
     let names: Vec<_> = contents.groups.keys().map(String::as_str).collect();
     let plain = [
         "_description",
@@ -182,7 +182,7 @@ fn entries_are_grouped_by_their_names() {
 fn a_tensor_is_not_there_twice() {
     let names = ["a", "a_description"].map(|n| (n.to_owned(), Dtype::U8, vec![1]));
     let header = Header::of(names, BTreeMap::new()).unwrap();
-    let error = Contents::of(&header).unwrap_err();
+    let error = Contents::of(&header.tensors).unwrap_err();
     assert!(error.message().contains("a is there twice"), "{error}");
     let names = ["a", "a"].map(|n| (n.to_owned(), Dtype::U8, vec![1]));
     assert!(Header::of(names, BTreeMap::new()).is_err());

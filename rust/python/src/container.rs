@@ -1,7 +1,7 @@
 //! Headers of safetensors files. Python opens, reads and writes the files, in pieces that fit its
 //! memory; what they say is read here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hypercomp_core::container::{self, Contents, Dtype, Group, Header};
 use hypercomp_core::{Error, ErrorKind};
@@ -14,8 +14,8 @@ use crate::error::to_python;
 type Tensor = (String, String, Vec<usize>, usize, usize);
 /// A compressed tensor's name, its description's entry, and its parts' entries.
 type Compressed = (String, usize, BTreeMap<&'static str, usize>);
-/// Tensors, metadata, compressed tensors.
-type Read = (Vec<Tensor>, BTreeMap<String, String>, Vec<Compressed>);
+/// Tensors, metadata.
+type Read = (Vec<Tensor>, BTreeMap<String, String>);
 
 /// The length of the header, from the first eight bytes of a file of `file` bytes.
 #[pyfunction]
@@ -23,38 +23,58 @@ pub fn header_length(py: Python<'_>, first: &[u8], file: u64) -> PyResult<usize>
     container::header_length(first, file).map_err(|e| to_python(py, e))
 }
 
-/// The tensors of a file in the order of its bytes, its metadata, and which tensors belong together.
+/// The tensors of a file in the order of its bytes, and its metadata.
 #[pyfunction]
 pub fn read_header(py: Python<'_>, json: &[u8], file: u64) -> PyResult<Read> {
-    let read = || {
-        let header = Header::parse(json, file)?;
-        let contents = Contents::of(&header)?;
-        Ok((header, contents))
+    let header = py
+        .detach(|| Header::parse(json, file))
+        .map_err(|e| to_python(py, e))?;
+    Ok((tensors(&header), header.metadata))
+}
+
+/// Which entries, of whatever files of a model, are the parts of one compressed tensor; names are
+/// unique.
+#[pyfunction]
+pub fn group_entries(
+    py: Python<'_>,
+    entries: Vec<(String, String, Vec<usize>)>,
+) -> PyResult<Vec<Compressed>> {
+    let group = || {
+        let entries = entries
+            .into_iter()
+            .map(|(name, dtype, shape)| {
+                Ok(container::Tensor {
+                    name,
+                    dtype: dtype_from_name(&dtype)?,
+                    shape,
+                    start: 0,
+                    len: 0,
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let contents = Contents::of(&entries)?;
+        let places: HashMap<_, _> = entries.iter().map(|t| &t.name).zip(0..).collect();
+        let compressed = contents
+            .groups
+            .into_values()
+            .filter_map(|group| match group {
+                Group::Plain(_) => None,
+                Group::Compressed {
+                    name,
+                    description,
+                    parts,
+                } => Some((
+                    name,
+                    places[&description.name],
+                    parts
+                        .into_iter()
+                        .map(|(part, t)| (part, places[&t.name]))
+                        .collect(),
+                )),
+            });
+        Ok(compressed.collect())
     };
-    let (header, contents) = py.detach(read).map_err(|e| to_python(py, e))?;
-    let places: BTreeMap<_, _> = header
-        .tensors
-        .iter()
-        .zip(0..)
-        .map(|(t, i)| (&t.name, i))
-        .collect();
-    let compressed = contents.groups.values().filter_map(|group| match group {
-        Group::Plain(_) => None,
-        Group::Compressed {
-            name,
-            description,
-            parts,
-        } => Some((
-            name.clone(),
-            places[&description.name],
-            parts
-                .iter()
-                .map(|(part, t)| (*part, places[&t.name]))
-                .collect(),
-        )),
-    });
-    let compressed = compressed.collect();
-    Ok((tensors(&header), header.metadata, compressed))
+    py.detach(group).map_err(|e: Error| to_python(py, e))
 }
 
 /// What a file of these tensors begins with, and where each tensor goes.

@@ -29,7 +29,7 @@ mod _core {
     #[pymodule_export]
     use crate::codec::TensorCode;
     #[pymodule_export]
-    use crate::container::{header_length, read_header, write_header};
+    use crate::container::{group_entries, header_length, read_header, write_header};
     #[pymodule_export]
     use crate::control::Control;
     #[pymodule_export]

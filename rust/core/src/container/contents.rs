@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 
-use super::header::{Header, Tensor};
+use super::header::Tensor;
 use crate::{Error, ErrorKind, Result};
 
 /// What the name of a description ends with, behind the tensor's own and an underscore.
@@ -36,7 +36,7 @@ pub enum Group {
     },
 }
 
-/// The tensors of a file.
+/// The tensors of a file, or of all files of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
     /// In the order of the names.
@@ -51,14 +51,17 @@ fn owner(tensor: &Tensor) -> Option<(&str, &str)> {
 }
 
 impl Contents {
-    /// Group the tensors of a file: a 1-D `U8` entry `x_description` makes `x` a compressed tensor,
-    /// and the 1-D `U8` entries `x_path`, `x_cells`, … its parts.
+    /// Group the entries of a file, or of all files of a model: a 1-D `U8` entry `x_description`
+    /// makes `x` a compressed tensor, and the 1-D `U8` entries `x_path`, `x_cells`, … its parts.
+    ///
+    /// Which file an entry is in does not matter: a tool that splits a model into files by size
+    /// knows nothing of parts, and may put those of one tensor into two files.
     ///
     /// # Errors
     /// [`ErrorKind::Format`] where `x` is there in both forms.
-    pub fn of(header: &Header) -> Result<Self> {
+    pub fn of(tensors: &[Tensor]) -> Result<Self> {
         let mut groups = BTreeMap::new();
-        for tensor in &header.tensors {
+        for tensor in tensors {
             if let Some((name, DESCRIPTION)) = owner(tensor) {
                 let group = Group::Compressed {
                     name: name.to_owned(),
@@ -68,7 +71,7 @@ impl Contents {
                 groups.insert(name.to_owned(), group);
             }
         }
-        for tensor in &header.tensors {
+        for tensor in tensors {
             let owned = owner(tensor).and_then(|(name, part)| Some((groups.get_mut(name)?, part)));
             if let Some((Group::Compressed { parts, .. }, part)) = owned {
                 if part == DESCRIPTION {

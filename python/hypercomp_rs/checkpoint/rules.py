@@ -15,23 +15,72 @@ from .source import FLOATS, Entry
 # Tensors of fewer weights are kept: bitsandbytes' bound. A description would be a tenth of them.
 LEAST = 4096
 
+# The names of tables, as the models of transformers, sentence-transformers and llama.cpp have them.
+# Where a model is in memory, the classes of its modules say more: see torch/tables.py.
+POSITIONS = (
+    "*position_embed*",
+    "*positional_embed*",
+    "*position_embd*",
+    "*positions_embed*",
+    "*embed_positions*",
+    "*pos_emb*",
+    "*.wpe",
+    "wpe",
+    "*rel_pos*",
+    "*rel_embeddings*",
+    "*rel_attn_embed*",
+    "*relative_attention_bias*",
+    "*relative_position_bias*",
+    "*distance_embedding*",
+    "*.attn_rel_b",
+    "*.row_embed*",
+    "*.column_embed*",
+)
+TOKENS = (
+    "*embed_tokens*",
+    "*embed_*_tokens*",
+    "*word_embedding*",
+    "*tok_emb*",
+    "*token_emb*",
+    "*tokens_embed*",
+    "*.wte",
+    "wte",
+    "*.shared",
+    "shared",
+    "*.embed_in",
+    "embed_in",
+    "*.embeddings",
+    "embeddings",
+    "*.embedding",
+    "embedding",
+    "*.embed",
+    "embed",
+    "*.emb",
+    "emb",
+    "*.input_embeds_layer*",
+    "transformer.w",
+)
+
 # What is kept unless a rule says otherwise, as GGUF's quantisers keep it: positions and token
 # types, which are added to everything, the routers of experts, and the state of state-space
 # models. All of it is small, and errors in it are not averaged out.
 KEPT = (
-    "*position_embeddings*",
-    "*embed_positions*",
-    "*pos_embed*",
-    "*.wpe",
-    "*token_type_embeddings*",
+    *POSITIONS,
+    "*token_type_embed*",
+    "*token_types*",
+    "*segment_emb*",
+    "*.class_embedding",
     "*.router*",
     "*.gate",
+    "*.ffn_gate_inp*",
     "*.conv1d",
+    "*.ssm_conv1d",
     "*.A_log",
+    "*.ssm_a",
 )
 
-# The tables of tokens, as the models of transformers call them.
-EMBEDDINGS = ("*word_embeddings*", "*embed_tokens*", "*tok_embeddings*", "*.wte", "wte", "shared")
+# What a table is of.
+Table = Literal["tokens", "positions"]
 
 
 @dataclass(frozen=True)
@@ -125,9 +174,18 @@ def rules_of(rules: Iterable[str | Rule]) -> tuple[Rule, ...]:
     return tuple(rule if isinstance(rule, Rule) else Rule.parse(rule) for rule in rules)
 
 
-def is_embedding(name: str) -> bool:
-    """Whether a tensor is a table of tokens, by its name."""
-    return any(Rule(pattern).matches(name) for pattern in EMBEDDINGS)
+def _matching(name: str, patterns: Sequence[str]) -> str | None:
+    """The first of these patterns that is about the tensor of this name."""
+    return next((pattern for pattern in patterns if Rule(pattern).matches(name)), None)
+
+
+def table_by_name(name: str) -> Table | None:
+    """What a tensor is a table of, by its name; None where it does not look like one."""
+    if _matching(name, POSITIONS):
+        return "positions"
+    if _matching(name, KEPT) is None and _matching(name, TOKENS):
+        return "tokens"
+    return None
 
 
 def eligible(entry: Entry) -> str | None:
@@ -161,8 +219,9 @@ def choose(
     entries: Mapping[str, Entry],
     rules: Sequence[Rule],
     embeddings: Literal["compress", "keep"],
+    tables: Mapping[str, Table | None] | None = None,
 ) -> dict[str, Choice]:
-    """A choice for every tensor.
+    """A choice for every tensor; `tables` says what is a table where that is known, else names do.
 
     Raises
     ------
@@ -175,7 +234,8 @@ def choose(
         rule = next((rule for rule in rules if rule.matches(name)), None)
         if rule is not None:
             unused.discard(rule)
-        choices[name] = Choice(_kept(entry, rule, embeddings), rule)
+        table = table_by_name(name) if tables is None else tables.get(name)
+        choices[name] = Choice(_kept(entry, rule, embeddings, table), rule)
     for rule in rules:
         if rule in unused:
             others = any(rule.matches(name) for name in entries)
@@ -184,15 +244,20 @@ def choose(
     return choices
 
 
-def _kept(entry: Entry, rule: Rule | None, embeddings: Literal["compress", "keep"]) -> str | None:
+def _kept(
+    entry: Entry,
+    rule: Rule | None,
+    embeddings: Literal["compress", "keep"],
+    table: Table | None,
+) -> str | None:
     never = eligible(entry)
     if never is not None:
         return never
     if rule is not None:
         return f"rule {rule}" if rule.keep else None
-    if embeddings == "keep" and is_embedding(entry.name):
+    if embeddings == "keep" and table == "tokens" and len(entry.shape) == 2:
         return "embeddings are kept"
-    for pattern in KEPT:
-        if Rule(pattern).matches(entry.name):
-            return f"kept by default: {pattern}"
-    return None
+    pattern = _matching(entry.name, KEPT)
+    if pattern is not None:
+        return f"kept by default: {pattern}"
+    return "kept by default: a table of positions" if table == "positions" else None

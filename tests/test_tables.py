@@ -134,6 +134,9 @@ def test_names_say_what_is_a_table_and_what_is_none():
         "per_layer_token_embd",
         "semantic.input_embeds_layer",
         "blocks.emb",
+        "token_emb.emb",
+        "luke.entity_embeddings",
+        "char_embeddings.HashBucketCodepointEmbedder_3",
     ):
         assert table_by_name(f"{name}.weight") == "tokens", name
     for name in (
@@ -149,6 +152,8 @@ def test_names_say_what_is_a_table_and_what_is_none():
         "block.0.layer.0.SelfAttention.relative_attention_bias.weight",
         "blocks.2.attn.rel_pos_h",
         "attention.self.distance_embedding.weight",
+        "pos_emb.emb.weight",
+        "enc.blk.0.attn_rel_b.weight",
     ):
         assert table_by_name(name) == "positions", name
     for name in (
@@ -164,6 +169,10 @@ def test_names_say_what_is_a_table_and_what_is_none():
         "layers.0.self_attn.linear_pos",
         "layers.0.mlp.gate_proj",
         "class_embed.0",
+        "vision_embed_tokens",
+        "embed_tokens_extend.image_embed.encoder.fc1",
+        "attn.relative_position_embedding.pos_proj",
+        "unembedding",
     ):
         assert table_by_name(f"{name}.weight") is None, name
 

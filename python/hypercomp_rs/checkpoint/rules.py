@@ -15,57 +15,76 @@ from .source import FLOATS, Entry
 # Tensors of fewer weights are kept: bitsandbytes' bound. A description would be a tenth of them.
 LEAST = 4096
 
-# The names of tables, as the models of transformers, sentence-transformers and llama.cpp have them.
-# Where a model is in memory, the classes of its modules say more: see torch/tables.py.
+# The last names of tables' modules, as the models of transformers and llama.cpp have them. Where a
+# model is in memory, the classes of its modules say more: see torch/tables.py.
 POSITIONS = (
     "*position_embed*",
     "*positional_embed*",
     "*position_embd*",
-    "*positions_embed*",
-    "*embed_positions*",
+    "positions_embed",
+    "embed_positions*",
     "*pos_emb*",
-    "*.wpe",
     "wpe",
     "*rel_pos*",
-    "*rel_embeddings*",
-    "*rel_attn_embed*",
-    "*relative_attention_bias*",
-    "*relative_position_bias*",
+    "rel_embeddings",
+    "rel_attn_embed",
+    "pe_k",
+    "*relative_attention_bias",
+    "relative_position_bias*",
     "*distance_embedding*",
-    "*.attn_rel_b",
-    "*.row_embed*",
-    "*.column_embed*",
+    "attn_rel_b",
+    "row_embed*",
+    "column_embed*",
 )
 TOKENS = (
-    "*embed_tokens*",
-    "*embed_*_tokens*",
+    "embed_tokens*",
+    "embed_*_tokens",
+    "*_embed_tokens",
     "*word_embedding*",
     "*tok_emb*",
     "*token_emb*",
-    "*tokens_embed*",
-    "*.wte",
+    "tokens_embed",
     "wte",
-    "*.shared",
     "shared",
-    "*.embed_in",
     "embed_in",
-    "*.embeddings",
-    "embeddings",
-    "*.embedding",
-    "embedding",
-    "*.embed",
-    "embed",
-    "*.emb",
+    "embed_char",
+    "embed_global",
+    "embed_speaker",
+    "embed_timestep",
+    "input_embeds_layer*",
     "emb",
-    "*.input_embeds_layer*",
-    "transformer.w",
+    "embed",
+    "embedding",
+    "embeddings",
+    "*_embed",
+    "*_embedding",
+    "*_embeddings",
+    "HashBucketCodepointEmbedder*",
+    "queries_embedder",
+    "queries_features",
+    "query_feat",
+    "codebook",
 )
+# What looks like one of those and is a layer or a convolution.
+_NO_TABLES = (
+    "*patch_*",
+    "*linear_*",
+    "*mask_embed*",
+    "vision_embed_tokens",
+    "class_embed",
+    "bbox_embed",
+    "predictor_embeddings",
+    "*unitseq*",
+)
+# Names within a table's own module, which say nothing of what it is of.
+_WITHIN = ("weight", "weights", "table", "emb", "embed", "embedding", "embeddings")
+# A table whose name by itself is too short to tell: CTRL's.
+_WHOLE_NAMES = ("w", "transformer.w")
 
-# What is kept unless a rule says otherwise, as GGUF's quantisers keep it: positions and token
-# types, which are added to everything, the routers of experts, and the state of state-space
-# models. All of it is small, and errors in it are not averaged out.
+# What is kept beside positions unless a rule says otherwise, as GGUF's quantisers keep it: token
+# types, which are added to everything as positions are, the routers of experts, and the state of
+# state-space models. All of it is small, and errors in it are not averaged out.
 KEPT = (
-    *POSITIONS,
     "*token_type_embed*",
     "*token_types*",
     "*segment_emb*",
@@ -174,18 +193,41 @@ def rules_of(rules: Iterable[str | Rule]) -> tuple[Rule, ...]:
     return tuple(rule if isinstance(rule, Rule) else Rule.parse(rule) for rule in rules)
 
 
-def _matching(name: str, patterns: Sequence[str]) -> str | None:
-    """The first of these patterns that is about the tensor of this name."""
-    return next((pattern for pattern in patterns if Rule(pattern).matches(name)), None)
+def _first(name: str, patterns: Iterable[str]) -> str | None:
+    """The first of these patterns that a name matches."""
+    return next((p for p in patterns if fnmatch.fnmatchcase(name, p)), None)
+
+
+def _position_pattern(name: str) -> str | None:
+    """The pattern by which a tensor is a table of positions."""
+    parts = [part for part in name.split(".") if not part.isdigit()]
+    while parts:
+        found = _first(parts[-1], POSITIONS)
+        if found is not None or parts[-1] not in _WITHIN:
+            return found
+        del parts[-1]
+    return None
+
+
+def _default_pattern(name: str) -> str | None:
+    """The pattern by which a tensor is kept where no rule is about it."""
+    others = (pattern for pattern in KEPT if Rule(pattern).matches(name))
+    return _position_pattern(name) or next(others, None)
 
 
 def table_by_name(name: str) -> Table | None:
-    """What a tensor is a table of, by its name; None where it does not look like one."""
-    if _matching(name, POSITIONS):
+    """What a tensor is a table of, by its name; None where it does not look like one.
+
+    >>> table_by_name("gpt_neox.embed_in.weight"), table_by_name("wpe.weight")
+    ('tokens', 'positions')
+    """
+    if _position_pattern(name) is not None:
         return "positions"
-    if _matching(name, KEPT) is None and _matching(name, TOKENS):
-        return "tokens"
-    return None
+    module = name.removesuffix(".weight")
+    parts = [part for part in module.split(".") if not part.isdigit()]
+    if not parts or _default_pattern(name) is not None or _first(parts[-1], _NO_TABLES):
+        return None
+    return "tokens" if module in _WHOLE_NAMES or _first(parts[-1], TOKENS) else None
 
 
 def eligible(entry: Entry) -> str | None:
@@ -257,7 +299,7 @@ def _kept(
         return f"rule {rule}" if rule.keep else None
     if embeddings == "keep" and table == "tokens" and len(entry.shape) == 2:
         return "embeddings are kept"
-    pattern = _matching(entry.name, KEPT)
+    pattern = _default_pattern(entry.name)
     if pattern is not None:
         return f"kept by default: {pattern}"
     return "kept by default: a table of positions" if table == "positions" else None

@@ -137,6 +137,10 @@ class Source(ABC):
         """Files in the folder that are neither read nor copied, such as the same weights again."""
         return ()
 
+    def notes(self) -> Sequence[str]:
+        """What a user is to know of how the source is read; each names its file."""
+        return ()
+
     def metadata(self, shard: str) -> Mapping[str, str]:
         """What a shard says beside its tensors; ``__metadata__`` of a safetensors file."""
         return {"format": "pt"}
@@ -182,6 +186,8 @@ def open_source(path: str | Path) -> Source:
         # Where a folder has both, the safetensors files are newer and read faster.
         safe = any(path.glob("*.safetensors")) or (path / shards.INDEX).exists()
         pickled = any((path / name).exists() for name in (torch_files.SINGLE, torch_files.INDEX))
+        if not safe and not pickled and any(path.glob("*.gguf")):
+            return Gguf(path)
         return torch_files.TorchFiles(path) if pickled and not safe else shards.Shards(path)
     if path.suffix == ".safetensors":
         return shards.Shards(path)
@@ -190,6 +196,6 @@ def open_source(path: str | Path) -> Source:
     if path.suffix in torch_files.SUFFIXES:
         return torch_files.TorchFiles(path)
     raise InvalidArgumentError(
-        f"{path}: a folder with *.safetensors or pytorch_model*.bin files, or a file that ends in "
-        f".safetensors, .gguf, {', '.join(torch_files.SUFFIXES)} is accepted"
+        f"{path}: a folder with *.safetensors, pytorch_model*.bin or *.gguf files, or a file that "
+        f"ends in .safetensors, .gguf, {', '.join(torch_files.SUFFIXES)} is accepted"
     )

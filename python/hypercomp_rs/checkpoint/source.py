@@ -193,7 +193,7 @@ def open_source(path: str | Path) -> Source:
         return shards.Shards(path)
     if path.suffix == ".gguf":
         return Gguf(path)
-    if path.suffix in torch_files.SUFFIXES:
+    if path.name.endswith(torch_files.SUFFIXES):
         return torch_files.TorchFiles(path)
     raise InvalidArgumentError(
         f"{path}: a folder with *.safetensors, pytorch_model*.bin or *.gguf files, or a file that "

@@ -1,4 +1,4 @@
-"""PyTorch's files, ``.bin``, ``.pt`` and ``.pth``, as a source of tensors.
+"""PyTorch's files, ``.bin``, ``.pt``, ``.pth`` and ``.ckpt``, as a source of tensors.
 
 They are pickles, and a pickle may run any code. Only ``torch.load(weights_only=True)`` reads them,
 which makes tensors, containers and numbers, and refuses whatever else a pickle asks for.
@@ -7,6 +7,7 @@ which makes tensors, containers and numbers, and refuses whatever else a pickle 
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,14 @@ from .._extras import imported
 from ..errors import DtypeError, FormatError
 from .shards import files_beside, is_weights, weight_map
 from .source import Entry, Source
+from .state_dict import find_state_dict
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 SINGLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
-SUFFIXES = (".bin", ".pt", ".pth")
+SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 
 # How a zip archive begins, and how torch tells one.
 _ARCHIVE = b"PK\x03\x04"
@@ -46,7 +48,15 @@ _DTYPES = {
     "uint16": "U16",
     "uint8": "U8",
     "bool": "BOOL",
+    "complex64": "C64",
 }
+
+# A tensor may have so many bytes though its file has fewer: one that repeats what it has.
+_REPEATED = 1 << 26
+
+# What torch says of a file that asks for what it does not allow.
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_REASON = re.compile(r"WeightsUnpickler error: (.+)")
 
 
 class TorchFiles(Source):
@@ -55,16 +65,17 @@ class TorchFiles(Source):
     Parameters
     ----------
     path
-        A file with a state dict, by itself or under the key "state_dict"; or a folder with
-        ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``.
+        A file with a state dict, by itself or under a key such as "state_dict" or "model"; or a
+        folder with ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``.
 
     Raises
     ------
     FormatError
-        Not a file of torch's; one that would run code; truncated; without a state dict; an index
-        that is wrong.
+        Not a file of torch's; one that asks for more than tensors and plain containers, which the
+        message names; truncated; without a state dict, or with several; an index that is wrong.
     DtypeError
-        A tensor that is sparse, quantised or of another dtype than safetensors files have.
+        A tensor that is sparse, quantised or of another dtype than safetensors files have; the
+        message names it.
     MissingExtraError
         torch is not installed.
 
@@ -79,9 +90,12 @@ class TorchFiles(Source):
         self._tensors: dict[str, Any] = {}
         self._entries: dict[str, Entry] = {}
         self._index: Mapping[str, str] = {}
+        self._notes: list[str] = []
         self.names = self._find() if path.is_dir() else [path.name]
         for name in self.names:
-            for key, tensor in _state_dict(self.folder / name).items():
+            tensors, notes = _state_dict(self.folder / name)
+            self._notes += notes
+            for key, tensor in tensors.items():
                 if key in self._entries:
                     raise FormatError(f"{path}: {key} is both in {name} and in another file")
                 dtype = _checked(self.folder / name, key, tensor)
@@ -124,6 +138,10 @@ class TorchFiles(Source):
         """See :class:`Source`: the same weights in other formats."""
         return [name for name, _ in self._others() if is_weights(name)]
 
+    def notes(self) -> Sequence[str]:
+        """See :class:`Source`: what is left out, and which of several models is taken."""
+        return self._notes
+
     def _others(self) -> list[tuple[str, Path]]:
         if not self.path.is_dir():
             return []
@@ -145,8 +163,8 @@ def _safetensors_name(name: str) -> str:
     return name.removeprefix("pytorch_").removesuffix(".bin") + ".safetensors"
 
 
-def _state_dict(path: Path) -> Mapping[str, Any]:
-    """The tensors of a file by name, in the order in which they were saved."""
+def _state_dict(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The tensors of a file by name, as they were saved; and what is to be said of it."""
     torch = imported("torch", "torch", "a PyTorch file")
     with path.open("rb") as file:
         mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
@@ -158,26 +176,31 @@ def _state_dict(path: Path) -> Mapping[str, Any]:
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise FormatError(
-            f"{path} is refused: it asks for more than tensors and plain containers, which may be "
-            f"code ({_first_line(error)})"
-        ) from error
+        raise _refusal(path, error) from error
     except (OSError, MemoryError):
         raise
     except Exception as error:
         # The file decides what torch stumbles over.
         raise FormatError(f"{path} is no file of torch.save: {_first_line(error)}") from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping):
-        raise FormatError(f"{path} holds a {type(found).__name__}: a state dict is accepted")
-    for key, value in found.items():
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
-            raise FormatError(
-                f"{path}: {key!r} is a {type(value).__name__}: a state dict of names and tensors, "
-                "by itself or under the key 'state_dict', is accepted"
-            )
-    return found
+    return find_state_dict(path, found, torch.Tensor)
+
+
+def _refusal(path: Path, error: pickle.UnpicklingError) -> FormatError:
+    """What torch refuses in a file, and what to do about it."""
+    refused = _REFUSED_GLOBAL.search(str(error))
+    if refused is None:
+        reason = _REASON.search(str(error))
+        why = reason[1] if reason is not None else _first_line(error)
+        return FormatError(
+            f"{path} is refused: it asks for more than tensors and plain containers, which may be "
+            f"code ({why})"
+        )
+    return FormatError(
+        f"{path} is refused: it asks for {refused[1]}, which may be code: tensors and plain "
+        "containers are accepted. If you trust the file, load it with weights_only=False and save "
+        "its state dict alone (torch.save(loaded[key], new_path), or loaded.state_dict() where it "
+        "is a whole module), or allow that name by torch.serialization.add_safe_globals"
+    )
 
 
 def _check_archive(path: Path, file: IO[bytes]) -> None:
@@ -199,13 +222,23 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
     """The dtype of a tensor that is what it says."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in _DTYPES or str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        hint = ""
+        if tensor.is_quantized:
+            hint = "; tensor.dequantize() makes it one"
+        elif str(tensor.layout) != "torch.strided":
+            hint = "; tensor.to_dense() makes it one"
         raise DtypeError(
             f"{path}: {name} is of dtype {dtype} and layout {tensor.layout}: dense tensors of "
-            f"{', '.join(_DTYPES)} are accepted"
+            f"{', '.join(_DTYPES)} are accepted{hint}"
+        )
+    if tensor.device.type != "cpu":
+        raise FormatError(
+            f"{path}: {name} was saved on the device {tensor.device}, without values, which the "
+            "file does not have: save it from a device that has them"
         )
     # A few stored elements can be spread over any shape with strides of 0.
     nbytes = tensor.numel() * tensor.element_size()
-    if tensor.device.type != "cpu" or nbytes > path.stat().st_size:
+    if nbytes > max(_REPEATED, path.stat().st_size):
         raise FormatError(
             f"{path}: {name} of shape {tuple(tensor.shape)} takes {nbytes} bytes, which the file "
             "does not have"
@@ -215,7 +248,8 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
 
 def _bytes(tensor: Any) -> npt.NDArray[np.uint8]:
     torch = imported("torch", "torch", "a PyTorch file")
-    flat = tensor.detach().contiguous().reshape(-1)
+    # Conjugates and negatives of complex numbers are marks on a tensor until they are asked for.
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
     # A copy: what is mapped must not be written to.
     return np.array(flat.view(torch.uint8).numpy())
 

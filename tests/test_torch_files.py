@@ -135,7 +135,7 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path, monkeypatch, call
 def test_a_plain_pickle_with_code_is_refused_and_never_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pt").write_bytes(pickle.dumps(Runs(os.mkdir, "pwned")))
-    with pytest.raises(hc.FormatError, match=r"x\.pt"):
+    with pytest.raises(hc.FormatError, match=r"x\.pt is refused: .*\(Unsupported operand"):
         open_source("x.pt")
     assert os.listdir() == ["x.pt"]
 
@@ -228,7 +228,7 @@ def test_a_script_is_refused(tmp_path):
         archive.writestr("x/code/__torch__.py", "print('pwned')")
         archive.writestr("x/data.pkl", pickle.dumps(()))
         archive.writestr("x/version", "3")
-    with pytest.raises(hc.FormatError, match=r"is no file of torch\.save"):
+    with pytest.raises(hc.FormatError, match=r"is no file of torch\.save but a TorchScript"):
         open_source(tmp_path / "x.pt")
 
 

@@ -56,7 +56,7 @@ _REPEATED = 1 << 26
 
 # What torch says of a file that asks for what it does not allow.
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
-_REASON = re.compile(r"WeightsUnpickler error: (.+)")
+_REASON = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
 
 class TorchFiles(Source):
@@ -213,6 +213,11 @@ def _check_archive(path: Path, file: IO[bytes]) -> None:
     except Exception as error:
         # BadZipFile and whatever else zipfile stumbles over, such as a seek to before the start.
         raise FormatError(f"{path} is no archive of torch's: {_first_line(error)}") from error
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise FormatError(
+            f"{path} is no file of torch.save but a TorchScript archive, which is code: save its "
+            "weights, torch.save(torch.jit.load(path).state_dict(), new_path)"
+        )
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
             raise FormatError(f"{path}: {entry.filename} is compressed: torch stores")

@@ -357,3 +357,13 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it(tmp_path, blocked
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=tmp_path
     )
     assert says in done.stdout, done.stderr
+
+
+def test_a_part_of_a_split_model_is_not_taken_for_the_whole(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"x-0000{number}-of-00002.gguf").touch()
+    with pytest.raises(hc.InvalidArgumentError, match=r"is one of 2 parts, .*join them"):
+        perplexity(tmp_path / "x-00001-of-00002.gguf", "text")
+    (tmp_path / "x-00002-of-00002.gguf").unlink()
+    with pytest.raises(hc.FormatError, match=r"x-00002-of-00002\.gguf is missing"):
+        perplexity(tmp_path / "x-00001-of-00002.gguf", "text")

@@ -1,5 +1,6 @@
 """GGUF files as a source: against the package gguf, against transformers, and against malice."""
 
+import json
 import pickle
 import struct
 import threading
@@ -309,7 +310,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path):
         source.read("w")
 
 
-def test_types_that_are_not_decoded_and_tensors_without_a_name_are_refused(tmp_path):
+def test_types_that_are_not_decoded_and_rows_that_are_no_heads_are_refused(tmp_path):
     kind = Type.IQ4_NL
     raw = np.zeros((2, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8)
     writer = gguf.GGUFWriter(tmp_path / "x.gguf", "test")
@@ -320,10 +321,6 @@ def test_types_that_are_not_decoded_and_tensors_without_a_name_are_refused(tmp_p
     writer.close()
     with pytest.raises(hc.DtypeError, match="w is of type IQ4_NL: F32, F16"):
         open_source(tmp_path / "x.gguf")
-    experts = {"blk.0.ffn_gate_exps.weight": (np.ones((2, 32), np.float32), Type.F32)}
-    path = write(tmp_path / "y.gguf", experts, "llama")
-    with pytest.raises(hc.FormatError, match=r"ffn_gate_exps.weight is no tensor of a model"):
-        open_source(path)
     heads = {"blk.0.attn_q.weight": (np.ones((6, 32), np.float32), Type.F32)}
     path = write(tmp_path / "z.gguf", heads, "llama", [("llama.attention.head_count", 4)])
     with pytest.raises(hc.FormatError, match="6 rows, which are not 4 heads"):
@@ -336,3 +333,225 @@ def test_what_transformers_cannot_make_of_a_file_is_named(tmp_path):
     )
     with pytest.raises(hc.FormatError, match="transformers cannot read what it says"):
         open_source(path).files()
+
+
+# Models in several files
+
+
+def split(folder, tensors, name="m", architecture="test", values=(), **said):
+    """A model in one file for each of `tensors`, as llama.cpp splits one."""
+    files = []
+    count = sum(map(len, tensors))
+    for number, part in enumerate(tensors):
+        keys = {"split.no": number, "split.count": len(tensors), "split.tensors.count": count}
+        # The first alone says what model it is.
+        more = dict(values) if number == 0 else {}
+        path = folder / f"{name}-{number + 1:05d}-of-{len(tensors):05d}.gguf"
+        files.append(write(path, part, architecture, {**more, **keys, **said}.items()))
+    return files
+
+
+def parts(*shapes):
+    rng = np.random.default_rng(0)
+    w = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    return [{f"blk.{i}.attn_q.weight": (one, Type.F32)} for i, one in enumerate(w)]
+
+
+@pytest.mark.parametrize("given", [0, 1, 2, None])
+def test_any_part_of_a_split_model_is_the_whole(tmp_path, given):
+    tensors = parts((64, 64), (32, 64), (96, 64))
+    files = split(tmp_path, tensors)
+    (tmp_path / "README.md").write_text("about")
+    source = open_source(tmp_path if given is None else files[given])
+    assert source.weights_files() == files
+    assert {name: entry.shard for name, entry in source.entries.items()} == {
+        f"blk.{i}.attn_q.weight": f"model-0000{i + 1}-of-00003.safetensors" for i in range(3)
+    }
+    for part in tensors:
+        for name, (w, _) in part.items():
+            np.testing.assert_array_equal(elements(source, name), w)
+    assert set(source.files()) == ({"README.md"} if given is None else set())
+    again = pickle.loads(pickle.dumps(source))
+    assert again.fingerprint() == source.fingerprint()
+
+
+def test_a_split_models_folder_is_compressed_into_shards(tmp_path):
+    (tmp_path / "model").mkdir()
+    split(tmp_path / "model", parts((64, 64), (96, 64)))
+    with pytest.warns(hc.SourceWarning, match="llama.cpp's names"):
+        made = hc.compress_checkpoint(tmp_path / "model", tmp_path / "small", effort="fast")
+    assert set(made) == {"blk.0.attn_q.weight", "blk.1.attn_q.weight"}
+    assert all(tensor.codec == "trellis" for tensor in made.tensors)
+    assert (tmp_path / "small" / "model.safetensors.index.json").exists()
+    assert {tensor.shard for tensor in made.tensors} == {
+        f"model-0000{i}-of-00002.safetensors" for i in (1, 2)
+    }
+
+
+def test_a_split_language_model_is_what_it_was_in_one_file(tmp_path, tiny):
+    whole = llama_file(tmp_path / "tiny.gguf", tiny)
+    reader = gguf.GGUFReader(whole)
+    names = [tensor.name for tensor in reader.tensors]
+    # The last layer is in the second file, where transformers does not look for it.
+    first = [name for name in names if name != "output.weight"]
+    folder = tmp_path / "split"
+    folder.mkdir()
+    data = {t.name: np.array(t.data).reshape(t.shape[::-1].tolist()) for t in reader.tensors}
+    files = [folder / f"tiny-0000{i}-of-00002.gguf" for i in (1, 2)]
+    for number, (file, held) in enumerate(zip(files, (first, ["output.weight"]), strict=True)):
+        writer = gguf.GGUFWriter(file, "llama")
+        if number == 0:
+            for field in reader.fields.values():
+                if field.name.startswith("GGUF.") or field.name == "general.architecture":
+                    continue
+                sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(field.name, field.contents(), field.types[0], sub)
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", 2)
+        writer.add_int32("split.tensors.count", len(names))
+        for name in held:
+            writer.add_tensor(name, data[name])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    source = open_source(folder)
+    one = open_source(whole)
+    assert not source.notes()
+    assert set(source.entries) == set(one.entries)
+    for name in one.entries:
+        assert np.array_equal(source.read(name), one.read(name))
+    configs = [json.loads(s.files()["config.json"].read_bytes()) for s in (source, one)]
+    assert configs[0] == configs[1]
+    assert configs[0]["tie_word_embeddings"] is False
+
+
+def test_parts_that_are_missing_or_do_not_fit_are_named(tmp_path):
+    def fresh(name, **said):
+        folder = tmp_path / name
+        folder.mkdir()
+        return folder, split(folder, parts((8, 32), (8, 32)), **said)
+
+    for at in (0, 1):
+        folder, files = fresh(f"missing {at}")
+        files[at].unlink()
+        for path in (folder, files[1 - at]):
+            with pytest.raises(hc.FormatError, match=rf"m-0000{at + 1}-of-00002.gguf is missing"):
+                open_source(path)
+    for said, says in [
+        ({"split.count": 3}, "split.count is 3, and its name is that of part 1 of 2"),
+        ({"split.no": 1}, "split.no is 1, and its name is that of part 1 of 2"),
+        ({"split.tensors.count": 5}, "split.tensors.count is 5, and the 2 parts .* have 2 tensors"),
+    ]:
+        folder, files = fresh(str(said).replace("'", ""), **said)
+        with pytest.raises(hc.FormatError, match=says) as error:
+            open_source(folder)
+        assert "-of-00002.gguf" in str(error.value)
+    _, files = fresh("twice")
+    files[1].unlink()
+    write(
+        files[1],
+        parts((8, 32))[0],
+        values={"split.no": 1, "split.count": 2, "split.tensors.count": 2}.items(),
+    )
+    with pytest.raises(
+        hc.FormatError, match=r"blk.0.attn_q.weight is in m-00001-of-00002.gguf too"
+    ):
+        open_source(files[0])
+    _, files = fresh("renamed")
+    renamed = files[0].rename(files[0].with_name("model.gguf"))
+    with pytest.raises(hc.FormatError, match=r"split.count is 2, and its name is that of a model"):
+        open_source(renamed)
+    whole = write(tmp_path / "x-00001-of-00002.gguf", parts((8, 32))[0])
+    write(tmp_path / "x-00002-of-00002.gguf", parts((8, 32), (8, 32))[1])
+    with pytest.raises(hc.FormatError, match=r"split.count is 0, and its name is that of part 1"):
+        open_source(whole)
+    with pytest.raises(hc.FormatError, match="there is no part 3 of 2"):
+        open_source(write(tmp_path / "x-00003-of-00002.gguf", parts((8, 32))[0]))
+
+
+def test_a_folder_with_one_model_is_a_source_and_with_several_is_none(tmp_path):
+    write(tmp_path / "a.gguf", parts((8, 32))[0])
+    assert open_source(tmp_path).weights_files() == [tmp_path / "a.gguf"]
+    split(tmp_path, parts((8, 32), (8, 32)), name="b")
+    with pytest.raises(hc.InvalidArgumentError, match=r"files a.gguf, b-00001-of-00002.gguf"):
+        open_source(tmp_path)
+    np.savez(tmp_path / "x.npz")
+    torch.save({"w": torch.ones(3)}, tmp_path / "pytorch_model.bin")
+    assert set(open_source(tmp_path).entries) == {"w"}
+
+
+# Models that have no names of transformers
+
+
+def experts(shape=(4, 64, 64)):
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal(shape).astype(np.float32)
+    return {
+        "token_embd.weight": (w[0], Type.F32),
+        "blk.0.attn_q.weight": (w[1], Type.F32),
+        "blk.0.ffn_gate_inp.weight": (w[2], Type.F32),
+        "blk.0.ffn_gate_exps.weight": (w, Type.Q8_0),
+    }
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3moe", "deepseek2", "dbrx"])
+def test_models_of_experts_keep_the_names_and_rows_of_the_file(tmp_path, architecture):
+    tensors = experts()
+    heads = [(f"{architecture}.attention.head_count", 4), (f"{architecture}.expert_count", 4)]
+    path = write(tmp_path / "m.gguf", tensors, architecture, heads)
+    source = open_source(path)
+    assert set(source.entries) == set(tensors)
+    for name, (w, kind) in tensors.items():
+        np.testing.assert_array_equal(
+            elements(source, name), gguf.dequantize(gguf.quantize(w, kind), kind)
+        )
+    assert source.files() == {}
+    (note,) = source.notes()
+    assert str(path) in note
+    assert "no config.json" in note
+    with (
+        pytest.warns(hc.SourceWarning, match=r"m.gguf: tensors keep llama.cpp's names"),
+        hc.compress_checkpoint(path, tmp_path / "small", embeddings="keep") as made,
+    ):
+        codecs = {tensor.name: tensor.codec for tensor in made.tensors}
+    assert codecs == {
+        "token_embd.weight": None,
+        "blk.0.attn_q.weight": "trellis",
+        "blk.0.ffn_gate_inp.weight": None,
+        "blk.0.ffn_gate_exps.weight": "trellis",
+    }
+
+
+def test_rows_of_experts_are_sampled_whole(tmp_path):
+    tensors = experts((3, 40, 96))
+    source = open_source(write(tmp_path / "m.gguf", tensors, "qwen2moe"))
+    w, kind = tensors["blk.0.ffn_gate_exps.weight"]
+    expected = gguf.dequantize(gguf.quantize(w, kind), kind)
+    np.testing.assert_array_equal(
+        elements(source, "blk.0.ffn_gate_exps.weight", [0, 2]), expected[[0, 2]]
+    )
+
+
+def test_a_configuration_beside_a_model_without_names_is_not_taken(tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    write(folder / "m.gguf", experts(), "qwen3moe")
+    (folder / "config.json").write_text("{}")
+    (folder / "LICENSE").write_text("free")
+    (folder / "model.onnx").write_bytes(b"?")
+    source = open_source(folder)
+    assert source.files() == {"LICENSE": folder / "LICENSE"}
+    assert source.passed_over() == ["model.onnx"]
+
+
+def test_the_command_prints_the_note(tmp_path, capsys):
+    import warnings
+
+    from hypercomp_rs.cli.program import run
+
+    path = write(tmp_path / "m.gguf", experts(), "qwen3moe")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run(["compress", str(path), str(tmp_path / "small")]) == 0
+    assert f"hypercomp-rs: warning: {path}: tensors keep" in capsys.readouterr().err

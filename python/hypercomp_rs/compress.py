@@ -207,7 +207,8 @@ def compress_tensor(
         "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
         cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
         others have codes, so pruning and compression multiply. `bits` may then be less than 1, down
-        to that cost and half a bit for each of the others.
+        to that cost and half a bit for each of the others. By default only whole rows of zeros stay
+        zeros in a trellis, such as the padding of a table of tokens.
     incoherence
         "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
         first, so that none has outliers. "none" codes them as they are, which is better only for

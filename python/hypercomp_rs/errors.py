@@ -97,3 +97,7 @@ class NearToleranceWarning(UserWarning):
 
     The result may lack vertices, or hold some twice or where there are none.
     """
+
+
+class SourceWarning(UserWarning):
+    """A model is read otherwise than one may expect: the message names the file and says how."""

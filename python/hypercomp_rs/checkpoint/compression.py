@@ -5,13 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .._integers import checked_threads
 from ..compress import Effort, Trellis
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, SourceWarning
 from . import configuration, folder
 from .load_guard import QUANTIZATION, guarded
 from .plan import Plan, Request, make_plan
@@ -95,6 +96,11 @@ def compress_checkpoint(
         What has been made; its `report` says what was copied, left out and taken over. The bytes
         depend neither on threads nor on the executor, nor on how often the run was cut off.
 
+    Warns
+    -----
+    SourceWarning
+        Tensors of the source are left out, or have other names than transformers gives them.
+
     Raises
     ------
     InvalidArgumentError
@@ -141,6 +147,8 @@ def compress_checkpoint(
     )
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
     source = src if isinstance(src, Source) else open_source(os.fspath(src))
+    for note in source.notes():
+        warnings.warn(note, SourceWarning, stacklevel=2)
     _refuse_compressed(source)
     if not source.entries:
         raise InvalidArgumentError(f"{source.path}: a model without tensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import weakref
@@ -13,8 +14,11 @@ import numpy as np
 
 from .._extras import imported
 from ..errors import DtypeError, FormatError
-from .gguf_header import Stored, read_header
-from .gguf_names import ARCHITECTURES, row_order, transformers_name
+from .configuration import CONFIG
+from .gguf_header import Stored, Value
+from .gguf_names import row_order, transformers_names
+from .gguf_parts import gguf_files, read_parts
+from .other_files import other_files
 from .shards import SINGLE
 from .source import Entry, Source
 
@@ -30,21 +34,25 @@ _PIECE = 1 << 21
 
 
 class Gguf(Source):
-    """The tensors of a GGUF file, those in blocks decoded to float32.
+    """The tensors of a GGUF model, those in blocks decoded to float32.
 
     For the architectures "llama" (also Mistral's), "qwen2" and "qwen3" names and rows are those of
     transformers, and the model has a ``config.json`` and its tokenizer's files, as transformers
-    makes them. Of other files the tensors have the names of the file, and nothing is beside them.
+    makes them. All tensors of other models have the names and rows of the file, and so have all of
+    a model with a tensor that has no such name, as experts have none; :meth:`notes` says so.
 
     Parameters
     ----------
     path
-        Of the file.
+        Of a file; of any part of a split model, which is read whole; or of a folder with one model.
 
     Raises
     ------
     FormatError
-        It is no GGUF file, or not what it says it is.
+        It is no GGUF file, or not what it says it is; a part of a split model is missing, or does
+        not fit the others. The message names the file.
+    InvalidArgumentError
+        A folder with several models.
     DtypeError
         A tensor of a type that is not decoded.
     MissingExtraError
@@ -53,15 +61,26 @@ class Gguf(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.header = read_header(path)
-        self.known = self.header.values.get("general.architecture") in ARCHITECTURES
+        self.parts = gguf_files(path)
+        headers = read_parts(self.parts)
+        self.values: Mapping[str, Value] = headers[self.parts[0]].values
         self.stored: dict[str, Stored] = {}
+        self._file: dict[str, Path] = {}
         self._entries: dict[str, Entry] = {}
-        for stored in sorted(self.header.tensors.values(), key=lambda stored: stored.start):
-            name = self._name(stored.name)
-            if name:
-                self.stored[name] = stored
-                self._entries[name] = Entry(name, _dtype(path, stored), stored.shape, SINGLE)
+        all_names = [name for header in headers.values() for name in header.tensors]
+        self.unnamed, names = transformers_names(all_names, self.values)
+        # Whether names and rows are those of transformers.
+        self.known = self.unnamed is None
+        for at, (file, header) in enumerate(headers.items(), 1):
+            shard = SINGLE
+            if len(headers) > 1:
+                shard = f"model-{at:05d}-of-{len(headers):05d}.safetensors"
+            for stored in sorted(header.tensors.values(), key=lambda stored: stored.start):
+                name = names[stored.name]
+                if name:
+                    self.stored[name] = stored
+                    self._file[name] = file
+                    self._entries[name] = Entry(name, _dtype(file, stored), stored.shape, shard)
         self._made: Path | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,46 +108,66 @@ class Gguf(Source):
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """See :class:`Source`; only these rows are read."""
-        if len(self._entries[name].shape) < 2:
+        shape = self._entries[name].shape
+        if len(shape) < 2:
             return super().sample(name, rows)
-        return self._rows(name, np.asarray(rows))
+        within = np.arange(_rows(self.stored[name]) // max(1, shape[0]))
+        places = np.asarray(rows)[:, None] * len(within) + within
+        return self._rows(name, places.reshape(-1))
 
     def weights_files(self) -> Sequence[Path]:
         """See :class:`Source`."""
-        return [self.path]
+        return self.parts
 
     def files(self) -> Mapping[str, Path]:
-        """See :class:`Source`; made by transformers from what the file says."""
+        """See :class:`Source`; what transformers makes of the file, and what lies beside it.
+
+        A model without transformers' names gets no configuration: it would load as another one.
+        """
+        beside = {place: path for place, path, other in self._others() if not other}
+        beside.pop(CONFIG, None)
         if not self.known:
-            return {}
+            return beside
         if self._made is None:
             made = Path(tempfile.mkdtemp(prefix="hypercomp-"))
             weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
-            _describe(self.path, made)
+            _describe(self.parts[0], made, tied="lm_head.weight" not in self._entries)
             self._made = made
-        return {path.name: path for path in sorted(self._made.iterdir())}
+        return beside | {path.name: path for path in sorted(self._made.iterdir())}
 
-    def _name(self, name: str) -> str:
-        if not self.known:
-            return name
-        found = transformers_name(name)
-        if found is None:
-            raise FormatError(
-                f"{self.path}: {name} is no tensor of a model of the architecture "
-                f"{self.header.values['general.architecture']}"
-            )
-        return found
+    def passed_over(self) -> Sequence[str]:
+        """See :class:`Source`."""
+        return [place for place, _, other in self._others() if other]
+
+    def notes(self) -> Sequence[str]:
+        """See :class:`Source`."""
+        if self.unnamed is None:
+            return ()
+        return [
+            f"{self.path}: tensors keep llama.cpp's names and the result has no {CONFIG}, so that "
+            f"Checkpoint reads it and transformers does not: {self.unnamed}"
+        ]
+
+    @property
+    def root(self) -> Path | None:
+        """See :class:`Source`; none where the source is a file of its own."""
+        return self.path if self.path.is_dir() else None
+
+    def _others(self) -> list[tuple[str, Path, bool]]:
+        if self.root is None:
+            return []
+        return other_files({part.name for part in self.parts}, self.root)
 
     def _rows(self, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-        """Entries along the first axis, decoded, in pieces that are small beside a tensor."""
-        stored, entry = self.stored[name], self._entries[name]
+        """Rows along the last axis, decoded, in pieces that are small beside a tensor."""
+        stored, entry, path = self.stored[name], self._entries[name], self._file[name]
         count = _rows(stored)
-        order = row_order(stored.name, count, self.header.values) if self.known else None
+        order = row_order(stored.name, count, self.values) if self.known else None
         places = rows if order is None else order[rows]
         width = stored.nbytes // max(1, count)
         out = np.empty((len(rows), entry.nbytes // max(1, count)), np.uint8)
         step = max(1, _PIECE // max(1, width))
-        with self.path.open("rb", buffering=0) as file:
+        with path.open("rb", buffering=0) as file:
             for at in range(0, len(rows), step):
                 coded = np.empty((len(places[at : at + step]), width), np.uint8)
                 self._read(file, coded, places[at : at + step], stored)
@@ -148,7 +187,7 @@ class Gguf(Source):
                 count = file.readinto(wanted)
                 if not count:
                     raise FormatError(
-                        f"{self.path}: {stored.name} is cut off: the file was longer when it was "
+                        f"{file.name}: {stored.name} is cut off: the file was longer when it was "
                         "opened"
                     )
                 wanted = wanted[count:]
@@ -156,8 +195,9 @@ class Gguf(Source):
 
 def _rows(stored: Stored) -> int:
     """How many rows there are that can be read by themselves."""
-    whole = len(stored.shape) < 2 and stored.kind not in _PLAIN
-    return 1 if whole or not stored.shape else stored.shape[0]
+    if len(stored.shape) < 2:
+        return stored.shape[0] if stored.shape and stored.kind in _PLAIN else 1
+    return math.prod(stored.shape[:-1])
 
 
 def _dtype(path: Path, stored: Stored) -> str:
@@ -183,8 +223,12 @@ def _decoded(coded: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uin
     return np.ascontiguousarray(decoded, "<f4").view(np.uint8)
 
 
-def _describe(path: Path, folder: Path) -> None:
-    """Write the configuration and the tokenizer of a GGUF file as transformers has them."""
+def _describe(path: Path, folder: Path, *, tied: bool) -> None:
+    """Write the configuration and the tokenizer of a GGUF file as transformers has them.
+
+    `tied` is whether the model has no last layer of its own: transformers looks for one in this
+    file alone, and that of a split model is in another.
+    """
     transformers = imported("transformers", "gguf", "a GGUF file's configuration")
     imported("torch", "gguf", "a GGUF file's configuration")
     options = {"gguf_file": path.name, "local_files_only": True}
@@ -196,6 +240,7 @@ def _describe(path: Path, folder: Path) -> None:
         raise FormatError(f"{path}: transformers cannot read what it says: {error}") from error
     by_type = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     config.architectures = config.architectures or [by_type[config.model_type]]
+    config.tie_word_embeddings = tied
     # What the tensors are decoded to.
     config.dtype = "float32"
     config.save_pretrained(folder)

@@ -8,7 +8,7 @@ architectures whose tensors are otherwise the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,26 @@ def transformers_name(name: str) -> str | None:
     if layer is None:
         return f"{_MODEL[part]}.{what}" if part in _MODEL else None
     return f"model.layers.{int(layer)}.{_LAYER[part]}.{what}" if part in _LAYER else None
+
+
+def transformers_names(
+    names: Iterable[str], values: Mapping[str, Value]
+) -> tuple[str | None, dict[str, str]]:
+    """What each tensor is called, "" for one that is left out; and why not as transformers does.
+
+    Either all have transformers' names or none has: of a model with both nobody could make sense.
+    """
+    architecture = values.get("general.architecture")
+    names = list(names)
+    if architecture not in ARCHITECTURES:
+        why = f"the architecture {architecture!r} is none of {', '.join(ARCHITECTURES)}"
+        return why, {name: name for name in names}
+    found = {name: transformers_name(name) for name in names}
+    for name, known in found.items():
+        if known is None:
+            why = f"{name} is no tensor of a dense model of the architecture {architecture!r}"
+            return why, {name: name for name in names}
+    return None, {name: known for name, known in found.items() if known is not None}
 
 
 def row_order(name: str, rows: int, values: Mapping[str, Value]) -> npt.NDArray[np.intp] | None:

@@ -19,7 +19,7 @@ from ..tensor import CompressedTensor
 from .allocation import LEAST, MOST, Curve, line, spread
 from .entries import DESCRIPTION, entry_name, named, refuse_taken
 from .masks import reason_to_keep
-from .rules import Choice, Rule, choose
+from .rules import Choice, Rule, Table, choose, table_by_name
 from .sensitivity import Sensitivity, as_float32, flat_of, only_looked_up
 from .shard_writer import FORMAT, METADATA
 from .source import Entry, Source
@@ -91,25 +91,33 @@ class Plan(NamedTuple):
         return cls(compressed, read["kept"])
 
 
-def choices_of(source: Source, request: Request) -> dict[str, Choice]:
+def choices_of(
+    source: Source, request: Request, tables: Mapping[str, Table | None] | None = None
+) -> dict[str, Choice]:
     """What becomes of each tensor by rules, by its name, and by what its values tell.
+
+    `tables` says which tensors are tables, where that is known; else their names do.
 
     Raises
     ------
     InvalidArgumentError
         A rule that matches nothing.
     """
-    choices = choose(source.entries, request.rules, request.embeddings)
+    choices = choose(source.entries, request.rules, request.embeddings, tables)
     for name, choice in choices.items():
         if choice == Choice(None, None):
             choices[name] = Choice(reason_to_keep(source, source.entries[name]), None)
     return choices
 
 
-def make_plan(source: Source, request: Request) -> Plan:
+def make_plan(
+    source: Source, request: Request, tables: Mapping[str, Table | None] | None = None
+) -> Plan:
     """A plan for a model. Reads the beginnings of its tensors, to tell masks from weights.
 
     Reads samples of them where bits are to be spread over them.
+
+    `tables` says which tensors are tables, where that is known; else their names do.
 
     Raises
     ------
@@ -118,7 +126,7 @@ def make_plan(source: Source, request: Request) -> Plan:
     NonFiniteError
         A sampled weight is NaN or infinite.
     """
-    choices = choices_of(source, request)
+    choices = choices_of(source, request, tables)
     kept = {name: choice.kept for name, choice in choices.items() if choice.kept is not None}
     compressed = {
         name: _parameters(request.trellis, choice)
@@ -128,7 +136,10 @@ def make_plan(source: Source, request: Request) -> Plan:
     refuse_taken(source.entries, compressed)
     if request.target_bits is not None and compressed:
         free = {n for n in compressed if not _has_a_rate(choices[n].rule)}
-        compressed |= _spread(source, compressed, kept, free, request)
+        if tables is None:
+            tables = {name: table_by_name(name) for name in compressed}
+        tokens = {name for name, table in tables.items() if table == "tokens"}
+        compressed |= _spread(source, compressed, kept, free, request, tokens)
     return Plan(compressed, kept)
 
 
@@ -152,13 +163,14 @@ def _spread(
     kept: Iterable[str],
     free: set[str],
     request: Request,
+    tokens: set[str],
 ) -> dict[str, Trellis]:
     """The parameters of the tensors that are free, so that the whole takes `target_bits`."""
     target = request.target_bits
     assert target is not None
-    looked_up = only_looked_up(source)
+    looked_up = tokens if only_looked_up(source) else set()
     samples = {
-        name: _sampled(source, name, trellis, request, looked_up)
+        name: _sampled(source, name, trellis, request, name in looked_up)
         for name, trellis in compressed.items()
     }
     weights = sum(entry.size for entry in source.entries.values())

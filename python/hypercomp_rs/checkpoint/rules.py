@@ -15,23 +15,91 @@ from .source import FLOATS, Entry
 # Tensors of fewer weights are kept: bitsandbytes' bound. A description would be a tenth of them.
 LEAST = 4096
 
-# What is kept unless a rule says otherwise, as GGUF's quantisers keep it: positions and token
-# types, which are added to everything, the routers of experts, and the state of state-space
-# models. All of it is small, and errors in it are not averaged out.
+# The last names of tables' modules, as the models of transformers and llama.cpp have them. Where a
+# model is in memory, the classes of its modules say more: see torch/tables.py.
+POSITIONS = (
+    "*position_embed*",
+    "*positional_embed*",
+    "*position_embd*",
+    "positions_embed",
+    "embed_positions*",
+    "*pos_emb*",
+    "wpe",
+    "*rel_pos*",
+    "rel_embeddings",
+    "rel_attn_embed",
+    "pe_k",
+    "*relative_attention_bias",
+    "relative_position_bias*",
+    "*distance_embedding*",
+    "attn_rel_b",
+    "row_embed*",
+    "column_embed*",
+)
+TOKENS = (
+    "embed_tokens*",
+    "embed_*_tokens",
+    "*_embed_tokens",
+    "*word_embedding*",
+    "*tok_emb*",
+    "*token_emb*",
+    "tokens_embed",
+    "wte",
+    "shared",
+    "embed_in",
+    "embed_char",
+    "embed_global",
+    "embed_speaker",
+    "embed_timestep",
+    "input_embeds_layer*",
+    "emb",
+    "embed",
+    "embedding",
+    "embeddings",
+    "*_embed",
+    "*_embedding",
+    "*_embeddings",
+    "HashBucketCodepointEmbedder*",
+    "queries_embedder",
+    "queries_features",
+    "query_feat",
+    "codebook",
+)
+# What looks like one of those and is a layer or a convolution.
+_NO_TABLES = (
+    "*patch_*",
+    "*linear_*",
+    "*mask_embed*",
+    "vision_embed_tokens",
+    "class_embed",
+    "bbox_embed",
+    "predictor_embeddings",
+    "*unitseq*",
+)
+# Names within a table's own module, which say nothing of what it is of.
+_WITHIN = ("weight", "weights", "table", "emb", "embed", "embedding", "embeddings")
+# A table whose name by itself is too short to tell: CTRL's.
+_WHOLE_NAMES = ("w", "transformer.w")
+
+# What is kept beside positions unless a rule says otherwise, as GGUF's quantisers keep it: token
+# types, which are added to everything as positions are, the routers of experts, and the state of
+# state-space models. All of it is small, and errors in it are not averaged out.
 KEPT = (
-    "*position_embeddings*",
-    "*embed_positions*",
-    "*pos_embed*",
-    "*.wpe",
-    "*token_type_embeddings*",
+    "*token_type_embed*",
+    "*token_types*",
+    "*segment_emb*",
+    "*.class_embedding",
     "*.router*",
     "*.gate",
+    "*.ffn_gate_inp*",
     "*.conv1d",
+    "*.ssm_conv1d",
     "*.A_log",
+    "*.ssm_a",
 )
 
-# The tables of tokens, as the models of transformers call them.
-EMBEDDINGS = ("*word_embeddings*", "*embed_tokens*", "*tok_embeddings*", "*.wte", "wte", "shared")
+# What a table is of.
+Table = Literal["tokens", "positions"]
 
 
 @dataclass(frozen=True)
@@ -125,9 +193,41 @@ def rules_of(rules: Iterable[str | Rule]) -> tuple[Rule, ...]:
     return tuple(rule if isinstance(rule, Rule) else Rule.parse(rule) for rule in rules)
 
 
-def is_embedding(name: str) -> bool:
-    """Whether a tensor is a table of tokens, by its name."""
-    return any(Rule(pattern).matches(name) for pattern in EMBEDDINGS)
+def _first(name: str, patterns: Iterable[str]) -> str | None:
+    """The first of these patterns that a name matches."""
+    return next((p for p in patterns if fnmatch.fnmatchcase(name, p)), None)
+
+
+def _position_pattern(name: str) -> str | None:
+    """The pattern by which a tensor is a table of positions."""
+    parts = [part for part in name.split(".") if not part.isdigit()]
+    while parts:
+        found = _first(parts[-1], POSITIONS)
+        if found is not None or parts[-1] not in _WITHIN:
+            return found
+        del parts[-1]
+    return None
+
+
+def _default_pattern(name: str) -> str | None:
+    """The pattern by which a tensor is kept where no rule is about it."""
+    others = (pattern for pattern in KEPT if Rule(pattern).matches(name))
+    return _position_pattern(name) or next(others, None)
+
+
+def table_by_name(name: str) -> Table | None:
+    """What a tensor is a table of, by its name; None where it does not look like one.
+
+    >>> table_by_name("gpt_neox.embed_in.weight"), table_by_name("wpe.weight")
+    ('tokens', 'positions')
+    """
+    if _position_pattern(name) is not None:
+        return "positions"
+    module = name.removesuffix(".weight")
+    parts = [part for part in module.split(".") if not part.isdigit()]
+    if not parts or _default_pattern(name) is not None or _first(parts[-1], _NO_TABLES):
+        return None
+    return "tokens" if module in _WHOLE_NAMES or _first(parts[-1], TOKENS) else None
 
 
 def eligible(entry: Entry) -> str | None:
@@ -161,8 +261,9 @@ def choose(
     entries: Mapping[str, Entry],
     rules: Sequence[Rule],
     embeddings: Literal["compress", "keep"],
+    tables: Mapping[str, Table | None] | None = None,
 ) -> dict[str, Choice]:
-    """A choice for every tensor.
+    """A choice for every tensor; `tables` says what is a table where that is known, else names do.
 
     Raises
     ------
@@ -175,7 +276,8 @@ def choose(
         rule = next((rule for rule in rules if rule.matches(name)), None)
         if rule is not None:
             unused.discard(rule)
-        choices[name] = Choice(_kept(entry, rule, embeddings), rule)
+        table = table_by_name(name) if tables is None else tables.get(name)
+        choices[name] = Choice(_kept(entry, rule, embeddings, table), rule)
     for rule in rules:
         if rule in unused:
             others = any(rule.matches(name) for name in entries)
@@ -184,15 +286,20 @@ def choose(
     return choices
 
 
-def _kept(entry: Entry, rule: Rule | None, embeddings: Literal["compress", "keep"]) -> str | None:
+def _kept(
+    entry: Entry,
+    rule: Rule | None,
+    embeddings: Literal["compress", "keep"],
+    table: Table | None,
+) -> str | None:
     never = eligible(entry)
     if never is not None:
         return never
     if rule is not None:
         return f"rule {rule}" if rule.keep else None
-    if embeddings == "keep" and is_embedding(entry.name):
+    if embeddings == "keep" and table == "tokens" and len(entry.shape) == 2:
         return "embeddings are kept"
-    for pattern in KEPT:
-        if Rule(pattern).matches(entry.name):
-            return f"kept by default: {pattern}"
-    return None
+    pattern = _default_pattern(entry.name)
+    if pattern is not None:
+        return f"kept by default: {pattern}"
+    return "kept by default: a table of positions" if table == "positions" else None

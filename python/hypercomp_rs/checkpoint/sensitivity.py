@@ -13,7 +13,7 @@ from .._arrays import Flat, to_float32
 from .._reals import checked_real
 from ..errors import FormatError, InvalidArgumentError
 from .configuration import CONFIG, read_config
-from .rules import Rule, is_embedding
+from .rules import Rule
 from .safetensors_file import SafetensorsFile
 from .source import FLOATS, Source
 
@@ -84,7 +84,7 @@ class Sensitivity:
     def of(self, name: str, mean_square: float, *, looked_up: bool) -> float:
         """What an error of 1 in a weight of this tensor costs.
 
-        `looked_up` is whether tables of tokens are.
+        `looked_up` is whether it is a table of tokens that is looked up and nothing else.
         """
         if self.costs is not None:
             for key in (name, name.rpartition(".")[0]):
@@ -94,7 +94,7 @@ class Sensitivity:
                 f"the sensitivities have none for {name}, nor for its module"
             )
         factors = (f for pattern, f in self.factors.items() if Rule(pattern).matches(name))
-        default = _LOOKED_UP if looked_up and is_embedding(name) else 1.0
+        default = _LOOKED_UP if looked_up else 1.0
         return next(factors, 1.0) * default / mean_square
 
     def key(self) -> dict[str, object]:

@@ -152,6 +152,10 @@ class Source(ABC):
         """Files beneath `root` that are neither read nor copied: the same weights again."""
         return ()
 
+    def notes(self) -> Sequence[str]:
+        """What a user is to know of how the source is read; each names its file."""
+        return ()
+
     def metadata(self, shard: str) -> Mapping[str, str]:
         """What a shard says beside its tensors; ``__metadata__`` of a safetensors file."""
         return {"format": "pt"}
@@ -205,14 +209,17 @@ def open_source(path: str | Path) -> Source:
             pickled = find_set(path, PYTORCH)
             if pickled is not None and (safe is None or pickled.variant is None):
                 return torch_files.TorchFiles(path)
+            if safe is None and any(path.glob("*.gguf")):
+                return Gguf(path)
         return shards.Shards(path)
     if path.suffix == ".safetensors" or SAFETENSORS.read_index_name(path.name):
         return shards.Shards(path)
     if path.suffix == ".gguf":
         return Gguf(path)
-    if path.suffix in torch_files.SUFFIXES or PYTORCH.read_index_name(path.name):
+    if path.name.endswith(torch_files.SUFFIXES) or PYTORCH.read_index_name(path.name):
         return torch_files.TorchFiles(path)
     raise InvalidArgumentError(
-        f"{path}: a folder with *.safetensors or pytorch_model*.bin files, their index, or a file "
-        f"that ends in .safetensors, .gguf, {', '.join(torch_files.SUFFIXES)} is accepted"
+        f"{path}: a folder with *.safetensors, pytorch_model*.bin or *.gguf files, an index of "
+        "shards, or a file that ends in .safetensors, .gguf, "
+        f"{', '.join(torch_files.SUFFIXES)} is accepted"
     )

@@ -1,4 +1,4 @@
-"""PyTorch's files, ``.bin``, ``.pt`` and ``.pth``, as a source of tensors.
+"""PyTorch's files, ``.bin``, ``.pt``, ``.pth`` and ``.ckpt``, as a source of tensors.
 
 They are pickles, and a pickle may run any code. Only ``torch.load(weights_only=True)`` reads them,
 which makes tensors, containers and numbers, and refuses whatever else a pickle asks for.
@@ -7,6 +7,7 @@ which makes tensors, containers and numbers, and refuses whatever else a pickle 
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from .._extras import imported
 from ..errors import DtypeError, FormatError, InvalidArgumentError
 from .other_files import other_files
 from .source import Entry, Source
+from .state_dict import find_state_dict
 from .weight_sets import PYTORCH, WeightSet, find_set, set_of_index, weight_map
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 SINGLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
-SUFFIXES = (".bin", ".pt", ".pth")
+SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 
 # How a zip archive begins, and how torch tells one.
 _ARCHIVE = b"PK\x03\x04"
@@ -47,7 +49,15 @@ _DTYPES = {
     "uint16": "U16",
     "uint8": "U8",
     "bool": "BOOL",
+    "complex64": "C64",
 }
+
+# A tensor may have so many bytes though its file has fewer: one that repeats what it has.
+_REPEATED = 1 << 26
+
+# What torch says of a file that asks for what it does not allow.
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_REASON = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
 
 class TorchFiles(Source):
@@ -56,17 +66,18 @@ class TorchFiles(Source):
     Parameters
     ----------
     path
-        A file with a state dict, by itself or under the key "state_dict"; or a folder with
-        ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``, or with a
-        variant of these; or such an index.
+        A file with a state dict, by itself or under a key such as "state_dict" or "model"; or a
+        folder with ``pytorch_model.bin``, or with shards and ``pytorch_model.bin.index.json``, or
+        with a variant of these; or such an index.
 
     Raises
     ------
     FormatError
-        Not a file of torch's; one that would run code; truncated; without a state dict; an index
-        that is wrong.
+        Not a file of torch's; one that asks for more than tensors and plain containers, which the
+        message names; truncated; without a state dict, or with several; an index that is wrong.
     DtypeError
-        A tensor that is sparse, quantised or of another dtype than safetensors files have.
+        A tensor that is sparse, quantised or of another dtype than safetensors files have; the
+        message names it.
     MissingExtraError
         torch is not installed.
 
@@ -80,12 +91,15 @@ class TorchFiles(Source):
         self.folder = path if path.is_dir() else path.parent
         self._tensors: dict[str, Any] = {}
         self._entries: dict[str, Entry] = {}
+        self._notes: list[str] = []
         indexed = PYTORCH.read_index_name(path.name) is not None and path.is_file()
         self._root = self.folder if path.is_dir() or indexed else None
         found = self._find(indexed)
         self.names, self._index = found.shards, found.index
         for name in self.names:
-            for key, tensor in _state_dict(self.folder / name).items():
+            tensors, notes = _state_dict(self.folder / name)
+            self._notes += notes
+            for key, tensor in tensors.items():
                 if key in self._entries:
                     raise FormatError(f"{path}: {key} is both in {name} and in another file")
                 dtype = _checked(self.folder / name, key, tensor)
@@ -114,7 +128,7 @@ class TorchFiles(Source):
     def pieces(self, name: str, size: int) -> Iterator[memoryview]:
         """See :class:`Source`; read piece by piece where the elements lie in order."""
         torch = imported("torch", "torch", "a PyTorch file")
-        flat = self._tensors[name].detach().contiguous().reshape(-1).view(torch.uint8)
+        flat = _flat(self._tensors[name]).view(torch.uint8)
         for start in range(0, len(flat), size):
             yield np.array(flat[start : start + size].numpy()).data
 
@@ -143,6 +157,10 @@ class TorchFiles(Source):
     def passed_over(self) -> Sequence[str]:
         """See :class:`Source`: the same weights in other formats."""
         return [place for place, _, other in self._others() if other]
+
+    def notes(self) -> Sequence[str]:
+        """See :class:`Source`: what is left out, and which of several models is taken."""
+        return self._notes
 
     def _others(self) -> list[tuple[str, Path, bool]]:
         if self._root is None:
@@ -173,8 +191,8 @@ def _safetensors_name(name: str) -> str:
     return f"{stem}.safetensors{rest}"
 
 
-def _state_dict(path: Path) -> Mapping[str, Any]:
-    """The tensors of a file by name, in the order in which they were saved."""
+def _state_dict(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The tensors of a file by name, as they were saved; and what is to be said of it."""
     torch = imported("torch", "torch", "a PyTorch file")
     with path.open("rb") as file:
         mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
@@ -186,26 +204,31 @@ def _state_dict(path: Path) -> Mapping[str, Any]:
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        raise FormatError(
-            f"{path} is refused: it asks for more than tensors and plain containers, which may be "
-            f"code ({_first_line(error)})"
-        ) from error
+        raise _refusal(path, error) from error
     except (OSError, MemoryError):
         raise
     except Exception as error:
         # The file decides what torch stumbles over.
         raise FormatError(f"{path} is no file of torch.save: {_first_line(error)}") from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping):
-        raise FormatError(f"{path} holds a {type(found).__name__}: a state dict is accepted")
-    for key, value in found.items():
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
-            raise FormatError(
-                f"{path}: {key!r} is a {type(value).__name__}: a state dict of names and tensors, "
-                "by itself or under the key 'state_dict', is accepted"
-            )
-    return found
+    return find_state_dict(path, found, torch.Tensor)
+
+
+def _refusal(path: Path, error: pickle.UnpicklingError) -> FormatError:
+    """What torch refuses in a file, and what to do about it."""
+    refused = _REFUSED_GLOBAL.search(str(error))
+    if refused is None:
+        reason = _REASON.search(str(error))
+        why = reason[1] if reason is not None else _first_line(error)
+        return FormatError(
+            f"{path} is refused: it asks for more than tensors and plain containers, which may be "
+            f"code ({why})"
+        )
+    return FormatError(
+        f"{path} is refused: it asks for {refused[1]}, which may be code: tensors and plain "
+        "containers are accepted. If you trust the file, load it with weights_only=False and save "
+        "its state dict alone (torch.save(loaded[key], new_path), or loaded.state_dict() where it "
+        "is a whole module), or allow that name by torch.serialization.add_safe_globals"
+    )
 
 
 def _check_archive(path: Path, file: IO[bytes]) -> None:
@@ -218,6 +241,11 @@ def _check_archive(path: Path, file: IO[bytes]) -> None:
     except Exception as error:
         # BadZipFile and whatever else zipfile stumbles over, such as a seek to before the start.
         raise FormatError(f"{path} is no archive of torch's: {_first_line(error)}") from error
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise FormatError(
+            f"{path} is no file of torch.save but a TorchScript archive, which is code: save its "
+            "weights, torch.save(torch.jit.load(path).state_dict(), new_path)"
+        )
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
             raise FormatError(f"{path}: {entry.filename} is compressed: torch stores")
@@ -227,13 +255,23 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
     """The dtype of a tensor that is what it says."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in _DTYPES or str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        hint = ""
+        if tensor.is_quantized:
+            hint = "; tensor.dequantize() makes it one"
+        elif str(tensor.layout) != "torch.strided":
+            hint = "; tensor.to_dense() makes it one"
         raise DtypeError(
             f"{path}: {name} is of dtype {dtype} and layout {tensor.layout}: dense tensors of "
-            f"{', '.join(_DTYPES)} are accepted"
+            f"{', '.join(_DTYPES)} are accepted{hint}"
+        )
+    if tensor.device.type != "cpu":
+        raise FormatError(
+            f"{path}: {name} was saved on the device {tensor.device}, without values, which the "
+            "file does not have: save it from a device that has them"
         )
     # A few stored elements can be spread over any shape with strides of 0.
     nbytes = tensor.numel() * tensor.element_size()
-    if tensor.device.type != "cpu" or nbytes > path.stat().st_size:
+    if nbytes > max(_REPEATED, path.stat().st_size):
         raise FormatError(
             f"{path}: {name} of shape {tuple(tensor.shape)} takes {nbytes} bytes, which the file "
             "does not have"
@@ -241,9 +279,15 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
     return _DTYPES[dtype]
 
 
+def _flat(tensor: Any) -> Any:
+    """The elements of a tensor in C order."""
+    # Conjugates and negatives of complex numbers are marks on a tensor until they are asked for.
+    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+
+
 def _bytes(tensor: Any) -> npt.NDArray[np.uint8]:
     torch = imported("torch", "torch", "a PyTorch file")
-    flat = tensor.detach().contiguous().reshape(-1)
+    flat = _flat(tensor)
     # A copy: what is mapped must not be written to.
     return np.array(flat.view(torch.uint8).numpy())
 

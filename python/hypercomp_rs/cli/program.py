@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from .. import __version__
-from ..errors import HypercompError
+from ..errors import HypercompError, SourceWarning
 from .compress import compress
 from .decompress import decompress
 from .evaluate import evaluate
@@ -50,6 +52,22 @@ for command in (compress, decompress, evaluate, inspect, verify, vertices):
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code of the command line with these arguments."""
+    with warnings.catch_warnings():
+        warnings.showwarning = partial(_show, warnings.showwarning)
+        return _run(arguments)
+
+
+def _show(
+    others: Callable[..., None], message: Warning | str, category: type[Warning], *more: Any
+) -> None:
+    """Print a warning of this package as errors are; Python prints others."""
+    if issubclass(category, SourceWarning):
+        click.echo(f"hypercomp-rs: warning: {message}", err=True)
+    else:
+        others(message, category, *more)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = program.main(list(arguments), prog_name="hypercomp-rs", standalone_mode=False)
         sys.stdout.flush()

@@ -12,6 +12,7 @@ from typing import Any
 from .._extras import imported
 from ..checkpoint import decompress_checkpoint
 from ..checkpoint.configuration import CONFIG, read_config
+from ..checkpoint.gguf_parts import gguf_files
 from ..checkpoint.load_guard import METHOD, QUANTIZATION
 from ..errors import InvalidArgumentError
 
@@ -79,6 +80,12 @@ def _readable(path: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, st
     if is_gguf(path):
         if not path.is_file():
             raise InvalidArgumentError(f"{path}: there is no such file")
+        parts = gguf_files(path)
+        if len(parts) > 1:
+            raise InvalidArgumentError(
+                f"{path} is one of {len(parts)} parts, and transformers reads one file: join them "
+                "(llama-gguf-split --merge), or evaluate what hypercomp-rs compress makes of them"
+            )
         # transformers asks for both of them, without saying which extra of ours has them.
         imported("gguf", "gguf", "a GGUF file")
         imported("accelerate", "eval", "a GGUF file")

@@ -13,7 +13,7 @@ from torch import nn
 
 from .._integers import checked_threads
 from ..checkpoint.plan import Request, choices_of, make_plan
-from ..checkpoint.rules import Rule, rules_of
+from ..checkpoint.rules import Rule, Table, rules_of
 from ..checkpoint.sensitivity import Sensitivity
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError
@@ -26,6 +26,7 @@ from .calibration import Calibration
 from .compressed_module import buffers_of
 from .owners import Candidate, compressed_modules, find_candidates, install
 from .report import CompressedLayer, ModelReport, SkippedWeight
+from .tables import tables_of
 
 
 def compress_model(
@@ -62,12 +63,14 @@ def compress_model(
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         Instead, the same for each layer; as for :func:`hypercomp_rs.compress_tensor`.
     embeddings
-        "keep" leaves tables of tokens as they are.
+        "keep" leaves tables of tokens as they are: every ``nn.Embedding`` but those of positions
+        and token types, whatever its name, and also where it is the last layer's weight too.
     rules
         For weights whose names match a pattern, see :class:`hypercomp_rs.checkpoint.Rule`:
         ``"*.attn.*=bits:5"``, ``"lm_head=keep"``. The first that matches wins. Weights of fewer
         than 4096 elements are always kept; position and token type embeddings and experts' routers
-        are unless a rule names them.
+        are unless a rule names them. What is a position is told by its name, or by a length that
+        the configuration gives to positions alone.
     sensitivity
         What errors cost, see :class:`hypercomp_rs.checkpoint.Sensitivity`.
     calibration
@@ -138,7 +141,7 @@ def compress_model(
             "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
         )
     candidates, skipped = find_candidates(model, request.rules)
-    plan, kept = _planned(candidates, request)
+    plan, kept = _planned(candidates, request, tables_of(model, candidates))
     skipped += kept
     # Taken off the list one by one: nothing but the model must hold on to a dense weight.
     waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
@@ -174,12 +177,12 @@ def compress_model(
 
 
 def _planned(
-    candidates: list[Candidate], request: Request
+    candidates: list[Candidate], request: Request, tables: Mapping[str, Table | None]
 ) -> tuple[Mapping[str, Trellis], list[SkippedWeight]]:
     weights = {candidate.name: candidate.weight for candidate in candidates}
     kept = {
         name: choice.kept
-        for name, choice in choices_of(ModelSource(weights), request).items()
+        for name, choice in choices_of(ModelSource(weights), request, tables).items()
         if choice.kept is not None
     }
     rest = {name: weight for name, weight in weights.items() if name not in kept}
@@ -194,6 +197,7 @@ def _planned(
             rules,
             request.sensitivity,
         ),
+        tables,
     )
     skipped = [SkippedWeight(n, tuple(weights[n].shape), why) for n, why in kept.items()]
     return plan.compressed, skipped

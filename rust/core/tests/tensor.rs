@@ -203,6 +203,75 @@ fn kept_zeros_stay_zeros_and_leave_their_bits_to_the_others() {
     );
 }
 
+/// Whether these rows, of so many weights, are zero, and no other.
+fn are_the_zero_rows(weights: &[f32], row: usize, rows: &[usize]) -> bool {
+    let mut all = weights.chunks(row).enumerate();
+    all.all(|(i, row)| row.iter().all(|w| *w == 0.0) == rows.contains(&i))
+}
+
+#[test]
+fn rows_of_zeros_stay_zeros_where_rows_are_joined() {
+    // A few zeros are stored as exact weights, more of them are masked.
+    let few: &[usize] = &[0];
+    let many: &[usize] = &[1, 2, 3, 40, 41, 77, 299];
+    for (shape, row, rows) in [
+        (&[3000, 64][..], 64, few),
+        (&[300, 16], 16, few),
+        (&[300, 16], 16, many),
+        (&[3, 100, 48], 48, many),
+        (&[300, 2, 3, 3], 18, many),
+    ] {
+        let mut weights = gaussian(shape.iter().product(), 31);
+        for number in rows {
+            weights[number * row..(number + 1) * row].fill(0.0);
+        }
+        for (seed, bits) in [(Some(7), 4.0), (None, 2.0)] {
+            let asked = |goal, max_error| {
+                let codec = TrellisParams {
+                    goal,
+                    seed,
+                    max_error,
+                    ..params(bits, 8)
+                };
+                compress(&weights, shape, &Codec::Trellis(codec))
+            };
+            let tensor = asked(Goal::Bits(bits), None);
+            assert!(rate(&tensor) <= bits, "{shape:?}: {}", rate(&tensor));
+            let decoded = decompress::<f32>(&tensor);
+            assert!(are_the_zero_rows(&decoded, row, rows), "{shape:?} {bits}");
+            assert!((sqnr_db(&weights, &decoded) - tensor.sqnr_db()).abs() < 0.01);
+            assert_eq!(
+                CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap(),
+                tensor
+            );
+            for tensor in [
+                asked(Goal::SqnrDb(15.0), None),
+                asked(Goal::Bits(6.0), Some(0.5)),
+            ] {
+                let decoded = decompress::<f32>(&tensor);
+                assert!(are_the_zero_rows(&decoded, row, rows));
+                assert!((sqnr_db(&weights, &decoded) - tensor.sqnr_db()).abs() < 0.01);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_zeros_that_are_whole_streams_need_nothing_beside_the_codes() {
+    let mut weights = gaussian(600 * 64, 32);
+    // Eight rows make a stream.
+    weights[..16 * 64].fill(0.0);
+    for shape in [[600, 64], [75, 512]] {
+        let tensor = compress(&weights, &shape, &trellis(4.0, 8));
+        let Payload::Trellis(streams) = tensor.payload() else {
+            panic!("no codes")
+        };
+        assert!(streams.mask.is_none() && streams.exceptions.is_empty());
+        let decoded = decompress::<f32>(&tensor);
+        assert!(decoded[..16 * 64].iter().all(|w| *w == 0.0));
+    }
+}
+
 #[test]
 fn no_row_is_over_a_bit_below_the_rest() {
     // Rows from large to a millionth of that.

@@ -51,7 +51,7 @@ impl Layout {
                 chain: 1,
             };
         }
-        let row = row_len(shape);
+        let row = trailing_run(shape, SHORT_ROW);
         let (rows, row_len, pieces, piece) = if row < SHORT_ROW {
             let piece = row * JOINED.div_ceil(row);
             (1, weights, (weights / piece).max(1), piece)
@@ -147,15 +147,15 @@ impl Layout {
     }
 }
 
-/// The shortest run of trailing axes, the first axis apart, with at least [`SHORT_ROW`] weights; all
-/// of them where none has.
-fn row_len(shape: &[usize]) -> usize {
+/// The weights of the shortest run of trailing axes, the first axis apart, with at least `least` of
+/// them; of all these axes where no run has.
+pub fn trailing_run(shape: &[usize], least: usize) -> usize {
     let Some((last, others)) = shape.split_last() else {
         return 1;
     };
     let mut row = *last;
     for axis in others.iter().skip(1).rev() {
-        if row >= SHORT_ROW {
+        if row >= least {
             break;
         }
         row *= axis;

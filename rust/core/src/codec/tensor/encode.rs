@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::Energy;
 use super::exceptions::Exceptions;
 use super::fit::{Fit, dot};
 use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread, grid};
 use super::streams::{Starts, Streams, coded_lengths};
+use super::zero_rows::{Kept, put_apart};
+use super::{Axes, Energy};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
@@ -121,15 +122,23 @@ impl Streams {
     ) -> Result<(Self, Energy)> {
         let layout = Layout::new(shape);
         let is_zero = |at: usize| weights[at].to_f64() == 0.0;
-        let mask = match params.keep_zeros && (0..weights.len()).into_par_iter().any(is_zero) {
-            true => Some(Mask::new(&layout, is_zero, control)?),
-            false => None,
+        let kept = match params.keep_zeros {
+            true if (0..weights.len()).into_par_iter().any(is_zero) => {
+                Kept::Masked(Mask::new(&layout, is_zero, control)?)
+            }
+            true => Kept::ByCodes,
+            false => Kept::new(weights, shape, Axes::InOrder, &layout, control)?,
         };
+        let beside = kept.nbytes();
+        let (mask, apart) = kept.split();
         let lengths = coded_lengths(&layout, mask.as_ref());
         let normalise = PowerOfTwo::new(-exponent);
         let sources = sources(weights, &layout, &lengths, normalise, control)?;
-        let masked = mask.as_ref().map_or(0, |mask| mask.stored().len());
-        let purse = Purse::new(budget, weights.len(), lengths.iter().sum(), masked);
+        let purse = Purse::new(budget, weights.len(), lengths.iter().sum(), beside);
+        let purse = match params.keep_zeros {
+            true => purse.refusing_masks(beside),
+            false => purse,
+        };
         let spread = Spread::PLAIN;
         let allotment = purse.allot(&layout, &sources, params.window, spread, header)?;
         let rates = allotment.rates;
@@ -158,10 +167,10 @@ impl Streams {
             )
             .collect::<Result<Vec<Chain>>>()?;
         // In the order of the chains, whatever order the threads finished in.
-        let energy = chains.iter().map(|chain| chain.energy).sum();
+        let mut energy = chains.iter().map(|chain| chain.energy).sum();
         let joined =
             |part: fn(&Chain) -> &[u8]| chains.iter().map(part).collect::<Vec<_>>().concat();
-        let streams = Self {
+        let mut streams = Self {
             exponent: exponent as i16,
             window: params.window,
             seed: params.seed,
@@ -174,6 +183,7 @@ impl Streams {
             exceptions: Exceptions::default(),
             starts: Starts::default(),
         };
+        put_apart(apart, &mut streams, shape, &mut energy, control)?;
         Ok((streams, energy))
     }
 }

@@ -34,6 +34,43 @@ impl Exceptions {
         (exceptions, squares)
     }
 
+    /// Zeros at these places, which rise.
+    pub fn zeros(places: Vec<usize>, dtype: Dtype) -> Self {
+        let values = vec![0; places.len() * dtype.size()];
+        Self {
+            places,
+            values,
+            dtype,
+        }
+    }
+
+    /// These and others of the same tensor, which have no place in common with them.
+    pub fn and(self, others: Self) -> Self {
+        if self.is_empty() || others.is_empty() {
+            return if self.is_empty() { others } else { self };
+        }
+        let size = self.dtype.size();
+        let pairs = |e: &Self| {
+            let values = e.values.chunks_exact(size).map(<[u8]>::to_vec);
+            e.places.iter().copied().zip(values).collect::<Vec<_>>()
+        };
+        let mut all = pairs(&self);
+        all.extend(pairs(&others));
+        all.sort_unstable_by_key(|(place, _)| *place);
+        let (places, values): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        Self {
+            places,
+            values: values.concat(),
+            dtype: self.dtype,
+        }
+    }
+
+    /// The places, as ranges of neighbours.
+    pub fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let runs = self.places.chunk_by(|place, next| place + 1 == *next);
+        runs.map(|run| run[0]..run[0] + run.len())
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()

@@ -76,6 +76,8 @@ struct Attempt {
     energy: Energy,
     /// Bits a weight in all.
     bits: f64,
+    /// Whether a weight was missed by more than `max_error`.
+    beyond: bool,
 }
 
 /// The codes of a tensor that reach the goal.
@@ -106,6 +108,7 @@ fn attempt<T: Element>(
     let header = bytes::header_len(shape, Axes::InOrder) + bytes::trellis_header(params.seed);
     let (mut streams, mut energy) =
         Streams::encode(weights, shape, exponent, params, budget, header, control)?;
+    let mut beyond = false;
     if let Some(bound) = params.max_error {
         let mut decoded = vec![T::default(); weights.len()];
         Decoder::new(&streams, shape, Unit::detect())?.decode(
@@ -115,7 +118,8 @@ fn attempt<T: Element>(
             control,
         )?;
         let (exceptions, squares) = Exceptions::beyond(weights, &decoded, bound);
-        streams.exceptions = exceptions;
+        beyond = !exceptions.is_empty();
+        streams.exceptions = std::mem::take(&mut streams.exceptions).and(exceptions);
         // Energies are those of the weights divided by 2^exponent.
         let squares = PowerOfTwo::new(-2 * exponent).times(squares);
         energy.error = (energy.error - squares).max(0.0);
@@ -125,6 +129,7 @@ fn attempt<T: Element>(
         bits: 8.0 * bytes as f64 / weights.len() as f64,
         streams,
         energy,
+        beyond,
     })
 }
 
@@ -134,7 +139,7 @@ fn within(bits: f64, attempt: impl Fn(f64) -> Result<Attempt>) -> Result<Attempt
     let mut least = f64::INFINITY;
     for _ in 0..ATTEMPTS {
         let found = attempt(rate)?;
-        if found.bits <= bits || found.streams.exceptions.is_empty() {
+        if found.bits <= bits || !found.beyond {
             return Ok(found);
         }
         least = least.min(found.bits);

@@ -17,6 +17,7 @@ mod rows;
 mod sections;
 mod stored_order;
 mod streams;
+mod zero_rows;
 
 use std::ops::Range;
 

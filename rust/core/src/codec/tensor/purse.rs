@@ -68,14 +68,15 @@ const SMALL_MASK: usize = 64;
 pub(super) struct Purse {
     bits: f64,
     codes_alone: bool,
-    /// The mask's, where it must leave half a bit for each of the others.
+    /// The mask's, where it was asked for and must leave half a bit for each of the others.
     mask: Option<f64>,
     weights: usize,
 }
 
 impl Purse {
-    /// Of so many weights, of which a mask of `masked` bytes says which are zero, and the others are
-    /// `coded`: weights that are masked leave their bits to them.
+    /// For so many weights, of which `coded` have codes, where `masked` bytes keep the zeros of the
+    /// others. Weights without codes leave their bits to those with codes, which get half a bit each
+    /// even if less is left.
     pub fn new(budget: Budget, weights: usize, coded: usize, masked: usize) -> Self {
         let mask = 8.0 * masked as f64;
         match budget {
@@ -88,9 +89,19 @@ impl Purse {
             Budget::All(bits) => Self {
                 bits: bits * weights as f64 - mask,
                 codes_alone: false,
-                mask: (masked > SMALL_MASK).then_some(mask),
+                mask: None,
                 weights,
             },
+        }
+    }
+
+    /// The same, but an error where the mask of so many bytes leaves less than half a bit for each of
+    /// the others: for a mask that was asked for.
+    pub fn refusing_masks(self, masked: usize) -> Self {
+        let refused = masked > SMALL_MASK && !self.codes_alone;
+        Self {
+            mask: refused.then_some(8.0 * masked as f64),
+            ..self
         }
     }
 

@@ -9,9 +9,11 @@ use crate::codec::element::Element;
 use crate::codec::feedback::{Factor, Finished, Targets};
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
+use crate::codec::mask::Mask;
 use crate::codec::rate::{Source, rate_at, slope};
 use crate::codec::scale::ZERO_ROW;
 use crate::codec::tensor::Energy;
+use crate::codec::tensor::exceptions::Exceptions;
 use crate::codec::tensor::fit::{Fit, dot};
 use crate::codec::viterbi::{Lanes, Search, SearchTables};
 use crate::{Control, Result};
@@ -23,6 +25,9 @@ const AGAIN: usize = 16;
 pub struct Coder<'a, T> {
     pub vectors: &'a Vectors<'a, T>,
     pub layout: Layout,
+    pub mask: Option<&'a Mask>,
+    /// Zeros that are stored as exact weights.
+    pub apart: &'a Exceptions,
     pub sources: &'a [Source],
     pub factor: &'a Factor,
     pub plan: &'a Plan,
@@ -129,6 +134,7 @@ impl<T: Element> Coder<'_, T> {
         let targeted = vectors.clone().zip(values.chunks_exact_mut(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(targeted) {
             state.finished.target(targets, input, values);
+            self.keep_zeros(input * outputs, values);
             // As if it hit its target, until that is known better.
             subtract(weights, values, &mut errors);
             state.finished.set(input, &errors);
@@ -136,9 +142,20 @@ impl<T: Element> Coder<'_, T> {
         let mut rest = &mut values[..];
         for stream in step.streams.clone() {
             let own;
-            (own, rest) = rest.split_at_mut(self.sources[stream].len);
-            self.stream(stream, own, state, control)?;
+            let at = self.layout.stream(stream);
+            (own, rest) = rest.split_at_mut(at.len());
+            match self.mask {
+                None => self.stream(stream, own, state, control)?,
+                Some(mask) => {
+                    let values = own.iter().zip(at.clone());
+                    let values = values.filter(|(_, at)| mask.contains(*at));
+                    let mut coded: Vec<f32> = values.map(|(value, _)| *value).collect();
+                    self.stream(stream, &mut coded, state, control)?;
+                    mask.spread(at, &coded, own);
+                }
+            }
         }
+        self.keep_zeros(step.inputs.start * outputs, &mut values);
         let decoded = vectors.zip(values.chunks_exact(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(decoded) {
             subtract(weights, values, &mut errors);
@@ -147,6 +164,22 @@ impl<T: Element> Coder<'_, T> {
             state.finished.set(input, &errors);
         }
         Ok(())
+    }
+
+    /// Put zeros where a decoder will find them whatever the codes say, among weights from a flat
+    /// stored index on.
+    fn keep_zeros(&self, start: usize, values: &mut [f32]) {
+        let range = start..start + values.len();
+        for (place, _) in self.apart.within(range.clone()) {
+            values[place] = 0.0;
+        }
+        if let Some(mask) = self.mask {
+            for (at, value) in range.zip(values) {
+                if !mask.contains(at) {
+                    *value = 0.0;
+                }
+            }
+        }
     }
 
     /// Code a stream's targets, and put in their place what a decoder will find.
@@ -161,7 +194,7 @@ impl<T: Element> Coder<'_, T> {
         if let Some(incoherence) = self.incoherence {
             incoherence.forward(values);
         }
-        let variance = dot(values, values) / values.len() as f64;
+        let variance = dot(values, values) / values.len().max(1) as f64;
         let rate = self.rate(stream, variance, &mut state.spending);
         match &self.plan.tables[usize::from(rate)] {
             Some(tables) => {

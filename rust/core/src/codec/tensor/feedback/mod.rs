@@ -22,10 +22,10 @@ use vectors::Vectors;
 
 use super::bytes::{header_len, trellis_header};
 use super::encode::TrellisParams;
-use super::exceptions::Exceptions;
 use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread};
-use super::streams::{Starts, Streams};
+use super::streams::{Starts, Streams, coded_lengths};
+use super::zero_rows::Kept;
 use super::{Axes, CompressedTensor, Energy, LEAST, Payload, kept_as_it_is, weight_count};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::feedback::Factor;
@@ -161,12 +161,18 @@ fn encode<T: Element>(
 ) -> Result<(Streams, Energy)> {
     let stored = [vectors.inputs, vectors.outputs];
     let layout = Layout::new(&stored);
+    let shape = vectors.shape();
+    let kept = Kept::new(vectors.weights, &shape, vectors.axes, &layout, control)?;
+    let beside = kept.nbytes();
+    let (mask, apart) = kept.split();
+    let lengths = coded_lengths(&layout, mask.as_ref());
     let steps = steps(&layout, vectors.outputs);
     let blocks = blocks(&steps);
-    let sources = sources(vectors, &layout, &blocks, factor, control)?;
+    let sources = sources(vectors, &layout, &lengths, &blocks, factor, control)?;
     let header = header_len(&stored, vectors.axes) + trellis_header(params.seed);
     let weights = vectors.weights.len();
-    let purse = Purse::new(Budget::All(bits), weights, weights, 0);
+    let coded = lengths.iter().sum();
+    let purse = Purse::new(Budget::All(bits), weights, coded, beside);
     let incoherence = params
         .seed
         .map(|seed| Incoherence::new(seed, layout.longest()));
@@ -181,6 +187,8 @@ fn encode<T: Element>(
         let coder = Coder {
             vectors,
             layout,
+            mask: mask.as_ref(),
+            apart: &apart,
             sources: &sources,
             factor,
             plan: &plan,
@@ -202,8 +210,8 @@ fn encode<T: Element>(
             rates: coded.rates,
             path: coded.path.into(),
             cells: coded.cells.into(),
-            mask: None,
-            exceptions: Exceptions::default(),
+            mask,
+            exceptions: apart,
             starts: Starts::default(),
         };
         return Ok((streams, coded.energy));

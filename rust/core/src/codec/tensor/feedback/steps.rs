@@ -65,10 +65,11 @@ fn weight(factor: &Factor, inputs: &Range<usize>) -> f64 {
     inputs.clone().map(of).sum::<f64>() / inputs.len() as f64
 }
 
-/// What each stream has to code.
+/// What each stream has to code, of which these are the weights that are not masked.
 pub fn sources<T: Element>(
     vectors: &Vectors<'_, T>,
     layout: &Layout,
+    lengths: &[usize],
     blocks: &[&[Step]],
     factor: &Factor,
     control: &Control,
@@ -84,9 +85,11 @@ pub fn sources<T: Element>(
                 let at = layout.stream(stream);
                 let origin = first * vectors.outputs;
                 let values = &weights[at.start - origin..at.end - origin];
+                let len = lengths[stream];
                 sources.push(Source {
-                    len: at.len(),
-                    variance: dot(values, values) / at.len() as f64,
+                    len,
+                    // Masked weights are zeros and add nothing.
+                    variance: dot(values, values) / len.max(1) as f64,
                     weight,
                 });
             }

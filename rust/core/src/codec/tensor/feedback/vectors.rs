@@ -21,6 +21,14 @@ pub struct Vectors<'a, T> {
 }
 
 impl<T: Element> Vectors<'_, T> {
+    /// Lengths of the weights' axes.
+    pub fn shape(&self) -> [usize; 2] {
+        match self.axes {
+            Axes::InOrder => [self.inputs, self.outputs],
+            Axes::Swapped => [self.outputs, self.inputs],
+        }
+    }
+
     /// The vectors of some inputs, normalised.
     pub fn load(&self, inputs: Range<usize>, out: &mut Vec<f32>) {
         out.clear();

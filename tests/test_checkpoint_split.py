@@ -77,11 +77,34 @@ def test_a_part_that_is_nowhere_is_named(made, tmp_path):
     with pytest.raises(hc.FormatError, match=r"lm_head\.weight"):
         hc.decompress_checkpoint(split, tmp_path / "back")
     # One file of several has not everything; it says where the rest may be.
-    alone = dealt(made / "small", tmp_path / "more", 2) / "model-00001-of-00002.safetensors"
-    with hc.Checkpoint(alone) as checkpoint:
-        broken = next(name for name in checkpoint if name in checkpoint.source.compressed)
-        with pytest.raises(hc.FormatError, match="open the folder"):
-            checkpoint[broken]
+    split = dealt(made / "small", tmp_path / "more", 2, drop=set())
+    for shard in split.glob("*.safetensors"):
+        with (
+            pytest.raises(hc.FormatError, match="is missing; it may be in another shard"),
+            hc.Checkpoint(shard) as checkpoint,
+        ):
+            [checkpoint[name] for name in checkpoint]
+
+
+def test_codes_whose_description_is_nowhere_are_named(made, tmp_path):
+    gone = "lm_head.weight_description"
+    split = dealt(made / "small", tmp_path / "split", 3, drop={gone})
+    for call in (
+        hc.Checkpoint,
+        hc.verify_checkpoint,
+        lambda path: hc.decompress_checkpoint(path, tmp_path / "d"),
+        lambda path: hc.compress_checkpoint(path, tmp_path / "c", rules=["*=keep"]),
+    ):
+        with pytest.raises((hc.FormatError, hc.InvalidArgumentError)) as caught:
+            call(split)
+        assert "is missing" in str(caught.value) or "compressed already" in str(caught.value)
+    with pytest.raises(hc.FormatError, match=f"lm_head.weight: {gone} is missing"):
+        hc.Checkpoint(split)
+    # Tensors that are called so are nobody's parts.
+    plain = {"shortest_path": np.ones(5, np.uint8), "color_scales": np.ones(5, np.uint8)}
+    save_file(plain, tmp_path / "plain.safetensors")
+    with hc.Checkpoint(tmp_path / "plain.safetensors") as checkpoint:
+        assert set(checkpoint) == set(plain)
 
 
 def test_a_tensor_in_two_forms_in_two_files_is_refused(made, tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tensor import CompressedTensor
 from . import configuration
-from .entries import read_compressed, read_description
+from .entries import read_compressed, read_description, refuse_undescribed
 from .plain import array_of
 from .report import Report
 from .shards import Shards
@@ -90,6 +90,7 @@ class Checkpoint(Mapping[str, Any]):
         if not self.path.exists():
             raise FileNotFoundError(2, "No such file or directory", str(path))
         self.source = Shards(self.path)
+        refuse_undescribed(self.source)
         compressed = self.source.compressed
         parts = {
             entry

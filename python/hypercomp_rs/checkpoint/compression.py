@@ -14,6 +14,7 @@ from .._integers import checked_threads
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError, SourceWarning
 from . import configuration, folder
+from .entries import refuse_undescribed
 from .load_guard import QUANTIZATION, guarded
 from .plan import Plan, Request, make_plan
 from .reuse import take_over
@@ -191,4 +192,5 @@ def _refuse_compressed(source: Source) -> None:
         for name, entries in source.compressed.items():
             place = source.place(entries.description)
             raise InvalidArgumentError(f"{place}: {name} is compressed already")
+        refuse_undescribed(source)
     folder.refuse_quantised(source)

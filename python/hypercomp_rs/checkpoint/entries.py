@@ -115,6 +115,28 @@ def read_compressed(shards: Shards, name: str, *, verify: bool = False) -> Compr
         raise FormatError(f"{_at(shards, name)}: {error}{hint}") from None
 
 
+def refuse_undescribed(shards: Shards) -> None:
+    """Raise where codes are there and what they are codes of is not: the description is lost.
+
+    Raises
+    ------
+    FormatError
+        The message names the tensor.
+    """
+    entries = shards.entries
+    parts = {n for n, e in entries.items() if e.dtype == "U8" and len(e.shape) == 1}
+    for part in parts:
+        name = part.removesuffix("_path")
+        if name == part or name in shards.compressed:
+            continue
+        # Codes have these beside them; "path" alone may be anybody's name.
+        if parts & {entry_name(name, other) for other in ("scales", "rates")}:
+            hint = "; it may be in another shard: open the folder" if shards.root is None else ""
+            raise FormatError(
+                f"{shards.place(part)}: {name}: {entry_name(name, DESCRIPTION)} is missing{hint}"
+            )
+
+
 def refuse_taken(names: Iterable[str], compressed: Iterable[str]) -> None:
     """Raise where an entry of a compressed tensor would take another tensor's name."""
     taken = set(names)

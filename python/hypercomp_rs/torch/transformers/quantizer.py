@@ -336,7 +336,10 @@ class HypercompQuantizer(HfQuantizer):
         """Whether ``torch.compile`` works: it does."""
         return True
 
-    def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    def _dequantize(self, model: nn.Module, dtype: torch.dtype | str | None = None) -> nn.Module:
+        # The configuration of a model that was saved has the dtype by its name.
+        if isinstance(dtype, str):
+            dtype = cast(torch.dtype, getattr(torch, dtype))
         return decompress_model(model, dtype)
 
 

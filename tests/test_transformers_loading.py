@@ -487,6 +487,32 @@ def test_transformers_alone_refuses_a_compressed_folder(llama, tmp_path):
     assert "hypercomp" not in (tmp_path / "decoded" / "config.json").read_text()
 
 
+def test_the_command_says_how_its_result_is_loaded(llama, tmp_path):
+    small = tmp_path / "it's small"
+    command = [sys.executable, "-m", "hypercomp_rs", "compress", llama / "dense", small]
+    options = ["--bits", "7", "--effort", "fast", "--threads", "1"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("to load it: "))
+    statements, _, call = line.removeprefix("to load it: ").rpartition("; ")
+    names = {}
+    exec(statements, names)
+    expected = answer(LLAMA.from_pretrained(llama / "small"))
+    assert torch.equal(answer(eval(call, names)), expected)
+    dense = tmp_path / "bare"
+    dense.mkdir()
+    (llama / "dense" / "model.safetensors").rename(dense / "model.safetensors")
+    try:
+        done = subprocess.run(
+            [*command[:-2], dense, tmp_path / "out", *options],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        (dense / "model.safetensors").rename(llama / "dense" / "model.safetensors")
+    assert "to load it: hypercomp_rs.torch.load_compressed(model, " in done.stdout
+
+
 def test_a_file_of_weights_with_a_name_of_its_own_is_found(llama, tmp_path):
     folder = copied(
         llama / "dense",

@@ -10,6 +10,7 @@ import click
 from ..checkpoint import Report, compress_checkpoint
 from ..compress import Effort
 from . import models
+from .loading import how_to_load
 from .inspect import summary
 
 
@@ -126,6 +127,7 @@ def compress(
             f"{said['tensors'] - said['compressed']} are kept as they are"
         )
         models.print_report(report, hint=" (--copy-all copies them)")
+        click.echo(f"to load it: {how_to_load(made, dst)}")
     return 0
 
 

@@ -10,8 +10,8 @@ import click
 from ..checkpoint import Report, compress_checkpoint
 from ..compress import Effort
 from . import models
-from .loading import how_to_load
 from .inspect import summary
+from .loading import how_to_load
 
 
 @click.command()

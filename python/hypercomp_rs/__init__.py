@@ -34,6 +34,7 @@ from .errors import (
     NonFiniteError,
     OldDriverError,
     OutOfBoundsError,
+    SlowPathWarning,
     TooLargeError,
 )
 from .products import matmul, matvec
@@ -80,6 +81,7 @@ __all__ = [
     "OldDriverError",
     "OutOfBoundsError",
     "RateDistortion",
+    "SlowPathWarning",
     "TooLargeError",
     "VRepresentation",
     "VertexStream",

@@ -73,6 +73,13 @@ class DeviceMemoryError(GpuError, MemoryError):
     """A CUDA device has not so much memory left."""
 
 
+class SlowPathWarning(UserWarning):
+    """Something large is computed by a way that takes many times as long as the usual one.
+
+    The message says what, why, and where that is described. The result is the same.
+    """
+
+
 class NearToleranceWarning(UserWarning):
     """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
 

@@ -9,6 +9,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensor_kinds
 import torch
 from torch import nn
 from torch.library import opcheck
@@ -88,6 +89,22 @@ def test_decoded_weights_are_the_cpus_for_every_code(shape):
             got = operators.decode(parts, description, dtype)
             assert got.device == CUDA
             assert torch.equal(got.cpu(), c.decompress(dtype)), (options, dtype)
+
+
+def test_every_kind_of_tensor_is_decoded_and_looked_up_as_on_the_cpu():
+    for c in tensor_kinds.every_kind():
+        description, buffers = buffers_of(c)
+        parts = [buffer.to(CUDA) for buffer in buffers]
+        for dtype in (*KERNEL_DTYPES, torch.float64):
+            got, whole = operators.decode(parts, description, dtype), c.decompress(dtype)
+            assert torch.equal(got.cpu(), whole), (description, dtype)
+            if c.shape and 0 not in c.shape:
+                last = torch.tensor([c.shape[0] - 1, 0])
+                rows = operators.embedding(last.to(CUDA), parts, description, dtype)
+                assert torch.equal(rows.cpu(), whole[last]), (description, dtype)
+        if len(c.shape) == 2:
+            x = torch.zeros(2, c.shape[1], device=CUDA)
+            assert not operators.linear(x, parts, description).any()
 
 
 @pytest.mark.parametrize("exponent", [-120, -30, 0, 14, 60, 120])

@@ -1,9 +1,11 @@
 """The operators for CUDA on a driver without a GPU: tensors of the CPU stand for the device's."""
 
 import sys
+import textwrap
 
 import fake_cuda
 import pytest
+import tensor_kinds
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fake driver is Linux's")
 
@@ -13,6 +15,8 @@ PROLOGUE = """
     from hypercomp_rs.torch import _cuda
     from hypercomp_rs.torch._codes import description_bytes
 
+    # Its kernels run on one thread, and what is multiplied here is small.
+    torch.set_num_threads(1)
     _cuda._stream = lambda device: 0x33
     rng = np.random.default_rng(0)
 
@@ -24,25 +28,8 @@ PROLOGUE = """
     def gaussian(*shape):
         return rng.standard_normal(shape).astype(np.float32)
 
-    def by_input(outputs, inputs, bits=4):
-        x = gaussian(500, inputs)
-        w = gaussian(outputs, inputs)
-        return hc.compress_tensor(w, bits=bits, effort="fast", second_moment=x.T @ x)
-
-    zeros = gaussian(40, 384)
-    zeros[rng.random(zeros.shape) < 0.3] = 0
-    KINDS = {
-        "matrix": hc.compress_tensor(gaussian(40, 384), effort="fast"),
-        "cut rows": hc.compress_tensor(gaussian(4, 3000), bits=2.5, effort="fast"),
-        "kept": hc.compress_tensor(zeros, sparsity="keep", max_error=0.4, effort="fast"),
-        "winding": hc.compress_tensor(gaussian(40, 51), codec="winding"),
-        "joined": hc.compress_tensor(gaussian(40, 50), effort="fast"),
-        "by input": by_input(384, 40),
-        "by input, cut": by_input(3000, 4, bits=2.5),
-        "by input, joined": by_input(50, 40),
-        "few": hc.compress_tensor(gaussian(2, 3)),
-        "nothing": hc.compress_tensor(np.zeros((7, 9), np.float32)),
-    }
+    MATRIX = hc.compress_tensor(gaussian(40, 384), effort="fast")
+    KINDS = tensor_kinds.load(KINDS_FILE)
     DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """
 
@@ -51,24 +38,25 @@ PROLOGUE = """
 def machine(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuda")
     fake_cuda.build(folder)
+    tensor_kinds.save(folder / "kinds")
     return folder
 
 
 def run(machine, program):
-    import textwrap
-
     text = textwrap.dedent(PROLOGUE) + textwrap.dedent(program)
+    text = tensor_kinds.found(machine / "kinds") + text
     return fake_cuda.run(machine, text, FAKE_CUDA_EAGER="1")
 
 
 def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
     program = """
-        for name, c in KINDS.items():
+        for c in KINDS:
             parts, description = parts_of(c)
             for dtype in DTYPES:
                 got = _cuda.decode(parts, description, dtype)
                 assert got.dtype == dtype
-                assert torch.equal(got, c.decompress(dtype)), (name, dtype)
+                assert torch.equal(got, c.decompress(dtype)), (description, dtype)
+            del parts
         for line in driver.trace():
             if line.startswith("cuLaunchKernel"):
                 assert line.endswith("stream=0x33"), line
@@ -78,29 +66,41 @@ def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
 
 def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
     program = """
-        for name, c in KINDS.items():
+        import itertools
+        batches = itertools.cycle([(), (9,), (0,)])
+        for c in KINDS:
+            if len(c.shape) != 2:
+                continue
             parts, description = parts_of(c)
             w = torch.from_numpy(c.decompress(np.float64))
-            for dtype, bound in zip(DTYPES, (1e-5, 5e-3, 4e-2, 1e-12)):
-                for batch in [(), (1,), (2, 3), (9,), (0,)]:
-                    for transposed in (False, True):
+            # Weights of any size are multiplied by; what is beyond a dtype is not asked for.
+            size = float(w.abs().max()) if w.numel() else 0.0
+            usual = 1e-5 < size < 1e3
+            codes_there = tensor_kinds.multiplies(c)
+            for dtype, bound in zip(DTYPES, (1e-6, 4e-3, 8e-3, 1e-12)):
+                for transposed in (False, True):
+                    # One as the kernels take it, and one of the others in turn.
+                    for batch in [(2, 2), next(batches)]:
                         inputs, outputs = w.shape if transposed else w.shape[::-1]
                         x = torch.from_numpy(gaussian(*batch, inputs)).to(dtype)
                         bias = torch.from_numpy(gaussian(outputs)).to(dtype)
                         driver.forget()
                         y = _cuda.linear(x, parts, description, bias, transposed)
                         assert (y.dtype, y.shape) == (dtype, (*batch, outputs))
+                        launched = any("cuLaunchKernel hc_matvec" in t for t in driver.trace())
+                        few = transposed == c.stored_by_input and batch in [(), (2, 2)]
+                        kernel = dtype != torch.float64
+                        assert launched == (codes_there and few and kernel), (description, dtype)
+                        if not usual and dtype != torch.float64:
+                            continue
                         wide = w.T if transposed else w
                         expected = torch.nn.functional.linear(x.double(), wide, bias.double())
-                        size = x.double().norm(dim=-1, keepdim=True) + 1
-                        assert ((y.double() - expected).abs() <= bound * 4 * size).all(), name
-                        codes = any("hc_matvec" in line for line in driver.trace())
-                        by_input = name in ("by input", "by input, cut")
-                        few = transposed == by_input and batch in [(), (1,), (2, 3)]
-                        streams = by_input or name in ("matrix", "cut rows")
-                        kernel = dtype != torch.float64 and streams
-                        assert codes == (few and kernel), (name, dtype, batch)
-        parts, description = parts_of(KINDS["matrix"])
+                        norms = x.double().norm(dim=-1, keepdim=True) * wide.norm(dim=-1)
+                        allowed = 4 * bound * (norms + bias.double().abs() + expected.abs())
+                        miss = (y.double() - expected).abs()
+                        assert (miss <= allowed + 1e-7).all(), (description, dtype, batch)
+            del parts
+        parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(384, 3)).t()
         assert not x.is_contiguous()
         y, z = (_cuda.linear(v, parts, description) for v in (x, x.contiguous()))
@@ -111,18 +111,22 @@ def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
 
 def test_embedding_decodes_the_rows_asked_for(machine):
     program = """
-        for name, c in KINDS.items():
+        for c in KINDS:
+            if not c.shape or 0 in c.shape:
+                continue
             parts, description = parts_of(c)
             rows = c.shape[0]
-            for dtype in DTYPES:
-                whole = c.decompress(dtype)
-                for indices in ([0], [[rows - 1, 0], [1, 1]], []):
-                    for kind in (torch.int64, torch.int32):
-                        wanted = torch.tensor(indices, dtype=kind)
-                        got = _cuda.embedding(wanted, parts, description, dtype)
-                        assert got.shape == (*wanted.shape, *c.shape[1:])
-                        expected = whole[wanted.long()]
-                        assert torch.equal(got, expected), (name, dtype, indices)
+            for dtype, kind, indices in zip(
+                DTYPES,
+                (torch.int64, torch.int32, torch.int64, torch.int32),
+                ([0], [[rows - 1, 0], [rows // 2, 0]], [], [rows // 2]),
+            ):
+                wanted = torch.tensor(indices, dtype=kind)
+                got = _cuda.embedding(wanted, parts, description, dtype)
+                assert got.shape == (*wanted.shape, *c.shape[1:])
+                expected = c.decompress(dtype)[wanted.long()]
+                assert torch.equal(got, expected), (description, dtype, indices)
+            del parts
     """
     run(machine, program)
 
@@ -141,7 +145,7 @@ def test_convolution_decodes_then_convolves(machine):
 
 def test_a_weight_is_prepared_once_and_goes_with_its_tensors(machine):
     program = """
-        parts, description = parts_of(KINDS["matrix"])
+        parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(2, 384))
         _cuda.linear(x, parts, description)
         driver.forget()
@@ -162,7 +166,7 @@ def test_a_weight_is_prepared_once_and_goes_with_its_tensors(machine):
 
 def test_a_plane_that_begins_anywhere_is_read_all_the_same(machine):
     program = """
-        c = KINDS["matrix"]
+        c = MATRIX
         parts, description = parts_of(c)
         shifted = []
         for part in parts:
@@ -179,7 +183,7 @@ def test_a_plane_that_begins_anywhere_is_read_all_the_same(machine):
 def test_nothing_is_prepared_while_a_graph_is_captured(machine):
     program = """
         import pytest
-        parts, description = parts_of(KINDS["matrix"])
+        parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(2, 384))
         driver.capture(0x33)
         with pytest.raises(GpuError, match="call it once before the capture"):
@@ -198,7 +202,7 @@ def test_nothing_is_prepared_while_a_graph_is_captured(machine):
 def test_errors_are_named(machine):
     program = """
         import pytest
-        parts, description = parts_of(KINDS["matrix"])
+        parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(2, 384))
         with pytest.raises(InvalidArgumentError, match="x has shape"):
             _cuda.linear(x[:, 1:], parts, description)
@@ -211,5 +215,57 @@ def test_errors_are_named(machine):
         with pytest.raises(FormatError):
             short = [part[:-1] for part in parts[1:]]
             _cuda.decode([parts[0].clone(), *short], description, torch.half)
+        with pytest.raises(InvalidArgumentError, match="a matrix"):
+            _cuda.linear(x, *parts_of(hc.compress_tensor(gaussian(3, 4, 5))))
+    """
+    run(machine, program)
+
+
+def test_a_large_weight_that_is_decoded_whole_is_warned_of_once(machine):
+    program = """
+        import warnings
+        _cuda.LARGE = 6 * 384
+        def said(call):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                call()
+            assert all(w.category is SlowPathWarning for w in caught)
+            return [str(w.message) for w in caught]
+        def moment(n):
+            x = gaussian(2 * n, n)
+            return x.T @ x
+        w = gaussian(6, 384)
+        zeros = np.where(rng.random(w.shape) < 0.3, 0, w)
+        by_input = hc.compress_tensor(w.T, effort="fast", second_moment=moment(6))
+        kinds = {
+            "stored input by input, as calibration": by_input,
+            "rows of at least 128 weights": hc.compress_tensor(zeros, sparsity="keep"),
+        }
+        x = torch.from_numpy(gaussian(2, 384))
+        for why, c in kinds.items():
+            parts, description = parts_of(c)
+            v = torch.from_numpy(gaussian(2, c.shape[1]))
+            (found,) = said(lambda: _cuda.linear(v, parts, description))
+            assert why in found and str(tuple(c.shape)) in found and "docs/gpu.md" in found
+            assert said(lambda: _cuda.linear(v, parts, description)) == []
+            # Another weight of that kind is no news; nor are many vectors, for which it is the way.
+            again, text = parts_of(c)
+            assert said(lambda: _cuda.linear(v, again, text)) == []
+        _cuda._warned.clear()
+        parts, description = parts_of(MATRIX)
+        assert said(lambda: _cuda.linear(x, parts, description)) == []
+        many = torch.from_numpy(gaussian(9, 384))
+        assert said(lambda: _cuda.linear(many, parts, description)) == []
+        assert said(lambda: _cuda.linear(many[:, :40], parts, description, None, True)) == []
+        (found,) = said(lambda: _cuda.linear(x.double(), parts, description))
+        assert "float64" in found
+        tokens = torch.tensor([1])
+        assert said(lambda: _cuda.embedding(tokens, parts, description, torch.half)) == []
+        table, text = parts_of(kinds["rows of at least 128 weights"])
+        (found,) = said(lambda: _cuda.embedding(tokens, table, text, torch.half))
+        assert "looked up" in found
+        small, text = parts_of(hc.compress_tensor(zeros[:5], sparsity="keep"))
+        _cuda._warned.clear()
+        assert said(lambda: _cuda.linear(x, small, text)) == []
     """
     run(machine, program)

@@ -92,6 +92,13 @@ class UnknownTransformersWarning(UserWarning):
     """The transformers that is installed is of a version that cannot save compressed models."""
 
 
+class SlowPathWarning(UserWarning):
+    """Something large is computed by a way that takes many times as long as the usual one.
+
+    The message says what, why, and where that is described. The result is the same.
+    """
+
+
 class NearToleranceWarning(UserWarning):
     """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
 

@@ -13,7 +13,7 @@ import click
 from .._extras import imported
 from ..errors import FormatError, InvalidArgumentError
 from ..evaluate import Perplexity, divergence, embedding_similarity, perplexity
-from ..evaluate.models import is_causal_lm
+from ..evaluate.models import checked_device, is_causal_lm
 from . import models
 
 
@@ -32,7 +32,7 @@ from . import models
 )
 @click.option("--context", type=click.IntRange(2), help="Tokens seen at once.  [default: 1024]")
 @click.option("--stride", type=click.IntRange(1), help="By which they move on.  [default: half]")
-@click.option("--batch", type=click.IntRange(1), default=32, help="Sentences embedded at once.")
+@click.option("--batch", type=click.IntRange(1), help="Sentences embedded at once.  [default: 32]")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, …")
 @models.json_option
 @models.progress_option
@@ -43,7 +43,7 @@ def evaluate(
     task: str | None,
     context: int | None,
     stride: int | None,
-    batch: int,
+    batch: int | None,
     device: str,
     as_json: bool,
     progress: bool | None,
@@ -59,16 +59,20 @@ def evaluate(
     is wrong, 130 Ctrl-C.
     """
     words = _decoded(text)
+    # tqdm hears this when it is imported, by torch too.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    checked_device(device)
+    _quieten()
     if (task or _task(model)) == "similarity":
         if against is None:
             raise click.UsageError("an encoder is compared with its original: give --against")
         if context is not None or stride is not None:
             raise click.UsageError("--context and --stride are for language models")
-        _quieten()
         sentences = [line.strip() for line in words.splitlines() if line.strip()]
-        _similarity(model, against, sentences, batch, device, as_json)
+        _similarity(model, against, sentences, batch or 32, device, as_json)
         return 0
-    _quieten()
+    if batch is not None:
+        raise click.UsageError("--batch is for encoders")
     if progress is None:
         progress = sys.stderr.isatty()
     if against is None:
@@ -90,7 +94,6 @@ def evaluate(
 
 def _quieten() -> None:
     """Standard error is for what goes wrong; libraries speak of other things too."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers = imported("transformers", "eval", "hypercomp-rs eval")
     transformers.utils.logging.disable_progress_bar()

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InvalidArgumentError
 from .perplexity import Perplexity, evaluating, followed, scored
-from .windows import Reading, reading
+from .windows import Reading, requested
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -101,12 +101,15 @@ def divergence(
     >>> divergence(model, model, torch.arange(100))
     Divergence(0 nats, same top token 100.0%, perplexity x 1.0000 ± 0)
     """
-    one = reading(original, text, tokenizer, context, stride, device)
-    other = reading(compressed, one.tokens.cpu().numpy(), None, one.context, one.stride, device)
+    first = requested(original, text, tokenizer, context, stride, device)
+    second = requested(compressed, first.tokens, None, first.context, first.stride, device)
+    one, other = first.reading(), second.reading()
     losses: tuple[list[Any], list[Any]] = ([], [])
     divergences: list[Any] = []
     same: list[Any] = []
     with evaluating(one.model, other.model):
+        one.check_causal()
+        other.check_causal()
         for window in followed(one, progress):
             p, q = _both(one, other, window)
             targets = one.targets(window)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,12 @@ from ..checkpoint import decompress_checkpoint
 from ..checkpoint.configuration import CONFIG, read_config
 from ..checkpoint.gguf_parts import gguf_files
 from ..checkpoint.load_guard import METHOD, QUANTIZATION
-from ..errors import InvalidArgumentError
+from ..errors import HypercompError, InvalidArgumentError
+
+# Nothing is downloaded, no code of a folder is run, and nobody is asked whether to.
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+# How sentence-transformers says what an encoder consists of.
+_MODULES = "modules.json"
 
 
 def config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -40,56 +47,219 @@ def is_gguf(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix == ".gguf"
 
 
+def is_path(model: Any) -> bool:
+    """Whether a model is given as a path."""
+    return isinstance(model, (str, bytes)) or hasattr(model, "__fspath__")
+
+
+def checked_device(device: str | None) -> str:
+    """A device of torch on which something can be computed here, by its name.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There is no such device, or it cannot be used.
+    """
+    torch = imported("torch", "eval", "evaluation")
+    if device is None:
+        return "cpu"
+    if not isinstance(device, (str, torch.device)):
+        raise InvalidArgumentError(f"device is a {type(device).__name__}: a name is accepted")
+    try:
+        with warnings.catch_warnings():
+            # What keeps a device from being used is in the error, too.
+            warnings.simplefilter("ignore")
+            # On the meta device this is an error, as nothing is computed there.
+            torch.ones(1, device=device).item()
+    # Each kind of device has errors of its own for not being there; their first sentences say why.
+    except Exception as error:
+        why = str(error).partition("\n")[0].partition(". ")[0]
+        there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise InvalidArgumentError(
+            f"device={str(device)!r}: {why}. Accepted here: {', '.join(['cpu', *there])}"
+        ) from error
+    return str(device)
+
+
+def _architectures(path: str | os.PathLike[str]) -> list[str]:
+    names = config(path).get("architectures")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
 def is_causal_lm(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a causal language model, by its architecture's name."""
     if is_gguf(path):
         return True
-    names = config(path).get("architectures") or []
-    return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in names)
+    return any(map(_has_causal_head, _architectures(path)))
 
 
-def causal_lm(path: str | os.PathLike[str], device: str) -> tuple[Any, Any]:
-    """A language model in float32 and its tokenizer."""
+def _has_causal_head(architecture: str) -> bool:
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return True
+    # Some have other names; those of models that read and write are no language model's alone.
+    auto = imported("transformers.models.auto.modeling_auto", "eval", "perplexity")
+    return architecture in set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+
+
+def check_causal_lm(path: str | os.PathLike[str]) -> None:
+    """Refuse what has no causal head by its configuration, before anything is read.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No model's folder; or one of another architecture, whose head would be drawn at random.
+    """
+    imported("transformers", "eval", "perplexity")
+    if is_gguf(path):
+        _check_gguf(Path(path))
+        return
+    architectures = _architectures(path)
+    if architectures and not is_causal_lm(path):
+        raise InvalidArgumentError(
+            f"{path} is a {' and '.join(architectures)}: a causal language model is accepted, "
+            "whose architecture ends in ForCausalLM or LMHeadModel; encoders are compared by "
+            "embedding_similarity (--task similarity)"
+        )
+
+
+def check_encoder(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no encoder by its configuration, before anything is read.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No model's folder; or a causal language model that says nothing of sentences.
+    """
+    imported("sentence_transformers", "eval", "embedding_similarity")
+    if is_gguf(path):
+        raise InvalidArgumentError(f"{path} is a GGUF file: for encoders a folder is accepted")
+    # Some language models are made encoders, and then say how.
+    if is_causal_lm(path) and not Path(path, _MODULES).is_file():
+        raise InvalidArgumentError(
+            f"{path} is a {' and '.join(_architectures(path))} without a {_MODULES}, which would "
+            "make it an encoder: language models are compared by divergence (--task perplexity)"
+        )
+
+
+def loaded_config(path: str | os.PathLike[str]) -> Any:
+    """A model's configuration as transformers has it."""
+    transformers = imported("transformers", "eval", "perplexity")
+    folder, options = _place(path)
+    with _named(path):
+        return transformers.AutoConfig.from_pretrained(folder, **_LOCAL, **options)
+
+
+def tokenizer(path: str | os.PathLike[str]) -> Any:
+    """A model's tokenizer."""
+    transformers = imported("transformers", "eval", "perplexity")
+    folder, options = _place(path)
+    with _named(path):
+        return transformers.AutoTokenizer.from_pretrained(folder, **_LOCAL, **options)
+
+
+def causal_lm(path: str | os.PathLike[str], device: str) -> Any:
+    """A language model in float32.
+
+    Raises
+    ------
+    InvalidArgumentError
+        transformers cannot load it, or weights are missing that would be drawn at random.
+    """
     transformers = imported("transformers", "eval", "perplexity")
     torch = imported("torch", "eval", "perplexity")
-    with _readable(path) as (folder, options):
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, **options
+    with _readable(path) as (folder, options), _named(path):
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **_LOCAL, **options
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, **options
-        )
-    return model.to(device), tokenizer
+        _check_complete(path, "causal language model", found["missing_keys"])
+        return model.to(device)
 
 
 def encoder(path: str | os.PathLike[str], device: str) -> Any:
-    """A sentence encoder; one that says nothing of its pooling takes the mean of all tokens."""
+    """A sentence encoder; one that says nothing of its pooling takes the mean of all tokens.
+
+    Raises
+    ------
+    InvalidArgumentError
+        sentence-transformers cannot load it, or weights are missing that would be drawn at random.
+    """
     sentence_transformers = imported("sentence_transformers", "eval", "embedding_similarity")
-    if is_gguf(path):
-        raise InvalidArgumentError(f"{path} is a GGUF file: for encoders a folder is accepted")
-    with _readable(path) as (folder, _):
+    transformers = imported("transformers", "eval", "embedding_similarity")
+    with _readable(path) as (folder, _), _named(path):
+        if (model := _transformer(folder)) is not None:
+            # On the meta device only names are read; sentence-transformers does not tell them.
+            _, found = transformers.AutoModel.from_pretrained(
+                model, device_map="meta", output_loading_info=True, **_LOCAL
+            )
+            # It takes the states of tokens, and not what a pooler makes of them.
+            missing = [name for name in found["missing_keys"] if "pooler." not in name]
+            _check_complete(path, "sentence encoder", missing)
         return sentence_transformers.SentenceTransformer(
             str(folder), device=device, local_files_only=True
         )
 
 
+def _transformer(folder: Path) -> Path | None:
+    """The folder of an encoder's model of transformers; None where it has none."""
+    modules = folder / _MODULES
+    if not modules.is_file():
+        return folder
+    first, *_ = json.loads(modules.read_bytes())
+    place = folder / first["path"]
+    return place if (place / CONFIG).is_file() else None
+
+
+def _check_complete(path: str | os.PathLike[str], what: str, missing: Iterable[str]) -> None:
+    if names := sorted(missing):
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise InvalidArgumentError(
+            f"{path} is no {what}: it has no {shown}, which would be drawn at random"
+        )
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What another library raises for a model says of which model."""
+    try:
+        yield
+    except (HypercompError, MemoryError):
+        raise
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"{path} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _check_gguf(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidArgumentError(f"{path}: there is no such file")
+    parts = gguf_files(path)
+    if len(parts) > 1:
+        raise InvalidArgumentError(
+            f"{path} is one of {len(parts)} parts, and transformers reads one file: join them "
+            "(llama-gguf-split --merge), or evaluate what hypercomp-rs compress makes of them"
+        )
+    # transformers asks for both of them, without saying which extra of ours has them.
+    imported("gguf", "gguf", "a GGUF file")
+    imported("accelerate", "eval", "a GGUF file")
+
+
+def _place(path: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
+    """A folder for transformers, and the options to say which file in it."""
+    path = Path(path)
+    if not is_gguf(path):
+        return path, {}
+    _check_gguf(path)
+    return path.parent, {"gguf_file": path.name}
+
+
 @contextmanager
 def _readable(path: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, str]]]:
     """A folder that transformers reads, for as long as it reads, and the options to say so."""
-    path = Path(path)
-    if is_gguf(path):
-        if not path.is_file():
-            raise InvalidArgumentError(f"{path}: there is no such file")
-        parts = gguf_files(path)
-        if len(parts) > 1:
-            raise InvalidArgumentError(
-                f"{path} is one of {len(parts)} parts, and transformers reads one file: join them "
-                "(llama-gguf-split --merge), or evaluate what hypercomp-rs compress makes of them"
-            )
-        # transformers asks for both of them, without saying which extra of ours has them.
-        imported("gguf", "gguf", "a GGUF file")
-        imported("accelerate", "eval", "a GGUF file")
-        yield path.parent, {"gguf_file": path.name}
+    path, options = _place(path)
+    if options:
+        yield path, options
         return
     quantised = config(path).get(QUANTIZATION)
     if not (isinstance(quantised, dict) and quantised.get("quant_method") == METHOD):

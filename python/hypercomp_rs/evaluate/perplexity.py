@@ -13,7 +13,7 @@ import numpy as np
 
 from .._extras import imported
 from ..errors import InvalidArgumentError
-from .windows import Reading, reading
+from .windows import Reading, requested
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -118,7 +118,9 @@ def perplexity(
     ------
     InvalidArgumentError
         A length that is not accepted; a text of fewer than two tokens; tokens that the model does
-        not know; a path that holds no model.
+        not know; a device that is not there; a path that holds no causal language model, or not
+        all of its weights; a module that sees the tokens that it predicts, as encoders do. All that
+        can be is checked before a model is read.
     NonFiniteError
         The model's logits for a token are not finite.
     DtypeError
@@ -144,8 +146,9 @@ def perplexity(
     >>> found.tokens, 80 < found.perplexity < 125  # it has learnt nothing of 100 tokens
     (99, True)
     """
-    asked = reading(model, text, tokenizer, context, stride, device)
+    asked = requested(model, text, tokenizer, context, stride, device).reading()
     with evaluating(asked.model):
+        asked.check_causal()
         losses = [
             -asked.log_probabilities(window).gather(1, asked.targets(window)).squeeze(1)
             for window in followed(asked, progress)

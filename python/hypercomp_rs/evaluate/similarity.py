@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._extras import imported
+from .._integers import checked
 from ..errors import DtypeError, InvalidArgumentError, NonFiniteError, TooLargeError
 from . import models
 
@@ -89,8 +90,8 @@ def embedding_similarity(
     Raises
     ------
     InvalidArgumentError
-        Fewer sentences than three; a path that holds no model; embeddings of another number or
-        size, or of length 0.
+        Fewer sentences than three; a device that is not there; a path that holds no encoder, or not
+        all of its weights; embeddings of another number or size, or of length 0.
     NonFiniteError
         An embedding is not finite.
     DtypeError
@@ -119,6 +120,20 @@ def embedding_similarity(
         raise InvalidArgumentError(f"{len(sentences)} sentences: ranks of pairs take 3 at least")
     if len(sentences) > _MOST:
         raise TooLargeError(f"{len(sentences)} sentences: {_MOST} are accepted")
+    batch = checked("batch", batch, 1, 1 << 31)
+    original, compressed = (
+        os.fsdecode(given) if models.is_path(given) else given for given in (original, compressed)
+    )
+    paths = [given for given in (original, compressed) if isinstance(given, str)]
+    if paths:
+        device = models.checked_device(device)
+        for path in paths:
+            models.check_encoder(path)
+    elif device is not None:
+        raise InvalidArgumentError(
+            "device: for encoders given as a path; others lie where they are"
+        )
+    imported("scipy.stats", "eval", "embedding_similarity")
     one, other = (
         _unit(_embeddings(name, encoder, sentences, batch, device), name, len(sentences))
         for name, encoder in (("original", original), ("compressed", compressed))
@@ -136,7 +151,7 @@ def _embeddings(
     if isinstance(encoder, np.ndarray):
         return encoder
     options: dict[str, Any] = {}
-    if isinstance(encoder, (str, bytes)) or hasattr(encoder, "__fspath__"):
+    if isinstance(encoder, str):
         encoder = models.encoder(encoder, device or "cpu")
         options = {"batch_size": batch, "show_progress_bar": False}
     if not hasattr(encoder, "encode"):

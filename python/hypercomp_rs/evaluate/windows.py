@@ -10,6 +10,7 @@ fixed-length models" in the documentation of transformers.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Where a model allows more, a longer one costs time and changes little.
 CONTEXT = 1024
+# Tokens that tell whether a model sees what it predicts.
+CHECKED = 16
 
 
 class Window(NamedTuple):
@@ -66,50 +69,122 @@ class Reading(NamedTuple):
         """All windows, in order."""
         return list(windows(len(self.tokens), self.context, self.stride))
 
+    def check_causal(self) -> None:
+        """Refuse a model whose predictions know what they predict.
+
+        An encoder gives logits of the same shape, but each place sees all others: what it gives for
+        a token is no prediction. So the last of some tokens is changed, and the logits before it
+        must stay what they are.
+        """
+        torch = imported("torch", "eval", "perplexity")
+        seen = self.tokens[: min(len(self.tokens), self.context, CHECKED)]
+        other = self.tokens[self.tokens != seen[-1]][:1]
+        if not len(other):
+            return
+        one = self._logits(seen)[:-1]
+        two = self._logits(torch.cat([seen[:-1], other]))[:-1]
+        # Products of the same shape differ by rounding at most.
+        allowed = torch.finfo(one.dtype).eps ** 0.5 / 4
+        near = torch.isclose(one, two, rtol=allowed, atol=0, equal_nan=True)
+        near |= (one - two).abs() <= allowed * one.abs().amax()
+        if not bool(near.all()):
+            raise InvalidArgumentError(
+                f"the {type(self.model).__name__} sees the tokens that it is to predict: a causal "
+                "language model is accepted; encoders are compared by embedding_similarity"
+            )
+
     def log_probabilities(self, window: Window) -> Any:
         """Those of every token of the vocabulary at each scored place: (scored, vocabulary)."""
         torch = imported("torch", "eval", "perplexity")
-        seen = self.tokens[window.begin : window.end].unsqueeze(0)
         scored = window.end - window.first
         options = {}
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             # One place more: the last predicts what the next window begins with.
             options["logits_to_keep"] = scored + 1
-        found = self.model(seen, **options)
-        logits = getattr(found, "logits", found)[0, -scored - 1 : -1].float()
+        logits = self._logits(self.tokens[window.begin : window.end], **options)
+        logits = logits[-scored - 1 : -1].float()
         finite = torch.isfinite(logits).all(dim=-1)
         if not bool(finite.all()):
             place = window.first + int((~finite).nonzero()[0])
             raise NonFiniteError(f"the model's logits for token {place} of the text are not finite")
         return torch.log_softmax(logits, dim=-1)
 
+    def _logits(self, seen: Any, **options: Any) -> Any:
+        """Of some tokens, (places, vocabulary)."""
+        torch = imported("torch", "eval", "perplexity")
+        found = self.model(seen.unsqueeze(0), **options)
+        logits = getattr(found, "logits", found)
+        if not isinstance(logits, torch.Tensor) or logits.dim() != 3 or len(logits) != 1:
+            given = f"of shape {tuple(logits.shape)}" if hasattr(logits, "shape") else "no tensor"
+            raise InvalidArgumentError(
+                f"the {type(self.model).__name__} gives a {type(logits).__name__} {given}: logits "
+                "of shape (1, tokens, vocabulary) are accepted, as a causal language model has them"
+            )
+        most = int(self.tokens.max())
+        if logits.shape[2] <= most:
+            raise InvalidArgumentError(
+                f"the {type(self.model).__name__} gives {logits.shape[2]} logits for a token, and "
+                f"the text has token {most}: those of a language model are accepted"
+            )
+        return logits[0]
+
     def targets(self, window: Window) -> Any:
         """The tokens that are scored: (scored, 1)."""
         return self.tokens[window.first : window.end].unsqueeze(1)
 
 
-def reading(
+class Request(NamedTuple):
+    """What a caller gave, checked as far as it can be before a model is read."""
+
+    model: Any
+    tokens: npt.NDArray[np.int64]
+    context: int
+    stride: int
+    device: str
+
+    def reading(self) -> Reading:
+        """The same with the model in memory."""
+        torch = imported("torch", "eval", "perplexity")
+        model = self.model
+        if models.is_path(model):
+            model = models.causal_lm(model, self.device)
+            # Its sizes may be others than its configuration says.
+            _lengths(getattr(model, "config", None), self.context, self.stride)
+        _check_vocabulary(model, self.tokens)
+        place = next((p.device for p in model.parameters()), torch.device("cpu"))
+        return Reading(model, torch.from_numpy(self.tokens).to(place), self.context, self.stride)
+
+
+def requested(
     model: Any,
     text: str | Tokens,
     tokenizer: Any,
     context: int | None,
     stride: int | None,
     device: str | None,
-) -> Reading:
-    """What a caller gave, checked."""
+) -> Request:
+    """What a caller gave, checked: the device first, and all else before a model is read."""
     torch = imported("torch", "eval", "perplexity")
-    if isinstance(model, (str, bytes)) or hasattr(model, "__fspath__"):
-        model, own = models.causal_lm(model, device or "cpu")
-        tokenizer = tokenizer or own
+    if models.is_path(model):
+        model, place = os.fsdecode(model), models.checked_device(device)
+        models.check_causal_lm(model)
+        config = models.loaded_config(model)
+        if isinstance(text, str) and tokenizer is None:
+            tokenizer = models.tokenizer(model)
     elif not isinstance(model, torch.nn.Module):
         raise DtypeError(f"model is a {type(model).__name__}: a path or a torch module is accepted")
     elif device is not None:
         raise InvalidArgumentError("device: for models given as a path; others lie where they are")
+    else:
+        place = ""
+        config = getattr(model, "config", None)
+    if getattr(config, "is_encoder_decoder", False):
+        raise InvalidArgumentError(
+            "the model is an encoder with a decoder: a causal language model is accepted"
+        )
     tokens = _tokens(text, tokenizer)
-    context, stride = _lengths(model, context, stride)
-    _check_vocabulary(model, tokens)
-    place = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return Reading(model, torch.from_numpy(tokens).to(place), context, stride)
+    context, stride = _lengths(config, context, stride)
+    return Request(model, tokens, context, stride, place)
 
 
 def _tokens(text: str | Tokens, tokenizer: Any) -> npt.NDArray[np.int64]:
@@ -134,8 +209,8 @@ def _tokens(text: str | Tokens, tokenizer: Any) -> npt.NDArray[np.int64]:
     return tokens.astype(np.int64)
 
 
-def _lengths(model: Any, context: int | None, stride: int | None) -> tuple[int, int]:
-    most = getattr(getattr(model, "config", None), "max_position_embeddings", None) or 1 << 31
+def _lengths(config: Any, context: int | None, stride: int | None) -> tuple[int, int]:
+    most = getattr(config, "max_position_embeddings", None) or 1 << 31
     context = checked("context", min(CONTEXT, most) if context is None else context, 2, most)
     return context, checked("stride", context // 2 if stride is None else stride, 1, context)
 

@@ -8,13 +8,16 @@ be captured by a CUDA graph; later calls only launch. Memory for the time of a c
 from __future__ import annotations
 
 import atexit
+import json
+import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from .. import _core
-from ..errors import DtypeError, InvalidArgumentError
+from ..errors import DtypeError, InvalidArgumentError, SlowPathWarning
 from ..tensor import CompressedTensor
 from ._codes import DTYPES, Kept, described, kept
 from ._schemas import LIBRARY, Parts, _convolve, register_autocast
@@ -25,6 +28,13 @@ atexit.register(_core.close_devices)
 # Up to so many vectors are multiplied by the codes, which is one pass over them; for more, a weight
 # is decoded once and cuBLAS multiplies with tensor cores.
 FEW = 8
+
+# Weights from which on it is worth a warning that all are decoded for a few vectors.
+LARGE = 1 << 20
+# Weights whose exponent is nearer to 0 than this are normal float32s, whatever their row's scale.
+MOST_EXPONENT = 60
+# The reasons that this process has been warned of.
+_warned: set[str] = set()
 
 # What kernels write and read; float64 is decoded as float32 and widened.
 _KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -44,7 +54,7 @@ def _stream(device: torch.device) -> int:
 class DeviceWeight(Kept):
     """A compressed weight as kernels read it."""
 
-    __slots__ = ("_code", "_copies", "_table", "by_input", "prepared")
+    __slots__ = ("_code", "_copies", "_decoded_whole", "_table", "by_input", "prepared", "widens")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         super().__init__(parts, description)
@@ -52,17 +62,23 @@ class DeviceWeight(Kept):
         self._code = CompressedTensor.from_parts(description, _on_host(by_name))._code
         # What kernels know as the matrix is the transpose of the weight then.
         self.by_input = self._code.swapped
-        planes = {name: by_name[name] for name in _core.DeviceTensor.planes_of(self._code)}
+        names = _core.DeviceTensor.planes_of(self._code)
+        planes = {name: by_name[name] for name in names if name in by_name}
         # Kernels read words: a slice of a larger tensor may begin anywhere.
         self._copies = {n: p.clone() for n, p in planes.items() if p.data_ptr() % 4}
-        lent = [self._copies.get(name, plane) for name, plane in planes.items()]
+        lent = {n: self._copies.get(n, plane) for n, plane in planes.items()}
+        # A plane of no bytes is no part: at rates of up to a bit there are no cells.
+        spans = {name: (plane.data_ptr(), plane.numel()) for name, plane in lent.items()}
         device = parts[0].device
         self.prepared = _core.DeviceTensor(
             self._code,
             device.index or 0,
             _stream(device),
-            [(plane.data_ptr(), plane.numel()) for plane in lent],
+            [spans.get(name, (0, 0)) for name in names],
         )
+        self._decoded_whole = False
+        # Not taken from `parts` later: nothing here may keep them alive.
+        self.widens = _widens(description)
         self._table: torch.Tensor | None = None
 
     def table(self, device: torch.device) -> torch.Tensor:
@@ -72,10 +88,47 @@ class DeviceWeight(Kept):
             self._table = torch.from_numpy(table.reshape(self.shape[0], -1)).to(device)
         return self._table
 
-    def dense(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    def decoded_whole(self, why: str) -> None:
+        """Warn, once for a weight and a reason in this process, that a call decodes all of it."""
+        if self._decoded_whole:
+            return
+        self._decoded_whole = True
+        if math.prod(self.shape) >= LARGE and why not in _warned:
+            _warned.add(why)
+            warnings.warn(
+                f"a weight of shape {self.shape} is decoded whole at every call on this CUDA "
+                f"device: {why}. Others of that kind are, too (docs/gpu.md, 'The host path')",
+                SlowPathWarning,
+                stacklevel=2,
+            )
+
+    def slow(self, transposed: bool) -> str:
+        """Why kernels do not multiply by the codes; empty where they do."""
+        if not self.prepared.multiplies:
+            return (
+                "the kernels multiply by trellis codes of rows of at least 128 weights, without "
+                "zeros or exact weights that are kept apart"
+            )
+        if transposed == self.by_input:
+            return ""
+        if self.by_input:
+            return (
+                "it is stored input by input, as calibration stores layers, and the kernels "
+                "multiply in the order of the codes"
+            )
+        return "the product is transposed, and the kernels multiply in the order of the codes"
+
+    def dense(self, dtype: torch.dtype, parts: Parts) -> torch.Tensor:
         """All of the weight, in new memory; in the stored order, so not always C order."""
+        device = parts[0].device
         if dtype == torch.float64:
-            return self.dense(torch.float32, device).to(dtype)
+            if self.widens:
+                return self.dense(torch.float32, parts).to(dtype)
+            self.decoded_whole(
+                "kernels write float32, which does not hold what float64 holds of weights that are "
+                "stored exactly or are very large or small, so the host decodes it"
+            )
+            return _decoded_on_host(parts, self._description).to(device)
         name = _named(dtype)
         stored = self.shape[::-1] if self.by_input else self.shape
         out = torch.empty(stored, dtype=dtype, device=device)
@@ -89,6 +142,22 @@ class DeviceWeight(Kept):
             _stream(device),
         )
         return out.t() if self.by_input else out
+
+
+def _widens(description: str) -> bool:
+    """Whether weights decoded to float32 are all that float64 has of them."""
+    said = described(description)
+    if said.codec == "raw" or "exact" in said.bytes:
+        return said.dtype is not torch.float64
+    trellis = json.loads(description).get("trellis") or {"exponent": 0}
+    return abs(int(trellis["exponent"])) <= MOST_EXPONENT
+
+
+def _decoded_on_host(parts: Parts, description: str) -> torch.Tensor:
+    on_host = {n: p.cpu() for n, p in zip(described(description).bytes, parts[1:], strict=True)}
+    c = CompressedTensor.from_parts(description, on_host)
+    weights: torch.Tensor = c.decompress(torch.float64)
+    return weights
 
 
 def _on_host(parts: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -123,7 +192,7 @@ def _together(tensor: torch.Tensor, parts: Parts, name: str) -> None:
 
 def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
     """The weights as a dense tensor."""
-    return kept(DeviceWeight, parts, description).dense(dtype, parts[0].device).contiguous()
+    return kept(DeviceWeight, parts, description).dense(dtype, parts).contiguous()
 
 
 def embedding(
@@ -142,8 +211,12 @@ def embedding(
     device = parts[0].device
     wanted = indices.reshape(-1)
     pieces = weight.prepared.streams_a_row
-    if pieces is None or weight.by_input:
-        rows = weight.dense(dtype, device).index_select(0, wanted)
+    if pieces is None or weight.by_input or (dtype == torch.float64 and not weight.widens):
+        weight.decoded_whole(
+            "rows are looked up by themselves where the kernels can multiply by a table: trellis "
+            "codes of rows of at least 128 weights, without zeros or exact weights kept apart"
+        )
+        rows = weight.dense(dtype, parts).index_select(0, wanted)
         return rows.reshape(*indices.shape, *weight.shape[1:])
     if dtype == torch.float64:
         return embedding(indices, parts, description, torch.float32).to(dtype)
@@ -170,6 +243,10 @@ def linear(
 ) -> torch.Tensor:
     """x·Wᵀ + b, or x·W + b; without W where there are few vectors."""
     weight = kept(DeviceWeight, parts, description)
+    if len(weight.shape) != 2:
+        raise InvalidArgumentError(
+            f"a weight of shape {weight.shape}: a matrix (outputs, inputs) is accepted"
+        )
     outputs, inputs = weight.shape
     if transposed:
         outputs, inputs = inputs, outputs
@@ -184,7 +261,10 @@ def linear(
     # Codes are multiplied by in the order in which they are stored.
     codes = prepared.multiplies and transposed == weight.by_input
     if not codes or batch > FEW or x.dtype not in _KERNEL_DTYPES:
-        dense = weight.dense(x.dtype, x.device)
+        # For many vectors that is the faster way, and it is what gradients take.
+        if 0 < batch <= FEW and not transposed:
+            weight.decoded_whole(weight.slow(transposed) or "the vectors are of float64")
+        dense = weight.dense(x.dtype, parts)
         return torch.nn.functional.linear(x, dense.t() if transposed else dense, bias)
     if not x.is_contiguous():
         x = x.contiguous()
@@ -213,7 +293,7 @@ def convolution(
 ) -> torch.Tensor:
     """Torch's convolution with the decoded weight."""
     _together(x, parts, "x")
-    weight = kept(DeviceWeight, parts, description).dense(x.dtype, x.device)
+    weight = kept(DeviceWeight, parts, description).dense(x.dtype, parts)
     if bias is not None:
         bias = bias.to(x.dtype)
     return _convolve(x, weight, bias, stride, padding, dilation, groups)

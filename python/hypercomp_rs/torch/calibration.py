@@ -62,6 +62,18 @@ class Site:
         return self._sum is not None and bool(self._sum.diagonal().any())
 
     @property
+    def note(self) -> str:
+        """What a report says of the layers here: too few vectors for a second moment, or none."""
+        inputs = self.layers[0].inputs
+        if not self.vectors:
+            return "without calibration: no vector came to it"
+        if not self.met:
+            return "without calibration: all vectors that came to it are zero"
+        if self.vectors < inputs:
+            return f"{self.vectors} vectors for {inputs} inputs came to it"
+        return ""
+
+    @property
     def nbytes(self) -> int:
         """What its sum takes, in float32."""
         return 4 * self.layers[0].inputs ** 2
@@ -183,10 +195,19 @@ class Calibration:
         `end_batch` is told the output and the mask, and whether it is enough is what it says.
         """
         mask: torch.Tensor | None = None
+        ours: list[Exception] = []
 
         def listener(layer: Layer) -> Callable[..., None]:
             def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-                hear[layer](layer, first_argument(args, kwargs), mask)
+                x = first_argument(args, kwargs)
+                # What a layer does not take is for the layer to refuse.
+                if not isinstance(x, torch.Tensor) or x.shape[-1:] != (layer.inputs,):
+                    return
+                try:
+                    hear[layer](layer, x, mask)
+                except Exception as error:
+                    ours.append(error)
+                    raise
 
             return hook
 
@@ -194,16 +215,22 @@ class Calibration:
         with _listening(self._model, {layer: listener(layer) for layer in hear}, gradients):
             for batch in self._batches:
                 args, kwargs, mask = _call(self._model, batch, batches, self._device)
+                how = " with gradients, which target_bits asks for" if gradients else ""
                 try:
-                    enough = end_batch(self._model(*args, **kwargs), mask)
+                    # The model is blamed for what it raises, and for nothing that is raised here.
+                    try:
+                        output = self._model(*args, **kwargs)
+                    except Exception as error:
+                        if error in ours:
+                            raise
+                        raise RefusedError(error) from error
+                    enough = end_batch(output, mask)
                 except NonFiniteError as error:
                     raise NonFiniteError(f"{error} (calibration, batch {batches})") from None
-                except Exception as error:
-                    how = " with gradients, which target_bits asks for" if gradients else ""
+                except RefusedError as error:
                     raise InvalidArgumentError(
-                        f"calibration, batch {batches}: the model does not take it{how}: "
-                        f"{type(error).__name__}: {error}"
-                    ) from error
+                        f"calibration, batch {batches}: the model does not take it{how}: {error}"
+                    ) from error.__cause__
                 batches += 1
                 if enough:
                     break
@@ -211,10 +238,16 @@ class Calibration:
             raise InvalidArgumentError("calibration: no batch; at least one is needed")
 
 
-def first_argument(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
-    """What a layer is called with."""
-    x: torch.Tensor = args[0] if args else next(iter(kwargs.values()))
-    return x
+class RefusedError(Exception):
+    """A model does not take a batch, or has no way back from what it gives."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+
+
+def first_argument(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What a layer is called with; None where that is nothing."""
+    return args[0] if args else next(iter(kwargs.values()), None)
 
 
 @contextmanager

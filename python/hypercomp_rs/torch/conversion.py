@@ -21,7 +21,7 @@ from ..tensor import CompressedTensor
 from ._bar import Bar
 from ._model_source import ModelSource
 from ._with_transformers import transformers_knows
-from .calibrated import calibrated, code_of, layer_of, moments_nbytes
+from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
 from .compressed_module import buffers_of
 from .owners import Candidate, compressed_modules, find_candidates, install
@@ -80,8 +80,10 @@ def compress_model(
         there (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or
         anything that can be gone through several times; an iterator is made a list. An
         ``attention_mask`` of (batch, length) keeps padding out of inputs (batch, length, ...). Each
-        of `report.layers` says whether it was `calibrated`: others were not called, or are no
-        linear layers, or share their weight with one that is none.
+        of `report.layers` says whether it was `calibrated`. Others are compressed as they are
+        without calibration, and their `note` says why: no vector came to them, as to an expert that
+        no token is sent to, or they are no linear layers, or share their weight with one that is
+        none.
     calibration_nbytes
         The most that second moments may take at one time, inputs² numbers of 4 bytes for what each
         layer gets; layers for which there is no room are calibrated in a further pass. By default a
@@ -148,26 +150,31 @@ def compress_model(
     del candidates
     order = [candidate.name for candidate, _ in waiting]
     done: dict[str, CompressedLayer] = {}
+    notes: dict[str, str] = {}
     with Bar(progress, sum(candidate.weight.numel() for candidate, _ in waiting)) as bar:
         if calibration is not None:
             jobs = {c.name: (c, trellis) for c, trellis in waiting if layer_of(c, trellis)}
             waiting = deque(job for job in waiting if job[0].name not in jobs)
+            notes |= {c.name: why_not(c, trellis) for c, trellis in waiting}
             # Bits that were asked for the whole go where they help, unless they were told where.
             free = set(jobs) if target_bits is not None and sensitivity is None else set()
             free -= {name for name in free if _has_a_rate(name, request.rules)}
             most = moments_nbytes(model, calibration_nbytes)
             # Closed, for searches to end where this does, by whatever error.
             with closing(
-                calibrated(Calibration(model, calibration), jobs, free, most, threads)
+                calibrated(Calibration(model, calibration), jobs, free, most, threads, notes)
             ) as codes:
                 for candidate, compressed in codes:
-                    done[candidate.name] = _install(candidate, compressed, calibrated=True)
+                    done[candidate.name] = _install(
+                        candidate, compressed, notes.get(candidate.name, ""), calibrated=True
+                    )
                     bar.advance(candidate.weight.numel())
             waiting.extend(jobs.values())
             del jobs
         while waiting:
             candidate, trellis = waiting.popleft()
-            done[candidate.name] = _install(candidate, code_of(candidate, trellis, threads))
+            compressed = code_of(candidate, trellis, threads)
+            done[candidate.name] = _install(candidate, compressed, notes.get(candidate.name, ""))
             bar.advance(candidate.weight.numel())
     if transformers_knows():
         from .transformers import mark_compressed
@@ -209,7 +216,7 @@ def _has_a_rate(name: str, rules: tuple[Rule, ...]) -> bool:
 
 
 def _install(
-    candidate: Candidate, compressed: CompressedTensor, *, calibrated: bool = False
+    candidate: Candidate, compressed: CompressedTensor, note: str, *, calibrated: bool = False
 ) -> CompressedLayer:
     name, weight, group = candidate
     install(*buffers_of(compressed, weight.device), group)
@@ -220,6 +227,7 @@ def _install(
         weight.numel() * weight.element_size(),
         compressed.sqnr_db,
         calibrated,
+        note,
     )
 
 

@@ -25,17 +25,21 @@ bits that are spread by that do harm).
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from .calibration import Calibration, Layer, first_argument
+from .calibration import Calibration, Layer, RefusedError, first_argument
 
 # Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
 SAMPLES = 64
+# Of a layer that only some of the samples go through, such as an expert, a cost from fewer vectors
+# than this is no estimate: with 16 its bits are off by about log2(1 + 1/√16)/2 = 0.16.
+ENOUGH = 16
 # Names under which models give what they are for.
 OUTPUTS = ("sentence_embedding", "logits", "last_hidden_state")
 DECIBELS_A_BIT = 20 * math.log10(2)
@@ -48,12 +52,14 @@ class OutputSensitivity:
     ----------
     found
         Whether anything does: not where the output has no gradient, or the model gives no tensor.
+        A layer without a gradient is one whose output is not used, or only beneath ``no_grad``.
     """
 
     def __init__(self, calibration: Calibration, layers: Sequence[Layer]) -> None:
         self._vectors: dict[str, list[torch.Tensor]] = {layer.name: [] for layer in layers}
         self._calls: list[tuple[Layer, torch.Tensor, torch.Tensor]] = []
         self._samples = 0
+        self._tried = 0
         # Not the caller's: the same layers get the same bits whatever was drawn before.
         self._random = torch.Generator().manual_seed(0)
         handles = [
@@ -70,6 +76,9 @@ class OutputSensitivity:
 
     def _hook(self, layer: Layer) -> Callable[..., torch.Tensor]:
         def hook(module: nn.Module, args: Any, kwargs: Any, y: torch.Tensor) -> torch.Tensor:
+            # Nothing in inference mode has a gradient, nor takes one.
+            if y.is_inference():
+                return y
             kept = y if y.requires_grad else y.detach().requires_grad_()
             self._calls.append((layer, first_argument(args, kwargs).detach(), kept))
             # A copy, for what comes next may write to it.
@@ -79,22 +88,36 @@ class OutputSensitivity:
 
     def _end_batch(self, output: Any, mask: torch.Tensor | None) -> bool:
         calls, self._calls = self._calls, []
+        # Samples that no layer has a part in say nothing of any.
+        if not calls:
+            return False
         scalar, samples = self._scalar(output, mask)
-        if scalar is None or not scalar.requires_grad:
-            return True
-        gradients = torch.autograd.grad(scalar, [y for *_, y in calls], allow_unused=True)
-        for (layer, x, _), gradient in zip(calls, gradients, strict=True):
-            if gradient is not None:
-                self._vectors[layer.name].append(self._weighted_sums(x, gradient))
+        # A model without gradients has none however many batches it is run on.
+        self._tried += max(1, samples)
+        if scalar is None:
+            return self._tried >= SAMPLES
         self._samples += samples
-        return self._samples >= SAMPLES
+        try:
+            gradients = torch.autograd.grad(scalar, [y for *_, y in calls], allow_unused=True)
+        except Exception as error:
+            raise RefusedError(error) from error
+        # Where activations are computed anew on the way back, layers have been called again.
+        self._calls.clear()
+        for (layer, x, _), gradient in zip(calls, gradients, strict=True):
+            if gradient is not None and gradient.numel():
+                self._vectors[layer.name].append(self._weighted_sums(x, gradient))
+        return self._tried >= SAMPLES
 
     def _scalar(self, output: Any, mask: torch.Tensor | None) -> tuple[torch.Tensor | None, int]:
-        """A random combination of what the model gives, and of how many samples it is."""
+        """A random combination of what the model gives, and of how many samples it is.
+
+        None where the model gives nothing that has a gradient.
+        """
         name, y = _picked(output)
-        if y is None or not y.dim():
+        if y is None:
             return None, 0
-        samples, y = len(y), y.float()
+        samples = len(y)
+        y = (torch.view_as_real(y) if y.is_complex() else y).float()
         if mask is not None and y.dim() > 2 and y.shape[:2] == mask.shape:
             y = y[mask]
         if name == "logits":
@@ -113,8 +136,9 @@ class OutputSensitivity:
         if x.dim() < 2:
             return (x.float() * weights)[None]
         samples, inputs = x.shape[0], x.shape[-1]
-        tokens = x.float().reshape(samples, -1, inputs)
-        return torch.einsum("bt,btn->bn", weights.reshape(samples, -1), tokens)
+        count = math.prod(x.shape[1:-1])
+        tokens = x.float().reshape(samples, count, inputs)
+        return torch.einsum("bt,btn->bn", weights.reshape(samples, count), tokens)
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self._random)
@@ -122,8 +146,10 @@ class OutputSensitivity:
     def cost(
         self, layer: Layer, weight: torch.Tensor, axis: int, factor: torch.Tensor
     ) -> float | None:
-        """The mean square change of the output at 0 bits, by the theory for many; None for none.
+        """The mean square change of the output at 0 bits, by the theory for many.
 
+        None where it is not known, or is nothing: the output has no gradient for the layer, or one
+        that is zero or beyond its dtype; or hardly any of the samples went through the layer.
         `factor` is the lower triangular factor of the damped second moment, `axis` that of `weight`
         along which the inputs lie.
         """
@@ -131,6 +157,8 @@ class OutputSensitivity:
         if not vectors:
             return None
         u = torch.cat(vectors).to(factor.dtype)
+        if u.any(1).sum() < min(ENOUGH, max(1, self._samples)):
+            return None
         u = torch.linalg.solve_triangular(factor, u.t(), upper=False)
         squares = weight.detach().to(factor.dtype).square().mean(1 - axis)
         squares = squares[squares > 0]
@@ -139,22 +167,38 @@ class OutputSensitivity:
         log_theta = 2 * factor.diagonal().log().mean() + squares.log().mean()
         cost = float(log_theta.exp() * u.square().sum() / self._samples)
         # Gradients of float16 may overflow.
-        return cost if math.isfinite(cost) else None
+        return cost if math.isfinite(cost) and cost > 0 else None
 
 
 def _picked(output: Any) -> tuple[str, torch.Tensor | None]:
-    """Of what a model gives, the tensor that it is for, and its name where that is known."""
-    if isinstance(output, torch.Tensor):
-        return "", output
-    if isinstance(output, Mapping):
-        for name in OUTPUTS:
-            if _is_float(output.get(name)):
-                return name, output[name]
-        output = tuple(output.values())
-    if isinstance(output, (list, tuple)):
-        return "", next(filter(_is_float, output), None)
-    return "", None
+    """Of what a model gives, the tensor that it is for, and its name where that is known.
+
+    It is one with a gradient; where none of those with a name has one, the first of all.
+    """
+    fields = _fields(output)
+    for name in OUTPUTS:
+        if name in fields and _has_gradient(fields[name]):
+            return name, fields[name]
+    return "", next(filter(_has_gradient, _tensors(output)), None)
 
 
-def _is_float(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
+def _fields(value: Any) -> Mapping[Any, Any]:
+    if isinstance(value, Mapping):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return vars(value)
+    return {}
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors in mappings, sequences and dataclasses, in their order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+        return
+    for part in value if isinstance(value, (list, tuple)) else _fields(value).values():
+        yield from _tensors(part)
+
+
+def _has_gradient(value: Any) -> bool:
+    """Whether this is a tensor of samples that hangs on the layers; a loss is of all samples."""
+    return isinstance(value, torch.Tensor) and value.requires_grad and value.dim() > 0

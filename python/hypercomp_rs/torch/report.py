@@ -23,6 +23,8 @@ class CompressedLayer(NamedTuple):
     calibrated
         Whether it was compressed for the inputs that it had on calibration data: for its outputs'
         noise then, and not for that of its weights.
+    note
+        What calibration could not do for it, and why; empty where there is nothing to say.
     """
 
     name: str
@@ -31,6 +33,7 @@ class CompressedLayer(NamedTuple):
     dense_nbytes: int
     sqnr_db: float
     calibrated: bool = False
+    note: str = ""
 
     @property
     def bits_per_weight(self) -> float:
@@ -82,6 +85,7 @@ class ModelReport:
             f"{layer.name}  {'x'.join(map(str, layer.shape))}  "
             f"{layer.bits_per_weight:.3f} bits  {layer.sqnr_db:.2f} dB"
             f"{'  calibrated' if layer.calibrated else ''}"
+            f"{f'  ({layer.note})' if layer.note else ''}"
             for layer in self.layers
         ]
         lines += [

@@ -1,8 +1,9 @@
 //! Products with a compressed matrix against decompressing and multiplying in `f64`.
 
+use half::f16;
 use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::PowerOfTwo;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, TrellisParams};
+use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind};
@@ -244,4 +245,62 @@ fn products_of_the_wrong_size_are_refused() {
         .matmul(&[1.0; 500], 1, &mut [0.0; 200], &control)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn columns_that_a_mask_takes_out_of_every_row_are_passed_over() {
+    // Pieces of 1024 outputs, of which the first is masked as a whole; and a few alone.
+    let (outputs, inputs) = (3000, 24);
+    let is_zero = |output: usize| output < 1100 || output.is_multiple_of(700) || output == 2999;
+    let mut w: Vec<f32> = vectors(outputs * inputs, 5);
+    for (output, row) in w.chunks_mut(inputs).enumerate() {
+        if is_zero(output) {
+            row.fill(0.0);
+        }
+    }
+    let mut moment = vec![0.5; inputs * inputs];
+    for i in 0..inputs {
+        moment[i * inputs + i] = 1.0 + i as f32;
+    }
+    let moment = SecondMoment {
+        matrix: &moment,
+        damping: 0.01,
+        input_axis: 1,
+    };
+    let params = TrellisParams::new(4.0, 8, Some(3));
+    let tensor =
+        CompressedTensor::compress_for(&w, &[outputs, inputs], &params, moment, &Control::new())
+            .unwrap();
+    let decoded: Vec<f64> = decompress(&tensor);
+    let (x, y) = (vectors(3 * inputs, 6), vectors(3 * outputs, 7));
+    let bias = vectors(outputs, 8);
+    let sum = |pairs: &mut dyn Iterator<Item = (f64, f32)>| -> f64 {
+        pairs.map(|(w, x)| w * f64::from(x)).sum()
+    };
+    for unit in Unit::available() {
+        let forward = layer(&tensor, unit, &x, 3, Some(&bias), false);
+        let back = layer(&tensor, unit, &y, 3, None, true);
+        for v in 0..3 {
+            for output in 0..outputs {
+                let result = forward[v * outputs + output];
+                let row = decoded[output * inputs..].iter().copied();
+                let exact = sum(&mut row.zip(x[v * inputs..][..inputs].iter().copied()));
+                let exact = exact + f64::from(bias[output]);
+                assert!((f64::from(result) - exact).abs() < 1e-4, "{result} {exact}");
+                assert!(!is_zero(output) || result == bias[output]);
+            }
+            for input in 0..inputs {
+                let column = decoded[input..].iter().step_by(inputs).copied();
+                let exact = sum(&mut column.zip(y[v * outputs..][..outputs].iter().copied()));
+                let result = back[v * inputs + input];
+                assert!((f64::from(result) - exact).abs() < 1e-3, "{result} {exact}");
+            }
+        }
+        let halves = layer(&tensor, unit, &of::<f16>(&x), 3, None, false);
+        for (output, result) in halves.iter().enumerate() {
+            assert!(!is_zero(output % outputs) || *result == f16::ZERO);
+            let exact = forward[output] - bias[output % outputs];
+            assert!((result.to_f32() - exact).abs() < 0.02 * (1.0 + exact.abs()));
+        }
+    }
 }

@@ -6,6 +6,8 @@
 //! four), whichever takes less. The contexts see what pruning leaves behind: whole rows and columns, and two zeros of
 //! every four. Every chain is coded on its own, so that threads share the work.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
 use super::layout::Layout;
@@ -35,6 +37,18 @@ pub struct Mask {
     words: Vec<u64>,
     /// The stored form.
     stored: Vec<u8>,
+    columns: Columns,
+}
+
+/// The columns that every row has, worked out when they are first asked for. They follow from the bits,
+/// so they have no part in a comparison.
+#[derive(Clone, Debug, Default)]
+struct Columns(OnceLock<Option<Vec<usize>>>);
+
+impl PartialEq for Columns {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 fn malformed(message: impl Into<String>) -> Error {
@@ -193,6 +207,7 @@ impl Mask {
         let mut mask = Self {
             words,
             stored: Vec::new(),
+            columns: Columns::default(),
         };
         let chains = 0..layout.chains();
         let counts = chains
@@ -271,6 +286,21 @@ impl Mask {
             .map(|word| word.count_ones() as usize)
             .sum();
         whole + ones_below(range.end, last) - ones_below(range.start, first)
+    }
+
+    /// The columns of a matrix of this shape in which weights are not zero, if they are the same in all
+    /// of its rows. Time in proportion to the weights at the first call.
+    pub fn columns(&self, rows: usize, columns: usize) -> Option<&[usize]> {
+        let found = self.columns.0.get_or_init(|| {
+            let same = |column: usize, row: usize| {
+                self.contains(row * columns + column) == self.contains(column)
+            };
+            let all = (1..rows)
+                .into_par_iter()
+                .all(|row| (0..columns).all(|column| same(column, row)));
+            all.then(|| (0..columns).filter(|at| self.contains(*at)).collect())
+        });
+        found.as_deref()
     }
 
     /// The weights of each stream that are not zero.
@@ -359,7 +389,15 @@ impl Mask {
             }
         }
         let stored = bytes[..used].to_vec();
-        Ok((Self { words, stored }, used))
+        let columns = Columns::default();
+        Ok((
+            Self {
+                words,
+                stored,
+                columns,
+            },
+            used,
+        ))
     }
 }
 

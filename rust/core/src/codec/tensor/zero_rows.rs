@@ -77,9 +77,13 @@ impl Kept {
             let all = streams.iter().flat_map(|stream| layout.stream(*stream));
             all.filter(|at| is_kept(*at))
         };
+        // A product passes over masked columns of whole streams, and not over exact weights.
+        let columns = !in_order && layout.streams_a_row(rows).is_some();
         match Mask::new(layout, is_kept, control) {
             // An exact weight takes a byte for its place, or more.
-            Ok(mask) if mask.stored().len() <= places().count() * (1 + T::DTYPE.size()) => {
+            Ok(mask)
+                if columns || mask.stored().len() <= places().count() * (1 + T::DTYPE.size()) =>
+            {
                 return Ok(Self::Masked(mask));
             }
             // So few bytes of a mask must not ask for so much memory.
@@ -125,14 +129,15 @@ pub(super) fn put_apart(
         return Ok(());
     }
     let decoder = Decoder::new(streams, shape, Unit::detect())?;
-    let mut squares = 0.0;
+    // Energies are those of the weights divided by 2^exponent.
+    let normalise = PowerOfTwo::new(-i32::from(streams.exponent));
+    let mut missed = 0.0;
     for run in zeros.runs() {
         let mut decoded = vec![0f64; run.len()];
         decoder.decode(run, &mut decoded, &CurrentPool, control)?;
-        squares += decoded.iter().map(|value| value * value).sum::<f64>();
+        let squares = decoded.iter().map(|value| normalise.times(*value).powi(2));
+        missed += squares.sum::<f64>();
     }
-    // Energies are those of the weights divided by 2^exponent.
-    let missed = PowerOfTwo::new(-2 * i32::from(streams.exponent)).times(squares);
     energy.error = (energy.error - missed).max(0.0);
     streams.exceptions = zeros;
     Ok(())

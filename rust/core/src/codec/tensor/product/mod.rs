@@ -5,9 +5,10 @@
 //! multiply-add for each of them and each vector. The levels never leave the first-level cache, or,
 //! for a single vector, the registers.
 //!
-//! That asks for rows that are whole streams, and for weights that are their codes alone. Streams that
-//! join short rows, zeros and exact weights that are kept apart, and tensors that hold no trellis codes
-//! go through decoded weights instead, sixteen rows at a time, by the same kernel.
+//! That asks for rows that are whole streams, and for weights that are their codes alone. Columns that
+//! a mask takes out of every row are passed over. Streams that join short rows, other zeros and exact
+//! weights that are kept apart, and tensors that hold no trellis codes go through decoded weights
+//! instead, sixteen rows at a time, by the same kernel.
 //!
 //! Every result is one thread's work in one order, and each order is that of
 //! [`product`](crate::codec::product): the results are the same bits for any number of threads, any
@@ -150,13 +151,38 @@ impl CompressedTensor {
             .chunks(together * inputs)
             .zip(out.chunks_mut(together * outputs));
         for (x, out) in batches {
-            match transposed {
-                false => matrix.times(x, bias, out, team, control)?,
-                true => matrix.transposed_times(x, bias, out, team, control)?,
+            match (transposed, matrix.kept) {
+                (false, None) => matrix.times(x, bias, out, team, control)?,
+                (true, None) => matrix.transposed_times(x, bias, out, team, control)?,
+                (false, Some(kept)) => {
+                    matrix.times(&chosen(x, columns, kept), bias, out, team, control)?;
+                }
+                (true, Some(kept)) => {
+                    let few = bias.map(|bias| chosen(bias, columns, kept));
+                    let mut made = vec![T::default(); out.len() / columns * kept.len()];
+                    matrix.transposed_times(x, few.as_deref(), &mut made, team, control)?;
+                    let pairs = out.chunks_mut(columns).zip(made.chunks(kept.len()));
+                    for (out, made) in pairs {
+                        match bias {
+                            Some(bias) => out.copy_from_slice(bias),
+                            None => out.fill(T::default()),
+                        }
+                        for (column, value) in kept.iter().zip(made) {
+                            out[*column] = *value;
+                        }
+                    }
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The elements of these columns, of rows of so many.
+fn chosen<T: Element>(rows: &[T], columns: usize, kept: &[usize]) -> Vec<T> {
+    let rows = rows.chunks(columns);
+    rows.flat_map(|row| kept.iter().map(|column| row[*column]))
+        .collect()
 }
 
 fn invalid(message: String) -> Error {
@@ -176,7 +202,10 @@ struct Matrix<'a> {
     source: Source<'a>,
     unit: Unit,
     rows: usize,
+    /// Those that are multiplied.
     columns: usize,
+    /// Which these are, where a mask takes others out of every row.
+    kept: Option<&'a [usize]>,
     /// The columns of each of a row's streams; one of all columns where there are only weights.
     segments: Vec<Range<usize>>,
     /// What every result is to be multiplied by.
@@ -189,18 +218,29 @@ impl<'a> Matrix<'a> {
     fn new(tensor: &'a CompressedTensor, unit: Unit, rows: usize, columns: usize) -> Result<Self> {
         if let Payload::Trellis(streams) = &tensor.payload {
             let decoder = Decoder::new(streams, &tensor.stored_shape(), unit)?;
-            let by_codes_alone = streams.mask.is_none() && streams.exceptions.is_empty();
+            let kept = match &streams.mask {
+                Some(mask) => mask.columns(rows, columns).filter(|kept| !kept.is_empty()),
+                None => None,
+            };
+            let by_codes_alone = streams.mask.is_none() || kept.is_some();
             if let Some(pieces) = decoder.layout.streams_a_row(columns)
                 && by_codes_alone
+                && streams.exceptions.is_empty()
             {
+                let place = |column: usize| match kept {
+                    Some(kept) => kept.partition_point(|kept| *kept < column),
+                    None => column,
+                };
+                let streams = (0..pieces).map(|i| decoder.layout.stream(i));
                 return Ok(Self {
-                    segments: (0..pieces).map(|i| decoder.layout.stream(i)).collect(),
+                    segments: streams.map(|s| place(s.start)..place(s.end)).collect(),
                     restore: decoder.restore,
                     integer: decoder.plans.integer_levels(),
                     source: Source::Streams(Box::new(decoder)),
                     unit,
                     rows,
-                    columns,
+                    columns: kept.map_or(columns, <[usize]>::len),
+                    kept,
                 });
             }
         }
@@ -210,6 +250,7 @@ impl<'a> Matrix<'a> {
             unit,
             rows,
             columns,
+            kept: None,
             segments: vec![whole],
             restore: PowerOfTwo::new(0),
             integer: (false, false),

@@ -1,4 +1,4 @@
-"""Gradients where activations are not kept: checkpointing, hooks on saved tensors, second passes."""
+"""Gradients where activations are not kept: checkpoints, hooks on saved tensors, second passes."""
 
 import copy
 
@@ -157,7 +157,7 @@ def causal_lm(kind):
         config = transformers.T5Config(
             vocab_size=120, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4
         )
-        config.dropout_rate = 0.0
+        config.dropout_rate, config.decoder_start_token_id = 0.0, 0
         return transformers.T5ForConditionalGeneration(config)
     config = transformers.LlamaConfig(**sizes, intermediate_size=128, num_hidden_layers=2)
     return transformers.LlamaForCausalLM(config)

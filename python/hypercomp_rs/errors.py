@@ -29,6 +29,10 @@ class EmptyHyperplaneError(InvalidArgumentError):
     """A row reads ``0·x = c`` with ``c != 0``: no point satisfies it."""
 
 
+class ReadOnlyError(InvalidArgumentError, AttributeError):
+    """A compressed weight was to be written to, or to train; the message says what to do first."""
+
+
 class FormatError(HypercompError, ValueError):
     """Stored bytes are no valid code: truncated, altered, or of an unknown version."""
 
@@ -77,4 +81,11 @@ class NearToleranceWarning(UserWarning):
     """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
 
     The result may lack vertices, or hold some twice or where there are none.
+    """
+
+
+class MadeDenseWarning(UserWarning):
+    """A compressed layer was made dense, because it was asked for what only dense weights do.
+
+    It takes as much memory as before compression.
     """

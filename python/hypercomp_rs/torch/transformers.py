@@ -425,8 +425,11 @@ def mark_compressed(model: nn.Module, request: Request) -> None:
 
 
 def unmark_compressed(model: nn.Module) -> None:
-    """The opposite."""
+    """The opposite, for those in which nothing is compressed any more."""
     for module in model.modules():
-        quantizer = getattr(module, "hf_quantizer", None)
-        if isinstance(quantizer, HypercompQuantizer):
+        # Of the module itself: peft's wrappers pass on what they do not have.
+        quantizer = vars(module).get("hf_quantizer")
+        if isinstance(quantizer, HypercompQuantizer) and not any(
+            isinstance(part, CompressedModule) for part in module.modules()
+        ):
             quantizer.remove_quantization_config(module)

@@ -16,16 +16,18 @@ import torch
 from torch import nn
 
 from ..errors import InvalidArgumentError, MadeDenseWarning
+from ._peft import tell_peft
 
 if TYPE_CHECKING:
     from .weight import CompressedWeight
 
-# Its name among a module's parameters. Not "weight": accelerate would take the module's attribute of
-# that name, and put decoded weights in the place of this parameter.
+# Its name among a module's parameters. Not "weight": accelerate would take the module's attribute
+# of that name, and put decoded weights in the place of this parameter.
 NAME = "compressed"
-# Tied modules list it by this name, too, for peft and transformers, which look for ties by the names
-# of weights. Only `named_parameters(remove_duplicate=False)` gives a second name.
+# Tied modules list it by this name, too, for peft and transformers, which look for ties by the
+# names of weights. Only `named_parameters(remove_duplicate=False)` gives a second name.
 ALIAS = "weight"
+NAMES = (NAME, ALIAS)
 
 
 class Placeholder(nn.Parameter):
@@ -65,6 +67,9 @@ class Placeholder(nn.Parameter):
             self.materialize()
             # An ordinary parameter's by now.
             self.requires_grad_(True)
+        else:
+            # peft freezes a model first of all, and may have been imported after it was compressed.
+            tell_peft()
         return self
 
     def materialize(self) -> None:
@@ -113,7 +118,8 @@ class Placeholder(nn.Parameter):
         """For peft, which asks so for the shape of a parameter without elements.
 
         It looks for the table of tokens among the parameters, to learn a prompt before it. It would
-        not find it, and fail when the model is called.
+        not find it, and fail when the model is called. (It does find it if it knows of compressed
+        tables: see `_peft.py`.)
         """
         weight = None if self.of is None else self.of()
         if weight is not None and any(isinstance(m, nn.Embedding) for m in weight.modules()):

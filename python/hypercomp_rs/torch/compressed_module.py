@@ -7,7 +7,6 @@ alone and changes the dtype that is decoded to.
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +17,11 @@ import torch
 from torch import nn
 
 from ..compress import compress_tensor
-from ..errors import FormatError, HypercompError, InvalidArgumentError, MadeDenseWarning
+from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from . import _placeholder
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
+from ._peft import tell_peft
 from ._placeholder import Placeholder
 from .weight import PREFIX, CompressedWeight, Said
 
@@ -124,6 +124,7 @@ class CompressedModule(nn.Module):
         # an attribute is only if one of these names it. None is in no state dict.
         replaced._buffers["weight"] = None
         replaced._set_buffers(description, buffers)
+        tell_peft()
 
     @classmethod
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:
@@ -145,7 +146,7 @@ class CompressedModule(nn.Module):
             weight.renew(self._said)
         else:
             if weight is not None:
-                weight.leave(self)
+                self._leave()
             self._weight = CompressedWeight(self._said, self.dtype, self._buffers)
             self._list(None)
         self._weight.join(self)
@@ -169,7 +170,7 @@ class CompressedModule(nn.Module):
                 f"tied to one of shape {tuple(weight.shape)}"
             )
         buffers = weight.buffers()
-        self._weight.leave(self)
+        self._leave()
         self._put_buffers(weight.description, buffers)
         self._said, self._weight, self.dtype = weight._said, weight, weight.dtype
         weight.join(self)
@@ -197,19 +198,33 @@ class CompressedModule(nn.Module):
         for module in weight.modules():
             module._list(placeholder)
 
+    @property
+    def placeholder(self) -> nn.Parameter | None:
+        """What stands for the weight among the parameters."""
+        return self._parameters.get(_placeholder.NAME)
+
+    def _leave(self) -> None:
+        """Have the weight no more; a module that is left alone with it is tied to none."""
+        self._weight.leave(self)
+        for module in self._weight.modules():
+            module._list(module._parameters[_placeholder.NAME])
+
     def _list(self, placeholder: Placeholder | None) -> None:
         """Have a placeholder among the parameters, or none."""
-        self._parameters.pop(_placeholder.ALIAS, None)
-        self._parameters[_placeholder.NAME] = placeholder
+        names = [_placeholder.NAME]
         if len(self._weight.modules()) > 1:
-            self._parameters[_placeholder.ALIAS] = placeholder
+            names.append(_placeholder.ALIAS)
+        # A new dictionary, as somebody may be going through this one: `requires_grad_` does.
+        self._parameters = {
+            **{n: p for n, p in self._parameters.items() if n not in _placeholder.NAMES},
+            **dict.fromkeys(names, placeholder),
+        }
 
     @contextmanager
     def _without_placeholder(self) -> Iterator[None]:
         """While torch goes through the parameters: this one is not to be moved, saved or loaded."""
-        names = self._parameters.keys() & {_placeholder.NAME, _placeholder.ALIAS}
-        listed = {name: self._parameters[name] for name in names}
-        self._parameters.update(dict.fromkeys(names))
+        listed = {n: p for n, p in self._parameters.items() if n in _placeholder.NAMES}
+        self._parameters.update(dict.fromkeys(listed))
         try:
             yield
         finally:
@@ -284,7 +299,7 @@ class CompressedModule(nn.Module):
             return
         super().__setattr__(name, value)
         # By a loader, which puts the codes in place one by one.
-        if name == f"{PREFIX}{DESCRIPTION}":
+        if name == f"{PREFIX}{DESCRIPTION}" and self._parameters.get(_placeholder.NAME) is not None:
             self._place()
 
     def __delattr__(self, name: str) -> None:
@@ -333,11 +348,10 @@ class CompressedModule(nn.Module):
             dense = self.weight.decompress(dtype)
             weight = nn.Parameter(dense, requires_grad=self._trained)
         _rebind_forward(self, self.dense_class)
-        self._weight.leave(self)
+        self._leave()
         for name in ("weight", *self._said.buffer_names):
             del self._buffers[name]
-        names = (_placeholder.NAME, _placeholder.ALIAS)
-        parameters = {n: p for n, p in self._parameters.items() if n not in names}
+        parameters = {n: p for n, p in self._parameters.items() if n not in _placeholder.NAMES}
         for name in ("dtype", "tied", "_said", "_weight", "_trained"):
             del self.__dict__[name]
         module = cast(nn.Module, self)
@@ -418,19 +432,6 @@ class CompressedModule(nn.Module):
                 self._take(given, assign=local_metadata.get("assign_to_params_buffers", False))
             except HypercompError as error:
                 error_msgs.append(f"{prefix}weight: {error}")
-        elif f"{prefix}weight" in state_dict and not strict:
-            # torch would pass over it. peft loads what it has trained in this way.
-            self._become_dense_for(prefix)
-            self._load_from_state_dict(
-                state_dict,
-                prefix,
-                local_metadata,
-                strict,
-                missing_keys,
-                unexpected_keys,
-                error_msgs,
-            )
-            return
         elif f"{prefix}weight" in state_dict:
             error_msgs.append(
                 f"{prefix}weight: dense weights for a compressed module; "
@@ -452,20 +453,6 @@ class CompressedModule(nn.Module):
                 unexpected_keys,
                 error_msgs,
             )
-
-    def _become_dense_for(self, prefix: str) -> None:
-        """Make room for dense weights, which are about to be loaded."""
-        warnings.warn(
-            f"{prefix}weight: dense weights were loaded into a compressed module, which is dense "
-            "from now on",
-            MadeDenseWarning,
-            stacklevel=2,
-        )
-        weight = self._weight
-        room = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
-        dense = nn.Parameter(room, requires_grad=False)
-        for module in weight.modules():
-            module.decompress(dense)
 
     def _take(self, given: dict[str, torch.Tensor], *, assign: bool) -> None:
         description = description_text(given[DESCRIPTION])

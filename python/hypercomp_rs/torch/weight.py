@@ -203,7 +203,8 @@ hypercomp_rs.torch.decompress_model first
             raise ReadOnlyError(
                 f"requires_grad of a compressed weight of shape {tuple(self.shape)}: codes do not "
                 "train; hypercomp_rs.torch.decompress_model(module) or module.requires_grad_(True) "
-                "first makes the module dense, and its weight a parameter"
+                "first makes the module dense, and its weight a parameter (weight.decompress() "
+                "gives a tensor of its own)"
             )
         return self
 
@@ -246,6 +247,12 @@ hypercomp_rs.torch.decompress_model first
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Models put flags of their own on a weight; what a tensor has cannot be set."""
+        if name == "_is_param":
+            # By `torch.nn.Parameter`, for which it would otherwise be one.
+            raise ReadOnlyError(
+                f"torch.nn.Parameter of a compressed weight of shape {tuple(self.shape)}: "
+                "weight.decompress() gives a tensor, which is accepted"
+            )
         if name in ("data", "grad", "requires_grad") or not hasattr(torch.Tensor, name):
             object.__setattr__(self, name, value)
         else:

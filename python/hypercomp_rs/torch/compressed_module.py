@@ -21,6 +21,7 @@ from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from . import _placeholder
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
+from ._diffusers import tell_diffusers
 from ._peft import tell_peft
 from ._placeholder import Placeholder
 from .weight import PREFIX, CompressedWeight, Said
@@ -125,6 +126,7 @@ class CompressedModule(nn.Module):
         replaced._buffers["weight"] = None
         replaced._set_buffers(description, buffers)
         tell_peft()
+        tell_diffusers()
 
     @classmethod
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:

@@ -1,4 +1,4 @@
-"""Models of diffusers: what they compute, and that their folders are not loaded as something else."""
+"""Models of diffusers: what they compute, and that their folders do not load as others."""
 
 import json
 
@@ -110,9 +110,8 @@ def test_adapters_on_a_network_of_diffusers_train():
     model.requires_grad_(False)
     model.add_adapter(peft.LoraConfig(r=4, target_modules=["to_q", "to_v", "conv1"]))
     model.enable_gradient_checkpointing()
-    model.train()(
-        torch.randn(1, 4, 8, 8), torch.tensor([3]), torch.randn(1, 5, 32)
-    ).sample.sum().backward()
+    x, text = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 32)
+    model.train()(x, torch.tensor([3]), text).sample.sum().backward()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert trained
     assert all("lora" in n and p.grad is not None for n, p in trained.items())

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch as hct
@@ -324,3 +325,25 @@ def test_accelerate_maps_tied_layers_to_one_device():
     placed = accelerate.infer_auto_device_map(model, max_memory={"cpu": 30_000, "disk": 10**9})
     assert placed["model.embed_tokens"] == placed["lm_head"] == "cpu"
     assert "disk" in placed.values()
+
+
+@pytest.mark.parametrize(
+    "put_on",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+        lambda layer: nn.utils.parametrize.register_parametrization(layer, "weight", nn.ReLU()),
+    ],
+)
+def test_what_computes_a_weight_anew_needs_a_dense_one(put_on):
+    layer = hct.CompressedLinear.from_module(nn.Linear(96, 64))
+    x = torch.randn(2, 96)
+    expected, state = layer(x), list(layer.state_dict())
+    with pytest.raises((ValueError, TypeError), match=r"CompressedWeight|no parameter or buffer"):
+        put_on(layer)
+    assert torch.equal(layer(x), expected)
+    assert list(layer.state_dict()) == state
+    put_on(hct.decompress_model(layer))
+    assert layer(x).shape == expected.shape

@@ -11,7 +11,8 @@ import functools
 import sys
 from typing import Any, NoReturn
 
-from ..checkpoint.folder import FORMAT, METHOD, QUANTIZATION
+from ..checkpoint.folder import METHOD, QUANTIZATION
+from ..checkpoint.shard_writer import FORMAT
 from ..errors import FormatError
 
 _told = False

@@ -46,6 +46,7 @@ class CompressedModule(nn.Module):
     """Of the weight when it is decoded; that of the model."""
     tied: bool
     """Whether another module has the same buffers."""
+    _parameters: dict[str, nn.Parameter | None]
     _said: Said
     _weight: CompressedWeight
     _trained: bool
@@ -201,9 +202,9 @@ class CompressedModule(nn.Module):
             module._list(placeholder)
 
     @property
-    def placeholder(self) -> nn.Parameter | None:
+    def placeholder(self) -> Placeholder | None:
         """What stands for the weight among the parameters."""
-        return self._parameters.get(_placeholder.NAME)
+        return cast(Placeholder | None, self._parameters.get(_placeholder.NAME))
 
     def _leave(self) -> None:
         """Have the weight no more; a module that is left alone with it is tied to none."""

@@ -8,8 +8,7 @@ alone and changes the dtype that is decoded to.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import MethodType
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -19,11 +18,11 @@ from torch import nn
 from ..compress import compress_tensor
 from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
-from . import _placeholder
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
 from ._diffusers import tell_diffusers
+from ._listing import Listing
 from ._peft import tell_peft
-from ._placeholder import Placeholder
+from ._placeholder import NAME, NAMES, Placeholder
 from .weight import PREFIX, CompressedWeight, Said
 
 Module = TypeVar("Module", bound="CompressedModule")
@@ -34,7 +33,7 @@ _moved: weakref.WeakKeyDictionary[Any, dict[int, tuple[torch.Tensor, torch.Tenso
 _moved = weakref.WeakKeyDictionary()
 
 
-class CompressedModule(nn.Module):
+class CompressedModule(Listing):
     """A module whose ``weight`` is compressed. Not made by users: see ``from_module``."""
 
     dense_class: ClassVar[type[nn.Module]]
@@ -46,7 +45,6 @@ class CompressedModule(nn.Module):
     """Of the weight when it is decoded; that of the model."""
     tied: bool
     """Whether another module has the same buffers."""
-    _parameters: dict[str, nn.Parameter | None]
     _said: Said
     _weight: CompressedWeight
     _trained: bool
@@ -179,79 +177,10 @@ class CompressedModule(nn.Module):
         weight.join(self)
         for module in (self, *others):
             module.tied = True
-        shared = next((module._parameters[_placeholder.NAME] for module in others), None)
+        shared = next((module._parameters[NAME] for module in others), None)
         for module in (self, *others):
             module._list(shared)
         self._place()
-
-    def _place(self) -> None:
-        """Have a placeholder among the parameters, on the device of the codes and of their dtype.
-
-        Tied modules share it.
-        """
-        weight = self._weight
-        device = self.weight_buffers()[0].device
-        placeholder = self._parameters.get(_placeholder.NAME)
-        if isinstance(placeholder, Placeholder) and placeholder.is_meta is (device.type == "meta"):
-            placeholder.of = weakref.ref(weight)
-            if placeholder.device != device or placeholder.dtype != self.dtype:
-                placeholder.data = _placeholder.empty(self.dtype, device)
-            return
-        placeholder = Placeholder.like(weight, device)
-        for module in weight.modules():
-            module._list(placeholder)
-
-    @property
-    def placeholder(self) -> Placeholder | None:
-        """What stands for the weight among the parameters."""
-        return cast(Placeholder | None, self._parameters.get(_placeholder.NAME))
-
-    def _leave(self) -> None:
-        """Have the weight no more; a module that is left alone with it is tied to none."""
-        self._weight.leave(self)
-        for module in self._weight.modules():
-            module._list(module._parameters[_placeholder.NAME])
-
-    def _list(self, placeholder: Placeholder | None) -> None:
-        """Have a placeholder among the parameters, or none."""
-        names = [_placeholder.NAME]
-        if len(self._weight.modules()) > 1:
-            names.append(_placeholder.ALIAS)
-        # A new dictionary, as somebody may be going through this one: `requires_grad_` does.
-        self._parameters = {
-            **{n: p for n, p in self._parameters.items() if n not in _placeholder.NAMES},
-            **dict.fromkeys(names, placeholder),
-        }
-
-    @contextmanager
-    def _without_placeholder(self) -> Iterator[None]:
-        """While torch goes through the parameters: this one is not to be moved, saved or loaded."""
-        listed = {n: p for n, p in self._parameters.items() if n in _placeholder.NAMES}
-        self._parameters.update(dict.fromkeys(listed))
-        try:
-            yield
-        finally:
-            self._parameters.update(listed)
-
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """As of any module; among them a placeholder that stands for the compressed weight.
-
-        It has no elements, and the device and dtype of the weight. Made to require a gradient, it
-        becomes the module's dense weight: see :class:`hypercomp_rs.errors.MadeDenseWarning`.
-        """
-        for _, parameter in super().named_parameters(recurse=recurse):
-            yield parameter
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Parameter]]:
-        """As of any module; without the placeholder if only the module's own are asked for.
-
-        Those accelerate looks up in a state dict, which has no such entry.
-        """
-        for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
-            if recurse or not isinstance(parameter, Placeholder):
-                yield name, parameter
 
     @property
     def description(self) -> str:
@@ -302,7 +231,7 @@ class CompressedModule(nn.Module):
             return
         super().__setattr__(name, value)
         # By a loader, which puts the codes in place one by one.
-        if name == f"{PREFIX}{DESCRIPTION}" and self._parameters.get(_placeholder.NAME) is not None:
+        if name == f"{PREFIX}{DESCRIPTION}" and self._parameters.get(NAME) is not None:
             self._place()
 
     def __delattr__(self, name: str) -> None:
@@ -354,7 +283,7 @@ class CompressedModule(nn.Module):
         self._leave()
         for name in ("weight", *self._said.buffer_names):
             del self._buffers[name]
-        parameters = {n: p for n, p in self._parameters.items() if n not in _placeholder.NAMES}
+        parameters = {n: p for n, p in self._parameters.items() if n not in NAMES}
         for name in ("dtype", "tied", "_said", "_weight", "_trained"):
             del self.__dict__[name]
         module = cast(nn.Module, self)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 # Names of the buffers of a module that are codes begin so.
 PREFIX = "weight_"
 
-# The core adds up in float32: products of these dtypes it takes from codes.
-_FROM_CODES = (torch.float32, torch.float16, torch.bfloat16)
-
 
 class Said:
     """The description of a weight, and the buffers that it calls for. Tied modules share one."""
@@ -49,7 +46,7 @@ class CompressedWeight:
     * shape, dtype, device and the like are known without decoding;
     * a function of torch, a method or operator of ``torch.Tensor``, an index, and numpy get the
       decoded weights, a copy;
-    * ``F.linear`` and ``F.embedding`` compute from the codes;
+    * ``F.embedding`` decodes the rows asked for, and no others;
     * whatever would write to it raises: ``w.add_``, ``w[0] = …``, ``w.data = …``,
       ``torch.mul(…, out=w)``;
     * ``w.data`` and ``w.detach()`` are the weight itself, so that what writes to them raises, too.
@@ -382,19 +379,6 @@ def _kind_of(name: str) -> str:
     return "method" if callable(getattr(torch.Tensor, name)) else "attribute"
 
 
-def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """``F.linear``, with a compressed weight."""
-    if not (
-        isinstance(weight, CompressedWeight)
-        and weight.dim() == 2
-        and isinstance(x, torch.Tensor)
-        and x.dtype in _FROM_CODES
-        and not isinstance(bias, CompressedWeight)
-    ):
-        return NotImplemented
-    return torch.ops.hypercomp.linear.default(x, weight.buffers(), weight._said.description, bias)
-
-
 def _embedding(indices: Any, weight: Any, padding_idx: Any = None, max_norm: Any = None, *_: Any,
                **__: Any) -> Any:  # fmt: skip
     """``F.embedding``, with a compressed table."""
@@ -408,7 +392,6 @@ def _embedding(indices: Any, weight: Any, padding_idx: Any = None, max_norm: Any
 
 
 _COMPUTED_FROM_CODES: dict[Any, Callable[..., Any]] = {
-    F.linear: _linear,
     F.embedding: _embedding,
 }
 

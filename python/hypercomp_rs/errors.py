@@ -29,6 +29,10 @@ class EmptyHyperplaneError(InvalidArgumentError):
     """A row reads ``0·x = c`` with ``c != 0``: no point satisfies it."""
 
 
+class ReadOnlyError(InvalidArgumentError, AttributeError):
+    """A compressed weight was to be written to, or to train; the message says what to do first."""
+
+
 class FormatError(HypercompError, ValueError):
     """Stored bytes are no valid code: truncated, altered, or of an unknown version."""
 
@@ -108,3 +112,10 @@ class NearToleranceWarning(UserWarning):
 
 class SourceWarning(UserWarning):
     """A model is read otherwise than one may expect: the message names the file and says how."""
+
+
+class MadeDenseWarning(UserWarning):
+    """A compressed layer was made dense, because it was asked for what only dense weights do.
+
+    It takes as much memory as before compression.
+    """

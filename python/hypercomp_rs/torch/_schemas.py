@@ -113,14 +113,16 @@ def _keep_for_linear(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) ->
 
 
 def _linear_backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+    # Read once: a checkpointed layer's saved tensors can be unpacked only once.
+    parts = list(ctx.saved_tensors)
     of_x = of_bias = None
     if ctx.needs_input_grad[0]:
         of_x = torch.ops.hypercomp.linear.default(
-            gradient, list(ctx.saved_tensors), ctx.description, None, not ctx.transposed
+            gradient, parts, ctx.description, None, not ctx.transposed
         )
     if ctx.bias and ctx.needs_input_grad[3]:
         of_bias = gradient.flatten(0, -2).sum(0) if gradient.dim() > 1 else gradient
-    return of_x, [None] * len(ctx.saved_tensors), None, of_bias, None
+    return of_x, [None] * len(parts), None, of_bias, None
 
 
 torch.library.register_autograd(

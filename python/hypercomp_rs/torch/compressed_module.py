@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from operator import itemgetter
 from types import MethodType
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -21,13 +20,14 @@ from ..compress import compress_tensor
 from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
+from ._diffusers import tell_diffusers
+from ._listing import Listing
+from ._peft import tell_peft
+from ._placeholder import NAME, NAMES, Placeholder
 from ._with_transformers import transformers_knows
-from .weight import CompressedWeight
+from .weight import PREFIX, CompressedWeight, Said
 
 Module = TypeVar("Module", bound="CompressedModule")
-
-# Names of the buffers begin so.
-PREFIX = "weight_"
 
 # What a function that moves tensors has made of those that several modules share: kept while it is
 # in use, so that tied weights are still tied afterwards.
@@ -35,20 +35,7 @@ _moved: weakref.WeakKeyDictionary[Any, dict[int, tuple[torch.Tensor, torch.Tenso
 _moved = weakref.WeakKeyDictionary()
 
 
-class Said:
-    """The description of a weight, and the buffers that it calls for. Tied modules share one."""
-
-    __slots__ = ("buffer_names", "description", "take")
-
-    def __init__(self, description: str) -> None:
-        self.description = description
-        names = (DESCRIPTION, *described(description).bytes)
-        self.buffer_names = tuple(PREFIX + name for name in names)
-        # All of them at once, in a fifth of the time that a loop takes.
-        self.take = itemgetter(*self.buffer_names)
-
-
-class CompressedModule(nn.Module):
+class CompressedModule(Listing):
     """A module whose ``weight`` is compressed. Not made by users: see ``from_module``."""
 
     dense_class: ClassVar[type[nn.Module]]
@@ -61,7 +48,15 @@ class CompressedModule(nn.Module):
     tied: bool
     """Whether another module has the same buffers."""
     _said: Said
+    _weight: CompressedWeight
     _trained: bool
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """A dense module, if arguments are given: there is nothing yet to be compressed.
+
+        peft makes the layers of its adapters of the base layer's class.
+        """
+        return cls.dense_class(*args, **kwargs) if args or kwargs else super().__new__(cls)
 
     @classmethod
     def from_module(
@@ -128,30 +123,67 @@ class CompressedModule(nn.Module):
         replaced.dtype = weight.dtype
         replaced._trained = weight.requires_grad
         replaced.tied = False
+        # torch's `get_parameter` and `get_buffer`, by which transformers ties weights, give what
+        # an attribute is only if one of these names it. None is in no state dict.
+        replaced._buffers["weight"] = None
         replaced._set_buffers(description, buffers)
+        tell_peft()
+        tell_diffusers()
 
     @classmethod
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:
         """Make this class of a module whose weight is another's, which is compressed already."""
-        other.tied = True
         cls.replace(module, other.description, other.weight_buffers())
-        tied = cast(CompressedModule, module)
-        tied.tied, tied._said = True, other._said
+        cast(CompressedModule, module)._share(other.weight)
 
     def tie_if_equal(self, other: CompressedModule) -> None:
         """Take the buffers of a module that has the same codes."""
         own, others = self.weight_buffers(), other.weight_buffers()
         if self.description == other.description and all(map(torch.equal, own, others)):
-            self._set_buffers(other.description, others)
-            self.tied = other.tied = True
-            self._said = other._said
+            self._share(other.weight)
 
     def _set_buffers(self, description: str, buffers: list[torch.Tensor]) -> None:
+        """Have these codes, which are no other module's."""
+        self._put_buffers(description, buffers)
+        weight = self.__dict__.get("_weight")
+        if weight is not None and weight.modules() == [self]:
+            weight.renew(self._said)
+        else:
+            if weight is not None:
+                self._leave()
+            self._weight = CompressedWeight(self._said, self.dtype, self._buffers)
+            self._list(None)
+        self._weight.join(self)
+        self._place()
+
+    def _put_buffers(self, description: str, buffers: list[torch.Tensor]) -> None:
         for name in [name for name in self._buffers if name.startswith(PREFIX)]:
             del self._buffers[name]
         self._said = Said(description)
         for name, buffer in zip(self._said.buffer_names, buffers, strict=True):
             self.register_buffer(name, buffer)
+
+    def _share(self, weight: CompressedWeight) -> None:
+        """Have the weight that other modules have."""
+        others = weight.modules()
+        if self in others:
+            return
+        if tuple(weight.shape) != self.weight_shape:
+            raise InvalidArgumentError(
+                f"the weight of a {type(self).__name__} of shape {self.weight_shape} cannot be "
+                f"tied to one of shape {tuple(weight.shape)}"
+            )
+        buffers = weight.buffers()
+        self._leave()
+        self._put_buffers(weight.description, buffers)
+        self._said, self._weight, self.dtype = weight._said, weight, weight.dtype
+        weight.join(self)
+        for module in (self, *others):
+            module.tied = True
+        shared = next((module._parameters[NAME] for module in others), None)
+        for module in (self, *others):
+            module._list(shared)
+        self._place()
 
     @property
     def description(self) -> str:
@@ -175,8 +207,74 @@ class CompressedModule(nn.Module):
 
     @property
     def weight(self) -> CompressedWeight:
-        """What stands for the weight: see :class:`CompressedWeight`."""
-        return CompressedWeight(self)
+        """What stands for the weight: see :class:`CompressedWeight`.
+
+        A compressed weight can be assigned, which ties the module to those that have it; and a
+        parameter, which makes the module dense.
+        """
+        weight = self._weight
+        # Tied modules share one. It is this module's as long as the codes are.
+        if weight.first_buffer() is not self._buffers[self._said.buffer_names[0]]:
+            weight.leave(self)
+            self._set_buffers(self.description, self.weight_buffers())
+        return self._weight
+
+    # What peft asks a quantised layer for, by the names by which it knows those of HQQ: DoRA needs
+    # the weight itself.
+
+    @property
+    def W_q(self) -> CompressedWeight:
+        """The weight."""
+        return self.weight
+
+    def dequantize(self) -> torch.Tensor:
+        """The decoded weights, a copy. The module stays compressed."""
+        return self.weight.decompress()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the weight in its own way."""
+        if name == "weight":
+            self._assign(value)
+            return
+        super().__setattr__(name, value)
+        # By a loader, which puts the codes in place one by one.
+        if name == f"{PREFIX}{DESCRIPTION}" and self._parameters.get(NAME) is not None:
+            self._place()
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute; the weight cannot be."""
+        if name == "weight":
+            raise InvalidArgumentError(
+                "the weight of a compressed module cannot be deleted; "
+                "hypercomp_rs.torch.decompress_model(module) first makes it dense"
+            )
+        super().__delattr__(name)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Add a parameter; one that is called ``weight`` makes the module dense."""
+        if name == "weight":
+            self._assign(param)
+        else:
+            super().register_parameter(name, param)
+
+    def _assign(self, value: Any) -> None:
+        if isinstance(value, Placeholder) and value.of is not None:
+            value = value.of()
+        if isinstance(value, CompressedWeight):
+            self._share(value)
+        elif isinstance(value, nn.Parameter):
+            self.decompress(value)
+        else:
+            raise InvalidArgumentError(
+                f"{type(value).__name__} for the weight of a compressed module: another module's "
+                "compressed weight is accepted, or a torch.nn.Parameter, which makes it dense"
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, or from a pickle."""
+        super().__setstate__(state)
+        self._weight.join(self)
+        self._place()
 
     def decompress(
         self, weight: nn.Parameter | None = None, dtype: torch.dtype | None = None
@@ -189,15 +287,35 @@ class CompressedModule(nn.Module):
             dense = self.weight.decompress(dtype)
             weight = nn.Parameter(dense, requires_grad=self._trained)
         _rebind_forward(self, self.dense_class)
-        for name in self._said.buffer_names:
+        self._leave()
+        for name in ("weight", *self._said.buffer_names):
             del self._buffers[name]
-        for name in ("dtype", "tied", "_said", "_trained"):
+        parameters = {n: p for n, p in self._parameters.items() if n not in NAMES}
+        for name in ("dtype", "tied", "_said", "_weight", "_trained"):
             del self.__dict__[name]
         module = cast(nn.Module, self)
         module.__class__ = self.dense_class
         # In its place before the bias.
-        module._parameters = {"weight": weight, **self._parameters}
+        module._parameters = {"weight": weight, **parameters}
         return weight
+
+    def decompress_tied(self, dtype: torch.dtype | None = None) -> None:
+        """Make it dense with all modules that it is tied to, which stay tied."""
+        dense: nn.Parameter | None = None
+        for module in self.weight.modules():
+            dense = module.decompress(dense, dtype)
+
+    def check(self) -> None:
+        """Whether the codes can be decoded, without decoding them.
+
+        Raises
+        ------
+        FormatError
+            They are damaged.
+        """
+        buffers = self.weight_buffers()
+        if buffers[0].device.type == "cpu":
+            weight_of(buffers, self.description)
 
     def reset_parameters(self) -> None:
         """Refused: codes are made of weights.
@@ -214,7 +332,7 @@ class CompressedModule(nn.Module):
         """Move or cast: codes are moved, and what they are decoded to is cast."""
         dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
         if dtype.is_floating_point:
-            self.dtype = dtype
+            self._weight.cast(dtype)
         codes = self.weight_buffers()
         # Kept with what was made of it, so that its place in memory is not another's meanwhile.
         seen = _moved.setdefault(fn, {}) if self.tied else {}
@@ -228,8 +346,16 @@ class CompressedModule(nn.Module):
                 seen[id(tensor)] = tensor, moved if moved.dtype == torch.uint8 else tensor
             return seen[id(tensor)][1]
 
-        super()._apply(move, recurse)
+        with self._without_placeholder():
+            super()._apply(move, recurse)
+        self._place()
         return self
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        with self._without_placeholder():
+            super()._save_to_state_dict(destination, prefix, keep_vars)
 
     def _load_from_state_dict(
         self,
@@ -252,21 +378,27 @@ class CompressedModule(nn.Module):
                 self._take(given, assign=local_metadata.get("assign_to_params_buffers", False))
             except HypercompError as error:
                 error_msgs.append(f"{prefix}weight: {error}")
+        elif f"{prefix}weight" in state_dict:
+            error_msgs.append(
+                f"{prefix}weight: dense weights for a compressed module; "
+                "hypercomp_rs.torch.decompress_model(model) first makes it dense"
+            )
         # The rest, the bias, in torch's own way; of the codes it finds what was just put there.
-        super()._load_from_state_dict(
-            {
-                key: self._buffers.get(key.removeprefix(prefix), value)
-                if key.startswith(prefix + PREFIX)
-                else value
-                for key, value in state_dict.items()
-            },
-            prefix,
-            local_metadata,
-            strict,
-            missing_keys,
-            unexpected_keys,
-            error_msgs,
-        )
+        with self._without_placeholder():
+            super()._load_from_state_dict(
+                {
+                    key: self._buffers.get(key.removeprefix(prefix), value)
+                    if key.startswith(prefix + PREFIX)
+                    else value
+                    for key, value in state_dict.items()
+                },
+                prefix,
+                local_metadata,
+                strict,
+                missing_keys,
+                unexpected_keys,
+                error_msgs,
+            )
 
     def _take(self, given: dict[str, torch.Tensor], *, assign: bool) -> None:
         description = description_text(given[DESCRIPTION])
@@ -283,14 +415,12 @@ class CompressedModule(nn.Module):
         if buffers[0].device.type == "cpu":
             # Refused here and not by the first call.
             weight_of(buffers, description)
-        if self.tied and Said(description).buffer_names == self._said.buffer_names:
-            # Of the same tensors, so that they are the other module's too.
-            for old, new in zip(self.weight_buffers(), buffers, strict=True):
-                old.data = new
-            self._said.description = description
-        else:
-            self.tied = False
-            self._set_buffers(description, buffers)
+        # Tied modules stay tied: it is the weight of all of them.
+        for module in self._weight.modules():
+            module._put_buffers(description, buffers)
+            module._said = self._said
+        self._weight.renew(self._said)
+        self._place()
 
     def extra_repr(self) -> str:
         """As of the module that it replaces, and what the weight takes."""

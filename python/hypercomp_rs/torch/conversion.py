@@ -12,18 +12,19 @@ import torch
 from torch import nn
 
 from .._integers import checked_threads
+from ..checkpoint.entries import named
 from ..checkpoint.plan import Request, choices_of, make_plan
 from ..checkpoint.rules import Rule, Table, rules_of
 from ..checkpoint.sensitivity import Sensitivity
 from ..compress import Effort, Trellis
-from ..errors import InvalidArgumentError
+from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._bar import Bar
 from ._model_source import ModelSource
 from ._with_transformers import transformers_knows
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
-from .compressed_module import buffers_of
+from .compressed_module import CompressedModule, buffers_of
 from .owners import Candidate, compressed_modules, find_candidates, install
 from .report import CompressedLayer, ModelReport, SkippedWeight
 from .tables import tables_of
@@ -237,7 +238,9 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
     Parameters
     ----------
     model
-        What :func:`compress_model` was applied to, or what was loaded from compressed weights.
+        What :func:`compress_model` was applied to, or what was loaded from compressed weights. Or a
+        part of it, ``model.lm_head``: then the rest stays compressed, but for weights that are tied
+        to the part's. Adapters of peft around its layers stay, and can be merged afterwards.
     dtype
         Of the decoded weights; by default what the model had, or has been cast to.
 
@@ -246,6 +249,11 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
     torch.nn.Module
         `model`. Its layers are torch's own; their weights are parameters, as trainable as they
         were; tied ones are tied.
+
+    Raises
+    ------
+    FormatError
+        Codes that are damaged; the message names the layer. The model is as it was.
 
     Examples
     --------
@@ -257,10 +265,16 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
       (0): Linear(in_features=512, out_features=512, bias=True)
     )
     """
-    decoded: dict[int, nn.Parameter] = {}
-    for _, module in list(compressed_modules(model)):
-        key = id(module.weight_buffers()[0])
-        decoded[key] = module.decompress(decoded.get(key), dtype)
+    modules = list(compressed_modules(model))
+    for name, module in modules:
+        try:
+            module.check()
+        except HypercompError as error:
+            raise named(error, f"{name}.weight") from None
+    for _, module in modules:
+        # With another that it is tied to, it has become dense.
+        if isinstance(module, CompressedModule):
+            module.decompress_tied(dtype)
     if transformers_knows():
         from .transformers import unmark_compressed
 

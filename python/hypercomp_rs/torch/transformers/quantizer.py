@@ -269,9 +269,13 @@ class HypercompQuantizer(HfQuantizer):
     ) -> list[str]:
         """Give a module its codes. The names of the weights that are there by that."""
         owner = cast(Owner, owner_of(model, name))
+        empty = cast(nn.Parameter, owner.module._parameters[owner.parameter_name])
+        if empty.dtype != dtype:
+            # Some layers have a dtype of their own: what was read tells which.
+            other = torch.empty_like(empty, dtype=dtype)
+            owner.module._parameters[owner.parameter_name] = nn.Parameter(other)
         install(*codes, [owner])
         module = cast(CompressedModule, owner.module)
-        module.dtype = dtype
         for buffer in module.weight_buffers():
             buffer._is_hf_initialized = True
         return [name, *self._take_away_ties(model, name)]

@@ -1,0 +1,63 @@
+"""What diffusers has to be told of compressed modules, for its folders to say that they have codes.
+
+Its ``from_pretrained`` passes over entries that it does not know, and would leave the layers that
+these are for as they were initialised. A folder whose configuration names a quantiser that it does
+not know it refuses; so what is saved of a compressed model names this package.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any, NoReturn
+
+from ..checkpoint.load_guard import METHOD, QUANTIZATION
+from ..checkpoint.shard_writer import FORMAT
+from ..errors import FormatError
+
+_told = False
+
+
+class _Refusal:
+    """Stands where diffusers has the configuration of a quantiser."""
+
+    @classmethod
+    def from_dict(cls, said: dict[str, Any]) -> NoReturn:
+        raise FormatError(
+            "the weights are compressed by hypercomp-rs, which diffusers does not load: "
+            "model = Model.from_config(Model.load_config(folder)), then "
+            "hypercomp_rs.torch.load_compressed(model, folder)"
+        )
+
+
+def tell_diffusers() -> None:
+    """Have diffusers, if it is imported, save models with compressed modules as such."""
+    global _told
+    if _told or "diffusers" not in sys.modules:
+        return
+    try:
+        from diffusers import ModelMixin
+        from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+    except ImportError:
+        # In the middle of its import, or of a version without quantisers.
+        return
+    _told = True
+    save = ModelMixin.save_pretrained
+
+    @functools.wraps(save)
+    def save_pretrained(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _say_whether_compressed(self)
+        return save(self, *args, **kwargs)
+
+    ModelMixin.save_pretrained = save_pretrained
+    AUTO_QUANTIZATION_CONFIG_MAPPING[METHOD] = _Refusal
+
+
+def _say_whether_compressed(model: Any) -> None:
+    from .compressed_module import CompressedModule
+
+    if any(isinstance(module, CompressedModule) for module in model.modules()):
+        model.register_to_config(**{QUANTIZATION: {"quant_method": METHOD, "format": FORMAT}})
+    elif (model.config.get(QUANTIZATION) or {}).get("quant_method") == METHOD:
+        rest = {name: value for name, value in model.config.items() if name != QUANTIZATION}
+        model._internal_dict = type(model.config)(rest)

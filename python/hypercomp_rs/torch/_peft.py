@@ -1,0 +1,80 @@
+"""What peft has to be told of compressed modules, where it looks at parameters by name.
+
+Adapters need none of this. Two other things do:
+
+* ``modules_to_save`` trains copies of modules, and saves and loads them by the names of their
+  entries. Codes do not train, so a copy is made dense.
+* Prompt learning looks for the table of tokens among the parameters, by its length. There a
+  compressed table is listed as its weight while peft looks.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from .compressed_module import CompressedModule
+
+_told = False
+
+
+def tell_peft() -> None:
+    """Have peft, if it is imported, know compressed modules. Costs a look-up, but once."""
+    global _told
+    if _told or "peft" not in sys.modules:
+        return
+    try:
+        from peft import PeftModel
+        from peft.utils.other import ModulesToSaveWrapper
+
+        set_up, update = PeftModel._setup_prompt_encoder, ModulesToSaveWrapper.update
+    except (ImportError, AttributeError):
+        # In the middle of its import, or of a version that has these no more: then placeholders
+        # say what to do.
+        return
+    _told = True
+
+    @functools.wraps(set_up)
+    def setup_prompt_encoder(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _tables_listed(self.base_model):
+            return set_up(self, *args, **kwargs)
+
+    @functools.wraps(update)
+    def update_and_decompress(self: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
+        result = update(self, adapter_name, *args, **kwargs)
+        for module in _compressed(self.modules_to_save[adapter_name]):
+            module.decompress_tied()
+        return result
+
+    PeftModel._setup_prompt_encoder = setup_prompt_encoder
+    ModulesToSaveWrapper.update = update_and_decompress
+
+
+def _compressed(model: nn.Module) -> list[CompressedModule]:
+    from .compressed_module import CompressedModule
+
+    return [module for module in model.modules() if isinstance(module, CompressedModule)]
+
+
+@contextmanager
+def _tables_listed(model: nn.Module) -> Iterator[None]:
+    """Have compressed tables among the parameters, as their shapes: of one number in memory."""
+    tables = [module for module in _compressed(model) if isinstance(module, nn.Embedding)]
+    listed = [module._parameters for module in tables]
+    try:
+        for module, parameters in zip(tables, listed, strict=True):
+            device = module.weight_buffers()[0].device
+            shape = torch.zeros((), dtype=module.dtype, device=device).expand(module.weight_shape)
+            others = {n: p for n, p in parameters.items() if p is not module.placeholder}
+            module._parameters = {"weight": nn.Parameter(shape, requires_grad=False), **others}
+        yield
+    finally:
+        for module, parameters in zip(tables, listed, strict=True):
+            module._parameters = parameters

@@ -336,7 +336,11 @@ class HypercompQuantizer(HfQuantizer):
         """Whether ``torch.compile`` works: it does."""
         return True
 
-    def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    def _dequantize(self, model: nn.Module, dtype: torch.dtype | str | None = None) -> nn.Module:
+        # save_pretrained leaves the name of the dtype in the configuration, where transformers
+        # looks for the dtype.
+        if isinstance(dtype, str):
+            dtype = getattr(torch, dtype)
         return decompress_model(model, dtype)
 
 

@@ -112,7 +112,7 @@ format: $(VENV)/.built ## Format all code
 
 .PHONY: clean
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) target python/hypercomp_rs/_core*.so
+	rm -rf $(VENV) $(DOCS) site target python/hypercomp_rs/_core*.so
 
 .PHONY: toolchain
 toolchain:

@@ -35,6 +35,7 @@ class Block(NamedTuple):
     language: str
     code: str
     why_not: str | None
+    hidden: bool
 
 
 def blocks(document):
@@ -45,7 +46,9 @@ def blocks(document):
         hidden = match["hidden"]
         start = match.start("first" if hidden else "code")
         language, code = (hidden, match["first"]) if hidden else (match["language"], match["code"])
-        found.append(Block(1 + text.count("\n", 0, start), language, code, match["why"]))
+        found.append(
+            Block(1 + text.count("\n", 0, start), language, code, match["why"], bool(hidden))
+        )
     return found
 
 

@@ -127,6 +127,13 @@ def _run(line, where):
         assert done.returncode == expected, f"{where}: {line}\n{done.stderr}"
 
 
+def test_no_block_is_overlooked():
+    for document in DOCUMENTS:
+        fences = re.findall(r"^\s*```", document.read_text(), re.MULTILINE)
+        found = [block for block in blocks(document) if not block.hidden]
+        assert 2 * len(found) == len(fences), _id(document)
+
+
 def test_blocks_that_are_not_run_say_why():
     for document in DOCUMENTS:
         for block in blocks(document):

@@ -66,6 +66,23 @@ bench-env: toolchain ## Install SageMath's arrangements, to be measured beside o
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 
+# The generator of the site is no business of whoever runs the tests: it has an environment of its own.
+DOCS := $(VENV)-docs
+
+$(DOCS)/.installed: pyproject.toml
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python doc_site/requirements.py > $(DOCS)/requirements.txt
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(DOCS)/requirements.txt
+	touch $@
+
+.PHONY: docs
+docs: $(DOCS)/.installed ## Build the documentation site in site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --clean
+
+.PHONY: docs-check
+docs-check: docs ## Open every page of the site in headless Chromium: errors, links, search
+	$(DOCS)/bin/python doc_site/check.py site
+
 .PHONY: gpu
 gpu: $(VENV)/.built ## On a machine with a CUDA device: its tests, and the benchmark beside cuBLAS and bitsandbytes
 	@$(BIN)/python -c 'from hypercomp_rs import gpu; print(*gpu.devices(), sep="\n")'
@@ -95,7 +112,7 @@ format: $(VENV)/.built ## Format all code
 
 .PHONY: clean
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) target python/hypercomp_rs/_core*.so
+	rm -rf $(VENV) $(DOCS) site target python/hypercomp_rs/_core*.so
 
 .PHONY: toolchain
 toolchain:

@@ -266,6 +266,16 @@ def test_a_calibrated_model_is_saved_and_loaded(name, folders, tmp_path):
     assert torch.allclose(output(again), out, atol=1e-4)
 
 
+def test_a_model_that_was_saved_is_made_dense_again(folders, tmp_path):
+    # Saving leaves the name of the dtype in the configuration, and not the dtype.
+    model = load("llama", folders["llama"], quantization_config=HypercompConfig(bits=4))
+    model.save_pretrained(tmp_path)
+    before = output(model)
+    model.dequantize()
+    assert type(model.model.layers[0].mlp.up_proj) is torch.nn.Linear
+    torch.testing.assert_close(output(model), before, rtol=1e-3, atol=1e-3)
+
+
 def test_a_checkpoint_with_tied_weights_twice_is_tied(folders, tmp_path):
     from safetensors.torch import load_file, save_file
 

@@ -184,9 +184,9 @@ def compress_tensor(
     bits
         Bits a weight, any number from 1 to 8, by default 4; with all overhead: never exceeded, and
         met within 0.01 where there are 10⁵ weights or more. (A header of some 40 bytes is not
-        counted where it would take half.) Rows get whole and half rates, the larger ones more, none
-        over a bit less than the rest could have. For the trellis only: the winding's rate follows
-        from its samples.
+        counted where it would take half.) Each row has a whole or a half rate: rows with larger
+        weights get more bits, and no row has a rate more than one bit below the average. For the
+        trellis only: the winding's rate follows from its samples.
     target_sqnr_db
         Instead of `bits`: the least rate at which Σw²/Σ(w − ŵ)² reaches so many dB, 0 to 60. The
         search is repeated, three times as a rule.

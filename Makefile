@@ -87,6 +87,26 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 prove-gpu: $(VENV)/.built ## Prove the CUDA kernels without a GPU: image, sources, PTX, planted bugs, budgets
 	cd cuda && $(abspath $(BIN))/python -m proof
 
+# zig links against the symbols of a glibc of 2012, so that the wheel runs on any Linux since then.
+.PHONY: wheel
+wheel: toolchain ## Build a manylinux wheel in dist/ and try it in a bare environment (minutes)
+	test -x $(VENV)-wheel/bin/python || $(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check 'maturin[zig]>=1.9,<2' 'auditwheel>=6'
+	rm -f dist/*.whl
+	$(VENV)-wheel/bin/maturin build --release --locked --zig --compatibility manylinux_2_17 --out dist
+	$(VENV)-wheel/bin/auditwheel show dist/*.whl
+	$(PYTHON) release/smoke_test.py dist
+
+.PHONY: licenses
+licenses: toolchain ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
+	$(PYTHON) release/third_party.py
+
+# `cargo install --locked cargo-deny`. Advisories need the network once: `make deny CHECKS=advisories`.
+CHECKS := licenses bans sources
+.PHONY: deny
+deny: toolchain ## Hold the crates to deny.toml (needs cargo-deny)
+	cargo deny --locked check $(CHECKS)
+
 .PHONY: format
 format: $(VENV)/.built ## Format all code
 	cargo fmt --all

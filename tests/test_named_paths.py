@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDERS = (
-    ".ci", ".github", "benches", "cuda", "docs", "examples", "fuzz", "python", "rust", "tests",
+    ".ci", ".github", "benches", "cuda", "docs", "examples", "fuzz", "python", "release", "rust", "tests",
 )  # fmt: skip
 # What a build or a run makes, and git ignores.
 MADE = ("fuzz/corpus", "fuzz/artifacts", "fuzz/target")

@@ -93,7 +93,7 @@ wheel: toolchain ## Build a manylinux wheel in dist/ and try it in a bare enviro
 	test -x $(VENV)-wheel/bin/python || $(PYTHON) -m venv $(VENV)-wheel
 	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check 'maturin[zig]>=1.9,<2' 'auditwheel>=6'
 	rm -f dist/*.whl
-	$(VENV)-wheel/bin/maturin build --release --locked --zig --compatibility manylinux_2_17 --out dist
+	PATH=$(abspath $(VENV)-wheel/bin):$$PATH maturin build --release --locked --zig --compatibility manylinux_2_17 --out dist
 	$(VENV)-wheel/bin/auditwheel show dist/*.whl
 	$(PYTHON) release/smoke_test.py dist
 
@@ -106,6 +106,14 @@ CHECKS := licenses bans sources
 .PHONY: deny
 deny: toolchain ## Hold the crates to deny.toml (needs cargo-deny)
 	cargo deny --locked check $(CHECKS)
+
+# jactionlint has what actionlint checks, and is a binary on PyPI.
+.PHONY: lint-workflows
+lint-workflows: toolchain ## Check .github for mistakes and for what an attacker could use
+	test -x $(VENV)-lint/bin/python || $(PYTHON) -m venv $(VENV)-lint
+	$(VENV)-lint/bin/python -m pip install --quiet --disable-pip-version-check jactionlint==2.3.0 zizmor==1.32.0
+	$(VENV)-lint/bin/jactionlint --profile correctness
+	$(VENV)-lint/bin/zizmor --offline --persona auditor .github
 
 .PHONY: format
 format: $(VENV)/.built ## Format all code

@@ -11,10 +11,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDERS = (
-    ".ci", ".github", "benches", "cuda", "docs", "examples", "fuzz", "python", "release", "rust", "tests",
+    ".ci", ".github", "benches", "cuda", "docs", "examples", "fuzz", "python", "release", "rust",
+    "tests",
 )  # fmt: skip
 # What a build or a run makes, and git ignores.
-MADE = ("fuzz/corpus", "fuzz/artifacts", "fuzz/target")
+MADE = ("fuzz/corpus", "fuzz/artifacts", "fuzz/target", "python/hypercomp_rs/_core")
 # Files of other projects.
 FOREIGN = {
     "cuda.h": "of the CUDA toolkit",
@@ -56,14 +57,14 @@ def python_prose(text):
 
 
 def prose(path):
-    """What a file says to its readers: all of a document, comments and docstrings of a source."""
-    if path.suffix == ".md":
+    """What names files: all of a document or workflow, comments and docstrings of a source."""
+    if path.suffix in (".md", ".yml", ".yaml") or path.name in ("Makefile", "CODEOWNERS"):
         return path.read_text(encoding="utf-8")
     if path.suffix in (".py", ".pyi"):
         return "\n".join(python_prose(path.read_text(encoding="utf-8")))
     if path.suffix in (".rs", ".cu", ".cuh", ".h", ".cc", ".c"):
         return "\n".join(COMMENT.findall(path.read_text(encoding="utf-8")))
-    if path.suffix in (".toml", ".yml", ".yaml") or path.name == "Makefile":
+    if path.suffix == ".toml":
         lines = path.read_text(encoding="utf-8").splitlines()
         return "\n".join(line for line in lines if "#" in line)
     return ""

@@ -83,6 +83,20 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 	cargo fuzz run -s none container fuzz/corpus/container fuzz/seeds/container -- \
 		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
+# Tests that an interpreter ends in minutes. CONTRIBUTING.md has the reasons for the flags.
+MIRI_TESTS := team:: arrangement::limbs codec::bitstream codec::element codec::hadamard codec::layout
+.PHONY: miri
+miri: ## Interpret tests of the core, and find undefined behaviour (needs nightly Rust with miri)
+	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation' \
+		PROPTEST_CASES=2 cargo +nightly miri test --locked -p hypercomp-core --lib -- $(MIRI_TESTS)
+
+# A target has to be named, lest build scripts and macros are compiled with it, too.
+TESTS :=
+.PHONY: sanitize
+sanitize: ## Run the core's tests under AddressSanitizer; TESTS='codec::decode' for a part
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --target-dir target/sanitize \
+		--target $$(rustc -vV | sed -n 's/^host: //p') -p hypercomp-core --lib --tests -- $(TESTS)
+
 .PHONY: prove-gpu
 prove-gpu: $(VENV)/.built ## Prove the CUDA kernels without a GPU: image, sources, PTX, planted bugs, budgets
 	cd cuda && $(abspath $(BIN))/python -m proof

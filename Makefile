@@ -100,9 +100,51 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 	cargo fuzz run -s none container fuzz/corpus/container fuzz/seeds/container -- \
 		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
+# Tests that an interpreter ends in minutes. CONTRIBUTING.md has the reasons for the flags.
+MIRI_TESTS := team:: arrangement::limbs codec::bitstream codec::element codec::hadamard codec::layout
+.PHONY: miri
+miri: ## Interpret tests of the core, and find undefined behaviour (needs nightly Rust with miri)
+	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation' \
+		PROPTEST_CASES=2 cargo +nightly miri test --locked -p hypercomp-core --lib -- $(MIRI_TESTS)
+
+# A target has to be named, lest build scripts and macros are compiled with it, too.
+TESTS :=
+.PHONY: sanitize
+sanitize: ## Run the core's tests under AddressSanitizer; TESTS='codec::decode' for a part
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --target-dir target/sanitize \
+		--target $$(rustc -vV | sed -n 's/^host: //p') -p hypercomp-core --lib --tests -- $(TESTS)
+
 .PHONY: prove-gpu
 prove-gpu: $(VENV)/.built ## Prove the CUDA kernels without a GPU: image, sources, PTX, planted bugs, budgets
 	cd cuda && $(abspath $(BIN))/python -m proof
+
+# zig links against the symbols of a glibc of 2012, so that the wheel runs on any Linux since then.
+.PHONY: wheel
+wheel: toolchain ## Build a manylinux wheel in dist/ and try it in a bare environment (minutes)
+	test -x $(VENV)-wheel/bin/python || $(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --disable-pip-version-check 'maturin[zig]>=1.9,<2' 'auditwheel>=6'
+	rm -f dist/*.whl
+	PATH=$(abspath $(VENV)-wheel/bin):$$PATH maturin build --release --locked --zig --compatibility manylinux_2_17 --out dist
+	$(VENV)-wheel/bin/auditwheel show dist/*.whl
+	$(PYTHON) release/smoke_test.py dist
+
+.PHONY: licenses
+licenses: toolchain ## Write THIRD_PARTY_LICENSES.txt anew, after a change of Cargo.lock
+	$(PYTHON) release/third_party.py
+
+# `cargo install --locked cargo-deny`. Advisories need the network once: `make deny CHECKS=advisories`.
+CHECKS := licenses bans sources
+.PHONY: deny
+deny: toolchain ## Hold the crates to deny.toml (needs cargo-deny)
+	cargo deny --locked check $(CHECKS)
+
+# jactionlint has what actionlint checks, and is a binary on PyPI.
+.PHONY: lint-workflows
+lint-workflows: toolchain ## Check .github for mistakes and for what an attacker could use
+	test -x $(VENV)-lint/bin/python || $(PYTHON) -m venv $(VENV)-lint
+	$(VENV)-lint/bin/python -m pip install --quiet --disable-pip-version-check jactionlint==2.3.0 zizmor==1.32.0
+	$(VENV)-lint/bin/jactionlint --profile correctness
+	$(VENV)-lint/bin/zizmor --offline --persona auditor .github
 
 .PHONY: format
 format: $(VENV)/.built ## Format all code

@@ -1,7 +1,7 @@
 // A compressed matrix times a few vectors, without the matrix.
 //
 // A stream's weights are w = s·T⁻¹·q, with levels q, a scale s and the orthonormal transform T; so
-// w·x = s·q·(T·x), as rust/core/src/codec/tensor/product.rs has it. The vectors are transformed once,
+// w·x = s·q·(T·x), as the CPU's product has it, too. The vectors are transformed once,
 // by `transform`; then a warp has a row, and a lane 32 consecutive columns of every 1024.
 //
 // Order of the sums, the same for every batch: a lane has 32 consecutive columns of every 1024 and

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from models import digests, save_model
 from safetensors.numpy import save_file
 
 import hypercomp_rs as hc
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits are those of POSIX")
 
 FAST = {"effort": "fast"}
 
@@ -173,6 +174,8 @@ def test_a_damaged_plan_is_named(model, tmp_path):
 
 @pytest.mark.parametrize("limit", [1000, 9000, 30_000])
 def test_a_full_disk_is_an_error_after_which_it_goes_on(model, small, tmp_path, limit):
+    import resource
+
     dst = tmp_path / "m"
     command = [sys.executable, "-m", "hypercomp_rs", "compress", model, dst, "--effort", "fast"]
     done = subprocess.run(
@@ -222,6 +225,7 @@ def test_ctrl_c_stops_it_within_a_second_and_it_goes_on(tmp_path):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to RLIMIT_AS")
 def test_memory_is_bounded(tmp_path):
     """Ten tensors of 16 MB in the address space of two and a half, and what a process has."""
     rng = np.random.default_rng(0)

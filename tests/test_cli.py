@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -188,6 +187,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_progress_is_shown_on_a_terminal_only(tmp_path):
+    import pty
+
     path = tmp_path / "cube.ine"
     path.write_bytes(CUBE)
     assert run("vertices", path, "--progress").stderr != b""

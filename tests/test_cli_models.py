@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import subprocess
 import sys
 
@@ -163,7 +162,10 @@ def test_names_say_nothing_to_the_terminal(tmp_path):
         assert "\x1b" not in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_a_terminal_gets_a_bar(tmp_path):
+    import pty
+
     # Enough for a second or so: there is no speed before there is time.
     w = np.random.default_rng(0).standard_normal((2000, 2000)).astype(np.float32)
     save_file({f"{i}.weight": w for i in range(8)}, tmp_path / "model.safetensors")

@@ -63,6 +63,7 @@ LONG_CALLS = {
 }
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 @pytest.mark.parametrize("call", LONG_CALLS)
 def test_ctrl_c_stops_a_long_call_within_a_second(call):
     code = f"""

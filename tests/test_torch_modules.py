@@ -37,7 +37,7 @@ def test_a_linear_layer_multiplies_by_its_decoded_weight():
     assert (dense(layer) - plain.weight).norm() < 0.05 * plain.weight.norm()
     assert isinstance(layer, nn.Linear)
     assert layer.bias is plain.bias
-    assert layer.in_features, layer.out_features == (256, 64)
+    assert (layer.in_features, layer.out_features) == (256, 64)
     assert isinstance(plain.weight, nn.Parameter)
     assert {name: p.numel() for name, p in layer.named_parameters()} == {
         "bias": 64,

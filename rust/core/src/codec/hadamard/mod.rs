@@ -1,6 +1,6 @@
 //! Incoherence: signs and a blockwise orthonormal Hadamard transform make any row look Gaussian,
-//! so that one quantile function serves every row and no outlier is clipped (DESIGN: "before the
-//! search").
+//! so that one quantile function serves every row and no outlier is clipped. It comes before the
+//! search of codes.
 //!
 //! A row of n weights is multiplied by ±1 from a stored seed, then transformed in blocks:
 //! * when a power of two ≥ 128 divides n, in n/b blocks of the largest such b ≤ 1024;

@@ -76,7 +76,7 @@ READS = {
     "absolute": lambda w: abs(w),
     "comparison": lambda w: w > 0,
     "comparison with a tensor": lambda w: torch.zeros(96) <= w,
-    "equal": lambda w: w == w,
+    "equal": lambda w: w == 1 * w,
     "not equal": lambda w: w != 0,
     "cat": lambda w: torch.cat([w, torch.ones(1, 96)]),
     "stack": lambda w: torch.stack((w, w)),

@@ -556,6 +556,16 @@ def test_a_model_is_saved_as_compressed_however_it_came_to_be(compress, llama, t
     assert torch.equal(answer(again), answer(model))
 
 
+def test_buffers_that_no_checkpoint_has_are_named(llama):
+    config = t("LlamaConfig")(**TEXT, tie_word_embeddings=True)
+    with torch.device("meta"):
+        empty = LLAMA(config)
+    with pytest.raises(hc.InvalidArgumentError, match=r"rotary_emb\.inv_freq.*meta device"):
+        hct.load_compressed(empty, llama / "small")
+    model = hct.load_compressed(LLAMA(config).eval(), llama / "small")
+    assert torch.equal(answer(model), answer(LLAMA.from_pretrained(llama / "small")))
+
+
 def test_configurations_from_elsewhere(llama, tmp_path):
     expected = answer(LLAMA.from_pretrained(llama / "small"))
     own = t("LlamaConfig")(**TEXT, tie_word_embeddings=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import nn
 
-from ..errors import FormatError, HypercompError
+from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described, description_text
 from .owners import Owner, compressed_modules, install, owners
@@ -98,6 +98,9 @@ def load_compressed(
         Codes that are damaged, or for another shape; the message names the weight.
     RuntimeError
         As torch's ``load_state_dict``: keys that are missing or unexpected.
+    InvalidArgumentError
+        `strict`, and a model on the meta device has buffers that no state dict has, such as
+        frequencies that it computes when it is made. The weights are loaded.
 
     Examples
     --------
@@ -132,7 +135,22 @@ def load_compressed(
         except HypercompError as error:
             raise FormatError(f"{stored.name}: {error}") from None
     model.load_state_dict(state, strict=strict, assign=True)
+    if strict:
+        _refuse_without_values(model)
     return model
+
+
+def _refuse_without_values(model: nn.Module) -> None:
+    """Raise where a tensor is still on the meta device: a state dict lacks some buffers."""
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    left = [name for name, tensor in tensors if tensor.is_meta]
+    if left:
+        more = f" and {len(left) - 4} more" if len(left) > 4 else ""
+        raise InvalidArgumentError(
+            f"{', '.join(left[:4])}{more}: on the meta device, and no state dict has values for "
+            "what a model computes when it is made; make the model without torch.device('meta'), "
+            "or load with strict=False and set these"
+        )
 
 
 def _place(stored: StoredWeight, group: list[Owner], state: dict[str, torch.Tensor]) -> None:

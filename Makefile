@@ -101,7 +101,9 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
 # Tests that an interpreter ends in minutes. CONTRIBUTING.md has the reasons for the flags.
-MIRI_TESTS := team:: arrangement::limbs codec::bitstream codec::element codec::hadamard codec::layout
+MIRI_TESTS := team:: arrangement::buckets arrangement::coprime arrangement::limbs arrangement::vertex \
+	codec::bitstream codec::element codec::hadamard::tests::a_block codec::layout codec::scale \
+	representation::tokens --skip a_pool_helps
 .PHONY: miri
 miri: ## Interpret tests of the core, and find undefined behaviour (needs nightly Rust with miri)
 	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation' \

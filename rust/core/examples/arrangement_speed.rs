@@ -209,6 +209,7 @@ fn main() {
             } else {
                 Search::new(arrangement.clone(), method)
             };
+            let search = search.expect("HYPERCOMP_SIMD names a level of this machine");
             let wanted = |coordinates| Wanted {
                 coordinates,
                 all_flats: false,

@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::enter::enter;
+use crate::error::to_python;
 
 /// Rows [a|b], with d + 1 entries each.
 #[derive(FromPyObject)]
@@ -68,7 +69,9 @@ impl Search {
                 prepare(py, rows.len(), row, dimension)
             }
         };
-        Ok(Self(arrangement::search::Search::new(found?, method)))
+        arrangement::search::Search::new(found?, method)
+            .map(Self)
+            .map_err(|e| to_python(py, e))
     }
 
     /// d.

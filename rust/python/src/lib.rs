@@ -12,6 +12,7 @@ mod control;
 mod enter;
 mod error;
 mod gpu;
+mod machine;
 mod openmp;
 mod representation;
 
@@ -33,7 +34,12 @@ mod _core {
     #[pymodule_export]
     use crate::control::Control;
     #[pymodule_export]
-    use crate::gpu::{DeviceMemory, DeviceTensor, close_devices, device_of, devices, dlpack_view};
+    use crate::gpu::{
+        DeviceMemory, DeviceTensor, close_devices, cuda_version, device_of, devices, dlpack_view,
+        kernel_stamp,
+    };
+    #[pymodule_export]
+    use crate::machine::{default_threads, shares_openmp, simd_available, simd_in_use};
     #[pymodule_export]
     use crate::openmp::use_openmp;
     #[pymodule_export]

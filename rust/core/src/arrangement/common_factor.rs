@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use crate::SimdLevel;
+
 /// Lanes that go together.
 const LANES: usize = 8;
 
@@ -15,10 +17,10 @@ pub const CHUNK: usize = 2 * LANES;
 
 /// Take the common factor out of each pair; their number is a multiple of [`CHUNK`], and in none are
 /// both 0.
-pub fn divide_all(alpha: &mut [f64], beta: &mut [f64]) {
+pub fn divide_all(simd: SimdLevel, alpha: &mut [f64], beta: &mut [f64]) {
     #[cfg(target_arch = "x86_64")]
-    if counts_zeros() {
-        // SAFETY: the CPU has what the function is compiled for.
+    if let SimdLevel::Vbmi(_) = simd {
+        // SAFETY: the token proves that the machine has these instructions.
         unsafe { divide_counting(alpha, beta) };
         return;
     }
@@ -27,7 +29,7 @@ pub fn divide_all(alpha: &mut [f64], beta: &mut [f64]) {
         .zip(beta.chunks_exact_mut(LANES))
     {
         let lanes = |x: &[f64]| std::array::from_fn(|k| whole(x[k].abs()) as u64);
-        divide(a, b, &greatest_common(lanes(a), lanes(b)));
+        divide(a, b, &greatest_common(simd, lanes(a), lanes(b)));
     }
 }
 
@@ -49,15 +51,6 @@ fn divide<const N: usize>(alpha: &mut [f64], beta: &mut [f64], divisors: &[u64; 
         alpha[k] /= divisor;
         beta[k] /= divisor;
     }
-}
-
-/// Whether the processor counts zeros lane by lane.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn counts_zeros() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vpopcntdq")
 }
 
 /// Take the common factors out of pairs in whole lanes.
@@ -218,7 +211,7 @@ common!(
 
 /// The greatest common divisor in each lane, by the binary algorithm without branches; at most one
 /// of a lane's two numbers is 0.
-fn greatest_common(mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
+fn greatest_common(simd: SimdLevel, mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
     let mut twos = [0; LANES];
     let (mut most_a, mut most_b) = (0, 0);
     for k in 0..LANES {
@@ -236,9 +229,9 @@ fn greatest_common(mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
     let steps = bits(most_a) + bits(most_b);
     let odd = if bits(most_a | most_b) < 32 {
         let narrow = |x: [u64; LANES]| x.map(|x| x as u32);
-        odd_part_32(narrow(a), narrow(b), steps).map(u64::from)
+        odd_part_32(simd, narrow(a), narrow(b), steps).map(u64::from)
     } else {
-        odd_part_64(a, b, steps)
+        odd_part_64(simd, a, b, steps)
     };
     std::array::from_fn(|k| odd[k] << twos[k])
 }
@@ -268,13 +261,20 @@ macro_rules! odd_part {
             $plain(a, b, steps)
         }
 
-        fn $name(a: [$word; LANES], b: [$word; LANES], steps: u32) -> [$word; LANES] {
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                // SAFETY: the CPU has AVX2.
-                return unsafe { $avx2(a, b, steps) };
+        fn $name(
+            simd: SimdLevel,
+            a: [$word; LANES],
+            b: [$word; LANES],
+            steps: u32,
+        ) -> [$word; LANES] {
+            match simd {
+                SimdLevel::Portable => $plain(a, b, steps),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the tokens prove that the machine has AVX2.
+                SimdLevel::Avx2(_) | SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+                    $avx2(a, b, steps)
+                },
             }
-            $plain(a, b, steps)
         }
     };
 }
@@ -299,8 +299,10 @@ mod tests {
                 let a: [u64; LANES] = std::array::from_fn(|k| a[k] * scale[k]);
                 let b: [u64; LANES] = std::array::from_fn(|k| b[k] * scale[k]);
                 let expected: [u64; LANES] = std::array::from_fn(|k| a[k].gcd(&b[k]));
-                prop_assert_eq!(greatest_common(a, b), expected);
-                prop_assert_eq!(greatest_common(b, a), expected);
+                for simd in SimdLevel::available() {
+                    prop_assert_eq!(greatest_common(simd, a, b), expected);
+                    prop_assert_eq!(greatest_common(simd, b, a), expected);
+                }
             }
         }
     }

@@ -3,9 +3,8 @@
 
 use std::mem::MaybeUninit;
 
-#[cfg(target_arch = "x86_64")]
-use super::common_factor::counts_zeros;
 use super::common_factor::{CHUNK, divide_all, whole};
+use crate::SimdLevel;
 
 /// Coordinates that are written together.
 const TOGETHER: usize = 8;
@@ -14,8 +13,9 @@ const TOGETHER: usize = 8;
 ///
 /// A line by itself would leave most lanes empty, and the steps of one pair wait for each other: the
 /// pairs of a plane go together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Coprime {
+    simd: SimdLevel,
     alpha: Vec<f64>,
     beta: Vec<f64>,
     /// Pairs up to and with those of each line.
@@ -25,6 +25,17 @@ pub struct Coprime {
 }
 
 impl Coprime {
+    /// No lines yet.
+    pub fn new(simd: SimdLevel) -> Self {
+        Self {
+            simd,
+            alpha: Vec::new(),
+            beta: Vec::new(),
+            lines: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
     /// Add a line: the pairs of these rows, in none of which both are 0, and u and v coordinate by
     /// coordinate.
     pub fn push(
@@ -75,7 +86,7 @@ impl Coprime {
         let padded = count.next_multiple_of(CHUNK);
         self.alpha.resize(padded, 1.0);
         self.beta.resize(padded, 1.0);
-        divide_all(&mut self.alpha, &mut self.beta);
+        divide_all(self.simd, &mut self.alpha, &mut self.beta);
         self.alpha.truncate(count);
         self.beta.truncate(count);
     }
@@ -86,7 +97,7 @@ impl Coprime {
             let pairs = (&self.alpha[start..end], &self.beta[start..end]);
             let points = (end - start) * width;
             if width <= TOGETHER {
-                put_together(ends, pairs, &mut room[..points + TOGETHER]);
+                put_together(self.simd, ends, pairs, &mut room[..points + TOGETHER]);
             } else {
                 for (point, pair) in room.chunks_exact_mut(width).zip(whole_pairs(pairs)) {
                     put(ends, pair, point);
@@ -98,14 +109,18 @@ impl Coprime {
     }
 }
 
-fn put_together(ends: &[(i64, i64)], pairs: (&[f64], &[f64]), points: &mut [MaybeUninit<u64>]) {
-    #[cfg(target_arch = "x86_64")]
-    if counts_zeros() {
-        // SAFETY: the CPU has what the function is compiled for.
-        unsafe { put_all_counting(ends, pairs, points) };
-        return;
+fn put_together(
+    simd: SimdLevel,
+    ends: &[(i64, i64)],
+    pairs: (&[f64], &[f64]),
+    points: &mut [MaybeUninit<u64>],
+) {
+    match simd {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the tokens prove that the machine has these instructions.
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe { put_all_avx512(ends, pairs, points) },
+        _ => put_all(ends, pairs, points),
     }
-    put_all(ends, pairs, points);
 }
 
 #[inline(always)]
@@ -116,7 +131,7 @@ fn whole_pairs<'a>(pairs: (&'a [f64], &'a [f64])) -> impl Iterator<Item = (i64, 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn put_all_counting(ends: &[(i64, i64)], pairs: (&[f64], &[f64]), points: &mut [MaybeUninit<u64>]) {
+fn put_all_avx512(ends: &[(i64, i64)], pairs: (&[f64], &[f64]), points: &mut [MaybeUninit<u64>]) {
     put_all(ends, pairs, points);
 }
 
@@ -162,7 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Narrow lanes and wide ones, by whatever the processor has, against plain arithmetic.
+        /// Narrow lanes and wide ones, on every level that the machine has, against plain arithmetic.
         #[test]
         fn points_are_in_lowest_terms(
             pairs in proptest::collection::vec((-1i64 << 25..1 << 25, 1i64..1 << 25), 1..40),
@@ -179,21 +194,27 @@ mod tests {
                 .collect();
             // In two lines, of which the first may have none.
             let (first, second) = rows.split_at(rows.len() / 2);
-            let mut coprime = Coprime::default();
-            let mut points = vec![7];
-            for _ in 0..2 {
-                points.truncate(1);
-                coprime.push(first, (&alpha, &beta), ends.iter().copied());
-                coprime.push(second, (&alpha, &beta), ends.iter().copied());
-                coprime.write(&mut points);
-            }
+            let points = SimdLevel::available().into_iter().map(|simd| {
+                let mut coprime = Coprime::new(simd);
+                let mut points = vec![7];
+                for _ in 0..2 {
+                    points.truncate(1);
+                    coprime.push(first, (&alpha, &beta), ends.iter().copied());
+                    coprime.push(second, (&alpha, &beta), ends.iter().copied());
+                    coprime.write(&mut points);
+                }
+                (simd, points)
+            });
+            let points: Vec<_> = points.collect();
             let mut plain = vec![7];
             for (alpha, beta) in expected {
                 let point = ends.iter().map(|(u, v)| beta * u - alpha * v);
                 let sign = if point.clone().next_back() < Some(0) { -1 } else { 1 };
                 plain.extend(point.map(|x| (sign * x) as u64));
             }
-            prop_assert_eq!(points, plain);
+            for (simd, points) in points {
+                prop_assert_eq!(points, plain.clone(), "{}", simd);
+            }
         }
     }
 }

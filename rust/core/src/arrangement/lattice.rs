@@ -14,6 +14,7 @@
 use std::arch::x86_64::*;
 
 use super::word::Word;
+use crate::SimdLevel;
 
 /// Rounds of pairwise reduction: it is for small numbers only, and stops where it gains nothing.
 const ROUNDS: usize = 8;
@@ -117,19 +118,21 @@ pub const LINES: usize = 8;
 
 /// [`line`] of each of some rows, coordinate by coordinate. Euclid's algorithm waits for one quotient
 /// after the other, so several lines take hardly longer than one.
-pub fn lines(rows: &[[f64; LINES]; 3]) -> [Option<[[f64; 3]; 2]>; LINES] {
+pub fn lines(simd: SimdLevel, rows: &[[f64; LINES]; 3]) -> [Option<[[f64; 3]; 2]>; LINES] {
     let row = |k: usize| rows.each_ref().map(|column| column[k]);
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the CPU has AVX-512.
-        let found = unsafe { in_lanes(rows) };
-        return std::array::from_fn(|k| {
-            let vector = |at: usize| std::array::from_fn(|c| found[at + c][k]);
-            let (u, v) = (vector(1), vector(4));
-            is_basis(&row(k), found[0][k], &u, &v).then_some([u, v])
-        });
+    match simd {
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => {
+            // SAFETY: the tokens prove that the machine has AVX-512.
+            let found = unsafe { in_lanes(rows) };
+            std::array::from_fn(|k| {
+                let vector = |at: usize| std::array::from_fn(|c| found[at + c][k]);
+                let (u, v) = (vector(1), vector(4));
+                is_basis(&row(k), found[0][k], &u, &v).then_some([u, v])
+            })
+        }
+        _ => std::array::from_fn(|k| line(row(k))),
     }
-    std::array::from_fn(|k| line(row(k)))
 }
 
 /// Divisors, and u and v coordinate by coordinate, step by step as in [`line`].
@@ -354,11 +357,14 @@ mod tests {
             let column = |c: usize| -> [f64; LINES] {
                 std::array::from_fn(|k| (row[c] >> (7 * (k.abs_diff(lane)))) as f64)
             };
-            let together = lines(&[column(0), column(1), column(2)])[lane];
+            let columns = [column(0), column(1), column(2)];
+            let levels = SimdLevel::available();
+            let together = levels.into_iter().map(|simd| lines(simd, &columns)[lane]);
+            let together: Vec<_> = together.collect();
             if row.iter().all(|x| x.abs() < 1 << 49) {
-                prop_assert_eq!(alone.is_some(), together.is_some());
+                prop_assert!(together.iter().all(|line| line.is_some() == alone.is_some()));
             }
-            for [u, v] in [alone, together].into_iter().flatten() {
+            for [u, v] in together.into_iter().chain([alone]).flatten() {
                 let [u, v] = [u, v].map(|w| w.map(|x| x as i128));
                 let gcd = i128::from(row.iter().fold(0, |g: i64, x| g.gcd(x)));
                 let cross = [

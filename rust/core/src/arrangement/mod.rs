@@ -47,7 +47,7 @@ pub mod word;
 pub mod zero_lanes;
 pub mod zero_rule;
 
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 use bound::Arithmetic;
 use input::Arrangement;
 use job::Wanted;
@@ -74,7 +74,7 @@ pub enum Method {
 /// O(n·d) a cobasis, times the cost of the [`Arithmetic`].
 ///
 /// # Errors
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of [`SimdLevel::in_use`].
 ///
 /// # Example
 /// ```
@@ -92,7 +92,20 @@ pub enum Method {
 /// # Ok::<(), hypercomp_core::Error>(())
 /// ```
 pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) -> Result<Vertices> {
-    vertices_of(&Search::new(arrangement.clone(), method), control)
+    vertices_of(&Search::new(arrangement.clone(), method)?, control)
+}
+
+/// [`vertices`] on this level.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+pub fn vertices_on(
+    simd: SimdLevel,
+    arrangement: &Arrangement,
+    method: Method,
+    control: &Control,
+) -> Result<Vertices> {
+    vertices_of(&Search::on(simd, arrangement.clone(), method), control)
 }
 
 /// [`vertices`] in a field that the caller knows to be sufficient.
@@ -103,7 +116,7 @@ pub fn vertices_in(
     control: &Control,
 ) -> Result<Vertices> {
     vertices_of(
-        &Search::in_field(arrangement.clone(), method, arithmetic),
+        &Search::in_field(arrangement.clone(), method, arithmetic)?,
         control,
     )
 }

@@ -19,9 +19,12 @@ use super::restriction::Restriction;
 use super::space::Space;
 use super::span::Span;
 use super::word::Word;
+use crate::SimdLevel;
 
 /// How the lines of a plane are enumerated.
-pub trait Lines<W: Word>: Default + std::fmt::Debug + Send {
+pub trait Lines<W: Word>: std::fmt::Debug + Send {
+    /// No plane yet.
+    fn new(simd: SimdLevel) -> Self;
     /// Take up a plane; false if its numbers do not fit.
     fn load(&mut self, plane: &Restriction<W>) -> bool;
     /// Find the rows numbered `from`..`to` that make vertices of the line `at`; `None` if its numbers
@@ -105,8 +108,9 @@ const PAIRS: usize = 1 << 10;
 const EXACT: f64 = (1u64 << 53) as f64;
 
 /// Rows of small integers as doubles, coordinate by coordinate, infinity's last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NarrowPlane {
+    simd: SimdLevel,
     rows: [Vec<f64>; 3],
     largest: [f64; 3],
     /// Values of every row at u and v of the present line, and their quotients.
@@ -130,6 +134,27 @@ pub struct NarrowPlane {
 }
 
 impl Lines<i64> for NarrowPlane {
+    fn new(simd: SimdLevel) -> Self {
+        Self {
+            simd,
+            rows: Default::default(),
+            largest: [0.0; 3],
+            alpha: Vec::new(),
+            beta: Vec::new(),
+            quotient: Vec::new(),
+            line: [[0.0; 3]; 2],
+            lines: [None; LINES],
+            first: None,
+            seen: Seen::default(),
+            found: Vec::new(),
+            coprime: Coprime::new(simd),
+            basis_points: Span::new(simd),
+            line_points: Span::new(simd),
+            placed: false,
+            coefficients: Vec::new(),
+        }
+    }
+
     fn load(&mut self, plane: &Restriction<i64>) -> bool {
         for (c, column) in self.rows.iter_mut().enumerate() {
             column.clear();
@@ -248,7 +273,7 @@ impl NarrowPlane {
                 let rest = &column[first..];
                 std::array::from_fn(|k| rest.get(k).copied().unwrap_or(1.0))
             });
-            self.lines = lines(&rows);
+            self.lines = lines(self.simd, &rows);
             self.first = Some(first);
         }
         self.lines[at - first]
@@ -266,19 +291,17 @@ impl NarrowPlane {
             &mut self.beta[..],
             &mut self.quotient[..],
         );
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has AVX-512.
-            unsafe { evaluate_avx512(line, x, y, z, out) };
-            return;
+        match self.simd {
+            SimdLevel::Portable => evaluate(line, x, y, z, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves that the machine has these instructions.
+            SimdLevel::Avx2(_) => unsafe { evaluate_avx2(line, x, y, z, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+                evaluate_avx512(line, x, y, z, out)
+            },
         }
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the CPU has AVX2.
-            unsafe { evaluate_avx2(line, x, y, z, out) };
-            return;
-        }
-        evaluate(line, x, y, z, out);
     }
 }
 

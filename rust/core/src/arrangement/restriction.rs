@@ -20,6 +20,7 @@ use super::rank;
 use super::space::Space;
 use super::walk::Flat;
 use super::word::{Word, proportional};
+use crate::SimdLevel;
 
 /// The hyperplanes as rows [a|−b] of machine integers.
 #[derive(Debug)]
@@ -80,14 +81,14 @@ pub struct Desk<W: Word> {
 
 impl<W: Word> Desk<W> {
     /// A desk for flats of this arrangement.
-    pub fn new(matrix: Arc<Matrix<W>>) -> Self {
+    pub fn new(simd: SimdLevel, matrix: Arc<Matrix<W>>) -> Self {
         Self {
             matrix,
             values: Vec::new(),
             keys: Vec::new(),
             kept: Vec::new(),
             seen: Seen::default(),
-            plane: W::Plane::default(),
+            plane: W::Plane::new(simd),
         }
     }
 }

@@ -26,13 +26,14 @@ use super::wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenn
 use super::word::Word;
 use super::zero_lanes::{self, Residue50};
 use super::{Method, zero_rule};
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// A search of an arrangement, ready to run jobs.
 #[derive(Clone, Debug)]
 pub struct Search {
     arrangement: Arc<Arrangement>,
     method: Method,
+    simd: SimdLevel,
     limbs: usize,
     tiers: Vec<Tier>,
 }
@@ -106,12 +107,12 @@ where
     }
 }
 
-fn integer_flats<W: Word>(matrix: &Arc<Matrix<W>>, weight: u64) -> Box<dyn Runner>
+fn integer_flats<W: Word>(simd: SimdLevel, matrix: &Arc<Matrix<W>>, weight: u64) -> Box<dyn Runner>
 where
     Restriction<W>: walk::Flat<Desk = Desk<W>>,
 {
     let whole = Restriction::whole(matrix);
-    Box::new(Flats::new(whole, Desk::new(matrix.clone()), weight))
+    Box::new(Flats::new(whole, Desk::new(simd, matrix.clone()), weight))
 }
 
 /// A walk in a field.
@@ -140,19 +141,19 @@ impl<F: Field> Runner for Cobases<F> {
 }
 
 /// A walk over cobases in vector lanes.
-struct CobasesInLanes(Cobases<Residue50>);
+struct CobasesInLanes(SimdLevel, Cobases<Residue50>);
 
 impl Runner for CobasesInLanes {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
-        if let Some(terminal) = &self.0.terminal {
-            zero_lanes::run(terminal, &job, walk);
+        if let Some(terminal) = &self.1.terminal {
+            zero_lanes::run(self.0, terminal, &job, walk);
         }
     }
     fn attend(&mut self, control: &Control) {
-        self.0.attend(control);
+        self.1.attend(control);
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        self.0.probe(random, control)
+        self.1.probe(random, control)
     }
     fn weight(&self) -> u64 {
         1
@@ -160,15 +161,24 @@ impl Runner for CobasesInLanes {
 }
 
 impl Search {
-    /// Prepare a search.
-    pub fn new(arrangement: Arrangement, method: Method) -> Self {
+    /// Prepare a search on the level that is in use.
+    ///
+    /// # Errors
+    /// Those of [`SimdLevel::in_use`].
+    pub fn new(arrangement: Arrangement, method: Method) -> Result<Self> {
+        Ok(Self::on(SimdLevel::in_use()?, arrangement, method))
+    }
+
+    /// Prepare a search on this level.
+    pub fn on(simd: SimdLevel, arrangement: Arrangement, method: Method) -> Self {
         let bound = Bound::of(arrangement.rows(), arrangement.dimension());
         let arithmetic = bound.arithmetic();
         let mut tiers = Vec::new();
         if method == Method::Flats && arrangement.dimension() >= 2 {
-            tiers.extend(machine_tiers(&arrangement, &bound));
+            tiers.extend(machine_tiers(simd, &arrangement, &bound));
         }
-        if method == Method::Zero && bound.is_below(zero_lanes::PRIME) && zero_lanes::available() {
+        let in_lanes = bound.is_below(zero_lanes::PRIME) && zero_lanes::is_worthwhile(simd);
+        if method == Method::Zero && in_lanes {
             tiers.push(Tier::Lanes);
         } else {
             tiers.push(Tier::Field(arithmetic));
@@ -177,17 +187,25 @@ impl Search {
             limbs: bound.coordinate_limbs(),
             arrangement: Arc::new(arrangement),
             method,
+            simd,
             tiers,
         }
     }
 
     /// The same search in one field only, which the caller knows to be sufficient: the plain twin
     /// of the others.
-    pub fn in_field(arrangement: Arrangement, method: Method, arithmetic: Arithmetic) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_field(
+        arrangement: Arrangement,
+        method: Method,
+        arithmetic: Arithmetic,
+    ) -> Result<Self> {
+        Ok(Self {
             tiers: vec![Tier::Field(arithmetic)],
-            ..Self::new(arrangement, method)
-        }
+            ..Self::new(arrangement, method)?
+        })
     }
 
     /// What is searched.
@@ -226,9 +244,9 @@ impl Search {
 
     fn runner(&self, tier: &Tier, control: &Control) -> Box<dyn Runner> {
         match tier {
-            Tier::Narrow(matrix) => integer_flats(matrix, 1),
-            Tier::Wide(matrix) => integer_flats(matrix, 8),
-            Tier::Lanes => Box::new(CobasesInLanes(self.cobases(control))),
+            Tier::Narrow(matrix) => integer_flats(self.simd, matrix, 1),
+            Tier::Wide(matrix) => integer_flats(self.simd, matrix, 8),
+            Tier::Lanes => Box::new(CobasesInLanes(self.simd, self.cobases(control))),
             Tier::Field(arithmetic) => match arithmetic {
                 Arithmetic::Mersenne61 => self.in_a::<Mersenne61>(8, control),
                 Arithmetic::Mersenne127 => self.in_a::<Mersenne127>(16, control),
@@ -265,7 +283,7 @@ impl Search {
 }
 
 /// The searches in machine integers, in coordinates that make them short.
-fn machine_tiers(arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
+fn machine_tiers(simd: SimdLevel, arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
     let (dimension, limbs) = (arrangement.dimension(), bound.coordinate_limbs());
     // Coordinates of one word are in lowest terms, which other coordinates than the space's are not.
     let frame = (limbs > 1).then(|| Frame::of(arrangement)).flatten();
@@ -276,7 +294,7 @@ fn machine_tiers(arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
         Some((bound, frame)) => (bound, &frame.rows[..], Some(&frame.map[..])),
         None => (bound, arrangement.rows(), None),
     };
-    let space = Space::new(dimension + 1, limbs, map);
+    let space = Space::new(simd, dimension + 1, limbs, map);
     let minors_fit = bound.arithmetic() == Arithmetic::Mersenne61;
     let narrow = Matrix::new(rows, dimension + 1, minors_fit, &space);
     let mut tiers: Vec<Tier> = narrow

@@ -10,6 +10,7 @@
 
 use super::field::Field;
 use super::zero_lanes::{P, PRIME, Residue50, fused};
+use crate::SimdLevel;
 
 /// Lines whose slopes are found together, for one inversion.
 const LINES: usize = 16;
@@ -20,8 +21,9 @@ const LANES: usize = 32;
 const FACTORS: [f64; 3] = [388_562_313_507.0, 714_025_088_467.0, 999_999_000_001.0];
 
 /// The rows of a plane, and the slopes of some lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Slopes {
+    simd: SimdLevel,
     /// Whole lanes, with what does not matter at the end.
     x: Vec<f64>,
     y: Vec<f64>,
@@ -38,6 +40,22 @@ pub struct Slopes {
 }
 
 impl Slopes {
+    /// No rows yet.
+    pub fn new(simd: SimdLevel) -> Self {
+        Self {
+            simd,
+            x: Vec::new(),
+            y: Vec::new(),
+            z: Vec::new(),
+            count: 0,
+            first: None,
+            runs: Vec::new(),
+            products: Vec::new(),
+            keys: Vec::new(),
+            agrees: [false; LINES],
+        }
+    }
+
     /// Take up rows of three numbers each; false where one of them cannot be scaled.
     pub fn load(&mut self, rows: &[i128]) -> bool {
         self.first = None;
@@ -51,17 +69,15 @@ impl Slopes {
             column.extend(rows.chunks_exact(3).map(|row| residue(row[c])));
             column.resize(padded, 1.0);
         }
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has AVX-512.
-            return unsafe { scale_avx512(self) };
+        match self.simd {
+            SimdLevel::Portable => scale(self),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves that the machine has these instructions.
+            SimdLevel::Avx2(_) => unsafe { scale_avx2(self) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe { scale_avx512(self) },
         }
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has AVX2 and fused multiply-add.
-            return unsafe { scale_avx2(self) };
-        }
-        scale(self)
     }
 
     /// A key for each row's point on the line of row `at`; `None` where another row is that line
@@ -77,19 +93,15 @@ impl Slopes {
     }
 
     fn fill(&mut self, first: usize) {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has AVX-512.
-            unsafe { fill_avx512(self, first) };
-            return;
+        match self.simd {
+            SimdLevel::Portable => fill(self, first),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves that the machine has these instructions.
+            SimdLevel::Avx2(_) => unsafe { fill_avx2(self, first) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe { fill_avx512(self, first) },
         }
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has AVX2 and fused multiply-add.
-            unsafe { fill_avx2(self, first) };
-            return;
-        }
-        fill(self, first);
     }
 }
 
@@ -310,28 +322,33 @@ mod tests {
             let vanishes = |row: &[i128; 3]| row.iter().all(|x| x % MODULUS == 0);
             let rows: Vec<[i128; 3]> =
                 small.into_iter().chain(large).chain(multiples).filter(|row| !vanishes(row)).collect();
-            let mut slopes = Slopes::default();
-            prop_assert!(slopes.load(rows.as_flattened()));
+            let mut levels: Vec<Slopes> =
+                SimdLevel::available().into_iter().map(Slopes::new).collect();
+            for slopes in &mut levels {
+                prop_assert!(slopes.load(rows.as_flattened()));
+            }
             for (at, line) in rows.iter().enumerate() {
                 let twin = rows.iter().enumerate().any(|(k, row)| k != at && agree(line, row));
-                let keys = slopes.on_line(at).map(<[u64]>::to_vec);
+                let keys = levels[0].on_line(at).map(<[u64]>::to_vec);
                 prop_assert_eq!(keys.is_none(), twin);
+                for slopes in &mut levels[1..] {
+                    prop_assert_eq!(slopes.on_line(at), keys.as_deref());
+                }
                 let Some(keys) = keys else { continue };
                 for (i, one) in rows.iter().enumerate().filter(|(i, _)| *i != at) {
                     for (j, other) in rows.iter().enumerate().filter(|(j, _)| *j != at) {
                         prop_assert_eq!(keys[i] == keys[j], concurrent([line, one, other]));
                     }
                 }
-                let found = slopes.keys.clone();
-                fill(&mut slopes, at / LINES * LINES);
-                prop_assert_eq!(&found, &slopes.keys);
             }
         }
     }
 
     #[test]
     fn a_row_of_multiples_of_the_prime_has_no_slope() {
-        assert!(!Slopes::default().load(&[1, 2, 3, MODULUS, 0, -5 * MODULUS]));
+        for simd in SimdLevel::available() {
+            assert!(!Slopes::new(simd).load(&[1, 2, 3, MODULUS, 0, -5 * MODULUS]));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use num_integer::Integer;
 use num_traits::One;
 
 use super::span::Span;
+use crate::SimdLevel;
 
 /// The coordinates of rows as points of the space.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Space {
 impl Space {
     /// Of `width` homogeneous coordinates of `limbs` words each; those of rows are taken there by this
     /// matrix, if any.
-    pub fn new(width: usize, limbs: usize, map: Option<&[Vec<BigInt>]>) -> Self {
+    pub fn new(simd: SimdLevel, width: usize, limbs: usize, map: Option<&[Vec<BigInt>]>) -> Self {
         let modulus = BigInt::one() << (64 * limbs);
         let images = map.map(|map| {
             let mut words = Vec::new();
@@ -29,7 +30,7 @@ impl Space {
                     words.resize(end, 0);
                 }
             }
-            let mut images = Span::default();
+            let mut images = Span::new(simd);
             images.load(&words, width, limbs);
             images
         });

@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use crate::SimdLevel;
+
 /// Coordinates that fit the lanes of a vector.
 const LANES: usize = 8;
 
@@ -17,10 +19,12 @@ const BITS: usize = 52;
 const MASK: u64 = (1 << BITS) - 1;
 
 /// Points of `width` coordinates of `limbs` words each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Span {
+    simd: SimdLevel,
     width: usize,
     limbs: usize,
+    /// Whether the points are kept in lanes: only where `simd` is [`SimdLevel::Vbmi`].
     in_lanes: bool,
     /// Each point and its negative.
     words: Vec<u64>,
@@ -46,13 +50,25 @@ macro_rules! with_limbs {
 }
 
 impl Span {
+    /// No points yet.
+    pub fn new(simd: SimdLevel) -> Self {
+        Self {
+            simd,
+            width: 0,
+            limbs: 0,
+            in_lanes: false,
+            words: Vec::new(),
+            lanes: Vec::new(),
+        }
+    }
+
     /// The points with these words.
     pub fn load(&mut self, points: &[u64], width: usize, limbs: usize) {
         (self.width, self.limbs) = (width, limbs);
-        self.in_lanes = width <= LANES && (2..=6).contains(&limbs) && available();
+        self.in_lanes = width <= LANES && (2..=6).contains(&limbs) && multiplies_limbs(self.simd);
         if self.in_lanes {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has what the function is compiled for.
+            // SAFETY: the span is in lanes only where the token proves that the machine has IFMA.
             unsafe {
                 with_limbs!(limbs, spread(points, width, &mut self.lanes))
             };
@@ -75,11 +91,11 @@ impl Span {
     /// `other` becomes the span of sums of these points, with as many coefficients for each as there
     /// are points here.
     pub fn derive(&self, coefficients: &[i128], other: &mut Self) {
-        (other.width, other.limbs) = (self.width, self.limbs);
+        (other.width, other.limbs, other.simd) = (self.width, self.limbs, self.simd);
         other.in_lanes = self.in_lanes;
         if self.in_lanes {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has what the function is compiled for.
+            // SAFETY: the span is in lanes only where the token proves that the machine has IFMA.
             unsafe {
                 with_limbs!(self.limbs, derive(self, coefficients, &mut other.lanes))
             };
@@ -104,7 +120,7 @@ impl Span {
         let points = &mut out[start..];
         if self.in_lanes {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the CPU has what the function is compiled for.
+            // SAFETY: the span is in lanes only where the token proves that the machine has IFMA.
             unsafe {
                 with_limbs!(self.limbs, push(self, coefficients, points))
             };
@@ -147,12 +163,13 @@ fn add_multiple(to: &mut [u64], by: u64, of: &[u64]) {
     }
 }
 
-/// Whether the processor multiplies 52-bit limbs in lanes.
-fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+/// Whether the level has products of 52-bit limbs in lanes.
+fn multiplies_limbs(simd: SimdLevel) -> bool {
+    match simd {
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Vbmi(_) => true,
+        _ => false,
+    }
 }
 
 /// From words to lanes.
@@ -353,7 +370,7 @@ mod tests {
     }
 
     proptest! {
-        /// In lanes where the processor has them, against big integers: points of every width on both
+        /// On every level that the machine has, against big integers: points of every width on both
         /// sides of the lanes', and of every number of words.
         #[test]
         fn sums_are_those_of_integers(
@@ -374,13 +391,9 @@ mod tests {
                     .map(|x| BigInt::from(*x) << size.min(room.saturating_sub(64 + 126 + 63)))
                     .collect())
                 .collect();
-            let mut span = Span::default();
-            span.load(&words(&points, limbs), width, limbs);
             let shift = (room - 64).min(120).saturating_sub(63).min(62);
             let by: Vec<[i128; 3]> =
                 by.iter().map(|by| by.map(|x| i128::from(x) << shift.min(room.saturating_sub(130)))).collect();
-            let mut found = vec![7];
-            span.push(&by, &mut found);
             let mut expected = vec![7];
             for by in &by {
                 let sums: Vec<BigInt> = (0..width).map(|c| sum(&points, by, c)).collect();
@@ -396,23 +409,29 @@ mod tests {
                     expected.extend(bytes);
                 });
             }
-            prop_assert_eq!(found, expected);
-
-            // What is derived is a span as well.
-            let mut derived = Span::default();
-            span.derive(lines.as_flattened(), &mut derived);
             let spanned: Vec<Vec<BigInt>> = lines
                 .iter()
                 .map(|by| (0..width).map(|c| sum(&points, by, c)).collect())
                 .collect();
-            let mut found = Vec::new();
-            derived.push(&[[3i128, -5]], &mut found);
-            let modulus = BigInt::from(1) << (64 * limbs);
             let last = sum(&spanned, &[3, -5], width - 1);
-            for (c, found) in found.chunks_exact(limbs).enumerate() {
-                let sign = if last.is_negative() { -1 } else { 1 };
-                let difference = integer(found) - sum(&spanned, &[3, -5], c) * sign;
-                prop_assert_eq!(difference % &modulus, BigInt::from(0));
+            let modulus = BigInt::from(1) << (64 * limbs);
+            for simd in SimdLevel::available() {
+                let mut span = Span::new(simd);
+                span.load(&words(&points, limbs), width, limbs);
+                let mut found = vec![7];
+                span.push(&by, &mut found);
+                prop_assert_eq!(&found, &expected, "{}", simd);
+
+                // What is derived is a span as well.
+                let mut derived = Span::new(simd);
+                span.derive(lines.as_flattened(), &mut derived);
+                let mut found = Vec::new();
+                derived.push(&[[3i128, -5]], &mut found);
+                for (c, found) in found.chunks_exact(limbs).enumerate() {
+                    let sign = if last.is_negative() { -1 } else { 1 };
+                    let difference = integer(found) - sum(&spanned, &[3, -5], c) * sign;
+                    prop_assert_eq!(difference % &modulus, BigInt::from(0), "{}", simd);
+                }
             }
         }
     }

@@ -15,9 +15,10 @@ use super::restriction::Restriction;
 use super::slopes::Slopes;
 use super::space::Space;
 use super::span::Span;
+use crate::SimdLevel;
 
 /// Rows of a plane of wide numbers, infinity's last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WidePlane {
     slopes: Slopes,
     line: usize,
@@ -31,6 +32,19 @@ pub struct WidePlane {
 }
 
 impl Lines<i128> for WidePlane {
+    fn new(simd: SimdLevel) -> Self {
+        Self {
+            slopes: Slopes::new(simd),
+            line: 0,
+            seen: Seen::default(),
+            found: Vec::new(),
+            basis_points: Span::new(simd),
+            line_points: Span::new(simd),
+            placed: false,
+            coefficients: Vec::new(),
+        }
+    }
+
     fn load(&mut self, plane: &Restriction<i128>) -> bool {
         self.placed = false;
         self.slopes.load(&plane.rows)
@@ -128,12 +142,15 @@ mod tests {
         let rows = [[n(1), n(0), n(0)], [n(1), p.clone(), p], [n(0), n(1), n(7)]];
         let rows = rows.map(|row| row.map(Rational::from_integer).to_vec());
         let arrangement = Arrangement::new(&rows, 2).unwrap();
-        let whole = Restriction::<i128>::whole(
-            &Matrix::new(arrangement.rows(), 3, false, &Space::new(3, 1, None)).unwrap(),
-        );
-        let mut plane = WidePlane::default();
-        assert!(plane.load(&whole));
-        assert!(plane.meet(&whole, 0, 0, u32::MAX).is_none());
-        assert!(plane.meet(&whole, 2, 0, u32::MAX).is_some());
+        for simd in SimdLevel::available() {
+            let space = Space::new(simd, 3, 1, None);
+            let whole = Restriction::<i128>::whole(
+                &Matrix::new(arrangement.rows(), 3, false, &space).unwrap(),
+            );
+            let mut plane = WidePlane::new(simd);
+            assert!(plane.load(&whole));
+            assert!(plane.meet(&whole, 0, 0, u32::MAX).is_none());
+            assert!(plane.meet(&whole, 2, 0, u32::MAX).is_some());
+        }
     }
 }

@@ -17,6 +17,7 @@ use num_traits::ToPrimitive;
 use super::dictionary::Dictionary;
 use super::field::{Field, lowest_terms};
 use super::job::{Job, Walk};
+use crate::SimdLevel;
 
 /// 2⁵⁰ − 27, a prime.
 pub const PRIME: u64 = (1 << 50) - 27;
@@ -329,16 +330,13 @@ impl Level {
     }
 }
 
-/// Whether this machine has the instructions that make lanes worth while.
-pub fn available() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(target_arch = "aarch64");
+/// Whether a level has the fused multiply-add of vectors that makes lanes worth while. Every aarch64 has.
+pub fn is_worthwhile(simd: SimdLevel) -> bool {
+    cfg!(target_arch = "aarch64") || simd != SimdLevel::Portable
 }
 
 /// Run a job below the terminal dictionary; as [`zero_rule::run`](super::zero_rule::run).
-pub fn run(terminal: &Dictionary<Residue50>, job: &Job, walk: &mut Walk<'_>) {
+pub fn run(simd: SimdLevel, terminal: &Dictionary<Residue50>, job: &Job, walk: &mut Walk<'_>) {
     let mut root = terminal.clone();
     if !job.node.is_empty() {
         root.reach(&job.node);
@@ -346,13 +344,14 @@ pub fn run(terminal: &Dictionary<Residue50>, job: &Job, walk: &mut Walk<'_>) {
     let mut levels: Vec<Level> = Vec::new();
     levels.resize_with(terminal.cobasis.len() + 1, Level::default);
     levels[0].dictionary = Lanes::of(&root);
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the CPU has AVX2 and FMA.
-        unsafe { visit_avx2(&mut levels, job.from, job.to, walk) };
-        return;
+    match simd {
+        SimdLevel::Portable => visit(&mut levels, job.from, job.to, walk),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the tokens prove that the machine has AVX2 and FMA.
+        SimdLevel::Avx2(_) | SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            visit_avx2(&mut levels, job.from, job.to, walk)
+        },
     }
-    visit(&mut levels, job.from, job.to, walk);
 }
 
 #[cfg(target_arch = "x86_64")]

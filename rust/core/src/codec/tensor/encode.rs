@@ -16,8 +16,8 @@ use crate::codec::mask::Mask;
 use crate::codec::rate::Source;
 use crate::codec::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::trellis::{HALF_BITS, Trellis};
-use crate::codec::viterbi::{Lanes, Search, SearchTables};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::codec::viterbi::{Search, SearchTables};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// How the trellis codec is to work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,9 +88,9 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn new(window: u32) -> Self {
+    fn new(window: u32, simd: SimdLevel) -> Self {
         Self {
-            search: Search::new(window, Lanes::detect()),
+            search: Search::new(window, simd),
             values: Vec::new(),
             targets: Vec::new(),
             cells: Vec::new(),
@@ -119,6 +119,7 @@ impl Streams {
         header: usize,
         control: &Control,
     ) -> Result<(Self, Energy)> {
+        let simd = SimdLevel::in_use()?;
         let layout = Layout::new(shape);
         let is_zero = |at: usize| weights[at].to_f64() == 0.0;
         let mask = match params.keep_zeros && (0..weights.len()).into_par_iter().any(is_zero) {
@@ -139,7 +140,7 @@ impl Streams {
             normalise,
             incoherence: params
                 .seed
-                .map(|seed| Incoherence::new(seed, layout.longest())),
+                .map(|seed| Incoherence::new(simd, seed, layout.longest())),
             grid: grid(&sources, &rates, spread),
             deviations: sources
                 .iter()
@@ -153,7 +154,7 @@ impl Streams {
         let chains = (0..layout.chains())
             .into_par_iter()
             .map_init(
-                || Workspace::new(params.window),
+                || Workspace::new(params.window, simd),
                 |workspace, chain| encoder.chain(chain, workspace, control),
             )
             .collect::<Result<Vec<Chain>>>()?;

@@ -11,10 +11,10 @@ use std::ops::Range;
 use super::decode::{Decoder, Workspace};
 use super::input::malformed;
 use super::{CompressedTensor, Payload};
-use crate::codec::decode::{ALONE, Unit};
+use crate::codec::decode::ALONE;
 use crate::codec::element::Element;
 use crate::team::{Alone, Team, share};
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// How a tensor's axes lie in its stored form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl CompressedTensor {
         if range.is_empty() {
             return Ok(());
         }
-        let decoder = Decoder::new(streams, &self.stored_shape(), Unit::detect())?;
+        let decoder = Decoder::new(streams, &self.stored_shape(), SimdLevel::in_use()?)?;
         let rows = range.start / inputs..(range.end - 1) / inputs + 1;
         let first = range.start % inputs;
         // A part of one row has no other inputs.

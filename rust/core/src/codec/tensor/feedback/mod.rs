@@ -31,7 +31,7 @@ use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::feedback::Factor;
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// What a layer's inputs are like.
 #[derive(Clone, Copy, Debug)]
@@ -167,9 +167,10 @@ fn encode<T: Element>(
     let header = header_len(&stored, vectors.axes) + trellis_header(params.seed);
     let weights = vectors.weights.len();
     let purse = Purse::new(Budget::All(bits), weights, weights, 0);
+    let simd = SimdLevel::in_use()?;
     let incoherence = params
         .seed
-        .map(|seed| Incoherence::new(seed, layout.longest()));
+        .map(|seed| Incoherence::new(simd, seed, layout.longest()));
     let mut spread = Spread {
         below: None,
         larger: LARGER,

@@ -22,11 +22,10 @@ use std::ops::Range;
 use super::decode::Decoder;
 use super::flat::Flat;
 use super::{Axes, CompressedTensor, Payload};
-use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::product::BATCH;
 use crate::team::{CurrentPool, Team};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// What a linear layer is applied to: y = W·x + b for each vector x of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -60,13 +59,13 @@ impl CompressedTensor {
         out: &mut [f32],
         control: &Control,
     ) -> Result<()> {
-        self.matmul_on(Unit::detect(), &CurrentPool, x, batch, out, control)
+        self.matmul_on(SimdLevel::in_use()?, &CurrentPool, x, batch, out, control)
     }
 
     /// The same on a vector unit that the machine has, by a team.
     pub fn matmul_on(
         &self,
-        unit: Unit,
+        unit: SimdLevel,
         team: &dyn Team,
         x: &[f32],
         batch: usize,
@@ -90,7 +89,7 @@ impl CompressedTensor {
     /// Otherwise as [`matmul`](Self::matmul), which says what is refused.
     pub fn linear_on<T: Element>(
         &self,
-        unit: Unit,
+        unit: SimdLevel,
         team: &dyn Team,
         linear: Linear<'_, T>,
         out: &mut [T],
@@ -174,7 +173,7 @@ enum Source<'a> {
 /// A matrix to be multiplied by some batches.
 struct Matrix<'a> {
     source: Source<'a>,
-    unit: Unit,
+    unit: SimdLevel,
     rows: usize,
     columns: usize,
     /// The columns of each of a row's streams; one of all columns where there are only weights.
@@ -186,7 +185,12 @@ struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    fn new(tensor: &'a CompressedTensor, unit: Unit, rows: usize, columns: usize) -> Result<Self> {
+    fn new(
+        tensor: &'a CompressedTensor,
+        unit: SimdLevel,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self> {
         if let Payload::Trellis(streams) = &tensor.payload {
             let decoder = Decoder::new(streams, &tensor.stored_shape(), unit)?;
             let by_codes_alone = streams.mask.is_none() && streams.exceptions.is_empty();

@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hypercomp_core::codec::decode::ALONE;
+use hypercomp_core::codec::decode::SHARED_FROM;
 use hypercomp_core::team::{Alone, CurrentPool, Helped, Standby, Team};
 use hypercomp_core::{Control, Error, ErrorKind, Result, SimdLevel};
 use pyo3::prelude::*;
@@ -146,9 +146,9 @@ pub fn enter_under<T: Send>(
     }
 }
 
-/// Weights decoded, or products added, within a fraction of the second that Ctrl-C may take, by one
-/// core with vectors.
-const BRIEF: usize = 1 << 30;
+/// Calls of more weights or products than this look for signals on the way. Smaller ones end within a
+/// fraction of the second that Ctrl-C may take, on one core with vector instructions.
+const INTERRUPTIBLE_ABOVE: usize = 1 << 30;
 
 /// Run `work`, which begins on the calling thread, with the GIL released.
 ///
@@ -161,11 +161,11 @@ pub fn enter_together<T: Send>(
     work: impl FnOnce(&dyn Team, &Control) -> Result<T> + Send,
 ) -> PyResult<T> {
     let simd = simd_in_use(py)?;
-    if size < ALONE {
+    if size < SHARED_FROM {
         let result = py.detach(|| work(&Alone, &Control::new()));
         return result.map_err(|e| to_python(py, e));
     }
-    if size > BRIEF || simd == SimdLevel::Portable {
+    if size > INTERRUPTIBLE_ABOVE || simd == SimdLevel::Portable {
         return enter(py, threads, |control| work(&CurrentPool, control));
     }
     if let Some(team) = threads.filter(|n| *n > 1).and_then(openmp::team) {

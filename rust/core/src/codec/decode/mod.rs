@@ -41,9 +41,9 @@ pub use plan::{BLOCK, Plan, Plans};
 
 use crate::SimdLevel;
 
-/// Fewer weights are decoded, or fewer products added, by the calling thread alone and without a look
-/// at any thread pool: others would take longer to wake up.
-pub const ALONE: usize = 1 << 17;
+/// Work of so many weights or products and more is shared with other threads. Less than that is done by
+/// the calling thread alone, without a look at any thread pool: others would take longer to wake up.
+pub const SHARED_FROM: usize = 1 << 17;
 
 /// Decode `out.len()` levels, a multiple of [`BLOCK`], from weight `from` of `codes` on, which is
 /// one too. The levels after the last weight are of no meaning.

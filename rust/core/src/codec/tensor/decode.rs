@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::streams::{Cursor, Streams};
-use crate::codec::decode::{ALONE, BLOCK, Memory, Plans, Source, levels};
+use crate::codec::decode::{BLOCK, Memory, Plans, SHARED_FROM, Source, levels};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::{Incoherence, closure};
 use crate::codec::layout::Layout;
@@ -81,7 +81,7 @@ impl<'a> Decoder<'a> {
         team: &dyn Team,
         control: &Control,
     ) -> Result<()> {
-        if range.len() < ALONE {
+        if range.len() < SHARED_FROM {
             return self.decode_alone(range, out, control);
         }
         self.decode_shared(range.clone(), out, team, control)?;

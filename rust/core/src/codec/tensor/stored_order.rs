@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::decode::{Decoder, Workspace};
 use super::input::malformed;
 use super::{CompressedTensor, Payload};
-use crate::codec::decode::ALONE;
+use crate::codec::decode::SHARED_FROM;
 use crate::codec::element::Element;
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result, SimdLevel};
@@ -104,7 +104,11 @@ impl CompressedTensor {
             _ => 0..inputs,
         };
         let bands = bands(out, inputs, first, &columns);
-        let team = if range.len() < ALONE { &Alone } else { team };
+        let team = if range.len() < SHARED_FROM {
+            &Alone
+        } else {
+            team
+        };
         let turn = |workspace: &mut Turning<T>, (from, mut parts): (usize, Vec<Part<'_, T>>)| {
             let inputs = from..(from + BAND).min(columns.end);
             workspace.band(

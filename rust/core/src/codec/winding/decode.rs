@@ -7,7 +7,7 @@
 use super::coder::Coder;
 use super::codes::Codes;
 use super::{CHUNK, Winding};
-use crate::codec::decode::ALONE;
+use crate::codec::decode::SHARED_FROM;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result, SimdLevel};
@@ -90,7 +90,11 @@ pub fn decode_all<const K: usize>(
         control.advance(out.len() as u64);
         Ok(())
     };
-    let team = if out.len() < ALONE { &Alone } else { team };
+    let team = if out.len() < SHARED_FROM {
+        &Alone
+    } else {
+        team
+    };
     let chunks = out.chunks_mut(CHUNK * K).enumerate();
     share(team, chunks, Vec::new, decode)
 }

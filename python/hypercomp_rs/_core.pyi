@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +8,11 @@ __all__ = [
     "Control",
     "DeviceMemory",
     "DeviceTensor",
+    "Method",
     "Search",
     "TensorCode",
     "__version__",
     "approximate_vertices",
-    "baseline_vertices",
     "big_vertex_rows",
     "close_devices",
     "cuda_version",
@@ -42,13 +42,21 @@ def lowest_terms(
 ) -> npt.NDArray[np.int64] | list[int]: ...
 
 @final
+class Method:
+    FLATS: ClassVar[Method]
+    ZERO: ClassVar[Method]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __int__(self, /) -> int: ...
+
+@final
 class Search:
     def __new__(
         cls,
         rows: npt.NDArray[Any] | Sequence[Sequence[tuple[int, int]]],
         dimension: int,
         *,
-        zero_rule: bool,
+        method: Method,
     ) -> Search: ...
     @property
     def dimension(self) -> int: ...
@@ -78,7 +86,6 @@ class Search:
 def approximate_vertices(
     search: Search, *, tolerance: float, threads: int | None
 ) -> tuple[npt.NDArray[np.float64], int, int]: ...
-def baseline_vertices(search: Search, *, method: str) -> tuple[int, int, int]: ...
 def read_representation(
     file: bytes, *, points: bool
 ) -> tuple[

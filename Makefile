@@ -19,7 +19,7 @@ demo: $(VENV)/.built ## Compress a real sentence encoder, then enumerate a degen
 
 .PHONY: test
 test: $(VENV)/.built ## Rust and Python tests, doctests, stubs, and every benchmark in its short form
-	cargo test --workspace --locked
+	cargo test --workspace --all-features --locked
 	$(BIN)/python -m pytest
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 	$(MAKE) --no-print-directory bench SHORT=--short
@@ -27,7 +27,7 @@ test: $(VENV)/.built ## Rust and Python tests, doctests, stubs, and every benchm
 .PHONY: check
 check: $(VENV)/.built ## Formatters, linters with warnings denied, and types
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
@@ -181,5 +181,5 @@ $(VENV)/.installed: pyproject.toml | toolchain
 
 # Python sources are used in place, so only Rust is ever built again.
 $(VENV)/.built: $(VENV)/.installed $(RUST) | toolchain
-	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --skip-install --quiet
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --skip-install --quiet --features baselines
 	touch $@

@@ -8,11 +8,11 @@ criss-cross rule also pivot back, and the latter tries exchanges that turn out n
 import functools
 
 from arrangements import braid, catalan, generic, grid, type_b
+from baselines import published
 from rich.table import Table
 from timing import seconds
 
 import hypercomp_rs as hc
-from hypercomp_rs import _core
 from hypercomp_rs._rows import Rows
 from hypercomp_rs._search import Problem
 
@@ -74,7 +74,7 @@ def compare(short):
 def _run(method, a, b, search):
     """What a search visits, and how often it pivots."""
     if method in ("moss", "criss-cross"):
-        _, cobases, pivots = _core.baseline_vertices(search, method=method)
+        _, cobases, pivots = published(search, method)
         return cobases, pivots
     if method == "zero":
         cobases = hc.vertices(a, b, method="zero", threads=1).cobases

@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from time import process_time
 
 from arrangements import generic, type_b, unbalanced, with_long_entries
+from baselines import published
 from comparison import compare
 from peers import every_subset, lrs, sage
 from rich.console import Console
@@ -24,7 +25,6 @@ from rich.table import Table
 from timing import seconds
 
 import hypercomp_rs as hc
-from hypercomp_rs import _core
 from hypercomp_rs._rows import Rows
 from hypercomp_rs._search import Problem
 
@@ -103,7 +103,7 @@ def zero_rule(short):
     search = Problem(Rows.of(a, b), "zero").search
     calls = {
         "residues": functools.partial(hc.vertices, a, b, method="zero", threads=1),
-        "fractions": functools.partial(_core.baseline_vertices, search, method="fractions"),
+        "fractions": functools.partial(published, search, "fractions"),
     }
     cobases = calls["residues"]().cobases
     taken = seconds(calls, 1 if short else 3, clock=process_time)

@@ -272,6 +272,21 @@ def test_threads_share_a_tensor(machine):
     fake_cuda.run(machine, program)
 
 
+def test_info_names_the_driver_and_what_each_device_runs(machine):
+    program = """
+        from hypercomp_rs.cli.info import facts, lines
+        cuda = facts()["cuda"]
+        assert cuda["error"] is None
+        assert [d["capability"] for d in cuda["devices"]] == ["7.0", "9.0"]
+        assert cuda["devices"][0]["kernels"] == "no kernels: sm_75 is the oldest"
+        assert cuda["devices"][1]["kernels"] == "machine code of sm_90"
+        said = dict(lines(facts()))
+        assert said["CUDA driver"] == f"of CUDA {gpu._core.cuda_version()}"
+        driver.check()
+    """
+    fake_cuda.run(machine, program, FAKE_CUDA_DEVICES="7.0 9.0")
+
+
 def test_without_a_driver_calls_say_so_and_imports_do_not():
     program = """
 import hypercomp_rs as hc, numpy as np

@@ -138,6 +138,29 @@ def test_the_layers_of_architecture_md_hold():
         assert not re.search(r"^(import|from) torch", text, re.MULTILINE), path
 
 
+# Each room of the arrangement engine uses only rooms that stand before it.
+ROOMS = (
+    *("arithmetic", "lattices", "input", "coordinates", "planes", "jobs", "flats", "cobases"),
+    *("output", "search", "float", "baselines"),
+)
+
+
+def test_the_rooms_of_the_arrangement_engine_have_no_circles():
+    folder = ROOT / "rust/core/src/arrangement"
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == set(ROOMS)
+    found = set()
+    for room in ROOMS:
+        for path in (folder / room).rglob("*.rs"):
+            code = re.sub(r"^\s*//.*$", "", path.read_text(), flags=re.MULTILINE)
+            uses = {room for room in re.findall(r"arrangement::(\w+)", code) if room in ROOMS}
+            before = ROOMS[: ROOMS.index(room)]
+            assert uses <= {*before, room}, f"{path}: {sorted(uses - {*before})}"
+            # No way around the rooms: `super::super` is a room's parent.
+            assert "super::super" not in code, path
+            found |= uses
+    assert {"arithmetic", "planes", "jobs", "flats"} <= found
+
+
 def test_architecture_md_names_every_module():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     for folder in ("rust/core/src", "rust/gpu/src", "rust/python/src", "python/hypercomp_rs"):

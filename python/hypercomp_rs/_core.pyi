@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -8,23 +8,29 @@ __all__ = [
     "Control",
     "DeviceMemory",
     "DeviceTensor",
+    "Method",
     "Search",
     "TensorCode",
     "__version__",
     "approximate_vertices",
-    "baseline_vertices",
     "big_vertex_rows",
     "close_devices",
+    "cuda_version",
+    "default_threads",
     "device_of",
     "devices",
     "dlpack_view",
     "group_entries",
     "header_length",
     "integer_rows",
+    "kernel_stamp",
     "lowest_terms",
     "rational_rows",
     "read_header",
     "read_representation",
+    "shares_openmp",
+    "simd_available",
+    "simd_in_use",
     "use_openmp",
     "vertex_rows",
     "write_header",
@@ -37,13 +43,21 @@ def lowest_terms(
 ) -> npt.NDArray[np.int64] | list[int]: ...
 
 @final
+class Method:
+    FLATS: ClassVar[Method]
+    ZERO: ClassVar[Method]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __int__(self, /) -> int: ...
+
+@final
 class Search:
     def __new__(
         cls,
         rows: npt.NDArray[Any] | Sequence[Sequence[tuple[int, int]]],
         dimension: int,
         *,
-        zero_rule: bool,
+        method: Method,
     ) -> Search: ...
     @property
     def dimension(self) -> int: ...
@@ -73,7 +87,6 @@ class Search:
 def approximate_vertices(
     search: Search, *, tolerance: float, threads: int | None
 ) -> tuple[npt.NDArray[np.float64], int, int]: ...
-def baseline_vertices(search: Search, *, method: str) -> tuple[int, int, int]: ...
 def read_representation(
     file: bytes, *, points: bool
 ) -> tuple[
@@ -241,8 +254,14 @@ class DeviceTensor:
     ) -> None: ...
 
 def use_openmp(parallel: int) -> None: ...
+def shares_openmp() -> bool: ...
+def default_threads() -> int: ...
+def simd_available() -> list[str]: ...
+def simd_in_use() -> str: ...
 def devices() -> list[tuple[str, int, int]]: ...
 def close_devices() -> None: ...
+def cuda_version() -> str: ...
+def kernel_stamp() -> str: ...
 def device_of(pointer: int) -> int | None: ...
 def dlpack_view(capsule: object) -> tuple[int, int, int, int, list[int], bool, bool]: ...
 

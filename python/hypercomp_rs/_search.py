@@ -2,7 +2,7 @@
 
 A search is a list of jobs. A run of some of them gives vertices and the jobs that are left, so
 limits, checkpoints, progress and executors need nothing of each other. A job is plain numbers:
-(node, first position, last position), see ``rust/core/src/arrangement/job.rs``.
+(node, first position, last position), see ``rust/core/src/arrangement/jobs/job.rs``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Method = Literal["flats", "zero"]
 Job = tuple[list[int], int, int]
 
+METHODS: dict[Method, _core.Method] = {"flats": _core.Method.FLATS, "zero": _core.Method.ZERO}
 WHOLE: Job = ([], 0, 2**32 - 1)
 
 # Seconds between two looks at limits, checkpoints and progress.
@@ -57,7 +58,7 @@ class Problem:
     @cached_property
     def search(self) -> _core.Search:
         """The search, built once in this process."""
-        return _core.Search(self.rows.entries, self.rows.dimension, zero_rule=self.method == "zero")
+        return _core.Search(self.rows.entries, self.rows.dimension, method=METHODS[self.method])
 
     @cached_property
     def digest(self) -> str:

@@ -22,6 +22,7 @@ from ..errors import HypercompError, SourceWarning
 from .compress import compress
 from .decompress import decompress
 from .evaluate import evaluate
+from .info import info
 from .inspect import inspect
 from .verify import verify
 from .vertices import vertices
@@ -46,7 +47,7 @@ def program() -> None:
     """Exact vertices of hyperplane arrangements, and compressed network weights."""
 
 
-for command in (compress, decompress, evaluate, inspect, verify, vertices):
+for command in (compress, decompress, evaluate, info, inspect, verify, vertices):
     program.add_command(command)
 
 

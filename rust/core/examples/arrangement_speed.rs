@@ -9,12 +9,12 @@ use std::ops::Sub;
 use std::time::Instant;
 
 use hypercomp_core::Control;
-use hypercomp_core::arrangement::bound::Arithmetic;
-use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::Method;
+use hypercomp_core::arrangement::arithmetic::Rational;
+use hypercomp_core::arrangement::input::Arithmetic;
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::job::Wanted;
-use hypercomp_core::arrangement::search::Search;
-use hypercomp_core::arrangement::{Method, share};
+use hypercomp_core::arrangement::jobs::Wanted;
+use hypercomp_core::arrangement::search::{VertexSearch, share};
 use num_bigint::BigInt;
 
 /// A small linear congruential generator: the inputs are the same everywhere.
@@ -205,10 +205,11 @@ fn main() {
                 .build()
                 .expect("threads");
             let search = if name.starts_with("plain") {
-                Search::in_field(arrangement.clone(), method, Arithmetic::Rational)
+                VertexSearch::in_field(arrangement.clone(), method, Arithmetic::Rational)
             } else {
-                Search::new(arrangement.clone(), method)
+                VertexSearch::new(arrangement.clone(), method)
             };
+            let search = search.expect("HYPERCOMP_SIMD names a level of this machine");
             let wanted = |coordinates| Wanted {
                 coordinates,
                 all_flats: false,

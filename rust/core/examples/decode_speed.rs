@@ -7,7 +7,8 @@
 
 use std::time::Instant;
 
-use hypercomp_core::codec::decode::{Memory, Plans, Source, Unit, dot, integer, levels};
+use hypercomp_core::SimdLevel;
+use hypercomp_core::codec::decode::{Memory, Plans, Source, dot, integer, levels};
 
 const COLUMNS: usize = 4096;
 const ROWS: usize = 64;
@@ -40,7 +41,7 @@ fn main() {
     let mut floats = vec![0.0; COLUMNS];
     let mut integers = vec![0; COLUMNS];
     let mut total = 0.0;
-    for unit in Unit::available() {
+    for unit in SimdLevel::available() {
         let order = integer::Order::of_dot(unit, &plans);
         let as_integers = || {
             let (mut values, mut units) = (Vec::with_capacity(COLUMNS), Vec::new());

@@ -13,7 +13,9 @@ pub mod container;
 mod control;
 mod error;
 pub mod representation;
+pub mod simd;
 pub mod team;
 
 pub use control::Control;
 pub use error::{Error, ErrorKind, Result};
+pub use simd::SimdLevel;

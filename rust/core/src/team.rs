@@ -1,15 +1,15 @@
-//! How pieces of work that take microseconds are shared out.
+//! Sharing out pieces of work that take microseconds.
 //!
-//! A parallel iterator starts on another thread and waits for it. Where the whole takes a
-//! millisecond, and other programs want the cores too, that wait is most of it (measured on two busy
-//! cores: 7 ms for 2.4 ms of work on one). Here the calling thread begins at once, whoever else wakes
-//! up in time takes pieces from the same queue, and the call ends when all are done: who has not
-//! woken up by then is not waited for.
+//! A parallel iterator of rayon starts on another thread and waits for it. Where a whole call takes a
+//! millisecond and other programs want the cores too, that wait is most of the call (measured on two
+//! busy cores: 7 ms for 2.4 ms of work on one core). Here the calling thread begins at once. Other
+//! threads take pieces from the same queue as soon as they are awake. The call ends when all pieces are
+//! done, and does not wait for threads that have not woken up by then.
 //!
-//! A model calls layer after layer, some microseconds apart, and a sleeping thread takes up to a
-//! millisecond to be there where a hypervisor has taken its core away. So who has helped stays awake
-//! for a moment, and so does the caller who waits for a helper's last piece (products of one vector
-//! and layers of 11008 x 4096 on two cores: 2.1 ms without, 1.5 ms with it).
+//! A model calls layer after layer, some microseconds apart. A sleeping thread may take a millisecond
+//! to wake up, where a hypervisor has taken its core away. So a thread that has helped stays awake for
+//! a moment ([`Standby`]), and so does a caller that waits for the last piece of a helper (products of
+//! one vector and layers of 11008 x 4096 on two cores: 2.1 ms without, 1.5 ms with it).
 
 mod openmp;
 mod standby;
@@ -86,8 +86,8 @@ struct Attendance {
     panicked: bool,
 }
 
-/// The door to some work. Helpers enter only while it is open, and the caller leaves only when it is
-/// closed and nobody is inside; so what the work borrows outlives every use of it.
+/// The door to some work. Helpers enter only while it is open. The caller leaves only when it is closed
+/// and nobody is inside. So whatever the work borrows outlives every use of it.
 #[derive(Debug)]
 struct Door {
     work: *const (dyn Fn() + Sync),

@@ -6,13 +6,13 @@ use std::collections::HashSet;
 
 use brute_force::{brute_force, points};
 
-use hypercomp_core::arrangement::bound::Arithmetic;
-use hypercomp_core::arrangement::dictionary::Dictionary;
-use hypercomp_core::arrangement::field::{Field, Rational};
+use hypercomp_core::arrangement::arithmetic::Mersenne61;
+use hypercomp_core::arrangement::arithmetic::{Field, Rational};
+use hypercomp_core::arrangement::cobases::{Dictionary, zero_rule};
+use hypercomp_core::arrangement::input::Arithmetic;
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::mersenne::Mersenne61;
-use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
-use hypercomp_core::arrangement::{Method, vertices, vertices_in, zero_rule};
+use hypercomp_core::arrangement::output::{Coordinates, Vertices};
+use hypercomp_core::arrangement::{Method, vertices, vertices_in};
 use hypercomp_core::{Control, ErrorKind};
 use num_bigint::BigInt;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! The baselines against the searches that are measured by them, on degenerate arrangements.
 
-use hypercomp_core::arrangement::baseline::{self, Baseline};
-use hypercomp_core::arrangement::bound::Arithmetic;
-use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::arithmetic::Rational;
+use hypercomp_core::arrangement::baselines::{self, Baseline};
+use hypercomp_core::arrangement::input::Arithmetic;
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::{Method, vertices};
 use hypercomp_core::{Control, ErrorKind};
@@ -27,14 +27,14 @@ fn agrees(arrangement: &Arrangement) {
     let control = Control::new();
     let zero = vertices(arrangement, Method::Zero, &control).unwrap();
     for kind in BASELINES {
-        let found = baseline::vertices(arrangement, kind, &control).unwrap();
+        let found = baselines::vertices(arrangement, kind, &control).unwrap();
         assert_eq!(found.vertices, zero, "{kind:?} on {arrangement:?}");
         assert!(found.pivots + 1 >= found.cobases);
         if kind == Baseline::Moss && found.cobases > 0 {
             assert_eq!(found.pivots, 2 * (found.cobases - 1), "there and back");
         }
         let exact =
-            baseline::vertices_in(Arithmetic::Rational, arrangement, kind, &control).unwrap();
+            baselines::vertices_in(Arithmetic::Rational, arrangement, kind, &control).unwrap();
         assert_eq!(
             (exact.vertices, exact.pivots),
             (found.vertices, found.pivots)
@@ -75,7 +75,7 @@ fn arrangements_with_names() {
     agrees(&arrangement(&braid, 4));
     let control = Control::new();
     for kind in BASELINES {
-        let found = baseline::vertices(&arrangement(&braid, 4), kind, &control).unwrap();
+        let found = baselines::vertices(&arrangement(&braid, 4), kind, &control).unwrap();
         assert_eq!((found.vertices.len(), found.cobases), (1, 125));
     }
     let vandermonde: Vec<Vec<i64>> = (1..10).map(|t| vec![1, t, t * t, t * t * t]).collect();
@@ -88,7 +88,7 @@ fn cancelled_baselines_stop() {
     control.cancel();
     let rows: Vec<Vec<i64>> = (0..30).map(|i| vec![1, i, i * i, i * i * i]).collect();
     for kind in BASELINES {
-        let error = baseline::vertices(&arrangement(&rows, 3), kind, &control).unwrap_err();
+        let error = baselines::vertices(&arrangement(&rows, 3), kind, &control).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
 }

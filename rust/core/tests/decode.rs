@@ -3,7 +3,6 @@
 
 use half::{bf16, f16};
 use hypercomp_core::codec::bitstream::Reader;
-use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::{Element, PowerOfTwo};
 use hypercomp_core::codec::hadamard::Incoherence;
 use hypercomp_core::codec::layout::Layout;
@@ -11,7 +10,7 @@ use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, T
 use hypercomp_core::codec::trellis::Trellis;
 use hypercomp_core::codec::winding::WindingParams;
 use hypercomp_core::team::CurrentPool;
-use hypercomp_core::{Control, ErrorKind};
+use hypercomp_core::{Control, ErrorKind, SimdLevel};
 use proptest::prelude::*;
 
 mod compressed;
@@ -46,7 +45,7 @@ fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
                 path_bit += trellis.code.path_len(values.len());
                 cell_bit += trellis.code.cells_len(values.len());
                 if let Some(seed) = streams.seed {
-                    Incoherence::on(Unit::Portable, seed, values.len()).inverse(&mut values);
+                    Incoherence::new(SimdLevel::Portable, seed, values.len()).inverse(&mut values);
                 }
             }
             let mut values = values.into_iter();

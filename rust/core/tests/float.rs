@@ -1,9 +1,9 @@
 //! The search in floats beside the exact one, on input that is clear at its tolerance.
 
-use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::arithmetic::Rational;
 use hypercomp_core::arrangement::float;
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
+use hypercomp_core::arrangement::output::{Coordinates, Vertices};
 use hypercomp_core::arrangement::{Method, vertices};
 use hypercomp_core::{Control, ErrorKind};
 use num_bigint::BigInt;

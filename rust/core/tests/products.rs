@@ -1,12 +1,11 @@
 //! Products with a compressed matrix against decompressing and multiplying in `f64`.
 
 use half::f16;
-use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::PowerOfTwo;
 use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
 use hypercomp_core::codec::winding::WindingParams;
 use hypercomp_core::team::CurrentPool;
-use hypercomp_core::{Control, ErrorKind};
+use hypercomp_core::{Control, ErrorKind, SimdLevel};
 use proptest::prelude::*;
 
 mod compressed;
@@ -14,7 +13,7 @@ mod layers;
 use compressed::{bytes, codecs, compress, decompress, weights};
 use layers::{layer, of};
 
-fn matmul(tensor: &CompressedTensor, unit: Unit, x: &[f32], batch: usize) -> Vec<f32> {
+fn matmul(tensor: &CompressedTensor, unit: SimdLevel, x: &[f32], batch: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; tensor.shape()[0] * batch];
     tensor
         .matmul_on(unit, &CurrentPool, x, batch, &mut out, &Control::new())
@@ -52,13 +51,13 @@ proptest! {
         let decoded: Vec<f64> = decompress(&tensor);
         let x = vectors(batch * columns, seed ^ 1);
         let results: Vec<Vec<f32>> =
-            Unit::available().into_iter().map(|unit| matmul(&tensor, unit, &x, batch)).collect();
+            SimdLevel::available().into_iter().map(|unit| matmul(&tensor, unit, &x, batch)).collect();
         for result in &results {
             prop_assert_eq!(bytes(result), bytes(&results[0]));
         }
         for v in 0..batch {
             let x = &x[v * columns..][..columns];
-            let alone = matmul(&tensor, Unit::detect(), x, 1);
+            let alone = matmul(&tensor, SimdLevel::detected(), x, 1);
             for r in 0..rows {
                 let result = results[0][v * rows + r];
                 prop_assert_eq!(result.to_bits(), alone[r].to_bits());
@@ -107,7 +106,7 @@ proptest! {
             out
         };
         let results: Vec<Vec<f32>> =
-            Unit::available().into_iter().map(|unit| transposed(unit, &x, batch)).collect();
+            SimdLevel::available().into_iter().map(|unit| transposed(unit, &x, batch)).collect();
         for result in &results {
             prop_assert_eq!(bytes(result), bytes(&results[0]));
         }
@@ -116,7 +115,7 @@ proptest! {
         for v in 0..batch {
             let x = &x[v * rows..][..rows];
             let result = &results[0][v * columns..][..columns];
-            prop_assert_eq!(bytes(result), bytes(&transposed(Unit::detect(), x, 1)));
+            prop_assert_eq!(bytes(result), bytes(&transposed(SimdLevel::detected(), x, 1)));
             let bound = 2e-6 * whole * norm(&mut x.iter().map(|x| f64::from(*x)))
                 + f64::from(f32::MIN_POSITIVE);
             for (c, result) in result.iter().enumerate() {
@@ -134,12 +133,12 @@ proptest! {
         let tensor = compress(&weights(&[40, 300], seed), &[40, 300], &codec);
         let (inputs, outputs) = if transposed { (40, 300) } else { (300, 40) };
         let (x, bias) = (vectors(batch * inputs, seed ^ 1), vectors(outputs, seed ^ 2));
-        let product = layer(&tensor, Unit::detect(), &x, batch, None, transposed);
+        let product = layer(&tensor, SimdLevel::detected(), &x, batch, None, transposed);
         let sums: Vec<f32> =
             product.iter().enumerate().map(|(i, y)| y + bias[i % outputs]).collect();
-        prop_assert_eq!(&layer(&tensor, Unit::detect(), &x, batch, Some(&bias), transposed), &sums);
+        prop_assert_eq!(&layer(&tensor, SimdLevel::detected(), &x, batch, Some(&bias), transposed), &sums);
         let (x, bias) = (of::<f64>(&x), of::<f64>(&bias));
-        let wide = layer(&tensor, Unit::detect(), &x, batch, Some(&bias), transposed);
+        let wide = layer(&tensor, SimdLevel::detected(), &x, batch, Some(&bias), transposed);
         prop_assert_eq!(wide, of::<f64>(&sums));
     }
 }
@@ -153,7 +152,7 @@ fn products_do_not_depend_on_the_number_of_threads() {
         Codec::Trellis(TrellisParams::new(3.6, 8, Some(1))),
     ] {
         let tensor = compress(&weights(&shape, 2), &shape, &codec);
-        let expected = matmul(&tensor, Unit::detect(), &x, 3);
+        let expected = matmul(&tensor, SimdLevel::detected(), &x, 3);
         let transposed = || {
             let (x, batch, bias) = (&x[..900], 6, None);
             let linear = Linear {
@@ -165,7 +164,7 @@ fn products_do_not_depend_on_the_number_of_threads() {
             let mut out = vec![f32::NAN; 6 * 1000];
             tensor
                 .linear_on(
-                    Unit::detect(),
+                    SimdLevel::detected(),
                     &CurrentPool,
                     linear,
                     &mut out,
@@ -180,7 +179,7 @@ fn products_do_not_depend_on_the_number_of_threads() {
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            let result = pool.install(|| matmul(&tensor, Unit::detect(), &x, 3));
+            let result = pool.install(|| matmul(&tensor, SimdLevel::detected(), &x, 3));
             assert_eq!(result, expected);
             assert_eq!(pool.install(transposed), expected_transposed);
         }
@@ -230,7 +229,7 @@ fn products_of_the_wrong_size_are_refused() {
         };
         let mut out = vec![0.0; 9 - x.len()];
         let error = tensor
-            .linear_on(Unit::detect(), team, linear, &mut out, &control)
+            .linear_on(SimdLevel::detected(), team, linear, &mut out, &control)
             .unwrap_err();
         assert!(error.message().contains("a bias of"), "{error}");
     }
@@ -277,7 +276,7 @@ fn columns_that_a_mask_takes_out_of_every_row_are_passed_over() {
     let sum = |pairs: &mut dyn Iterator<Item = (f64, f32)>| -> f64 {
         pairs.map(|(w, x)| w * f64::from(x)).sum()
     };
-    for unit in Unit::available() {
+    for unit in SimdLevel::available() {
         let forward = layer(&tensor, unit, &x, 3, Some(&bias), false);
         let back = layer(&tensor, unit, &y, 3, None, true);
         for v in 0..3 {

@@ -8,16 +8,16 @@ mod brute_force;
 use std::collections::BTreeSet;
 
 use brute_force::{brute_force, points, subsets};
-use hypercomp_core::Control;
-use hypercomp_core::arrangement::bound::Bound;
-use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::arithmetic::Mersenne61;
+use hypercomp_core::arrangement::arithmetic::PRIME_50;
+use hypercomp_core::arrangement::arithmetic::Rational;
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::job::{Harvest, Job, Limits, Wanted};
-use hypercomp_core::arrangement::mersenne::Mersenne61;
-use hypercomp_core::arrangement::search::{Search, Worker};
-use hypercomp_core::arrangement::vertex::Points;
-use hypercomp_core::arrangement::zero_lanes;
-use hypercomp_core::arrangement::{Method, share, vertices, vertices_in};
+use hypercomp_core::arrangement::input::Bound;
+use hypercomp_core::arrangement::jobs::{Job, Limits, SearchResult, Wanted};
+use hypercomp_core::arrangement::output::Points;
+use hypercomp_core::arrangement::search::{VertexSearch, Worker, share};
+use hypercomp_core::arrangement::{Method, vertices_in, vertices_on};
+use hypercomp_core::{Control, SimdLevel};
 use num_bigint::BigInt;
 use proptest::prelude::*;
 
@@ -63,7 +63,7 @@ fn entry(kind: u8) -> BoxedStrategy<i128> {
     let p = i128::from(if kind == 5 {
         Mersenne61::PRIME
     } else {
-        zero_lanes::PRIME
+        PRIME_50
     });
     let huge = 1_000_000_000_000_000_000i128;
     match kind {
@@ -150,7 +150,7 @@ fn seen_from(row: &[Rational], map: &[Vec<i64>]) -> Vec<Rational> {
     new
 }
 
-fn sorted(search: &Search, numbers: Vec<u64>) -> Vec<Vec<Rational>> {
+fn sorted(search: &VertexSearch, numbers: Vec<u64>) -> Vec<Vec<Rational>> {
     let points = Points {
         dimension: search.arrangement().dimension(),
         limbs: search.limbs(),
@@ -222,10 +222,12 @@ proptest! {
         let (expected, cobases) = brute_force(&arrangement);
         let expected: Vec<_> = expected.into_iter().collect();
         for method in [Method::Flats, Method::Zero] {
-            let found = vertices(&arrangement, method, &Control::new()).unwrap();
-            prop_assert_eq!(&points(&found), &expected);
-            if method == Method::Zero {
-                prop_assert_eq!(found.cobases, Some(cobases.len() as u64));
+            for simd in SimdLevel::available() {
+                let found = vertices_on(simd, &arrangement, method, &Control::new()).unwrap();
+                prop_assert_eq!(&points(&found), &expected, "{}", simd);
+                if method == Method::Zero {
+                    prop_assert_eq!(found.cobases, Some(cobases.len() as u64));
+                }
             }
         }
     }
@@ -238,10 +240,10 @@ proptest! {
         rooms in proptest::collection::vec(1u64..4, 1..4),
     ) {
         for method in [Method::Flats, Method::Zero] {
-            let search = Search::new(arrangement.clone(), method);
+            let search = VertexSearch::new(arrangement.clone(), method).unwrap();
             let whole = share::run_whole(&search, COORDINATES, &Control::new()).unwrap();
             let mut worker = Worker::new(&search);
-            let mut found = Harvest::new(arrangement.dimension());
+            let mut found = SearchResult::new(arrangement.dimension());
             let mut jobs = vec![Job::whole()];
             let mut step = 0;
             while let Some(job) = jobs.pop() {
@@ -267,7 +269,7 @@ proptest! {
 
     #[test]
     fn flats_are_the_closed_sets(arrangement in arrangements()) {
-        let search = Search::new(arrangement.clone(), Method::Flats);
+        let search = VertexSearch::new(arrangement.clone(), Method::Flats).unwrap();
         let wanted = Wanted { coordinates: false, all_flats: true };
         let mut found = share::run_whole(&search, wanted, &Control::new()).unwrap().flats;
         // The space itself is not below itself.
@@ -280,7 +282,7 @@ proptest! {
 /// modulo one of them must not be taken for one, and the subtree is done again in a wider arithmetic.
 #[test]
 fn a_bad_prime_is_noticed() {
-    for prime in [Mersenne61::PRIME, zero_lanes::PRIME] {
+    for prime in [Mersenne61::PRIME, PRIME_50] {
         let p = BigInt::from(prime);
         let big = BigInt::from(10).pow(18);
         let row = |numbers: [BigInt; 4]| numbers.map(Rational::from_integer).to_vec();
@@ -297,8 +299,10 @@ fn a_bad_prime_is_noticed() {
         let arrangement = Arrangement::new(&rows, 3).unwrap();
         let (expected, _) = brute_force(&arrangement);
         for method in [Method::Flats, Method::Zero] {
-            let found = vertices(&arrangement, method, &Control::new()).unwrap();
-            assert_eq!(points(&found), expected.iter().cloned().collect::<Vec<_>>());
+            for simd in SimdLevel::available() {
+                let found = vertices_on(simd, &arrangement, method, &Control::new()).unwrap();
+                assert_eq!(points(&found), expected.iter().cloned().collect::<Vec<_>>());
+            }
         }
     }
 }
@@ -340,7 +344,10 @@ fn moved_arrangements_have_moved_vertices() {
             .num_threads(threads)
             .build()
             .unwrap();
-        let found = pool.install(|| vertices(&arrangement, Method::Flats, &Control::new()));
-        assert_eq!(found.unwrap(), expected);
+        for simd in SimdLevel::available() {
+            let control = Control::new();
+            let find = || vertices_on(simd, &arrangement, Method::Flats, &control);
+            assert_eq!(pool.install(find).unwrap(), expected, "{simd}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! levels.
 
 use half::{bf16, f16};
-use hypercomp_core::codec::decode::Unit;
+use hypercomp_core::SimdLevel;
 use hypercomp_core::codec::element::Element;
 use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
 use proptest::prelude::*;
@@ -56,12 +56,12 @@ fn agrees<T: Element>(
     let (x, bias) = (of::<T>(x), of::<T>(bias));
     let batch = x.len() / inputs;
     let on = |unit| layer(tensor, unit, &x, batch, Some(&bias), transposed);
-    let result = on(Unit::detect());
-    for unit in Unit::available() {
+    let result = on(SimdLevel::detected());
+    for unit in SimdLevel::available() {
         prop_assert_eq!(bytes(&on(unit)), bytes(&result), "{:?}", unit);
     }
     for (x, result) in x.chunks(inputs).zip(result.chunks(bias.len())) {
-        let alone = layer(tensor, Unit::detect(), x, 1, Some(&bias), transposed);
+        let alone = layer(tensor, SimdLevel::detected(), x, 1, Some(&bias), transposed);
         prop_assert_eq!(bytes(&alone), bytes(result));
         let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
         let expected = exact(tensor, &wide, transposed);
@@ -155,17 +155,24 @@ fn a_vector_that_cannot_be_integers_is_multiplied_in_floats() {
             x[inputs] = wild;
             let x: Vec<bf16> = of(&x);
             let outputs = tensor.shape()[usize::from(transposed)];
-            let result = layer(&tensor, Unit::detect(), &x, 3, None, transposed);
-            for unit in Unit::available() {
+            let result = layer(&tensor, SimdLevel::detected(), &x, 3, None, transposed);
+            for unit in SimdLevel::available() {
                 let same = layer(&tensor, unit, &x, 3, None, transposed);
                 assert_eq!(bytes(&same), bytes(&result));
             }
-            let alone = layer(&tensor, Unit::detect(), &x[..inputs], 1, None, transposed);
+            let alone = layer(
+                &tensor,
+                SimdLevel::detected(),
+                &x[..inputs],
+                1,
+                None,
+                transposed,
+            );
             assert_eq!(bytes(&result[..outputs]), bytes(&alone));
             assert_eq!(bytes(&result[2 * outputs..]), bytes(&alone));
             let mut wide = Vec::new();
-            bf16::widen(&x[inputs..2 * inputs], Unit::detect(), &mut wide);
-            let floats = layer(&tensor, Unit::detect(), &wide, 1, None, transposed);
+            bf16::widen(&x[inputs..2 * inputs], SimdLevel::detected(), &mut wide);
+            let floats = layer(&tensor, SimdLevel::detected(), &wide, 1, None, transposed);
             let floats: Vec<bf16> = of(&floats);
             let near = |a: &bf16, b: &bf16| {
                 let (a, b) = (a.to_f64(), b.to_f64());
@@ -208,7 +215,7 @@ fn products_of_gaussian_vectors_are_fifty_five_decibels_exact() {
         for transposed in [false, true] {
             let x = of::<f16>(&sum_of_twelve(7, shape[usize::from(!transposed)]));
             let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
-            let result = layer(&tensor, Unit::detect(), &x, 1, None, transposed);
+            let result = layer(&tensor, SimdLevel::detected(), &x, 1, None, transposed);
             let (mut error, mut signal) = (0.0, 0.0);
             for (y, (exact, _)) in result.iter().zip(exact(&tensor, &wide, transposed)) {
                 error += (y.to_f64() - exact).powi(2);

@@ -132,6 +132,20 @@ fn missing_symbol(symbol: &str) -> Error {
     )
 }
 
+/// The version of CUDA that the driver is made for, such as 12.4.
+///
+/// # Errors
+/// As every call: there is no driver, or it is too old for the kernels.
+pub fn cuda_version() -> Result<String> {
+    let driver = Driver::get()?;
+    let mut version = 0;
+    // SAFETY: `version` is a place for an int.
+    driver.check("cuDriverGetVersion", unsafe {
+        (driver.version)(&mut version)
+    })?;
+    Ok(dotted(version))
+}
+
 /// 12.4 of 12040.
 fn dotted(version: c_int) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)

@@ -13,6 +13,9 @@ struct Aligned<T: ?Sized>(T);
 
 static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../cuda/image/kernels.fatbin"));
 
+/// What the image is of, as JSON: its architectures, and the compilers that made it.
+pub const STAMP: &str = include_str!("../../../cuda/image/stamp.json");
+
 /// What a device of this capability loads.
 ///
 /// # Errors

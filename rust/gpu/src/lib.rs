@@ -18,8 +18,9 @@ mod prepared;
 mod tables;
 
 pub use device::{Device, Stream, close_all, count};
-pub use driver::SYMBOLS;
+pub use driver::{SYMBOLS, cuda_version};
 pub use error::{Error, ErrorKind, Result};
+pub use image::STAMP;
 pub use kernel::Float;
 pub use prepared::{AT_ONCE, Lent, PreparedTensor, Span, Vectors, stream_table};
 pub use tables::Tables;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use hypercomp_core::arrangement::field::Rational;
-use hypercomp_core::arrangement::incidence;
+use hypercomp_core::arrangement::Method as CoreMethod;
+use hypercomp_core::arrangement::arithmetic::Rational;
 use hypercomp_core::arrangement::input::{Arrangement, dyadic};
-use hypercomp_core::arrangement::job::{Job, Limits, Wanted};
-use hypercomp_core::arrangement::vertex::{Coordinates, Points};
-use hypercomp_core::arrangement::{self, Method};
+use hypercomp_core::arrangement::jobs::{Job, Limits, Wanted};
+use hypercomp_core::arrangement::output::{Coordinates, Points, incidence};
+use hypercomp_core::arrangement::search::{self, share};
 use hypercomp_core::{Control, Error, ErrorKind, Result};
 use num_bigint::BigInt;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::enter::enter;
+use crate::error::to_python;
 
 /// Rows [a|b], with d + 1 entries each.
 #[derive(FromPyObject)]
@@ -31,20 +32,41 @@ type Triple = (Vec<u32>, u32, u32);
 /// What one run gives back: vertices, their number, cobases, flats by dimension, jobs that are left.
 type Outcome<'py> = (Bound<'py, PyArray1<u64>>, u64, u64, Vec<u64>, Vec<Triple>);
 
+/// How the vertices are searched for.
+#[pyclass(
+    eq,
+    from_py_object,
+    frozen,
+    hash,
+    rename_all = "SCREAMING_SNAKE_CASE",
+    module = "hypercomp_rs._core"
+)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Over flats.
+    Flats,
+    /// Over cobases, by the Zero rule.
+    Zero,
+}
+
+impl From<Method> for CoreMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Flats => Self::Flats,
+            Method::Zero => Self::Zero,
+        }
+    }
+}
+
 /// A search of an arrangement. Holds no state of its own: jobs go in, vertices and jobs come out.
 #[pyclass(frozen, module = "hypercomp_rs._core")]
-pub struct Search(pub(crate) arrangement::search::Search);
+pub struct Search(pub(crate) search::VertexSearch);
 
 #[pymethods]
 impl Search {
     #[new]
-    #[pyo3(signature = (rows, dimension, *, zero_rule))]
-    fn new(py: Python<'_>, rows: Rows<'_>, dimension: usize, zero_rule: bool) -> PyResult<Self> {
-        let method = if zero_rule {
-            Method::Zero
-        } else {
-            Method::Flats
-        };
+    #[pyo3(signature = (rows, dimension, *, method))]
+    fn new(py: Python<'_>, rows: Rows<'_>, dimension: usize, method: Method) -> PyResult<Self> {
         let found = match rows {
             Rows::Integers(rows) => {
                 let rows = rows.as_array();
@@ -68,7 +90,9 @@ impl Search {
                 prepare(py, rows.len(), row, dimension)
             }
         };
-        Ok(Self(arrangement::search::Search::new(found?, method)))
+        search::VertexSearch::new(found?, method.into())
+            .map(Self)
+            .map_err(|e| to_python(py, e))
     }
 
     /// d.
@@ -116,11 +140,7 @@ impl Search {
         let (found, left) = enter(py, threads, |control| {
             let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
             let limits = Limits::new(most, deadline);
-            let run = if sort {
-                arrangement::share::run_sorted
-            } else {
-                arrangement::share::run
-            };
+            let run = if sort { share::run_sorted } else { share::run };
             let found = run(&self.0, jobs, wanted, &limits, control);
             control.check()?;
             Ok(found)
@@ -165,7 +185,7 @@ impl Search {
     ) -> PyResult<(Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>)> {
         let points = self.points(taken(&numbers)?);
         let (starts, numbers) = enter(py, threads, |control| {
-            incidence::incidence(self.0.arrangement(), &points, control)
+            incidence(self.0.arrangement(), &points, control)
         })?;
         Ok((
             PyArray1::from_vec(py, starts),

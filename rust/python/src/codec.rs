@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
-use hypercomp_core::codec::decode::Unit;
+use hypercomp_core::SimdLevel;
 use hypercomp_core::codec::element::{Dtype, Element};
 use hypercomp_core::codec::tensor::{
     Axes, Codec, CompressedTensor, Goal, Linear, Parts, Payload, SecondMoment, TrellisParams,
@@ -462,7 +462,8 @@ impl TensorCode {
     ) -> PyResult<()> {
         let size = self.0.len().saturating_mul(linear.batch);
         enter_together(py, threads, size, |team, control| {
-            self.0.linear_on(Unit::detect(), team, linear, out, control)
+            self.0
+                .linear_on(SimdLevel::in_use()?, team, linear, out, control)
         })
     }
 

@@ -5,9 +5,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hypercomp_core::codec::decode::{ALONE, Unit};
+use hypercomp_core::codec::decode::SHARED_FROM;
 use hypercomp_core::team::{Alone, CurrentPool, Helped, Standby, Team};
-use hypercomp_core::{Control, Error, ErrorKind, Result};
+use hypercomp_core::{Control, Error, ErrorKind, Result, SimdLevel};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -38,6 +38,11 @@ static POOLS: Mutex<Pools> = Mutex::new(Pools {
     by_threads: Vec::new(),
 });
 
+/// Threads of a call that does not say how many: one for each core that the process may use.
+pub fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn pool(threads: Option<usize>) -> Result<Arc<Pool>> {
     let threads = match threads {
         Some(0) => {
@@ -47,7 +52,7 @@ fn pool(threads: Option<usize>) -> Result<Arc<Pool>> {
             ));
         }
         Some(n) => n,
-        None => std::thread::available_parallelism().map_or(1, usize::from),
+        None => default_threads(),
     };
     let mut pools = POOLS
         .lock()
@@ -82,6 +87,11 @@ fn pool(threads: Option<usize>) -> Result<Arc<Pool>> {
     Ok(pool)
 }
 
+/// The level of vector instructions; an error before any work where the override cannot be met.
+fn simd_in_use(py: Python<'_>) -> PyResult<SimdLevel> {
+    SimdLevel::in_use().map_err(|e| to_python(py, e))
+}
+
 /// Run `work` on a pool of `threads` with the GIL released.
 ///
 /// The calling thread only waits. Whenever a signal handler raises (Ctrl-C), `work` is cancelled
@@ -102,6 +112,7 @@ pub fn enter_under<T: Send>(
     control: &Control,
     work: impl FnOnce(&Control) -> Result<T> + Send,
 ) -> PyResult<T> {
+    simd_in_use(py)?;
     let pool = pool(threads).map_err(|e| to_python(py, e))?;
     let mut raised = None;
     let result = py.detach(|| {
@@ -135,9 +146,9 @@ pub fn enter_under<T: Send>(
     }
 }
 
-/// Weights decoded, or products added, within a fraction of the second that Ctrl-C may take, by one
-/// core with vectors.
-const BRIEF: usize = 1 << 30;
+/// Calls of more weights or products than this look for signals on the way. Smaller ones end within a
+/// fraction of the second that Ctrl-C may take, on one core with vector instructions.
+const INTERRUPTIBLE_ABOVE: usize = 1 << 30;
 
 /// Run `work`, which begins on the calling thread, with the GIL released.
 ///
@@ -149,11 +160,12 @@ pub fn enter_together<T: Send>(
     size: usize,
     work: impl FnOnce(&dyn Team, &Control) -> Result<T> + Send,
 ) -> PyResult<T> {
-    if size < ALONE {
+    let simd = simd_in_use(py)?;
+    if size < SHARED_FROM {
         let result = py.detach(|| work(&Alone, &Control::new()));
         return result.map_err(|e| to_python(py, e));
     }
-    if size > BRIEF || Unit::detect() == Unit::Portable {
+    if size > INTERRUPTIBLE_ABOVE || simd == SimdLevel::Portable {
         return enter(py, threads, |control| work(&CurrentPool, control));
     }
     if let Some(team) = threads.filter(|n| *n > 1).and_then(openmp::team) {

@@ -48,6 +48,18 @@ pub fn devices(py: Python<'_>) -> PyResult<Vec<(String, u32, u32)>> {
     })
 }
 
+/// The version of CUDA that the driver is made for.
+#[pyfunction]
+pub fn cuda_version(py: Python<'_>) -> PyResult<String> {
+    enter(py, hypercomp_gpu::cuda_version)
+}
+
+/// What the image of the kernels is of, as JSON.
+#[pyfunction]
+pub fn kernel_stamp() -> &'static str {
+    hypercomp_gpu::STAMP
+}
+
 /// Let go of all devices that nothing prepared is left on.
 #[pyfunction]
 pub fn close_devices(py: Python<'_>) -> PyResult<()> {

@@ -5,6 +5,8 @@
 
 mod approximate;
 mod arrangement;
+#[cfg(feature = "baselines")]
+mod baselines;
 mod codec;
 mod compress;
 mod container;
@@ -12,6 +14,7 @@ mod control;
 mod enter;
 mod error;
 mod gpu;
+mod machine;
 mod openmp;
 mod representation;
 
@@ -23,9 +26,9 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use crate::approximate::{approximate_vertices, baseline_vertices};
+    use crate::approximate::approximate_vertices;
     #[pymodule_export]
-    use crate::arrangement::{Search, lowest_terms};
+    use crate::arrangement::{Method, Search, lowest_terms};
     #[pymodule_export]
     use crate::codec::TensorCode;
     #[pymodule_export]
@@ -33,7 +36,12 @@ mod _core {
     #[pymodule_export]
     use crate::control::Control;
     #[pymodule_export]
-    use crate::gpu::{DeviceMemory, DeviceTensor, close_devices, device_of, devices, dlpack_view};
+    use crate::gpu::{
+        DeviceMemory, DeviceTensor, close_devices, cuda_version, device_of, devices, dlpack_view,
+        kernel_stamp,
+    };
+    #[pymodule_export]
+    use crate::machine::{default_threads, shares_openmp, simd_available, simd_in_use};
     #[pymodule_export]
     use crate::openmp::use_openmp;
     #[pymodule_export]
@@ -44,6 +52,12 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // Set and not added: `__all__`, and with it the stub, is the same with and without the feature.
+        #[cfg(feature = "baselines")]
+        module.setattr(
+            "baseline_vertices",
+            wrap_pyfunction!(crate::baselines::baseline_vertices, module)?,
+        )?;
         Ok(())
     }
 }

@@ -1,67 +1,46 @@
 //! Vertices of hyperplane arrangements, exactly (arXiv 2401.16675).
 //!
-//! Data flows one way: [`input`] (rational rows → distinct integer hyperplanes) → [`search`], which
-//! runs [`job`]s on the threads of [`share`]: the [`walk`] over flats, in the integers of a
-//! [`restriction`] (in the coordinates of a [`frame`] where those are shorter, with its [`plane`]s or
-//! [`wide_plane`]s) or in a [`field`] ([`flats`]), or the [`zero_rule`] over the cobases of
-//! [`dictionary`] → [`vertex`] (lowest terms) → [`order`].
+//! The engine is a row of rooms. Each uses only rooms that stand before it here:
 //!
-//! [`bound`] says how large any number can become, and so in which field a residue proves that it is
-//! zero: modulo a [`mersenne`] prime, [`wide`] ones included, or fractions.
+//! | room | what it has |
+//! |---|---|
+//! | [`arithmetic`] | fields, machine integers, integers of several words |
+//! | [`lattices`] | bases of the integer points on a flat |
+//! | [`input`] | hyperplanes, bounds on minors, coordinates in which rows are short |
+//! | [`coordinates`] | homogeneous coordinates of vertices |
+//! | [`planes`] | all vertices on a plane |
+//! | [`jobs`] | a search cut into pieces that run within a budget |
+//! | [`flats`] | reverse search over flats |
+//! | [`cobases`] | reverse search over cobases by the Zero rule |
+//! | [`output`] | vertices in lowest terms and in one order, incidences |
+//! | [`search`] | a search from end to end, on threads |
+//! | [`float`](mod@float) | the search over flats in `f64`, without a proof |
+//! | `baselines` | the searches that this one is measured against (feature `baselines`) |
+//!
+//! Data flow: rational rows become distinct integer hyperplanes ([`input`]). [`search`] runs [`jobs`] on
+//! threads, over [`flats`] or over [`cobases`]. What they find is brought to lowest terms and sorted
+//! ([`output`]).
 
-pub mod baseline;
-pub mod bound;
-mod buckets;
-pub mod common_factor;
-pub mod coprime;
-pub mod criss_cross;
-pub mod dictionary;
-pub mod estimate;
-pub mod field;
+pub mod arithmetic;
+#[cfg(feature = "baselines")]
+pub mod baselines;
+pub mod cobases;
+pub mod coordinates;
 pub mod flats;
 pub mod float;
-pub mod frame;
-pub mod incidence;
 pub mod input;
-pub mod job;
-pub mod lattice;
-pub mod limbs;
-pub mod lll;
-pub mod mersenne;
-pub mod moss;
-pub mod order;
-pub mod pages;
-pub mod plane;
-pub mod rank;
-pub mod restriction;
+pub mod jobs;
+pub mod lattices;
+pub mod output;
+pub mod planes;
 pub mod search;
-pub mod share;
-pub mod slopes;
-pub mod space;
-pub mod span;
-pub mod vertex;
-pub mod walk;
-pub mod wide;
-pub mod wide_plane;
-pub mod word;
-pub mod zero_lanes;
-pub mod zero_rule;
 
-use crate::{Control, Result};
-use bound::Arithmetic;
-use input::Arrangement;
-use job::Wanted;
-use search::Search;
-use vertex::{Points, Vertices};
-
-/// How the vertices are searched for; both find the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// Over flats: each vertex once, however degenerate.
-    Flats,
-    /// Over cobases, by the Zero rule: counts the cobases on the way.
-    Zero,
-}
+use crate::{Control, Result, SimdLevel};
+use input::{Arithmetic, Arrangement};
+use jobs::Wanted;
+use output::{Points, Vertices};
+pub use search::Method;
+use search::{VertexSearch, share};
 
 /// Every vertex of an arrangement: every point in which d hyperplanes with independent normals
 /// meet, once.
@@ -74,13 +53,13 @@ pub enum Method {
 /// O(n·d) a cobasis, times the cost of the [`Arithmetic`].
 ///
 /// # Errors
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of [`SimdLevel::in_use`].
 ///
 /// # Example
 /// ```
 /// use hypercomp_core::Control;
-/// use hypercomp_core::arrangement::{Method, input::Arrangement, vertex::Coordinates, vertices};
-/// use hypercomp_core::arrangement::field::Rational;
+/// use hypercomp_core::arrangement::arithmetic::Rational;
+/// use hypercomp_core::arrangement::{Method, input::Arrangement, output::Coordinates, vertices};
 ///
 /// // x = 0, y = 0, x + 2y = 1.
 /// let rows = [[1, 0, 0], [0, 1, 0], [1, 2, 1]]
@@ -92,7 +71,23 @@ pub enum Method {
 /// # Ok::<(), hypercomp_core::Error>(())
 /// ```
 pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) -> Result<Vertices> {
-    vertices_of(&Search::new(arrangement.clone(), method), control)
+    vertices_of(&VertexSearch::new(arrangement.clone(), method)?, control)
+}
+
+/// [`vertices`] on this level.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+pub fn vertices_on(
+    simd: SimdLevel,
+    arrangement: &Arrangement,
+    method: Method,
+    control: &Control,
+) -> Result<Vertices> {
+    vertices_of(
+        &VertexSearch::on(simd, arrangement.clone(), method),
+        control,
+    )
 }
 
 /// [`vertices`] in a field that the caller knows to be sufficient.
@@ -103,22 +98,22 @@ pub fn vertices_in(
     control: &Control,
 ) -> Result<Vertices> {
     vertices_of(
-        &Search::in_field(arrangement.clone(), method, arithmetic),
+        &VertexSearch::in_field(arrangement.clone(), method, arithmetic)?,
         control,
     )
 }
 
-fn vertices_of(search: &Search, control: &Control) -> Result<Vertices> {
+fn vertices_of(search: &VertexSearch, control: &Control) -> Result<Vertices> {
     let wanted = Wanted {
         coordinates: true,
         all_flats: false,
     };
-    let harvest = share::run_whole(search, wanted, control)?;
+    let result = share::run_whole(search, wanted, control)?;
     let points = Points {
         dimension: search.arrangement().dimension(),
         limbs: search.limbs(),
-        numbers: harvest.numbers,
+        numbers: result.numbers,
     };
-    let cobases = (search.method() == Method::Zero).then_some(harvest.cobases);
+    let cobases = (search.method() == Method::Zero).then_some(result.cobases);
     Ok(points.vertices(cobases))
 }

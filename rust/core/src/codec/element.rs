@@ -8,8 +8,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::decode::Unit;
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// The element type of a tensor, as it is stored in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,11 +136,11 @@ pub trait Element: Copy + Send + Sync + Default + 'static {
     /// Nearest value, ties to even; what is too large becomes an infinity, as sums do.
     fn nearest(value: f32) -> Self;
     /// Append the values as `f32`, rounded where they are wider.
-    fn widen(values: &[Self], unit: Unit, out: &mut Vec<f32>);
+    fn widen(values: &[Self], unit: SimdLevel, out: &mut Vec<f32>);
     /// Append its little-endian bytes.
     fn push_le(self, bytes: &mut Vec<u8>);
     /// `from_f64(power.times(value))` of every value, in the vectors of `unit`.
-    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]);
+    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]);
 }
 
 impl Element for f32 {
@@ -155,13 +154,13 @@ impl Element for f32 {
     fn nearest(value: f32) -> Self {
         value
     }
-    fn widen(values: &[Self], _: Unit, out: &mut Vec<f32>) {
+    fn widen(values: &[Self], _: SimdLevel, out: &mut Vec<f32>) {
         out.extend_from_slice(values);
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
@@ -184,13 +183,13 @@ impl Element for f64 {
     fn nearest(value: f32) -> Self {
         value.into()
     }
-    fn widen(values: &[Self], unit: Unit, out: &mut Vec<f32>) {
+    fn widen(values: &[Self], unit: SimdLevel, out: &mut Vec<f32>) {
         unit.run(|| out.extend(values.iter().map(|value| *value as f32)));
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
         unit.run(|| restore_slowly(values, power, out));
     }
 }
@@ -206,7 +205,7 @@ impl Element for f16 {
     fn nearest(value: f32) -> Self {
         f16::from_f32(value)
     }
-    fn widen(values: &[Self], _: Unit, out: &mut Vec<f32>) {
+    fn widen(values: &[Self], _: SimdLevel, out: &mut Vec<f32>) {
         let start = out.len();
         out.resize(start + values.len(), 0.0);
         values.convert_to_f32_slice(&mut out[start..]);
@@ -214,7 +213,7 @@ impl Element for f16 {
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
@@ -239,7 +238,7 @@ impl Element for bf16 {
     fn nearest(value: f32) -> Self {
         bf16::from_f32(value)
     }
-    fn widen(values: &[Self], unit: Unit, out: &mut Vec<f32>) {
+    fn widen(values: &[Self], unit: SimdLevel, out: &mut Vec<f32>) {
         // A `bf16` is the upper half of an `f32`; without a look at NaNs a loop becomes vectors.
         let widened = |value: &Self| f32::from_bits(u32::from(value.to_bits()) << 16);
         unit.run(|| out.extend(values.iter().map(widened)));
@@ -247,7 +246,7 @@ impl Element for bf16 {
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: Unit, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
@@ -387,7 +386,7 @@ mod tests {
         let power = PowerOfTwo::new(exponent);
         let mut expected = vec![T::default(); values.len()];
         restore_slowly(values, power, &mut expected);
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut out = vec![T::default(); values.len()];
             T::restore(values, power, unit, &mut out);
             assert_eq!(out, expected, "{unit:?} 2^{exponent}");

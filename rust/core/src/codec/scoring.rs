@@ -4,8 +4,8 @@
 use rayon::prelude::*;
 
 use super::trellis::{Code, Trellis};
-use super::viterbi::{Lanes, Search, SearchTables};
-use crate::Control;
+use super::viterbi::{Search, SearchTables};
+use crate::{Control, SimdLevel};
 
 /// Weights that are searched as one chain.
 const CHAIN: usize = 8192;
@@ -52,14 +52,15 @@ pub struct Census {
 pub fn census(code: Code, samples: &[f32]) -> Census {
     let trellis = Trellis::new(code);
     let tables = SearchTables::new(&trellis);
-    let lanes = Lanes::detect();
+    // Every level finds the same path, so the override need not be asked.
+    let simd = SimdLevel::detected();
     let chain = |weights: &[f32]| {
         let mut census = Census {
             count: vec![0.0; trellis.levels.len()],
             sum: vec![0.0; trellis.levels.len()],
             error: 0.0,
         };
-        let mut search = Search::new(code.window, lanes);
+        let mut search = Search::new(code.window, simd);
         let targets: Vec<i16> = weights.iter().map(|w| tables.target(*w)).collect();
         search.start(0);
         search

@@ -1,9 +1,9 @@
-//! The threads of an OpenMP runtime that the process has anyway, torch's, as a team.
+//! The threads of an OpenMP runtime that the process has already, such as torch's, as a team.
 //!
-//! Its threads stay awake for milliseconds after each of torch's operators, and do not give way: on a
-//! machine whose cores they fill, threads of our own get their turn late or not at all (a Llama-type
-//! model of a billion weights on two cores: 12 tokens a second with a pool beside them, 20 where they
-//! sleep). With theirs, a layer is one more parallel region of the same team.
+//! Its threads stay awake for milliseconds after each of torch's operators and do not yield. On a
+//! machine whose cores they fill, threads of our own run late or not at all (a Llama-type model of a
+//! billion weights on two cores: 12 tokens a second with a pool beside them, 20 where they sleep). With
+//! theirs, a layer is one more parallel region of the same team.
 
 use std::ffi::{c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};

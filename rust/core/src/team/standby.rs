@@ -1,4 +1,5 @@
-//! Threads that stay awake for a moment when they have helped, as the next call is likely near.
+//! Threads that stay awake for a moment after they have helped, because the next call is likely to come
+//! soon.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::Door;
 
-/// How long. Between two layers of a model there are some tens of microseconds of other work.
+/// How long they stay awake. Between two layers of a model there are some tens of microseconds of other
+/// work.
 const AWAKE: Duration = Duration::from_micros(200);
 
 /// Looks at the queue between two looks at the clock, at which others may have the core.
@@ -15,8 +17,8 @@ const LOOKS: usize = 64;
 
 /// The threads of a pool that wait, awake, and what has been left for them.
 ///
-/// Who leaves work first takes one of the `free` away, and who gives up waiting takes itself away: so
-/// for each piece of work there is one who has not given up.
+/// A caller that leaves work first takes one from `free`, and a thread that gives up waiting takes itself
+/// from it. So for each piece of work there is a thread that has not given up.
 #[derive(Debug, Default)]
 pub struct Standby {
     /// Waiting, and nothing left for them.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use hypercomp_core::arrangement::field::Rational;
+use hypercomp_core::arrangement::arithmetic::Rational;
 use hypercomp_core::arrangement::input::Arrangement;
-use hypercomp_core::arrangement::vertex::{Coordinates, Vertices};
+use hypercomp_core::arrangement::output::{Coordinates, Vertices};
 use num_bigint::BigInt;
 use num_traits::Zero;
 

@@ -1,15 +1,14 @@
 //! Linear layers for the tests of products.
 
-use hypercomp_core::Control;
-use hypercomp_core::codec::decode::Unit;
 use hypercomp_core::codec::element::Element;
 use hypercomp_core::codec::tensor::{CompressedTensor, Linear};
 use hypercomp_core::team::CurrentPool;
+use hypercomp_core::{Control, SimdLevel};
 
 /// A layer's results.
 pub fn layer<T: Element>(
     tensor: &CompressedTensor,
-    unit: Unit,
+    unit: SimdLevel,
     x: &[T],
     batch: usize,
     bias: Option<&[T]>,

@@ -1,11 +1,11 @@
 //! A flat in floats, and the arrangement restricted to it.
 
-use super::{Found, Judge, NEAR};
+use super::{Judge, NEAR, PartialResult};
 
-/// A flat with the arrangement restricted to it; the fields are those of `flats`, without what only
-/// exact coordinates need.
+/// A flat with the arrangement restricted to it; the fields are those of
+/// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without what only exact coordinates need.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flat {
+pub(super) struct FloatFlat {
     pub(super) free: usize,
     pub(super) smallest: u32,
     pub(super) numbers: Vec<u32>,
@@ -14,7 +14,7 @@ pub(super) struct Flat {
     pub(super) place: Vec<f64>,
 }
 
-impl Flat {
+impl FloatFlat {
     fn row(&self, at: usize) -> &[f64] {
         let stride = self.free + 1;
         &self.rows[at * stride..(at + 1) * stride]
@@ -159,7 +159,7 @@ impl Flat {
     }
 
     /// Append the vertices on this line.
-    pub(super) fn push_vertices(&self, out: &mut Found) {
+    pub(super) fn push_vertices(&self, out: &mut PartialResult) {
         for at in 0..self.candidates() {
             let row = self.row(at);
             let parameter = row[1] / row[0];

@@ -1,24 +1,24 @@
 //! The search over flats in `f64` with a tolerance: nothing here is proved.
 //!
-//! The search is that of [`flats`](super::flats); what differs is how zero is told. Three questions
-//! are asked, each of numbers scaled to magnitude 1, and answered with "yes" up to the tolerance:
+//! The search is that of [`flats`](crate::arrangement::flats). Zero is told differently. Three
+//! questions are asked, each of numbers scaled to magnitude 1, and answered by comparison with the
+//! tolerance:
 //!
-//! * does a hyperplane meet the flat at all: is the largest coefficient 0 that elimination has left
-//!   of a row, which had a largest coefficient of 1 before;
-//! * do two hyperplanes cut the flat in the same place: do their rows, scaled to a largest
-//!   coefficient of 1, agree up to their sign;
-//! * have the rows below full rank: is a pivot of their elimination 0.
+//! * Does a hyperplane meet the flat? It does not if the largest coefficient that elimination leaves of
+//!   its row is 0; it was 1 before.
+//! * Do two hyperplanes cut the flat in the same place? They do if their rows, scaled to a largest
+//!   coefficient of 1, agree up to sign.
+//! * Have the rows below full rank? They have not if a pivot of their elimination is 0.
 //!
-//! Every answer within a factor of [`NEAR`] of the tolerance, on either side, is counted, since a
-//! small change of the input, or rounding, could have turned it. That the count is 0 proves nothing:
-//! an error can be larger than the band.
+//! Every answer within a factor of [`NEAR`] of the tolerance, on either side, is counted: a small
+//! change of the input, or rounding, could have changed it. A count of 0 proves nothing, because an
+//! error can be larger than the band.
 //!
-//! **Scaling.** Each entry is rounded once, on being divided by its row's largest coefficient. Columns,
-//! rows and right-hand sides are then brought to magnitude 1 by powers of two, which round nothing,
-//! so that the tolerance means the same however rows are scaled and whatever the unit of length. Every
-//! elimination pivots on a largest coefficient, so a step at most doubles what it works on. The
-//! scaling of a row by its largest coefficient is continuous, which that by its first would not be,
-//! but its sign is not; so signs are left open where rows are compared.
+//! **Scaling.** Each entry is rounded once, when it is divided by the largest coefficient of its row.
+//! Then powers of two, which round nothing, bring columns, rows and right-hand sides to magnitude 1. So
+//! the tolerance means the same for every scaling of rows and every unit of length. Every elimination
+//! pivots on a largest coefficient, so one step at most doubles what it works on. Scaling a row by its
+//! largest coefficient is continuous, except for the sign. So rows are compared up to sign.
 
 mod flat;
 mod scaling;
@@ -27,9 +27,9 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use super::input::Arrangement;
+use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
-use flat::Flat;
+use flat::FloatFlat;
 use scaling::{out_of_range, scaled};
 
 /// How far from the tolerance an answer counts as clear.
@@ -53,7 +53,7 @@ pub struct Approximate {
 ///
 /// Points that are closer than about the tolerance, on the scale of the input, are taken for one.
 /// The result depends on the hyperplanes, their order and the tolerance, not on the number of
-/// threads. Time and memory as [`flats`](super::flats) with the cheapest arithmetic.
+/// threads. Time and memory as [`flats`](crate::arrangement::flats) with the cheapest arithmetic.
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) where a right-hand side or a coordinate is beyond the range of `f64`,
@@ -66,7 +66,7 @@ pub fn vertices(
     let dimension = arrangement.dimension();
     let (whole, scales) = scaled(arrangement)?;
     let judge = Judge { tolerance };
-    let mut found = Found::default();
+    let mut found = PartialResult::default();
     if dimension == 0 {
         found.vertices = 1;
     } else {
@@ -126,13 +126,13 @@ impl Judge {
 }
 
 #[derive(Debug, Default)]
-struct Found {
+struct PartialResult {
     coordinates: Vec<f64>,
     vertices: usize,
     near_decisions: u64,
 }
 
-impl Found {
+impl PartialResult {
     fn after(mut self, before: Self) -> Self {
         self.coordinates.splice(..0, before.coordinates);
         self.vertices += before.vertices;
@@ -142,15 +142,20 @@ impl Found {
 }
 
 /// The vertices below `flat`, whose children are shared out to the threads.
-fn shared(flat: &Flat, levels: usize, judge: Judge, control: &Control) -> Result<Found> {
-    let mut found = Found::default();
+fn shared(
+    flat: &FloatFlat,
+    levels: usize,
+    judge: Judge,
+    control: &Control,
+) -> Result<PartialResult> {
+    let mut found = PartialResult::default();
     if levels == 0 || flat.free == 1 {
-        let mut below = vec![Flat::default(); flat.free - 1];
+        let mut below = vec![FloatFlat::default(); flat.free - 1];
         visit(
             flat,
             &mut below,
             judge,
-            &mut Scratch::default(),
+            &mut FloatScratch::default(),
             &mut found,
             control,
         )?;
@@ -160,15 +165,15 @@ fn shared(flat: &Flat, levels: usize, judge: Judge, control: &Control) -> Result
         .into_par_iter()
         .map(|at| {
             control.check()?;
-            let (mut child, mut scratch) = (Flat::default(), Scratch::default());
+            let (mut child, mut scratch) = (FloatFlat::default(), FloatScratch::default());
             let mut near = 0;
             flat.restrict(at, &mut child, judge, &mut scratch.keys, &mut near);
             let below = if child.reaches_a_vertex(judge, &mut scratch.echelon, &mut near) {
                 shared(&child, levels - 1, judge, control)?
             } else {
-                Found::default()
+                PartialResult::default()
             };
-            Ok(Found {
+            Ok(PartialResult {
                 near_decisions: below.near_decisions + near,
                 ..below
             })
@@ -183,18 +188,18 @@ fn shared(flat: &Flat, levels: usize, judge: Judge, control: &Control) -> Result
 }
 
 #[derive(Debug, Default)]
-struct Scratch {
+struct FloatScratch {
     keys: Vec<(f64, u32)>,
     echelon: Vec<f64>,
 }
 
 /// Depth first below `flat`, with one flat of workspace for each level.
 fn visit(
-    flat: &Flat,
-    below: &mut [Flat],
+    flat: &FloatFlat,
+    below: &mut [FloatFlat],
     judge: Judge,
-    scratch: &mut Scratch,
-    found: &mut Found,
+    scratch: &mut FloatScratch,
+    found: &mut PartialResult,
     control: &Control,
 ) -> Result<()> {
     let Some((child, below)) = below.split_first_mut() else {

@@ -2,8 +2,8 @@
 
 use num_traits::ToPrimitive;
 
-use super::flat::{Flat, GONE, magnitude};
-use crate::arrangement::field::Rational;
+use super::flat::{FloatFlat, GONE, magnitude};
+use crate::arrangement::arithmetic::Rational;
 use crate::arrangement::input::Arrangement;
 use crate::{Error, ErrorKind, Result};
 
@@ -16,7 +16,7 @@ fn reciprocal_power_of_two(magnitude: f64) -> f64 {
 }
 
 /// The arrangement in floats of magnitude 1, and what to multiply each coordinate with.
-pub(super) fn scaled(arrangement: &Arrangement) -> Result<(Flat, Vec<f64>)> {
+pub(super) fn scaled(arrangement: &Arrangement) -> Result<(FloatFlat, Vec<f64>)> {
     let dimension = arrangement.dimension();
     let stride = dimension + 1;
     let mut rows = Vec::with_capacity(arrangement.rows().len() * stride);
@@ -60,7 +60,7 @@ pub(super) fn scaled(arrangement: &Arrangement) -> Result<(Flat, Vec<f64>)> {
         .step_by(stride)
         .for_each(|x| *x *= side_scale);
     scales.iter_mut().for_each(|x| *x /= side_scale);
-    let whole = Flat {
+    let whole = FloatFlat {
         free: dimension,
         smallest: GONE,
         numbers: (0..(rows.len() / stride) as u32).collect(),

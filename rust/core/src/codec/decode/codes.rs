@@ -8,7 +8,7 @@
 //! read where they are, too, but for the ends of planes and for streams that begin within a byte.
 
 use super::plan::{BLOCK, Plan, Plans};
-use super::unit::Unit;
+use crate::SimdLevel;
 
 /// Bytes before the first path bit: a window is read as the last of eight.
 const BEFORE: usize = 8;
@@ -72,7 +72,7 @@ impl Memory {
     /// number of blocks.
     pub fn load<'m>(
         &'m mut self,
-        unit: Unit,
+        unit: SimdLevel,
         plans: &Plans,
         source: Source<'m>,
         from: usize,
@@ -159,7 +159,7 @@ fn fetch_ahead(next: &[u8], len: usize) {
 /// before the chain and after the plane.
 fn load_path<'m>(
     memory: &'m mut Vec<u8>,
-    unit: Unit,
+    unit: SimdLevel,
     source: Source<'_>,
     byte: usize,
     len: usize,
@@ -216,7 +216,7 @@ fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: us
 /// plane itself where that is possible, else a copy with zeros on either side of it.
 fn in_order<'m>(
     memory: &'m mut Vec<u8>,
-    unit: Unit,
+    unit: SimdLevel,
     plane: &'m [u8],
     bit: isize,
     len: usize,

@@ -33,55 +33,57 @@ mod plan;
 mod portable;
 #[cfg(test)]
 mod tests;
-mod unit;
 #[cfg(target_arch = "x86_64")]
 mod vbmi;
 
 pub use codes::{Codes, Memory, Source};
 pub use plan::{BLOCK, Plan, Plans};
-pub use unit::Unit;
 
-/// Fewer weights are decoded, or fewer products added, by the calling thread alone and without a look
-/// at any thread pool: others would take longer to wake up.
-pub const ALONE: usize = 1 << 17;
+use crate::SimdLevel;
+
+/// Work of so many weights or products and more is shared with other threads. Less than that is done by
+/// the calling thread alone, without a look at any thread pool: others would take longer to wake up.
+pub const SHARED_FROM: usize = 1 << 17;
 
 /// Decode `out.len()` levels, a multiple of [`BLOCK`], from weight `from` of `codes` on, which is
 /// one too. The levels after the last weight are of no meaning.
 ///
-/// Every [`Unit`] gives the same bits.
-pub fn levels(unit: Unit, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+/// Every [`SimdLevel`] gives the same bits.
+pub fn levels(unit: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     codes.check(from, out.len());
     match unit {
-        Unit::Portable => portable::levels(codes, from, out),
+        SimdLevel::Portable => portable::levels(codes, from, out),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and `check` held.
-        Unit::Avx2 => unsafe { avx2::levels(codes, from, out) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::levels(codes, from, out) },
+        // SAFETY: the token proves that the machine has these instructions, and `check` held.
+        SimdLevel::Avx2(_) => unsafe { avx2::levels(codes, from, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Vbmi => unsafe { vbmi::levels(codes, from, out) },
+        SimdLevel::Avx512(_) => unsafe { avx512::levels(codes, from, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { vbmi::levels(codes, from, out) },
     }
 }
 
 /// Σ level·x over the weights of `codes`, in sixteen sums that [`lane_sum`] adds up; lane i has the
 /// weights ≡ i mod 16 in order. `x` has a multiple of [`BLOCK`] values, zeros after the last weight.
 ///
-/// Every [`Unit`] gives the same bits.
-pub fn dot(unit: Unit, codes: &Codes<'_>, x: &[f32]) -> f32 {
+/// Every [`SimdLevel`] gives the same bits.
+pub fn dot(unit: SimdLevel, codes: &Codes<'_>, x: &[f32]) -> f32 {
     codes.check(0, x.len());
     let sums = match unit {
-        Unit::Portable => portable::dot(codes, x),
+        SimdLevel::Portable => portable::dot(codes, x),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and `check` held.
-        Unit::Avx2 => unsafe { avx2::dot(codes, x) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::dot(codes, 0, x, std::arch::x86_64::_mm512_setzero_ps()) },
+        // SAFETY: the token proves that the machine has these instructions, and `check` held.
+        SimdLevel::Avx2(_) => unsafe { avx2::dot(codes, x) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Vbmi => unsafe { vbmi::dot(codes, x) },
+        SimdLevel::Avx512(_) => unsafe {
+            avx512::dot(codes, 0, x, std::arch::x86_64::_mm512_setzero_ps())
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { vbmi::dot(codes, x) },
     };
     lane_sum(&sums)
 }

@@ -2,11 +2,10 @@
 
 use std::sync::OnceLock;
 
-use super::unit::Unit;
-use crate::Result;
 use crate::codec::constants::CODES;
 use crate::codec::integer_levels::IntegerLevels;
 use crate::codec::trellis::{Code, HALF_BITS, Trellis};
+use crate::{Result, SimdLevel};
 
 /// Weights decoded at a time: they take whole bytes of either plane at every rate.
 pub const BLOCK: usize = 16;
@@ -102,9 +101,9 @@ impl Plan {
     }
 
     /// Whether a unit looks up bytes, and so reads codes in order.
-    pub fn in_order(&self, unit: Unit) -> bool {
+    pub fn in_order(&self, unit: SimdLevel) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return unit == Unit::Avx2 && self.bytes.is_some();
+        return matches!(unit, SimdLevel::Avx2(_)) && self.bytes.is_some();
         #[cfg(not(target_arch = "x86_64"))]
         return false;
     }
@@ -158,7 +157,7 @@ impl Plans {
     }
 
     /// Whether a unit reads codes in order (see [`Plan::in_order`]): all rates of a window are alike.
-    pub fn in_order(&self, unit: Unit) -> bool {
+    pub fn in_order(&self, unit: SimdLevel) -> bool {
         let rate = self.0.iter().position(Option::is_some);
         rate.is_some_and(|rate| self.plan(rate as u8, 0).in_order(unit))
     }

@@ -56,7 +56,7 @@ proptest! {
             .map(|i| if from + i < len { (i as f32 * 0.7).sin() } else { 0.0 })
             .collect();
         let mut products = Vec::new();
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut memory = Memory::default();
             let codes = memory.load(unit, &plans, source, from, len);
             let mut out = vec![0.0; padded];
@@ -101,7 +101,7 @@ fn all_phases_of_all_codes_decode_alike() {
             let plans = Plans::new(window, &[rate]).unwrap();
             let len = 1 << 16;
             let expected = plain(source, window, 0, len);
-            for unit in Unit::available() {
+            for unit in SimdLevel::available() {
                 let mut memory = Memory::default();
                 let mut out = vec![0.0; len];
                 levels(

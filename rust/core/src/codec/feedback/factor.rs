@@ -12,9 +12,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::tile::{HEIGHT, Real, accumulate};
-use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// Columns of a block: their panel of sixteen rows is 16 KiB, and stays in a first-level cache.
 const BLOCK: usize = 128;
@@ -54,12 +53,12 @@ impl Factor {
         damping: f64,
         control: &Control,
     ) -> Result<Self> {
-        Self::on(Unit::detect(), matrix, inputs, damping, control)
+        Self::on(SimdLevel::in_use()?, matrix, inputs, damping, control)
     }
 
     /// The same on a vector unit that the machine has.
     pub fn on<H: Element>(
-        unit: Unit,
+        unit: SimdLevel,
         matrix: &[H],
         inputs: usize,
         damping: f64,
@@ -251,7 +250,7 @@ impl Factor {
     /// The rows below a block, in place; and as panels of sixteen rows, one after the other.
     fn solve_below(
         &mut self,
-        unit: Unit,
+        unit: SimdLevel,
         block: Range<usize>,
         control: &Control,
     ) -> Result<Vec<f64>> {
@@ -285,7 +284,7 @@ impl Factor {
     /// Take the products of a block's columns from all that is to the right of them.
     fn subtract(
         &mut self,
-        unit: Unit,
+        unit: SimdLevel,
         block: Range<usize>,
         solved: &[f64],
         control: &Control,

@@ -5,10 +5,9 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 
 use super::factor::Factor;
-use crate::codec::decode::Unit;
 use crate::codec::element::PowerOfTwo;
 use crate::codec::scoring::gaussian;
-use crate::{Control, ErrorKind};
+use crate::{Control, ErrorKind, SimdLevel};
 
 /// X·Xᵀ of Gaussian samples, and a little more of the identity.
 fn moment(inputs: usize, samples: usize, seed: u64) -> Vec<f64> {
@@ -61,7 +60,7 @@ proptest! {
 #[test]
 fn every_unit_and_any_threads_give_the_same_bits() {
     let matrix = moment(333, 200, 4);
-    let on = |unit: Unit, threads: usize| {
+    let on = |unit: SimdLevel, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let factor = pool
             .unwrap()
@@ -73,8 +72,8 @@ fn every_unit_and_any_threads_give_the_same_bits() {
         }
         bits
     };
-    let plain = on(Unit::Portable, 1);
-    for unit in Unit::available() {
+    let plain = on(SimdLevel::Portable, 1);
+    for unit in SimdLevel::available() {
         for threads in [1, 3] {
             assert!(on(unit, threads) == plain, "{unit:?} {threads}");
         }

@@ -6,8 +6,7 @@ use rayon::prelude::*;
 
 use super::factor::Factor;
 use super::tile::{HEIGHT, Real, accumulate};
-use crate::codec::decode::Unit;
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// Columns of a panel.
 const PANEL: usize = <f32 as Real>::PANEL;
@@ -18,7 +17,7 @@ const DEPTH: usize = 128;
 
 /// The errors e_i of finished vectors, in panels of outputs, so that feedback is a product of panels.
 pub struct Finished {
-    unit: Unit,
+    unit: SimdLevel,
     inputs: usize,
     outputs: usize,
     /// For each panel of outputs, all inputs, one after the other.
@@ -36,7 +35,7 @@ pub struct Targets {
 
 impl Finished {
     /// Of a matrix of so many inputs and outputs, of which none is finished.
-    pub fn new(unit: Unit, inputs: usize, outputs: usize) -> Self {
+    pub fn new(unit: SimdLevel, inputs: usize, outputs: usize) -> Self {
         Self {
             unit,
             inputs,
@@ -133,7 +132,7 @@ mod tests {
 
     /// All targets, where the error of every input is what `errors` has, in blocks of so many inputs.
     fn targets(
-        unit: Unit,
+        unit: SimdLevel,
         factor: &Factor,
         weights: &[f32],
         errors: &[f32],
@@ -168,8 +167,8 @@ mod tests {
             let factor = factor(inputs);
             let values = gaussian(seed, 2 * inputs * outputs);
             let (weights, errors) = values.split_at(inputs * outputs);
-            let plain = targets(Unit::Portable, &factor, weights, errors, inputs);
-            for unit in Unit::available() {
+            let plain = targets(SimdLevel::Portable, &factor, weights, errors, inputs);
+            for unit in SimdLevel::available() {
                 prop_assert!(targets(unit, &factor, weights, errors, block) == plain, "{:?}", unit);
             }
             for (at, target) in plain.iter().enumerate() {

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::codec::decode::Unit;
+use crate::SimdLevel;
 
 /// Rows of a tile.
 pub const HEIGHT: usize = 8;
@@ -24,7 +24,7 @@ pub trait Real: Copy + Default + Send + Sync + 'static {
     ///
     /// # Safety
     /// The machine has the unit; the lengths are those that [`accumulate`] asserts.
-    unsafe fn accumulate(unit: Unit, tile: Tile<Self>, rows: usize);
+    unsafe fn accumulate(unit: SimdLevel, tile: Tile<Self>, rows: usize);
 }
 
 /// Where a tile's factors and sums begin.
@@ -45,7 +45,7 @@ pub struct Tile<R> {
 /// `factors` has [`HEIGHT`] numbers for each row of the `panel`; the sums of the first of the `rows`
 /// come first, those of the next begin `stride` further.
 pub fn accumulate<R: Real>(
-    unit: Unit,
+    unit: SimdLevel,
     rows: Range<usize>,
     factors: &[R],
     panel: &[R],
@@ -66,7 +66,7 @@ pub fn accumulate<R: Real>(
         sums: sums.as_mut_ptr(),
         stride,
     };
-    // SAFETY: units are only chosen where the machine has them, and the lengths were checked.
+    // SAFETY: the token proves that the machine has these instructions, and the lengths were checked.
     unsafe { R::accumulate(unit, tile, rows.len()) }
 }
 
@@ -301,11 +301,11 @@ macro_rules! real {
         impl Real for $real {
             const PANEL: usize = 128 / size_of::<Self>();
 
-            unsafe fn accumulate(unit: Unit, mut tile: Tile<Self>, rows: usize) {
+            unsafe fn accumulate(unit: SimdLevel, mut tile: Tile<Self>, rows: usize) {
                 // SAFETY: the contract is this function's own.
                 unsafe {
                     match unit {
-                        Unit::Portable => {
+                        SimdLevel::Portable => {
                             for _ in 0..rows {
                                 for column in 0..Self::PANEL {
                                     tile.add::<Self, 1, 1>(Self::PANEL, column);
@@ -314,9 +314,9 @@ macro_rules! real {
                             }
                         }
                         #[cfg(target_arch = "x86_64")]
-                        Unit::Avx2 => vectors::$avx2(tile, rows),
+                        SimdLevel::Avx2(_) => vectors::$avx2(tile, rows),
                         #[cfg(target_arch = "x86_64")]
-                        Unit::Avx512 | Unit::Vbmi => vectors::$avx512(tile, rows),
+                        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => vectors::$avx512(tile, rows),
                     }
                 }
             }
@@ -355,7 +355,7 @@ mod tests {
                 }
             }
         }
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut sums = before.clone();
             accumulate(unit, rows.clone(), &factors, &panel, &mut sums, stride);
             assert_eq!(sums, plain, "{unit:?}");

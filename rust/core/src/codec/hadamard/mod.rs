@@ -20,7 +20,7 @@ mod avx512;
 
 use std::ops::Range;
 
-use super::decode::Unit;
+use crate::SimdLevel;
 
 /// The smallest block that is worth having everywhere, and the largest that is used.
 const BLOCKS: (usize, usize) = (128, 1024);
@@ -48,23 +48,18 @@ fn sign_word(seed: u64, word: u64) -> u64 {
 pub struct Incoherence {
     /// `f32` sign bits: 0 or 0x8000_0000.
     signs: Vec<u32>,
-    unit: Unit,
+    simd: SimdLevel,
 }
 
 impl Incoherence {
     /// The signs of `seed` for rows of at most `longest` weights.
-    pub fn new(seed: u64, longest: usize) -> Self {
-        Self::on(Unit::detect(), seed, longest)
-    }
-
-    /// The same on a vector unit that the machine has.
-    pub fn on(unit: Unit, seed: u64, longest: usize) -> Self {
+    pub fn new(simd: SimdLevel, seed: u64, longest: usize) -> Self {
         let mut signs = Vec::with_capacity(longest.next_multiple_of(64));
         for word in 0..longest.div_ceil(64) as u64 {
             let word = sign_word(seed, word);
             signs.extend((0..64).map(|i| ((word >> i) as u32 & 1) << 31));
         }
-        Self { signs, unit }
+        Self { signs, simd }
     }
 
     /// Weights to the incoherent basis, in place. An empty row is left alone.
@@ -108,7 +103,7 @@ impl Incoherence {
 
     fn flip(&self, part: &mut [f32], start: usize) {
         let signs = &self.signs[start..start + part.len()];
-        self.unit.run(|| {
+        self.simd.run(|| {
             for (value, sign) in part.iter_mut().zip(signs) {
                 *value = f32::from_bits(value.to_bits() ^ sign);
             }
@@ -117,14 +112,14 @@ impl Incoherence {
 
     /// The orthonormal Walsh–Hadamard transform (natural order) of a block of 2^i ≤ 1024 values.
     fn transform(&self, block: &mut [f32]) {
-        match self.unit {
+        match self.simd {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the unit is only chosen where the machine has it; block sizes are powers of
+            // SAFETY: the token proves that the machine has these instructions; block sizes are powers of
             // two.
-            Unit::Avx2 if block.len() >= BLOCKS.0 => unsafe { avx2::transform(block) },
+            SimdLevel::Avx2(_) if block.len() >= BLOCKS.0 => unsafe { avx2::transform(block) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Unit::Avx512 | Unit::Vbmi if block.len() >= BLOCKS.0 => unsafe {
+            SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) if block.len() >= BLOCKS.0 => unsafe {
                 avx512::transform(block)
             },
             _ => transform(block),
@@ -230,16 +225,16 @@ mod tests {
             seed: u64,
         ) {
             let row = &row[..row.len() / grain * grain];
-            let on = |unit| {
-                let incoherence = Incoherence::on(unit, seed, row.len());
+            let on = |simd| {
+                let incoherence = Incoherence::new(simd, seed, row.len());
                 let (mut there, mut back) = (row.to_vec(), row.to_vec());
                 incoherence.forward(&mut there);
                 incoherence.inverse(&mut back);
                 [there, back].concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()
             };
-            let plain = on(Unit::Portable);
-            for unit in Unit::available() {
-                prop_assert!(on(unit) == plain, "{:?}", unit);
+            let plain = on(SimdLevel::Portable);
+            for simd in SimdLevel::available() {
+                prop_assert!(on(simd) == plain, "{}", simd);
             }
         }
 
@@ -253,7 +248,7 @@ mod tests {
             let range = closure(n, a.min(b)..a.max(b));
             prop_assert!(range.start <= a.min(b) && range.end >= a.max(b) && range.end <= n);
             prop_assert!(a == b || range.len() <= a.abs_diff(b) + 4 * block(n).0);
-            let incoherence = Incoherence::new(5, n);
+            let incoherence = Incoherence::new(SimdLevel::detected(), 5, n);
             let mut whole = row.clone();
             incoherence.inverse(&mut whole);
             let mut part = row[range.clone()].to_vec();
@@ -266,7 +261,7 @@ mod tests {
             row in proptest::collection::vec(-1.0f32..1.0, 0..3000),
             seed: u64,
         ) {
-            let incoherence = Incoherence::new(seed, row.len());
+            let incoherence = Incoherence::new(SimdLevel::detected(), seed, row.len());
             let mut image = row.clone();
             incoherence.forward(&mut image);
             let energy = |v: &[f32]| v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();

@@ -15,7 +15,8 @@ mod avx2;
 mod avx512;
 pub mod integer;
 
-use super::decode::{BLOCK, Unit};
+use super::decode::BLOCK;
+use crate::SimdLevel;
 
 /// The most columns of a call to [`accumulate`].
 pub const PANEL: usize = 512;
@@ -30,8 +31,8 @@ pub type Sums = [f32; BLOCK];
 /// Add the products of all `rows` (`len` values each) and all `vectors` (as many) to `sums`, which
 /// has those of the first row first. `len` is a multiple of [`BLOCK`].
 ///
-/// Every [`Unit`] gives the same bits. O(rows·vectors·len).
-pub fn accumulate(unit: Unit, len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
+/// Every [`SimdLevel`] gives the same bits. O(rows·vectors·len).
+pub fn accumulate(unit: SimdLevel, len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
     if len == 0 {
         return;
     }
@@ -39,30 +40,34 @@ pub fn accumulate(unit: Unit, len: usize, rows: &[f32], vectors: &[f32], sums: &
     assert!(len.is_multiple_of(BLOCK) && rows.len().is_multiple_of(len));
     assert!(batch * len == vectors.len() && rows.len() / len * batch == sums.len());
     match unit {
-        Unit::Portable => portable(len, rows, vectors, sums),
+        SimdLevel::Portable => portable(len, rows, vectors, sums),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and the lengths fit.
-        Unit::Avx2 => unsafe { avx2::accumulate(len, rows, vectors, sums) },
+        // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
+        SimdLevel::Avx2(_) => unsafe { avx2::accumulate(len, rows, vectors, sums) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Avx512 | Unit::Vbmi => unsafe { avx512::accumulate(len, rows, vectors, sums) },
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            avx512::accumulate(len, rows, vectors, sums)
+        },
     }
 }
 
 /// Add some rows, each times its factor, to `sums`, which has as many values as a row, a multiple of
 /// [`BLOCK`]; each sum has the rows in order.
 ///
-/// Every [`Unit`] gives the same bits. O(rows·len).
-pub fn add_rows(unit: Unit, rows: &[f32], factors: &[f32], sums: &mut [f32]) {
+/// Every [`SimdLevel`] gives the same bits. O(rows·len).
+pub fn add_rows(unit: SimdLevel, rows: &[f32], factors: &[f32], sums: &mut [f32]) {
     assert!(sums.len().is_multiple_of(BLOCK) && factors.len() * sums.len() == rows.len());
     match unit {
-        Unit::Portable => add_rows_portable(rows, factors, sums),
+        SimdLevel::Portable => add_rows_portable(rows, factors, sums),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and the lengths fit.
-        Unit::Avx2 => unsafe { avx2::add_rows(rows, factors, sums) },
+        // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
+        SimdLevel::Avx2(_) => unsafe { avx2::add_rows(rows, factors, sums) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Avx512 | Unit::Vbmi => unsafe { avx512::add_rows(rows, factors, sums) },
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            avx512::add_rows(rows, factors, sums)
+        },
     }
 }
 
@@ -115,8 +120,8 @@ mod tests {
                 accumulate(unit, len, &levels, &vectors, &mut sums);
                 sums
             };
-            let plain = on(Unit::Portable);
-            for unit in Unit::available() {
+            let plain = on(SimdLevel::Portable);
+            for unit in SimdLevel::available() {
                 prop_assert!(on(unit) == plain, "{:?}", unit);
             }
             for (i, sums) in plain.iter().enumerate() {
@@ -134,7 +139,7 @@ mod tests {
             let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) ^ seed) as f32 / 4e9 - 0.5;
             let levels: Vec<f32> = (0..rows * len).map(value).collect();
             let factors: Vec<f32> = (0..rows).map(|i| value(i + 77_777)).collect();
-            for unit in Unit::available() {
+            for unit in SimdLevel::available() {
                 let mut sums = vec![0.25f32; len];
                 add_rows(unit, &levels, &factors, &mut sums);
                 for (i, sum) in sums.iter().enumerate() {

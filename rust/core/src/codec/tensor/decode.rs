@@ -6,12 +6,12 @@
 use std::ops::Range;
 
 use super::streams::{Cursor, Streams};
-use crate::codec::decode::{ALONE, BLOCK, Memory, Plans, Source, Unit, levels};
+use crate::codec::decode::{BLOCK, Memory, Plans, SHARED_FROM, Source, levels};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::{Incoherence, closure};
 use crate::codec::layout::Layout;
 use crate::team::{Team, share};
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// What decoding reads: one for all threads.
 pub(super) struct Decoder<'a> {
@@ -19,7 +19,7 @@ pub(super) struct Decoder<'a> {
     pub layout: Layout,
     pub incoherence: Option<Incoherence>,
     pub plans: Plans,
-    pub unit: Unit,
+    pub unit: SimdLevel,
     pub restore: PowerOfTwo,
 }
 
@@ -32,14 +32,14 @@ pub(super) struct Workspace {
 
 impl<'a> Decoder<'a> {
     /// A decoder of a tensor of this shape.
-    pub fn new(streams: &'a Streams, shape: &[usize], unit: Unit) -> Result<Self> {
+    pub fn new(streams: &'a Streams, shape: &[usize], unit: SimdLevel) -> Result<Self> {
         let layout = Layout::new(shape);
         Ok(Self {
             streams,
             layout,
             incoherence: streams
                 .seed
-                .map(|seed| Incoherence::on(unit, seed, layout.longest())),
+                .map(|seed| Incoherence::new(unit, seed, layout.longest())),
             plans: Plans::new(streams.window, &streams.rates)?,
             unit,
             restore: PowerOfTwo::new(streams.exponent.into()),
@@ -81,7 +81,7 @@ impl<'a> Decoder<'a> {
         team: &dyn Team,
         control: &Control,
     ) -> Result<()> {
-        if range.len() < ALONE {
+        if range.len() < SHARED_FROM {
             return self.decode_alone(range, out, control);
         }
         self.decode_shared(range.clone(), out, team, control)?;

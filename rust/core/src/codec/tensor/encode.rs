@@ -17,8 +17,8 @@ use crate::codec::mask::Mask;
 use crate::codec::rate::Source;
 use crate::codec::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::trellis::{HALF_BITS, Trellis};
-use crate::codec::viterbi::{Lanes, Search, SearchTables};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::codec::viterbi::{Search, SearchTables};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// How the trellis codec is to work.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,9 +89,9 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn new(window: u32) -> Self {
+    fn new(window: u32, simd: SimdLevel) -> Self {
         Self {
-            search: Search::new(window, Lanes::detect()),
+            search: Search::new(window, simd),
             values: Vec::new(),
             targets: Vec::new(),
             cells: Vec::new(),
@@ -120,6 +120,7 @@ impl Streams {
         header: usize,
         control: &Control,
     ) -> Result<(Self, Energy)> {
+        let simd = SimdLevel::in_use()?;
         let layout = Layout::new(shape);
         let is_zero = |at: usize| weights[at].to_f64() == 0.0;
         let kept = match params.keep_zeros {
@@ -148,7 +149,7 @@ impl Streams {
             normalise,
             incoherence: params
                 .seed
-                .map(|seed| Incoherence::new(seed, layout.longest())),
+                .map(|seed| Incoherence::new(simd, seed, layout.longest())),
             grid: grid(&sources, &rates, spread),
             deviations: sources
                 .iter()
@@ -162,7 +163,7 @@ impl Streams {
         let chains = (0..layout.chains())
             .into_par_iter()
             .map_init(
-                || Workspace::new(params.window),
+                || Workspace::new(params.window, simd),
                 |workspace, chain| encoder.chain(chain, workspace, control),
             )
             .collect::<Result<Vec<Chain>>>()?;

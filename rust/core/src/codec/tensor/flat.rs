@@ -3,10 +3,9 @@
 
 use super::decode::Decoder;
 use super::{CompressedTensor, Payload, copy_raw};
-use crate::codec::decode::Unit;
 use crate::codec::element::Dtype;
 use crate::codec::winding::Filler;
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// What decodes a tensor, worked out once.
 pub(super) enum Flat<'a> {
@@ -18,7 +17,7 @@ pub(super) enum Flat<'a> {
 
 impl<'a> Flat<'a> {
     /// The weights of `tensor`.
-    pub fn new(tensor: &'a CompressedTensor, unit: Unit) -> Result<Self> {
+    pub fn new(tensor: &'a CompressedTensor, unit: SimdLevel) -> Result<Self> {
         Ok(match &tensor.payload {
             Payload::Zeros => Self::Zeros,
             Payload::Raw(bytes) => Self::Raw(bytes, tensor.dtype),

@@ -10,11 +10,10 @@ use super::exceptions::Exceptions;
 use super::sections::sections_len;
 use super::streams::Streams;
 use super::{Axes, Energy, bytes};
-use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::trellis::Trellis;
 use crate::team::CurrentPool;
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// What is asked of a compressed tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,7 +110,7 @@ fn attempt<T: Element>(
     let mut beyond = false;
     if let Some(bound) = params.max_error {
         let mut decoded = vec![T::default(); weights.len()];
-        Decoder::new(&streams, shape, Unit::detect())?.decode(
+        Decoder::new(&streams, shape, SimdLevel::in_use()?)?.decode(
             0..weights.len(),
             &mut decoded,
             &CurrentPool,

@@ -35,11 +35,10 @@ pub use product::Linear;
 pub use stored_order::Axes;
 pub use streams::Streams;
 
-use super::decode::Unit;
 use super::element::{Dtype, Element, PowerOfTwo};
 use super::winding::{Winding, WindingParams};
 use crate::team::{CurrentPool, Team};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// How a tensor is to be coded.
 #[derive(Clone, Debug, PartialEq)]
@@ -240,7 +239,7 @@ impl CompressedTensor {
                 );
             }
             Payload::Trellis(streams) => {
-                let decoder = Decoder::new(streams, &self.shape, Unit::detect())?;
+                let decoder = Decoder::new(streams, &self.shape, SimdLevel::in_use()?)?;
                 decoder.decode(range, out, team, control)?;
             }
             Payload::Winding(winding) => winding.decode_as(range, out, team, control)?,

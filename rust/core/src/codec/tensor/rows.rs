@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use super::decode::Decoder;
 use super::{Axes, CompressedTensor, Payload};
-use crate::codec::decode::Unit;
 use crate::codec::element::Element;
 use crate::team::{Alone, Team, share};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 impl CompressedTensor {
     /// Decode the entries along the first axis that `indices` name, one after the other, into `out`.
@@ -59,7 +58,7 @@ impl CompressedTensor {
         }
         let decoder = match &self.payload {
             Payload::Trellis(streams) if self.axes == Axes::InOrder => {
-                Some(Decoder::new(streams, &self.shape, Unit::detect())?)
+                Some(Decoder::new(streams, &self.shape, SimdLevel::in_use()?)?)
             }
             _ => None,
         };

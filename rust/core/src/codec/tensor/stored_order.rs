@@ -11,10 +11,10 @@ use std::ops::Range;
 use super::decode::{Decoder, Workspace};
 use super::input::malformed;
 use super::{CompressedTensor, Payload};
-use crate::codec::decode::{ALONE, Unit};
+use crate::codec::decode::SHARED_FROM;
 use crate::codec::element::Element;
 use crate::team::{Alone, Team, share};
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// How a tensor's axes lie in its stored form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl CompressedTensor {
         if range.is_empty() {
             return Ok(());
         }
-        let decoder = Decoder::new(streams, &self.stored_shape(), Unit::detect())?;
+        let decoder = Decoder::new(streams, &self.stored_shape(), SimdLevel::in_use()?)?;
         let rows = range.start / inputs..(range.end - 1) / inputs + 1;
         let first = range.start % inputs;
         // A part of one row has no other inputs.
@@ -104,7 +104,11 @@ impl CompressedTensor {
             _ => 0..inputs,
         };
         let bands = bands(out, inputs, first, &columns);
-        let team = if range.len() < ALONE { &Alone } else { team };
+        let team = if range.len() < SHARED_FROM {
+            &Alone
+        } else {
+            team
+        };
         let turn = |workspace: &mut Turning<T>, (from, mut parts): (usize, Vec<Part<'_, T>>)| {
             let inputs = from..(from + BAND).min(columns.end);
             workspace.band(

@@ -11,10 +11,10 @@ use super::decode::Decoder;
 use super::exceptions::Exceptions;
 use super::streams::Streams;
 use super::{Axes, Energy};
-use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::layout::{Layout, trailing_run};
 use crate::codec::mask::Mask;
+use crate::simd::SimdLevel;
 use crate::team::CurrentPool;
 use crate::{Control, ErrorKind, Result};
 
@@ -128,7 +128,7 @@ pub(super) fn put_apart(
     if zeros.is_empty() {
         return Ok(());
     }
-    let decoder = Decoder::new(streams, shape, Unit::detect())?;
+    let decoder = Decoder::new(streams, shape, SimdLevel::in_use()?)?;
     // Energies are those of the weights divided by 2^exponent.
     let normalise = PowerOfTwo::new(-i32::from(streams.exponent));
     let mut missed = 0.0;

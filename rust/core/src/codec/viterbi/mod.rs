@@ -33,7 +33,7 @@ mod avx512;
 mod portable;
 
 use super::trellis::{Code, Trellis};
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// Steps whose distances are computed ahead: a distance stored a moment ago at another alignment
 /// stalls the load that reads it (measured: 30 % of the search).
@@ -59,41 +59,6 @@ const OUTERMOST: f32 = 28_000.0;
 /// Positions behind the end of a distance array that repeat its start, so that a run of registers
 /// is one load wherever it begins.
 const WRAP: usize = 32;
-
-/// The vector unit a search runs on. Every choice finds the same path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lanes {
-    /// Plain Rust, for any machine.
-    Portable,
-    /// 256-bit vectors of x86-64.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// 512-bit vectors of x86-64 (AVX-512 F and BW).
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Lanes {
-    /// All that this machine has, the best last.
-    pub fn available() -> Vec<Self> {
-        let mut lanes = vec![Self::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                lanes.push(Self::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-                lanes.push(Self::Avx512);
-            }
-        }
-        lanes
-    }
-
-    /// The best that this machine has.
-    pub fn detect() -> Self {
-        Self::available().pop().unwrap_or(Self::Portable)
-    }
-}
 
 /// What a search reads of an axis of the winding.
 #[derive(Debug)]
@@ -252,7 +217,7 @@ impl<'t> SearchTables<'t> {
 /// A search over one chain after another, with its own memory.
 #[derive(Debug)]
 pub struct Search {
-    lanes: Lanes,
+    simd: SimdLevel,
     window: u32,
     metrics: Vec<u16>,
     next_metrics: Vec<u16>,
@@ -265,10 +230,10 @@ pub struct Search {
 
 impl Search {
     /// Memory for searches with a register of `window` bits.
-    pub fn new(window: u32, lanes: Lanes) -> Self {
+    pub fn new(window: u32, simd: SimdLevel) -> Self {
         let states = 1 << (window - 1);
         Self {
-            lanes,
+            simd,
             window,
             metrics: vec![0; states],
             next_metrics: vec![0; states],
@@ -314,7 +279,7 @@ impl Search {
             let distances = &mut self.distances[..steps * group * stride];
             distances[block.len() * stride..].fill(0);
             fill_distances(
-                self.lanes,
+                self.simd,
                 tables,
                 block,
                 &mut distances[..block.len() * stride],
@@ -329,7 +294,7 @@ impl Search {
             };
             let decisions = &mut self.decisions[at..];
             let swapped = add_compare_select(
-                self.lanes,
+                self.simd,
                 &steps,
                 &mut self.metrics,
                 &mut self.next_metrics,
@@ -387,37 +352,41 @@ impl Steps<'_> {
 }
 
 /// For each weight the distance to the nearest level at each position, less the least of them.
-fn fill_distances(lanes: Lanes, tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
-    match lanes {
-        Lanes::Portable => portable::distances(tables, weights, out),
+fn fill_distances(simd: SimdLevel, tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
+    match simd {
+        SimdLevel::Portable => portable::distances(tables, weights, out),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: these lanes are only chosen where the machine has them, and every code has a
+        // SAFETY: the token proves that the machine has these instructions, and every code has a
         // multiple of 32 positions (s ≥ 5).
-        Lanes::Avx2 => unsafe { avx2::distances(tables, weights, out) },
+        SimdLevel::Avx2(_) => unsafe { avx2::distances(tables, weights, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Lanes::Avx512 => unsafe { avx512::distances(tables, weights, out) },
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            avx512::distances(tables, weights, out)
+        },
     }
 }
 
 /// Some steps: from the metrics of all states to those after that many path bits more, less the
 /// least of them. They are in `next` if the result says so, after an odd number of steps.
 fn add_compare_select(
-    lanes: Lanes,
+    simd: SimdLevel,
     steps: &Steps<'_>,
     metrics: &mut [u16],
     next: &mut [u16],
     decisions: &mut [u32],
 ) -> bool {
-    match lanes {
-        Lanes::Portable => portable::add_compare_select(steps, metrics, next, decisions),
+    match simd {
+        SimdLevel::Portable => portable::add_compare_select(steps, metrics, next, decisions),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: these lanes are only chosen where the machine has them; the slices are those of
+        // SAFETY: the token proves that the machine has these instructions; the slices are those of
         // one code, as the modules state.
-        Lanes::Avx2 => unsafe { avx2::add_compare_select(steps, metrics, next, decisions) },
+        SimdLevel::Avx2(_) => unsafe { avx2::add_compare_select(steps, metrics, next, decisions) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Lanes::Avx512 => unsafe { avx512::add_compare_select(steps, metrics, next, decisions) },
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            avx512::add_compare_select(steps, metrics, next, decisions)
+        },
     }
 }
 

@@ -54,8 +54,12 @@ fn gaussian_targets(tables: &SearchTables<'_>, n: usize, seed: u64) -> Vec<i16> 
 }
 
 /// What a search leaves: path bits, cells, levels.
-fn found(tables: &SearchTables<'_>, lanes: Lanes, targets: &[i16]) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
-    let mut search = Search::new(tables.trellis.code.window, lanes);
+fn found(
+    tables: &SearchTables<'_>,
+    simd: SimdLevel,
+    targets: &[i16],
+) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
+    let mut search = Search::new(tables.trellis.code.window, simd);
     search.start(0);
     search.advance(tables, targets, &Control::new()).unwrap();
     search.finish();
@@ -76,7 +80,7 @@ fn the_integer_search_is_as_good_as_the_plain_one() {
         let tables = SearchTables::new(&trellis);
         let n = if code.window == 12 { 301 } else { 1001 };
         let targets = gaussian_targets(&tables, n, 7);
-        let (_, _, levels) = found(&tables, Lanes::detect(), &targets);
+        let (_, _, levels) = found(&tables, SimdLevel::detected(), &targets);
         let found = squared_error(&tables, &targets, &levels);
         let least = plain_least_error(&tables, &targets);
         assert!(found <= least * 1.015, "{code:?}: {found} against {least}");
@@ -92,7 +96,7 @@ fn blocks_of_a_long_chain_are_settled_without_loss() {
     // More than four blocks of decisions.
     let n = 4 * SETTLED_BYTES / (4 * trellis.code.states() / 32) + 30_000;
     let targets = gaussian_targets(&tables, n, 8);
-    let (path, _, levels) = found(&tables, Lanes::detect(), &targets);
+    let (path, _, levels) = found(&tables, SimdLevel::detected(), &targets);
     assert_eq!(path.len(), n);
     let noise = squared_error(&tables, &targets, &levels) / n as f64;
     let expected = f64::from(trellis.code.noise * tables.unit * tables.unit);
@@ -106,7 +110,7 @@ fn what_the_search_says_is_what_a_decoder_finds() {
         let tables = SearchTables::new(&trellis);
         for n in [1, 2, 5, 7, 8, 9, 31, 100] {
             let targets = gaussian_targets(&tables, n, n as u64);
-            let (path, cells, levels) = found(&tables, Lanes::detect(), &targets);
+            let (path, cells, levels) = found(&tables, SimdLevel::detected(), &targets);
             let mut packed = vec![0; packed_len(path.len(), 1)];
             let mut writer = Writer::new(&mut packed);
             writer.extend(&path, 1);
@@ -136,9 +140,9 @@ proptest! {
         let trellis = Trellis::new(CODES[code]);
         let tables = SearchTables::new(&trellis);
         let targets: Vec<i16> = deviations.iter().map(|x| tables.target(*x)).collect();
-        let portable = found(&tables, Lanes::Portable, &targets);
-        for lanes in Lanes::available() {
-            prop_assert_eq!(&portable, &found(&tables, lanes, &targets), "{:?}", lanes);
+        let portable = found(&tables, SimdLevel::Portable, &targets);
+        for simd in SimdLevel::available() {
+            prop_assert_eq!(&portable, &found(&tables, simd, &targets), "{}", simd);
         }
     }
 

@@ -7,10 +7,10 @@
 use super::coder::Coder;
 use super::codes::Codes;
 use super::{CHUNK, Winding};
-use crate::codec::decode::{ALONE, Unit};
+use crate::codec::decode::SHARED_FROM;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::team::{Alone, Team, share};
-use crate::{Control, Result};
+use crate::{Control, Result, SimdLevel};
 
 /// The most groups that are tabled: a megabyte at K = 4.
 const TABLED: usize = 1 << 16;
@@ -81,7 +81,7 @@ pub fn decode_all<const K: usize>(
     control: &Control,
 ) -> Result<()> {
     let groups = Groups::<K>::new(winding, out.len());
-    let (unit, one) = (Unit::detect(), PowerOfTwo::new(0));
+    let (unit, one) = (SimdLevel::in_use()?, PowerOfTwo::new(0));
     let decode = |values: &mut Vec<f32>, (chunk, out): (usize, &mut [_])| {
         control.check()?;
         values.resize(out.len(), 0.0);
@@ -90,7 +90,11 @@ pub fn decode_all<const K: usize>(
         control.advance(out.len() as u64);
         Ok(())
     };
-    let team = if out.len() < ALONE { &Alone } else { team };
+    let team = if out.len() < SHARED_FROM {
+        &Alone
+    } else {
+        team
+    };
     let chunks = out.chunks_mut(CHUNK * K).enumerate();
     share(team, chunks, Vec::new, decode)
 }

@@ -22,7 +22,8 @@ mod tests;
 mod vbmi;
 
 use super::codes::CHUNK;
-use super::{BLOCK, Codes, Plans, Unit, lane_sum};
+use super::{BLOCK, Codes, Plans, lane_sum};
+use crate::SimdLevel;
 use crate::codec::integer_levels::PER_SIGMA;
 
 /// Weights whose levels are made at a time.
@@ -44,7 +45,7 @@ pub enum Order {
 
 impl Order {
     /// What [`dot`] asks for.
-    pub fn of_dot(unit: Unit, plans: &Plans) -> Self {
+    pub fn of_dot(unit: SimdLevel, plans: &Plans) -> Self {
         match plans.in_order(unit) {
             true => Self::Chunks,
             false => Self::Pairs,
@@ -114,20 +115,20 @@ impl<'a> Activations<'a> {
 /// Decode `out.len()` levels, a multiple of [`PAIR`], from weight `from` of `codes` on, which is one
 /// too. `codes` are of a code with integer levels.
 ///
-/// Every [`Unit`] gives the same.
-pub fn levels(unit: Unit, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+/// Every [`SimdLevel`] gives the same.
+pub fn levels(unit: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
     codes.check(from, out.len());
     match unit {
-        Unit::Portable => portable::levels(codes, from, out),
+        SimdLevel::Portable => portable::levels(codes, from, out),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and `check` held.
-        Unit::Avx2 => unsafe { avx2::levels(codes, from, out) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::levels(codes, from, out) },
+        // SAFETY: the token proves that the machine has these instructions, and `check` held.
+        SimdLevel::Avx2(_) => unsafe { avx2::levels(codes, from, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Vbmi => unsafe { vbmi::levels(codes, from, out) },
+        SimdLevel::Avx512(_) => unsafe { avx512::levels(codes, from, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { vbmi::levels(codes, from, out) },
     }
 }
 
@@ -135,23 +136,23 @@ pub fn levels(unit: Unit, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
 /// [`dot`](super::dot) has it. `codes` are of a code with integer levels, and `x` is in
 /// [`Order::of_dot`].
 ///
-/// Every [`Unit`] gives the same bits.
-pub fn dot(unit: Unit, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
+/// Every [`SimdLevel`] gives the same bits.
+pub fn dot(unit: SimdLevel, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
     codes.check(0, x.values.len());
     assert!((x.order == Order::Chunks) == codes.plan.in_order(unit));
     assert!(x.values.len().is_multiple_of(x.order.group()));
     assert!(x.values.len().div_ceil(STRETCH) == x.units.len());
     let sums = match unit {
-        Unit::Portable => portable::dot(codes, x),
+        SimdLevel::Portable => portable::dot(codes, x),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and `check` held.
-        Unit::Avx2 => unsafe { avx2::dot(codes, x) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::dot(codes, x) },
+        // SAFETY: the token proves that the machine has these instructions, and `check` held.
+        SimdLevel::Avx2(_) => unsafe { avx2::dot(codes, x) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Vbmi => unsafe { vbmi::dot(codes, x) },
+        SimdLevel::Avx512(_) => unsafe { avx512::dot(codes, x) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { vbmi::dot(codes, x) },
     };
     lane_sum(&sums)
 }
@@ -167,7 +168,7 @@ pub struct Scale {
 
 impl Scale {
     /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
-    pub fn of(unit: Unit, values: &[f32]) -> Option<Self> {
+    pub fn of(unit: SimdLevel, values: &[f32]) -> Option<Self> {
         debug_assert!(values.len() <= STRETCH);
         let (sums, largest) = unit.run(|| {
             let mut sums = [0.0f32; BLOCK];
@@ -224,7 +225,7 @@ impl Scale {
     }
 
     /// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
-    pub fn append_pairs(self, unit: Unit, values: &[f32], out: &mut Vec<i16>) {
+    pub fn append_pairs(self, unit: SimdLevel, values: &[f32], out: &mut Vec<i16>) {
         let start = out.len();
         out.resize(start + values.len().next_multiple_of(PAIR), 0);
         let places = out[start..].as_chunks_mut::<PAIR>().0;

@@ -24,9 +24,9 @@ fn bytes(count: usize, seed: u64) -> Vec<u8> {
 fn quantised(values: &[f32], order: Order) -> (Vec<i16>, Vec<f32>) {
     let (mut integers, mut units) = (Vec::new(), Vec::new());
     for stretch in values.chunks(STRETCH) {
-        let scale = Scale::of(Unit::Portable, stretch).unwrap();
+        let scale = Scale::of(SimdLevel::Portable, stretch).unwrap();
         let start = integers.len();
-        scale.append_pairs(Unit::Portable, stretch, &mut integers);
+        scale.append_pairs(SimdLevel::Portable, stretch, &mut integers);
         order.arrange(&mut integers, start);
         units.push(scale.unit);
     }
@@ -51,7 +51,7 @@ proptest! {
         let values: Vec<f32> = (0..len).map(|i| (i as f32 * 0.7).sin()).collect();
         let padded = len.next_multiple_of(PAIR);
         let mut known: Option<(Vec<i16>, f32)> = None;
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut memory = Memory::default();
             let codes = memory.load(unit, &plans, source, 0, len);
             let mut out = vec![0; padded];
@@ -90,13 +90,13 @@ proptest! {
     #[test]
     fn no_lane_is_too_long(values in proptest::collection::vec(-1e3f32..1e3, 1..=STRETCH), power in -60i32..60) {
         let values: Vec<f32> = values.iter().map(|v| v * 2f32.powi(power)).collect();
-        let scale = Scale::of(Unit::Portable, &values).unwrap();
-        for other in Unit::available() {
+        let scale = Scale::of(SimdLevel::Portable, &values).unwrap();
+        for other in SimdLevel::available() {
             prop_assert_eq!(Scale::of(other, &values), Some(scale));
         }
         let mut integers = Vec::new();
-        scale.append_pairs(Unit::Portable, &values, &mut integers);
-        for other in Unit::available() {
+        scale.append_pairs(SimdLevel::Portable, &values, &mut integers);
+        for other in SimdLevel::available() {
             let mut same = Vec::new();
             scale.append_pairs(other, &values, &mut same);
             prop_assert_eq!(&same, &integers);
@@ -146,7 +146,7 @@ fn the_worst_activations_do_not_overflow() {
             cell_bit: 0,
             rate: 8,
         };
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut memory = Memory::default();
             let codes = memory.load(unit, &plans, source, 0, STRETCH);
             let mut floats = vec![0.0; STRETCH];
@@ -175,16 +175,16 @@ fn what_has_no_unit_is_left_to_floats() {
         for at in [0, 17, 1023] {
             let mut values = vec![0.0; STRETCH];
             values[at] = value;
-            for unit in Unit::available() {
+            for unit in SimdLevel::available() {
                 assert!(Scale::of(unit, &values).is_none(), "{value}");
             }
         }
     }
-    assert!(Scale::of(Unit::detect(), &[f32::MAX; STRETCH]).is_none());
+    assert!(Scale::of(SimdLevel::detected(), &[f32::MAX; STRETCH]).is_none());
     assert_eq!(
-        Scale::of(Unit::detect(), &[0.0; 40]),
+        Scale::of(SimdLevel::detected(), &[0.0; 40]),
         Some(Scale::default())
     );
-    assert!(Scale::of(Unit::detect(), &[1e30; STRETCH]).is_some());
-    assert!(Scale::of(Unit::detect(), &[1e-30; STRETCH]).is_some());
+    assert!(Scale::of(SimdLevel::detected(), &[1e30; STRETCH]).is_some());
+    assert!(Scale::of(SimdLevel::detected(), &[1e-30; STRETCH]).is_some());
 }

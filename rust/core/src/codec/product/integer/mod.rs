@@ -14,8 +14,9 @@ mod portable;
 mod tests;
 
 use super::Sums;
+use crate::SimdLevel;
+use crate::codec::decode::BLOCK;
 use crate::codec::decode::integer::{PAIR, STRETCH};
-use crate::codec::decode::{BLOCK, Unit};
 
 /// Rows that are added up in integers by [`add_rows`], at most.
 pub const GROUP: usize = 16;
@@ -24,9 +25,9 @@ pub const GROUP: usize = 16;
 /// the vector's unit, to `sums`, which has those of the first row first. `len` is a multiple of
 /// [`PAIR`] and at most [`STRETCH`]; lane i of sixteen has the columns ≡ i mod 16.
 ///
-/// Every [`Unit`] gives the same bits. O(rows·vectors·len).
+/// Every [`SimdLevel`] gives the same bits. O(rows·vectors·len).
 pub fn accumulate(
-    unit: Unit,
+    unit: SimdLevel,
     len: usize,
     rows: &[i16],
     vectors: &[i16],
@@ -39,16 +40,18 @@ pub fn accumulate(
     assert!(len.is_multiple_of(PAIR) && len <= STRETCH && rows.len().is_multiple_of(len));
     assert!(units.len() * len == vectors.len() && rows.len() / len * units.len() == sums.len());
     match unit {
-        Unit::Portable => portable::accumulate(len, rows, vectors, units, sums),
+        SimdLevel::Portable => portable::accumulate(len, rows, vectors, units, sums),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and the lengths fit.
-        Unit::Avx2 => unsafe { avx2::accumulate(len, rows, vectors, units, sums) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::words::accumulate(len, rows, vectors, units, sums) },
+        // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
+        SimdLevel::Avx2(_) => unsafe { avx2::accumulate(len, rows, vectors, units, sums) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Vbmi => unsafe { avx512::vnni::accumulate(len, rows, vectors, units, sums) },
+        SimdLevel::Avx512(_) => unsafe {
+            avx512::words::accumulate(len, rows, vectors, units, sums)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { avx512::vnni::accumulate(len, rows, vectors, units, sums) },
     }
 }
 
@@ -56,21 +59,21 @@ pub fn accumulate(
 /// which has as many values as a row, a multiple of [`PAIR`], in the order of [`column`]. The
 /// magnitudes of the factors come to [`LANE`](crate::codec::decode::integer::LANE) at most.
 ///
-/// Every [`Unit`] gives the same bits. O(rows·len).
-pub fn add_rows(unit: Unit, rows: &[i16], factors: &[i16], one: f32, sums: &mut [f32]) {
+/// Every [`SimdLevel`] gives the same bits. O(rows·len).
+pub fn add_rows(unit: SimdLevel, rows: &[i16], factors: &[i16], one: f32, sums: &mut [f32]) {
     assert!(sums.len().is_multiple_of(PAIR) && factors.len().is_multiple_of(2));
     assert!(factors.len() <= GROUP && factors.len() * sums.len() == rows.len());
     match unit {
-        Unit::Portable => portable::add_rows(rows, factors, one, sums),
+        SimdLevel::Portable => portable::add_rows(rows, factors, one, sums),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the unit is only chosen where the machine has it, and the lengths fit.
-        Unit::Avx2 => unsafe { avx2::add_rows(rows, factors, one, sums) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Unit::Avx512 => unsafe { avx512::words::add_rows(rows, factors, one, sums) },
+        // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
+        SimdLevel::Avx2(_) => unsafe { avx2::add_rows(rows, factors, one, sums) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Unit::Vbmi => unsafe { avx512::vnni::add_rows(rows, factors, one, sums) },
+        SimdLevel::Avx512(_) => unsafe { avx512::words::add_rows(rows, factors, one, sums) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { avx512::vnni::add_rows(rows, factors, one, sums) },
     }
 }
 

@@ -18,7 +18,7 @@ proptest! {
         let levels: Vec<i16> = (0..rows * len).map(|i| value(i, seed)).collect();
         let vectors: Vec<i16> = (0..batch * len).map(|i| value(i + 77_777, seed) >> 5).collect();
         let units: Vec<f32> = (0..batch).map(|i| 0.5 + i as f32).collect();
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut sums = vec![[0.25f32; BLOCK]; rows * batch];
             accumulate(unit, len, &levels, &vectors, &units, &mut sums);
             for (i, sums) in sums.iter().enumerate() {
@@ -41,7 +41,7 @@ proptest! {
         let levels: Vec<i16> = (0..rows * len).map(|i| value(i, seed)).collect();
         let factors: Vec<i16> = (0..rows).map(|i| value(i + 999, seed) / GROUP as i16).collect();
         prop_assert!(factors.iter().map(|f| i32::from(*f).abs()).sum::<i32>() <= LANE);
-        for unit in Unit::available() {
+        for unit in SimdLevel::available() {
             let mut sums = vec![0.25f32; len];
             add_rows(unit, &levels, &factors, 0.3, &mut sums);
             for (i, sum) in sums.iter().enumerate() {

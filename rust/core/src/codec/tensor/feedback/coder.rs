@@ -4,7 +4,6 @@ use super::plan::Plan;
 use super::steps::Step;
 use super::vectors::Vectors;
 use crate::codec::bitstream::{Writer, pack, packed_len};
-use crate::codec::decode::Unit;
 use crate::codec::element::Element;
 use crate::codec::feedback::{Factor, Finished, Targets};
 use crate::codec::hadamard::Incoherence;
@@ -15,8 +14,8 @@ use crate::codec::scale::ZERO_ROW;
 use crate::codec::tensor::Energy;
 use crate::codec::tensor::exceptions::Exceptions;
 use crate::codec::tensor::fit::{Fit, dot};
-use crate::codec::viterbi::{Lanes, Search, SearchTables};
-use crate::{Control, Result};
+use crate::codec::viterbi::{Search, SearchTables};
+use crate::{Control, Result, SimdLevel};
 
 /// The slope of error over bits is worked out again when a part of the streams is coded.
 const AGAIN: usize = 16;
@@ -86,9 +85,10 @@ impl<T: Element> Coder<'_, T> {
         control: &Control,
     ) -> Result<Coded> {
         let (inputs, outputs) = (self.vectors.inputs, self.vectors.outputs);
+        let simd = SimdLevel::in_use()?;
         let mut state = State {
-            finished: Finished::new(Unit::detect(), inputs, outputs),
-            search: Search::new(window, Lanes::detect()),
+            finished: Finished::new(simd, inputs, outputs),
+            search: Search::new(window, simd),
             targets: Vec::new(),
             levels: Vec::new(),
             chain: Chain::default(),

@@ -31,7 +31,7 @@ use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::feedback::Factor;
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// What a layer's inputs are like.
 #[derive(Clone, Copy, Debug)]
@@ -173,9 +173,10 @@ fn encode<T: Element>(
     let weights = vectors.weights.len();
     let coded = lengths.iter().sum();
     let purse = Purse::new(Budget::All(bits), weights, coded, beside);
+    let simd = SimdLevel::in_use()?;
     let incoherence = params
         .seed
-        .map(|seed| Incoherence::new(seed, layout.longest()));
+        .map(|seed| Incoherence::new(simd, seed, layout.longest()));
     let mut spread = Spread {
         below: None,
         larger: LARGER,

@@ -23,11 +23,10 @@ use std::ops::Range;
 use super::decode::Decoder;
 use super::flat::Flat;
 use super::{Axes, CompressedTensor, Payload};
-use crate::codec::decode::Unit;
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::product::BATCH;
 use crate::team::{CurrentPool, Team};
-use crate::{Control, Error, ErrorKind, Result};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// What a linear layer is applied to: y = W·x + b for each vector x of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -61,13 +60,13 @@ impl CompressedTensor {
         out: &mut [f32],
         control: &Control,
     ) -> Result<()> {
-        self.matmul_on(Unit::detect(), &CurrentPool, x, batch, out, control)
+        self.matmul_on(SimdLevel::in_use()?, &CurrentPool, x, batch, out, control)
     }
 
     /// The same on a vector unit that the machine has, by a team.
     pub fn matmul_on(
         &self,
-        unit: Unit,
+        unit: SimdLevel,
         team: &dyn Team,
         x: &[f32],
         batch: usize,
@@ -91,7 +90,7 @@ impl CompressedTensor {
     /// Otherwise as [`matmul`](Self::matmul), which says what is refused.
     pub fn linear_on<T: Element>(
         &self,
-        unit: Unit,
+        unit: SimdLevel,
         team: &dyn Team,
         linear: Linear<'_, T>,
         out: &mut [T],
@@ -200,7 +199,7 @@ enum Source<'a> {
 /// A matrix to be multiplied by some batches.
 struct Matrix<'a> {
     source: Source<'a>,
-    unit: Unit,
+    unit: SimdLevel,
     rows: usize,
     /// Those that are multiplied.
     columns: usize,
@@ -215,7 +214,12 @@ struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    fn new(tensor: &'a CompressedTensor, unit: Unit, rows: usize, columns: usize) -> Result<Self> {
+    fn new(
+        tensor: &'a CompressedTensor,
+        unit: SimdLevel,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self> {
         if let Payload::Trellis(streams) = &tensor.payload {
             let decoder = Decoder::new(streams, &tensor.stored_shape(), unit)?;
             let kept = match &streams.mask {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::vectors::{Integers, Scales, Vectors};
 use super::{Matrix, Source};
-use crate::codec::decode::{ALONE, BLOCK, Codes, Memory, dot, integer, lane_sum, levels};
+use crate::codec::decode::{BLOCK, Codes, Memory, SHARED_FROM, dot, integer, lane_sum, levels};
 use crate::codec::element::Element;
 use crate::codec::product::{self, PANEL, ROWS, Sums, accumulate};
 use crate::codec::tensor::decode::Decoder;
@@ -102,7 +102,7 @@ impl Matrix<'_> {
             }
             Ok(())
         };
-        let team = if self.rows * self.columns * batch < ALONE {
+        let team = if self.rows * self.columns * batch < SHARED_FROM {
             &Alone
         } else {
             team

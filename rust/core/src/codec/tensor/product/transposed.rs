@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use super::{Matrix, Source};
 use crate::codec::decode::integer::{PAIR, Scale};
-use crate::codec::decode::{ALONE, Codes, Memory, integer, levels};
+use crate::codec::decode::{Codes, Memory, SHARED_FROM, integer, levels};
 use crate::codec::element::Element;
 use crate::codec::product::add_rows;
 use crate::codec::product::integer::{self as integer_product, GROUP, column};
@@ -97,7 +97,7 @@ impl Matrix<'_> {
     ) -> Result<()> {
         let mut wide = Vec::with_capacity(x.len());
         T::widen(x, self.unit, &mut wide);
-        let team: &dyn Team = if self.columns * x.len() < ALONE {
+        let team: &dyn Team = if self.columns * x.len() < SHARED_FROM {
             &Alone
         } else {
             team

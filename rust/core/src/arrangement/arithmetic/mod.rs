@@ -1,0 +1,35 @@
+//! Numbers: fields in which a search can run, machine integers, and integers of several words.
+//!
+//! * [`Field`] is what a search asks of its numbers. [`Rational`] is exact as it stands; residues
+//!   modulo [`Mersenne61`], [`Mersenne127`], the wide Mersenne primes and [`Residue50`] are exact
+//!   where a bound on minors says so. [`SignedField`] also tells signs.
+//! * [`Word`] is a machine integer, `i64` or `i128`, in which the rows of a flat are kept.
+//! * [`Limbs`] has products of several words; [`push_integer`] and [`integer`] convert big integers
+//!   to words and back.
+//! * [`is_full_rank`] decides whether rows are independent; [`divide_all`] reduces fractions in vector
+//!   lanes.
+//!
+//! This room uses no other.
+
+mod common_factor;
+mod field;
+mod limbs;
+mod mersenne;
+mod rank;
+mod residue50;
+mod signed;
+mod wide;
+mod word;
+mod words;
+
+pub(super) use common_factor::whole;
+pub use common_factor::{CHUNK, divide_all};
+pub use field::{Field, Rational, invert_all, lowest_terms};
+pub use limbs::{Limbs, product};
+pub use mersenne::{Mersenne61, Mersenne127};
+pub use rank::is_full_rank;
+pub use residue50::{P, PRIME_50, Residue50, fused};
+pub use signed::SignedField;
+pub use wide::{Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937, Wide};
+pub use word::{Word, mix, proportional};
+pub use words::{integer, push_integer};

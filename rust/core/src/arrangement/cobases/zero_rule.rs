@@ -1,0 +1,152 @@
+//! Reverse search over cobases with the Zero rule (arXiv 2401.16675, section 3).
+//!
+//! The rule: at cobasis N, let j* be the smallest j ∈ N with D\[i\]\[j\] ≠ 0 for some i ∉ N, i > j,
+//! and i* the largest such i; exchange them. No objective function, no sign and no right-hand side
+//! is looked at. What makes a reverse search of it:
+//!
+//! 1. The terminal is unique, the lexicographically largest cobasis. *Where the rule stops, no
+//!    j ∈ N can be exchanged for a larger i; by the exchange property of a matroid's bases N is then
+//!    the largest.*
+//! 2. It is reached in at most d pivots with j* strictly rising. *After the exchange the columns
+//!    below j* still have no entry above them, and i* can be exchanged for nothing larger.*
+//! 3. The pivots of the rule that lead to N′ can be read off N′ itself: with top\[k\] the largest
+//!    i ∉ N′ with D\[i\]\[k\] ≠ 0, and k₀ the smallest k ∈ N′ with top\[k\] > k, they are the
+//!    exchanges (j enters, i leaves) with D\[j\]\[i\] ≠ 0, top\[i\] < i, j < i and j < k₀, no more and
+//!    no fewer. One scan of the dictionary, no trial pivot.
+//! 4. So the tree below the terminal holds every cobasis exactly once, and is at most d deep.
+//! 5. A vertex is reported at N iff no j ∈ N, i ∉ N, i > j has D\[i\]\[j\] ≠ 0 and slack_i = 0: iff N
+//!    is the largest of its cobases, by 1 for the arrangement of the hyperplanes through it.
+//!
+//! Each statement is a property in this module's tests.
+
+use super::dictionary::Dictionary;
+use crate::arrangement::arithmetic::Field;
+use crate::arrangement::jobs::{Job, Walk};
+
+/// The pivot (row, column) that the Zero rule makes, `None` at the terminal.
+pub fn forward<F: Field>(dictionary: &Dictionary<F>) -> Option<(usize, usize)> {
+    let (column, _) = dictionary
+        .cobasis
+        .iter()
+        .enumerate()
+        .filter(|&(c, &j)| top(dictionary, c).is_some_and(|(_, i)| i > j))
+        .min_by_key(|&(_, &j)| j)?;
+    top(dictionary, column).map(|(row, _)| (row, column))
+}
+
+/// The row with the largest number whose entry in this column is not 0, and that number.
+fn top<F: Field>(dictionary: &Dictionary<F>, column: usize) -> Option<(usize, u32)> {
+    dictionary
+        .others
+        .iter()
+        .enumerate()
+        .filter(|&(row, _)| !dictionary.entry(row, column).is_zero())
+        .map(|(row, &i)| (row, i))
+        .max_by_key(|&(_, i)| i)
+}
+
+/// The exchanges (row, column) by which the Zero rule's predecessors are reached (statement 3).
+pub fn reverse<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
+    let tops: Vec<Option<u32>> = (0..dictionary.cobasis.len())
+        .map(|column| top(dictionary, column).map(|(_, i)| i))
+        .collect();
+    let cobasis = &dictionary.cobasis;
+    let first = cobasis
+        .iter()
+        .zip(&tops)
+        .filter(|(k, top)| top.is_some_and(|i| i > **k))
+        .map(|(&k, _)| k)
+        .min()
+        .unwrap_or(u32::MAX);
+    let mut pivots = Vec::new();
+    for (column, (&i, top)) in cobasis.iter().zip(&tops).enumerate() {
+        if !top.is_some_and(|top| top < i) {
+            continue;
+        }
+        for (row, &j) in dictionary.others.iter().enumerate() {
+            if j < i && j < first && !dictionary.entry(row, column).is_zero() {
+                pivots.push((row, column));
+            }
+        }
+    }
+    pivots
+}
+
+/// Whether this cobasis is the one at which its vertex is reported (statement 5).
+pub fn reports<F: Field>(dictionary: &Dictionary<F>) -> bool {
+    let through = (0..dictionary.others.len()).filter(|&row| dictionary.contains_vertex(row));
+    !through.into_iter().any(|row| {
+        let i = dictionary.others[row];
+        let mut columns = dictionary.cobasis.iter().enumerate();
+        columns.any(|(c, &j)| i > j && !dictionary.entry(row, c).is_zero())
+    })
+}
+
+/// Run a job below the terminal dictionary.
+pub fn run<F: Field>(terminal: &Dictionary<F>, job: &Job, walk: &mut Walk<'_>) {
+    let mut root = terminal.clone();
+    if !job.node.is_empty() {
+        root.reach(&job.node);
+    }
+    visit(&root, job.from, job.to, &mut Vec::new(), walk);
+}
+
+/// The reverse pivots in an order that depends on the cobasis alone.
+fn children<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
+    let mut pivots = reverse(dictionary);
+    pivots.sort_unstable_by_key(|&(row, column)| {
+        (dictionary.cobasis[column], dictionary.others[row])
+    });
+    pivots
+}
+
+/// Leave these positions of a dictionary's subtree to a later run.
+fn leave<F: Field>(dictionary: &Dictionary<F>, from: u32, to: u32, walk: &mut Walk<'_>) {
+    let mut node = dictionary.cobasis.clone();
+    node.sort_unstable();
+    walk.remaining.push(Job { node, from, to });
+}
+
+/// Depth first: position 0 is `dictionary` itself, the others are its children's subtrees; `below`
+/// is the workspace of the levels that were reached.
+fn visit<F: Field>(
+    dictionary: &Dictionary<F>,
+    from: u32,
+    to: u32,
+    below: &mut Vec<Dictionary<F>>,
+    walk: &mut Walk<'_>,
+) {
+    if from == 0 {
+        let reported = reports(dictionary);
+        let cost = (dictionary.others.len() * dictionary.cobasis.len()) as u64;
+        if !walk.meter.spend(cost) || (reported && walk.meter.reserve(1) == 0) {
+            leave(dictionary, 0, to, walk);
+            return;
+        }
+        walk.result.cobases += 1;
+        if reported {
+            walk.result.vertices += 1;
+            if walk.wanted.coordinates {
+                dictionary.push_vertex(walk.limbs, &mut walk.result.numbers);
+            }
+        }
+    }
+    let pivots = children(dictionary);
+    let first = from.max(1);
+    let last = to.min(pivots.len() as u32 + 1);
+    if first >= last {
+        return;
+    }
+    let mut child = below.pop().unwrap_or_else(|| dictionary.clone());
+    for position in first..last {
+        if walk.meter.stopped() {
+            leave(dictionary, position, to, walk);
+            break;
+        }
+        let (row, column) = pivots[position as usize - 1];
+        child.assign(dictionary);
+        child.pivot(row, column);
+        visit(&child, 0, u32::MAX, below, walk);
+    }
+    below.push(child);
+}

@@ -1,0 +1,288 @@
+//! Flats in a field: for numbers of any size, and for the real line, which has no planes.
+//!
+//! The walk is that of [`walk`](mod@super::walk). The hyperplanes of a flat's greedy basis are eliminated
+//! from the rows. Rows are scaled to a leading 1, so that a pivot needs no division. The factor that
+//! scaling takes out is kept, because the product of the true pivots is the determinant of the basis. A
+//! line is cut by each row in one point.
+
+use super::walk;
+use crate::Control;
+use crate::arrangement::arithmetic::{Field, invert_all, push_integer};
+use crate::arrangement::input::Arrangement;
+use crate::arrangement::jobs::Walk;
+
+/// Rows whose leading coefficients are inverted together: enough to make the inversion cheap.
+const INVERTED_TOGETHER: usize = 256;
+
+/// A flat with the arrangement restricted to it.
+#[derive(Clone, Debug)]
+pub struct FieldFlat<F> {
+    /// Dimension r of the flat.
+    free: usize,
+    /// The smallest member of the greedy basis.
+    smallest: u32,
+    /// Number of each row, rising.
+    numbers: Vec<u32>,
+    /// r coefficients, the first that is not 0 being 1, and the right-hand side, for each row.
+    rows: Vec<F>,
+    /// What each row was divided by.
+    factors: Vec<F>,
+    /// Each coordinate of the space as r coefficients and a constant on the flat.
+    place: Vec<F>,
+    /// Of the greedy basis, up to its sign.
+    determinant: F,
+}
+
+/// Memory that a restriction needs on the way.
+#[derive(Debug)]
+pub struct FieldScratch<F> {
+    leads: Vec<F>,
+    products: Vec<F>,
+    order: Vec<u32>,
+    /// Looked at between rows: in wide fields one flat can take minutes. Once the caller has
+    /// cancelled, nothing that is returned is used.
+    control: Control,
+}
+
+impl<F> FieldScratch<F> {
+    /// None yet.
+    pub fn new(control: Control) -> Self {
+        Self {
+            leads: Vec::new(),
+            products: Vec::new(),
+            order: Vec::new(),
+            control,
+        }
+    }
+}
+
+impl<F: Field> FieldFlat<F> {
+    /// The whole space.
+    pub fn whole(arrangement: &Arrangement, control: &Control) -> Self {
+        let dimension = arrangement.dimension();
+        let mut flat = <Self as walk::Flat>::empty();
+        flat.free = dimension;
+        flat.smallest = u32::MAX;
+        for (number, row) in arrangement.rows().iter().enumerate() {
+            if control.check().is_err() {
+                return flat;
+            }
+            flat.numbers.push(number as u32);
+            flat.rows.extend(row.iter().map(F::from_integer));
+        }
+        flat.factors = vec![F::one(); flat.numbers.len()];
+        for coordinate in 0..dimension {
+            flat.place.extend(
+                (0..=dimension).map(|c| if c == coordinate { F::one() } else { F::zero() }),
+            );
+        }
+        flat.normalise(&mut FieldScratch::new(control.clone()));
+        flat
+    }
+
+    fn row(&self, at: usize) -> &[F] {
+        let stride = self.free + 1;
+        &self.rows[at * stride..(at + 1) * stride]
+    }
+
+    /// Scale every row to a leading 1, and merge rows that cut the flat in the same place.
+    fn normalise(&mut self, scratch: &mut FieldScratch<F>) {
+        let stride = self.free + 1;
+        let rows = self.rows.chunks_mut(stride * INVERTED_TOGETHER);
+        for (rows, factors) in rows.zip(self.factors.chunks_mut(INVERTED_TOGETHER)) {
+            if scratch.control.check().is_err() {
+                return;
+            }
+            scratch.leads.clear();
+            for (row, factor) in rows.chunks_exact(stride).zip(factors) {
+                let lead = row[leading(row)].clone();
+                *factor = factor.times(&lead);
+                scratch.leads.push(lead);
+            }
+            invert_all(&mut scratch.leads, &mut scratch.products);
+            for (row, inverse) in rows.chunks_exact_mut(stride).zip(&scratch.leads) {
+                // Numbers may have hundreds of words: so many rows can take a second.
+                if scratch.control.check().is_err() {
+                    return;
+                }
+                let lead = leading(row);
+                row[lead] = F::one();
+                for value in &mut row[lead + 1..] {
+                    *value = value.times(inverse);
+                }
+            }
+        }
+        self.merge(&mut scratch.order);
+    }
+
+    /// Of equal rows, keep that of the largest number.
+    fn merge(&mut self, order: &mut Vec<u32>) {
+        order.clear();
+        order.extend(0..self.numbers.len() as u32);
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (a as usize, b as usize);
+            self.row(a).cmp(self.row(b)).then(b.cmp(&a))
+        });
+        order.dedup_by(|later, kept| self.row(*later as usize) == self.row(*kept as usize));
+        if order.len() == self.numbers.len() {
+            return;
+        }
+        order.sort_unstable();
+        let stride = self.free + 1;
+        for (to, &from) in order.iter().enumerate() {
+            let from = from as usize;
+            self.numbers[to] = self.numbers[from];
+            self.factors.swap(to, from);
+            for c in 0..stride {
+                self.rows.swap(to * stride + c, from * stride + c);
+            }
+        }
+        self.numbers.truncate(order.len());
+        self.factors.truncate(order.len());
+        self.rows.truncate(order.len() * stride);
+    }
+}
+
+impl<F: Field> walk::Flat for FieldFlat<F> {
+    type Scratch = FieldScratch<F>;
+    const LAST: usize = 1;
+
+    fn empty() -> Self {
+        Self {
+            free: 0,
+            smallest: 0,
+            numbers: Vec::new(),
+            rows: Vec::new(),
+            factors: Vec::new(),
+            place: Vec::new(),
+            determinant: F::one(),
+        }
+    }
+
+    fn attend(scratch: &mut FieldScratch<F>, control: &Control) {
+        scratch.control = control.clone();
+    }
+    fn free(&self) -> usize {
+        self.free
+    }
+    fn smallest(&self) -> u32 {
+        self.smallest
+    }
+    fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+    fn restrict(&self, at: usize, child: &mut Self, scratch: &mut FieldScratch<F>) -> bool {
+        let chosen = self.row(at);
+        let pivot = leading(chosen);
+        let stride = self.free + 1;
+        child.free = self.free - 1;
+        child.smallest = self.numbers[at];
+        child.determinant = self.determinant.times(&self.factors[at]);
+        child.numbers.clear();
+        child.rows.clear();
+        child.factors.clear();
+        child.place.clear();
+        for (other, row) in self.rows.chunks_exact(stride).enumerate() {
+            if scratch.control.check().is_err() {
+                return false;
+            }
+            let start = child.rows.len();
+            eliminate(row, chosen, pivot, &mut child.rows);
+            if child.rows[start..start + child.free].iter().all(F::is_zero) {
+                child.rows.truncate(start);
+                continue;
+            }
+            child.numbers.push(self.numbers[other]);
+            child.factors.push(self.factors[other].clone());
+        }
+        for coordinate in self.place.chunks_exact(stride) {
+            // x = v·y + u with y_p = β − …, so the constant changes the other way.
+            let factor = &coordinate[pivot];
+            for (c, value) in coordinate.iter().enumerate().filter(|(c, _)| *c != pivot) {
+                child.place.push(if c == self.free {
+                    value.plus(&factor.times(&chosen[c]))
+                } else {
+                    value.minus_product(factor, &chosen[c])
+                });
+            }
+        }
+        child.normalise(scratch);
+        true
+    }
+    fn reaches_a_vertex(&self, scratch: &mut FieldScratch<F>) -> bool {
+        let stride = self.free + 1;
+        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.free);
+        for row in self
+            .rows
+            .chunks_exact(stride)
+            .take(walk::Flat::children(self, 0, u32::MAX).len())
+        {
+            if echelon.len() == self.free || scratch.control.check().is_err() {
+                break;
+            }
+            let mut row = row[..self.free].to_vec();
+            for (pivot, other) in &echelon {
+                // Both sides of the difference multiplied through: no division, no inversion.
+                let (ours, theirs) = (row[*pivot].clone(), &other[*pivot]);
+                if !ours.is_zero() {
+                    for (value, by) in row.iter_mut().zip(other) {
+                        *value = value.times(theirs).minus_product(&ours, by);
+                    }
+                }
+            }
+            if let Some(pivot) = row.iter().position(|x| !x.is_zero()) {
+                echelon.push((pivot, row));
+            }
+        }
+        echelon.len() == self.free
+    }
+    fn finish(
+        &self,
+        _: Option<u32>,
+        from: u32,
+        to: u32,
+        _: &mut FieldScratch<F>,
+        walk: &mut Walk<'_>,
+    ) {
+        let rows = self.children(from, to);
+        let granted = walk.meter.reserve(rows.len());
+        walk.result.vertices += granted as u64;
+        walk.result.flats[0] += granted as u64;
+        if granted < rows.len() {
+            walk.leave(self.numbers[rows.start + granted], to);
+        }
+        if !walk.wanted.coordinates {
+            return;
+        }
+        let (mut point, mut vertex) = (Vec::new(), Vec::new());
+        for at in rows.take(granted) {
+            let parameter = &self.row(at)[1];
+            point.clear();
+            let coordinates = self.place.chunks_exact(2);
+            point.extend(coordinates.map(|c| c[1].plus(&c[0].times(parameter))));
+            let determinant = self.determinant.times(&self.factors[at]);
+            vertex.clear();
+            F::push_vertex(&point, &determinant, &mut vertex);
+            for x in vertex.drain(..) {
+                push_integer(&x.into(), walk.limbs, &mut walk.result.numbers);
+            }
+        }
+    }
+}
+
+/// Place of the first coefficient that is not 0; restricted rows have one.
+fn leading<F: Field>(row: &[F]) -> usize {
+    row.iter().position(|x| !x.is_zero()).unwrap_or_default()
+}
+
+/// Append `row` − row\[pivot\]·`chosen` without its entry at `pivot`.
+fn eliminate<F: Field>(row: &[F], chosen: &[F], pivot: usize, out: &mut Vec<F>) {
+    let factor = &row[pivot];
+    out.extend((0..row.len()).filter(|c| *c != pivot).map(|c| {
+        if factor.is_zero() {
+            row[c].clone()
+        } else {
+            row[c].minus_product(factor, &chosen[c])
+        }
+    }));
+}

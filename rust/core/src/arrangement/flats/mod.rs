@@ -1,0 +1,16 @@
+//! Reverse search over flats: each flat once, and so each vertex once.
+//!
+//! * [`walk`](mod@walk) is the search. It needs of a flat what the trait [`Flat`] says.
+//! * [`IntegerFlat`] keeps a flat in machine integers, on a lattice basis, and its planes by
+//!   [`planes`](super::planes).
+//! * [`FieldFlat`] keeps a flat in a field, for numbers of any size.
+//!
+//! This room uses `arithmetic`, `input`, `lattices`, `coordinates`, `planes` and `jobs`.
+
+mod in_field;
+mod in_integers;
+pub mod walk;
+
+pub use in_field::{FieldFlat, FieldScratch};
+pub use in_integers::{IntegerFlat, IntegerScratch, Matrix};
+pub use walk::Flat;

@@ -1,0 +1,209 @@
+//! Distinct hyperplanes with integer coefficients, from rational rows.
+
+use std::collections::HashMap;
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_traits::float::FloatCore;
+use num_traits::{One, Signed, Zero};
+
+use crate::arrangement::arithmetic::Rational;
+use crate::{Control, Error, ErrorKind, Result};
+
+/// The distinct hyperplanes of an arrangement, in the order in which they were first given.
+#[derive(Clone, Debug)]
+pub struct Arrangement {
+    dimension: usize,
+    /// [a|b] with coprime integer entries, the first that is not 0 positive; no a is 0.
+    rows: Vec<Vec<BigInt>>,
+    /// The hyperplane of each row that was given, `None` for 0·x = 0.
+    given: Vec<Option<u32>>,
+}
+
+/// The most entries of rows that are accepted: about a gigabyte of integers.
+pub const MOST_ENTRIES: usize = 1 << 24;
+
+impl Arrangement {
+    /// The arrangement of the hyperplanes a·x = b, where each row is a followed by b.
+    ///
+    /// Multiples of a row are the same hyperplane and are kept once. A row 0·x = 0 holds
+    /// everywhere, bounds nothing, and is left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::EmptyHyperplane`] for a row 0·x = c, c ≠ 0; [`ErrorKind::InvalidArgument`] for
+    /// a row that does not have `dimension` + 1 entries. Both name the row.
+    /// [`ErrorKind::TooLarge`] for more than [`MOST_ENTRIES`] entries.
+    pub fn new(rows: &[Vec<Rational>], dimension: usize) -> Result<Self> {
+        Self::from_rows(rows.iter().cloned(), dimension, &Control::new())
+    }
+
+    /// The same, of rows that are made on the way, until the caller cancels.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`ErrorKind::Cancelled`].
+    pub fn from_rows(
+        rows: impl ExactSizeIterator<Item = Vec<Rational>>,
+        dimension: usize,
+        control: &Control,
+    ) -> Result<Self> {
+        let entries = rows.len().saturating_mul(dimension.saturating_add(1));
+        if entries > MOST_ENTRIES {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "{} rows of {} entries are {entries} in all: {MOST_ENTRIES} are accepted",
+                    rows.len(),
+                    dimension + 1
+                ),
+            ));
+        }
+        let mut arrangement = Self {
+            dimension,
+            rows: Vec::new(),
+            given: Vec::with_capacity(rows.len()),
+        };
+        let mut numbers = HashMap::new();
+        for row in rows {
+            control.check()?;
+            arrangement.push(&row, &mut numbers)?;
+        }
+        Ok(arrangement)
+    }
+
+    fn push(&mut self, given: &[Rational], numbers: &mut HashMap<Vec<BigInt>, u32>) -> Result<()> {
+        let (index, dimension) = (self.given.len(), self.dimension);
+        if given.len() != dimension + 1 {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "row {index} has {} entries: {dimension} coefficients and a right-hand side are accepted",
+                    given.len()
+                ),
+            ));
+        }
+        let row = primitive(given);
+        if row[..dimension].iter().all(Zero::is_zero) {
+            if !row[dimension].is_zero() {
+                return Err(Error::new(
+                    ErrorKind::EmptyHyperplane,
+                    format!(
+                        "row {index} reads 0·x = {}: no point satisfies it",
+                        given[dimension]
+                    ),
+                ));
+            }
+            self.given.push(None);
+            return Ok(());
+        }
+        let next = self.rows.len() as u32;
+        let number = *numbers.entry(row).or_insert_with_key(|row| {
+            self.rows.push(row.clone());
+            next
+        });
+        self.given.push(Some(number));
+        Ok(())
+    }
+
+    /// The hyperplane of each row that was given, `None` for a row 0·x = 0.
+    pub fn given(&self) -> &[Option<u32>] {
+        &self.given
+    }
+
+    /// d.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The hyperplanes as integer rows [a|b].
+    pub fn rows(&self) -> &[Vec<BigInt>] {
+        &self.rows
+    }
+}
+
+/// The dyadic rational that a finite float is.
+pub fn dyadic(value: f64) -> Rational {
+    let (mantissa, exponent, sign) = value.integer_decode();
+    let numerator = BigInt::from(mantissa) * sign;
+    let power = BigInt::one() << exponent.unsigned_abs();
+    if exponent < 0 {
+        Rational::new(numerator, power)
+    } else {
+        Rational::from_integer(numerator * power)
+    }
+}
+
+/// The multiple of a row with coprime integer entries and a positive first one.
+fn primitive(row: &[Rational]) -> Vec<BigInt> {
+    let denominator = row.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
+    let mut integers: Vec<BigInt> = row
+        .iter()
+        .map(|x| x.numer() * (&denominator / x.denom()))
+        .collect();
+    let mut divisor = integers.iter().fold(BigInt::zero(), |gcd, x| gcd.gcd(x));
+    if integers
+        .iter()
+        .find(|x| !x.is_zero())
+        .is_some_and(Signed::is_negative)
+    {
+        divisor = -divisor;
+    }
+    if !divisor.is_zero() {
+        integers.iter_mut().for_each(|x| *x /= &divisor);
+    }
+    integers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(entries: &[(i64, i64)]) -> Vec<Rational> {
+        entries
+            .iter()
+            .map(|(n, d)| Rational::new((*n).into(), (*d).into()))
+            .collect()
+    }
+
+    #[test]
+    fn multiples_are_one_hyperplane() {
+        let rows = [
+            row(&[(1, 2), (1, 3), (1, 1)]),
+            row(&[(-3, 1), (-2, 1), (-6, 1)]),
+            row(&[(0, 1), (0, 1), (0, 1)]),
+            row(&[(3, 1), (2, 1), (5, 1)]),
+        ];
+        let arrangement = Arrangement::new(&rows, 2).unwrap();
+        let expected: Vec<Vec<BigInt>> = [[3, 2, 6], [3, 2, 5]]
+            .iter()
+            .map(|r| r.iter().map(|x| BigInt::from(*x)).collect())
+            .collect();
+        assert_eq!(arrangement.rows(), expected);
+        assert_eq!(arrangement.given(), [Some(0), Some(0), None, Some(1)]);
+    }
+
+    #[test]
+    fn floats_are_dyadic() {
+        for (value, numerator, denominator) in [(0.75, 3, 4), (-6.0, -6, 1), (0.0, 0, 1)] {
+            let expected = Rational::new(BigInt::from(numerator), BigInt::from(denominator));
+            assert_eq!(dyadic(value), expected);
+        }
+        assert_eq!(
+            dyadic(5e-324),
+            Rational::new(1.into(), BigInt::from(1) << 1074u32)
+        );
+        assert_eq!(dyadic(f64::MAX).to_integer().bits(), 1024);
+    }
+
+    #[test]
+    fn an_empty_hyperplane_is_named() {
+        let rows = [row(&[(1, 1), (0, 1)]), row(&[(0, 1), (-7, 2)])];
+        let error = Arrangement::new(&rows, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::EmptyHyperplane);
+        assert!(
+            error.message().starts_with("row 1 reads 0·x = -7/2"),
+            "{error}"
+        );
+        let error = Arrangement::new(&rows, 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+}

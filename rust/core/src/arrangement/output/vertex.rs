@@ -1,0 +1,142 @@
+//! Vertices in lowest terms and in one order.
+//!
+//! A vertex is d numerators and a positive denominator, its homogeneous coordinates. Each is an integer
+//! of the same number of 64-bit words, in two's complement, least word first.
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_traits::Zero;
+use rayon::prelude::*;
+
+use super::order;
+use crate::arrangement::arithmetic::{integer, push_integer};
+
+/// Numerators and denominators, as narrow as all of them allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coordinates {
+    /// All fit into 64 bits.
+    Small(Vec<i64>),
+    /// Some do not.
+    Big(Vec<BigInt>),
+}
+
+/// The vertices of an arrangement, sorted lexicographically by their coordinates.
+///
+/// Vertex v has `dimension` numerators and then its denominator, which is positive and has no
+/// factor in common with all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vertices {
+    /// d.
+    pub dimension: usize,
+    /// d + 1 numbers for each vertex.
+    pub coordinates: Coordinates,
+    /// Number of cobases, where the search visited them.
+    pub cobases: Option<u64>,
+}
+
+impl Vertices {
+    /// Number of vertices.
+    pub fn len(&self) -> usize {
+        let numbers = match &self.coordinates {
+            Coordinates::Small(x) => x.len(),
+            Coordinates::Big(x) => x.len(),
+        };
+        numbers / (self.dimension + 1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Homogeneous coordinates in words, as a search finds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Points {
+    /// d.
+    pub dimension: usize,
+    /// Words of a coordinate.
+    pub limbs: usize,
+    /// d + 1 coordinates for each point.
+    pub numbers: Vec<u64>,
+}
+
+impl Points {
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.numbers.len() / self.stride()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    fn stride(&self) -> usize {
+        (self.dimension + 1) * self.limbs
+    }
+
+    /// In lowest terms, sorted, and as narrow as all of them allow.
+    pub fn vertices(mut self, cobases: Option<u64>) -> Vertices {
+        self.reduce();
+        self.sort();
+        self.narrow();
+        Vertices {
+            dimension: self.dimension,
+            coordinates: self.coordinates(),
+            cobases,
+        }
+    }
+
+    /// The coordinates as integers.
+    pub fn coordinates(self) -> Coordinates {
+        if self.limbs == 1 {
+            Coordinates::Small(self.numbers.into_iter().map(|x| x as i64).collect())
+        } else {
+            Coordinates::Big(self.numbers.chunks_exact(self.limbs).map(integer).collect())
+        }
+    }
+
+    /// Bring to lowest terms. Coordinates of one word are found so.
+    pub fn reduce(&mut self) {
+        let (limbs, stride) = (self.limbs, self.stride());
+        if limbs == 1 {
+            return;
+        }
+        self.numbers.par_chunks_exact_mut(stride).for_each(|point| {
+            let numbers: Vec<BigInt> = point.chunks_exact(limbs).map(integer).collect();
+            let mut divisor = BigInt::zero();
+            for x in numbers.iter().rev() {
+                if divisor == 1.into() {
+                    return;
+                }
+                divisor = divisor.gcd(x);
+            }
+            if divisor == 1.into() {
+                return;
+            }
+            let mut reduced = Vec::with_capacity(stride);
+            for x in numbers {
+                push_integer(&(x / &divisor), limbs, &mut reduced);
+            }
+            point.copy_from_slice(&reduced);
+        });
+    }
+
+    /// Take words away that no coordinate needs.
+    pub fn narrow(&mut self) {
+        let limbs = self.limbs;
+        let sign = |word: u64| ((word as i64) >> 63) as u64;
+        let fits = |x: &[u64]| x[1..].iter().all(|word| *word == sign(x[0]));
+        if limbs > 1 && self.numbers.par_chunks_exact(limbs).all(fits) {
+            self.numbers = self.numbers.par_chunks_exact(limbs).map(|x| x[0]).collect();
+            self.limbs = 1;
+        }
+    }
+
+    /// Sort lexicographically by coordinates.
+    pub fn sort(&mut self) {
+        let parts = vec![std::mem::take(&mut self.numbers)];
+        self.numbers = order::sorted(parts, self.dimension, self.limbs, order::BUCKET);
+    }
+}

@@ -1,0 +1,147 @@
+//! How large a search is, from random probes (D. E. Knuth, *Estimating the Efficiency of Backtrack
+//! Programs*, Math. Comp. 29, 1975).
+//!
+//! A probe goes down from the root. At each node it draws a child with some probability q > 0. It
+//! counts the node as the product of the 1/q so far, the inverse of the probability of reaching it. So
+//! the mean of a probe is the number of nodes in the tree, whatever the q are; they determine the
+//! variance.
+//!
+//! Knuth draws all children with equal probability. Here a child with k rows below its own, on a flat
+//! of dimension r, is drawn in proportion to the number of (r−1)-subsets of k: as the largest member of
+//! a random r-subset. Where all subsets are independent, that is the share of leaves below the child,
+//! and every probe gives the same number.
+
+use crate::arrangement::arithmetic::Field;
+use crate::arrangement::flats::Flat;
+use crate::arrangement::input::Arrangement;
+use crate::{Control, Result};
+
+/// A small generator of evenly spread numbers (SplitMix64), the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Numbers that the seed determines.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number in 0..1.
+    fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        (z >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// The largest member of a random subset of `size` ≥ 1 of the numbers below `count` ≥ `size`, and
+    /// one over its probability.
+    fn largest_of_subset(&mut self, count: usize, size: usize) -> (usize, f64) {
+        let mut at = count - 1;
+        // Of the subsets of 0..=at the part size/(at + 1) has `at` in it.
+        while at >= size && self.unit() * (at + 1) as f64 >= size as f64 {
+            at -= 1;
+        }
+        // C(count, size) / C(at, size − 1), factor by factor, as either may be beyond a double.
+        let ratio = (0..size - 1).map(|i| (count - i) as f64 / (at - i) as f64);
+        (
+            at,
+            ratio.product::<f64>() * (count - size + 1) as f64 / size as f64,
+        )
+    }
+}
+
+/// What one probe says of the vertices.
+pub fn probe_flats<F: Flat>(
+    whole: &F,
+    levels: &mut [F],
+    scratch: &mut F::Scratch,
+    random: &mut Random,
+    control: &Control,
+) -> Result<f64> {
+    let mut weight = 1.0;
+    for step in 0..whole.free() {
+        control.check()?;
+        let (before, here) = levels.split_at_mut(step);
+        let flat = before.last().unwrap_or(whole);
+        let children = flat.children(0, u32::MAX);
+        if flat.free() == 1 {
+            weight *= children.len() as f64;
+            break;
+        }
+        if children.len() < flat.free() || !flat.reaches_a_vertex(scratch) {
+            return Ok(0.0);
+        }
+        let (at, factor) = random.largest_of_subset(children.len(), flat.free());
+        weight *= factor;
+        flat.restrict(children.start + at, &mut here[0], scratch);
+    }
+    Ok(weight)
+}
+
+/// What one probe says of the cobases: sets of d rows with independent normals, taken from the largest
+/// number down.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+pub fn probe_cobases<F: Field>(
+    arrangement: &Arrangement,
+    random: &mut Random,
+    control: &Control,
+) -> Result<f64> {
+    let dimension = arrangement.dimension();
+    let normals = arrangement.rows().iter().map(|row| &row[..dimension]);
+    let mut rows: Vec<Vec<F>> = normals
+        .map(|row| row.iter().map(F::from_integer).collect())
+        .collect();
+    let mut weight = 1.0;
+    for free in (1..=dimension).rev() {
+        control.check()?;
+        rows.retain(|row| !row.iter().all(F::is_zero));
+        if rows.len() < free {
+            return Ok(0.0);
+        }
+        let (at, factor) = random.largest_of_subset(rows.len(), free);
+        weight *= factor;
+        let mut chosen = rows.swap_remove(at);
+        rows.truncate(at);
+        let Some(pivot) = chosen.iter().position(|x| !x.is_zero()) else {
+            return Ok(0.0);
+        };
+        let inverse = chosen[pivot].inverse();
+        chosen.iter_mut().for_each(|x| *x = x.times(&inverse));
+        for row in &mut rows {
+            control.check()?;
+            let factor = row[pivot].clone();
+            if !factor.is_zero() {
+                for (x, by) in row.iter_mut().zip(&chosen) {
+                    *x = x.minus_product(&factor, by);
+                }
+            }
+        }
+    }
+    Ok(weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subsets_are_drawn_evenly() {
+        let mut random = Random(1);
+        let mut counts = [0.0; 7];
+        for _ in 0..70_000 {
+            let (at, weight) = random.largest_of_subset(7, 3);
+            // C(7, 3) subsets, C(at, 2) of which have this largest member.
+            assert!((weight - 35.0 / (at * (at - 1) / 2) as f64).abs() < 1e-9);
+            counts[at] += 1.0 / 2000.0;
+        }
+        for (at, count) in counts.into_iter().enumerate() {
+            let expected = (at * at.saturating_sub(1) / 2) as f64;
+            assert!((count - expected).abs() < 0.05 * 15.0, "{at}: {count}");
+        }
+    }
+}

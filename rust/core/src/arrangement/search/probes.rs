@@ -1,0 +1,27 @@
+//! Estimates of how large a search is.
+
+use super::estimate::Random;
+use super::runner::runner;
+use super::vertex_search::VertexSearch;
+use crate::{Control, Result};
+
+impl VertexSearch {
+    /// Estimates of the number of vertices, or of cobases for the Zero rule, whose mean is that
+    /// number; `probes` of them, independent of each other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn probes(&self, probes: usize, seed: u64, control: &Control) -> Result<Vec<f64>> {
+        let mut random = Random::new(seed);
+        if self.arrangement.dimension() == 0 {
+            return Ok(vec![1.0; probes]);
+        }
+        let Some(tier) = self.tiers.last() else {
+            return Ok(Vec::new());
+        };
+        let mut runner = runner(self, tier, control);
+        (0..probes)
+            .map(|_| runner.probe(&mut random, control))
+            .collect()
+    }
+}

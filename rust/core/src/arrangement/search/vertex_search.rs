@@ -1,0 +1,134 @@
+//! A search of an arrangement, and the arithmetic that it runs in.
+//!
+//! A search tries the narrowest numbers first: integers that doubles hold, then 128 bits, then residues
+//! modulo a prime beyond Hadamard's bound, or fractions. Each of these is a [`Tier`]. A subtree whose
+//! numbers outgrow one tier is done again in the next, from the subtree's root. Nothing of it has been
+//! reported before, so no vertex is reported twice.
+
+use std::sync::Arc;
+
+use crate::arrangement::arithmetic::PRIME_50;
+use crate::arrangement::cobases::zero_lanes;
+use crate::arrangement::coordinates::Space;
+use crate::arrangement::flats::Matrix;
+use crate::arrangement::input::{Arithmetic, Arrangement, Bound, Frame};
+use crate::{Result, SimdLevel};
+
+/// How the vertices are searched for; both find the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Over flats: each vertex once, however degenerate.
+    Flats,
+    /// Over cobases, by the Zero rule: counts the cobases on the way.
+    Zero,
+}
+
+/// A search of an arrangement, ready to run jobs.
+#[derive(Clone, Debug)]
+pub struct VertexSearch {
+    pub(super) arrangement: Arc<Arrangement>,
+    pub(super) method: Method,
+    pub(super) simd: SimdLevel,
+    pub(super) limbs: usize,
+    pub(super) tiers: Vec<Tier>,
+}
+
+/// One arithmetic that a search can run in.
+#[derive(Clone, Debug)]
+pub(super) enum Tier {
+    Narrow(Arc<Matrix<i64>>),
+    Wide(Arc<Matrix<i128>>),
+    /// The Zero rule modulo a prime below 2⁵⁰.
+    LaneCobases,
+    Field(Arithmetic),
+}
+
+impl VertexSearch {
+    /// Prepare a search on the level that is in use.
+    ///
+    /// # Errors
+    /// Those of [`SimdLevel::in_use`].
+    pub fn new(arrangement: Arrangement, method: Method) -> Result<Self> {
+        Ok(Self::on(SimdLevel::in_use()?, arrangement, method))
+    }
+
+    /// Prepare a search on this level.
+    pub fn on(simd: SimdLevel, arrangement: Arrangement, method: Method) -> Self {
+        let bound = Bound::of(arrangement.rows(), arrangement.dimension());
+        let arithmetic = bound.arithmetic();
+        let mut tiers = Vec::new();
+        if method == Method::Flats && arrangement.dimension() >= 2 {
+            tiers.extend(machine_tiers(simd, &arrangement, &bound));
+        }
+        let in_lanes = bound.is_below(PRIME_50) && zero_lanes::is_worthwhile(simd);
+        if method == Method::Zero && in_lanes {
+            tiers.push(Tier::LaneCobases);
+        } else {
+            tiers.push(Tier::Field(arithmetic));
+        }
+        Self {
+            limbs: bound.coordinate_limbs(),
+            arrangement: Arc::new(arrangement),
+            method,
+            simd,
+            tiers,
+        }
+    }
+
+    /// The same search in one field only, which the caller knows to be sufficient: the plain twin
+    /// of the others.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_field(
+        arrangement: Arrangement,
+        method: Method,
+        arithmetic: Arithmetic,
+    ) -> Result<Self> {
+        Ok(Self {
+            tiers: vec![Tier::Field(arithmetic)],
+            ..Self::new(arrangement, method)?
+        })
+    }
+
+    /// What is searched.
+    pub fn arrangement(&self) -> &Arrangement {
+        &self.arrangement
+    }
+
+    /// How.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// 64-bit words of each coordinate.
+    pub fn limbs(&self) -> usize {
+        self.limbs
+    }
+}
+
+/// The searches in machine integers, in coordinates that make them short.
+fn machine_tiers(simd: SimdLevel, arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
+    let (dimension, limbs) = (arrangement.dimension(), bound.coordinate_limbs());
+    // Coordinates of one word are in lowest terms, which other coordinates than the space's are not.
+    let frame = (limbs > 1).then(|| Frame::of(arrangement)).flatten();
+    let frame = frame.map(|frame| (Bound::of(&frame.rows, dimension), frame));
+    // With a little gained, going from one to the other costs more.
+    let framed = frame.filter(|(other, _)| other.bits() * 4 < bound.bits() * 3);
+    let (bound, rows, map) = match &framed {
+        Some((bound, frame)) => (bound, &frame.rows[..], Some(&frame.map[..])),
+        None => (bound, arrangement.rows(), None),
+    };
+    let space = Space::new(simd, dimension + 1, limbs, map);
+    let minors_fit = bound.arithmetic() == Arithmetic::Mersenne61;
+    let narrow = Matrix::new(rows, dimension + 1, minors_fit, &space);
+    let mut tiers: Vec<Tier> = narrow
+        .into_iter()
+        .map(|m| Tier::Narrow(Arc::new(m)))
+        .collect();
+    if bound.limbs() <= 6 {
+        let wide = Matrix::new(rows, dimension + 1, minors_fit, &space);
+        tiers.extend(wide.map(|m| Tier::Wide(Arc::new(m))));
+    }
+    tiers
+}

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDERS = (
-    ".ci", ".github", "benches", "cuda", "doc_site", "docs", "examples", "fuzz", "python", "release", "rust",
-    "tests",
+    ".ci", ".github", "benches", "cuda", "doc_site", "docs", "examples", "fuzz", "python",
+    "release", "rust", "tests",
 )  # fmt: skip
 # What a build or a run makes, and git ignores.
 MADE = ("fuzz/corpus", "fuzz/artifacts", "fuzz/target", "python/hypercomp_rs/_core")

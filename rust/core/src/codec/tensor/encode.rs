@@ -7,7 +7,7 @@ use super::exceptions::Exceptions;
 use super::fit::{Fit, dot};
 use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread, grid};
-use super::streams::{Starts, Streams, coded_lengths};
+use super::streams::{Near, Starts, Streams, coded_lengths};
 use crate::codec::bitstream::{Writer, pack, packed_len};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::hadamard::Incoherence;
@@ -173,6 +173,7 @@ impl Streams {
             mask: encoder.mask,
             exceptions: Exceptions::default(),
             starts: Starts::default(),
+            near: Near::default(),
         };
         Ok((streams, energy))
     }

@@ -25,7 +25,7 @@ use super::encode::TrellisParams;
 use super::exceptions::Exceptions;
 use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread};
-use super::streams::{Starts, Streams};
+use super::streams::{Near, Starts, Streams};
 use super::{Axes, CompressedTensor, Energy, LEAST, Payload, kept_as_it_is, weight_count};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::feedback::Factor;
@@ -205,6 +205,7 @@ fn encode<T: Element>(
             mask: None,
             exceptions: Exceptions::default(),
             starts: Starts::default(),
+            near: Near::default(),
         };
         return Ok((streams, coded.energy));
     }

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hypercomp_rs as hc
+from hypercomp_rs.torch.compressed_module import buffers_of
 
 SHAPES = [(40, 700), (3, 20_000), (70, 33), (130, 512), (1, 1), (5, 0), (0, 5), (20, 128)]
 OPTIONS = [
@@ -75,6 +76,81 @@ def test_numpy_comes_back_as_numpy_of_its_dtype(dtype, rounding, bound, options)
     assert np.all(np.abs(y.astype(np.float64) - exact) <= allowed)
     np.testing.assert_array_equal(hc.matvec(c, x[1], threads=1), y[1])
     np.testing.assert_array_equal(hc.matmul(c, x, threads=3), y)
+
+
+def of_a_kind(kind, shape, rng):
+    """Rows whose levels are, or are not, spread as a Gaussian's."""
+    w = rng.standard_normal(shape)
+    if kind == "heavy":
+        w = rng.standard_cauchy(shape).clip(-1e4, 1e4)
+    elif kind == "sparse":
+        w *= rng.random(shape) < 0.03
+    elif kind == "one hot":
+        w[:] = 0
+        w[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = rng.uniform(0.5, 2, shape[0])
+    elif kind == "constant":
+        w[:] = w[:, :1]
+    elif kind == "ternary":
+        w = rng.integers(-1, 2, shape).astype(np.float64)
+    elif kind == "outliers":
+        w[:, ::97] *= 300
+    elif kind == "the last columns":
+        w[:, : -max(1, shape[1] // 10)] *= rng.choice([0, 0.003, 0.03])
+    return w.astype(np.float32)
+
+
+KINDS = [
+    "gaussian",
+    "heavy",
+    "sparse",
+    "one hot",
+    "constant",
+    "ternary",
+    "outliers",
+    "the last columns",
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(KINDS),
+    st.sampled_from([(9, 512), (9, 130), (5, 1152), (200, 300), (3, 2500)]),
+    st.sampled_from([1, 1.25, 1.5, 2, 2.5, 3, 3.5, 4, 4.5]),
+    st.sampled_from(["fast", "balanced"]),
+    st.sampled_from(["none", "hadamard"]),
+    st.sampled_from([np.float16, ml_dtypes.bfloat16]),
+    st.integers(0, 2**32 - 1),
+)
+def test_products_in_16_bits_are_within_the_bound_whatever_rows_and_vectors_are(
+    kind, of_vectors, shape, bits, effort, incoherence, dtype, seed
+):
+    rng = np.random.default_rng(seed)
+    w = of_a_kind(kind, shape, rng)
+    c = hc.compress_tensor(w, bits=bits, effort=effort, incoherence=incoherence)
+    whole = c.decompress(np.float64)
+    # Any vectors, and such as are most like a row, or have all of its signs.
+    largest = np.abs(whole).max() or 1
+    x = np.concatenate([of_a_kind(of_vectors, (3, shape[1]), rng), whole[:2] / largest])
+    x = np.concatenate([x, np.where(whole[:2] < 0, -1, 1)]).astype(dtype)
+    rounding = 2**-11 if dtype == np.float16 else 2**-8
+    exact, size = expected(whole, x)
+    y = hc.matmul(c, x).astype(np.float64)
+    allowed = SHORT * size + rounding * (np.abs(exact) + SHORT * size) + 1e-7
+    # Beyond float16 a result is infinite.
+    fits = np.abs(exact) < 6e4
+    assert np.all((np.abs(y - exact) <= allowed)[fits])
+    np.testing.assert_array_equal(hc.matmul(c, x, threads=3).astype(np.float64), y)
+    transposed = torch.ops.hypercomp.linear
+    description, buffers = buffers_of(c)
+    v = torch.from_numpy(of_a_kind(of_vectors, (1, shape[0]), rng) / 30)
+    v = v.to(torch.float16 if dtype == np.float16 else torch.bfloat16)
+    z = transposed(v, buffers, description, None, True).double().numpy()
+    exact = v.double().numpy() @ whole
+    size = np.linalg.norm(v.double()) * np.linalg.norm(whole)
+    allowed = SHORT * size + rounding * (np.abs(exact) + SHORT * size) + 1e-7
+    fits = np.abs(exact) < 6e4
+    assert np.all((np.abs(z - exact) <= allowed)[fits])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])

@@ -96,7 +96,8 @@ def matmul(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
     first-level cache, and a multiply-add for each of them and each vector. The result is within
     float32 rounding of decompressing and multiplying. For float16 and bfloat16, and before it is
     rounded to them, it is within 50 dB of the product of the norms, and 55 dB as a rule
-    (``docs/codec.md``). Time O(rows·columns·(batch + 10)), memory
+    (``docs/codec.md``); the first such call looks for the rows that integers are near enough to,
+    which takes a few times as long as the product. Time O(rows·columns·(batch + 10)), memory
     O((rows + columns)·batch) beside the codes. Matrices of fewer than 128 columns, which share
     streams, and those of the winding codec are decoded sixteen rows at a time.
 

@@ -144,11 +144,10 @@ impl Plans {
         Ok(Self(plans))
     }
 
-    /// Whether any of the rates, and whether all of them, have integer levels.
-    pub fn integer_levels(&self) -> (bool, bool) {
+    /// Whether any of the rates has integer levels.
+    pub fn integer_levels(&self) -> bool {
         let mut rates = self.0.iter().flatten();
-        let any = rates.clone().any(|(trellis, _)| trellis.integer.is_some());
-        (any, rates.all(|(trellis, _)| trellis.integer.is_some()))
+        rates.any(|(trellis, _)| trellis.integer.is_some())
     }
 
     /// Whether streams of `rate` half bits have integer levels.

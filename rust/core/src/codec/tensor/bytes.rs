@@ -118,7 +118,10 @@ impl CompressedTensor {
                     .take(weights * dtype.size(), "the raw weights")?
                     .to_vec(),
             ),
-            2 => Payload::Trellis(read_trellis(&mut input, &axes.stored(&shape), dtype)?),
+            2 => {
+                let streams = read_trellis(&mut input, &axes.stored(&shape), dtype)?;
+                Payload::Trellis(Box::new(streams))
+            }
             3 => {
                 let stored = input.take(input.rest().len(), "the trajectory codes")?;
                 let winding = Winding::from_bytes(stored)?;

@@ -6,7 +6,7 @@ use super::exceptions::Exceptions;
 use super::fit::{Fit, dot};
 use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread, grid};
-use super::streams::{Starts, Streams, coded_lengths};
+use super::streams::{Near, Starts, Streams, coded_lengths};
 use super::zero_rows::{Kept, put_apart};
 use super::{Axes, Energy};
 use crate::codec::bitstream::{Writer, pack, packed_len};
@@ -183,6 +183,7 @@ impl Streams {
             mask: encoder.mask,
             exceptions: Exceptions::default(),
             starts: Starts::default(),
+            near: Near::default(),
         };
         put_apart(apart, &mut streams, shape, &mut energy, control)?;
         Ok((streams, energy))

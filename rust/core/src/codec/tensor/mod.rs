@@ -67,7 +67,7 @@ pub enum Payload {
     /// outweighs them, and of tensors that the winding cannot hold within its error limit.
     Raw(Vec<u8>),
     /// Trellis codes.
-    Trellis(Streams),
+    Trellis(Box<Streams>),
     /// Trajectory codes of the published method.
     Winding(Winding),
 }
@@ -166,7 +166,7 @@ impl CompressedTensor {
             (Some(_), _) if weights.len() < LEAST => kept_as_it_is(weights),
             (Some(exponent), Codec::Trellis(params)) => {
                 let (streams, energy) = goal::reach(weights, shape, exponent, params, control)?;
-                (Payload::Trellis(streams), energy)
+                (Payload::Trellis(Box::new(streams)), energy)
             }
             (Some(exponent), Codec::Winding(params)) => {
                 winding_payload(weights, exponent, params, control)?

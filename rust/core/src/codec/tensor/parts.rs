@@ -184,7 +184,7 @@ impl CompressedTensor {
                 let head = trellis.head(&parts.0);
                 let stored = axes.stored(&description.shape);
                 let streams = read_streams(&head, &stored, dtype, &mut parts)?;
-                Payload::Trellis(streams)
+                Payload::Trellis(Box::new(streams))
             }
             CodecName::Winding => {
                 let winding = Winding::from_bytes(&parts.remove(CODES)?)?;

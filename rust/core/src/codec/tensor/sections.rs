@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::exceptions::Exceptions;
 use super::input::{Input, malformed};
-use super::streams::{Span, Starts, Streams, coded_length, starts};
+use super::streams::{Near, Span, Starts, Streams, coded_length, starts};
 use crate::Result;
 use crate::codec::bitstream::{Reader, pack, packed_len};
 use crate::codec::element::Dtype;
@@ -224,6 +224,7 @@ pub(super) fn read_streams(
         mask: None,
         exceptions: Exceptions::default(),
         starts: Starts::default(),
+        near: Near::default(),
     };
     let mark = u32::from(head.scales.mark());
     for (stream, (scale, rate)) in scales.into_iter().zip(rates).enumerate() {

@@ -36,6 +36,8 @@ pub struct Streams {
     pub exceptions: Exceptions,
     /// Where chains begin in the planes.
     pub starts: Starts,
+    /// Which streams are multiplied by integer levels.
+    pub near: Near,
 }
 
 /// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits
@@ -148,6 +150,49 @@ pub struct Starts(OnceLock<Vec<Start>>);
 impl PartialEq for Starts {
     fn eq(&self, _: &Self) -> bool {
         true
+    }
+}
+
+/// Which streams have integer levels that are near enough to their own, worked out by the first product
+/// that asks. They follow from the codes, so they have no part in a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Near(pub(super) OnceLock<Box<NearStreams>>);
+
+impl PartialEq for Near {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What [`Near`] keeps.
+#[derive(Clone, Debug)]
+pub(super) struct NearStreams {
+    /// Whether any stream has.
+    pub any: bool,
+    /// Whether all have that are not zeros.
+    pub all: bool,
+    /// Each of them; nothing where all have, or none.
+    each: Vec<bool>,
+}
+
+impl NearStreams {
+    /// Of the streams that are not zeros, and of others, for which `false` will do.
+    pub fn new(each: Vec<bool>, rates: &[u8]) -> Self {
+        let any = each.contains(&true);
+        let all = each
+            .iter()
+            .zip(rates)
+            .all(|(near, rate)| *near || *rate == 0);
+        Self {
+            any,
+            all,
+            each: if any && !all { each } else { Vec::new() },
+        }
+    }
+
+    /// Whether a stream that is not zeros has.
+    pub fn has(&self, stream: usize) -> bool {
+        self.each.get(stream).copied().unwrap_or(self.any)
     }
 }
 

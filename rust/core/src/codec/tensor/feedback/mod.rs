@@ -24,7 +24,7 @@ use super::bytes::{header_len, trellis_header};
 use super::encode::TrellisParams;
 use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread};
-use super::streams::{Starts, Streams, coded_lengths};
+use super::streams::{Near, Starts, Streams, coded_lengths};
 use super::zero_rows::Kept;
 use super::{Axes, CompressedTensor, Energy, LEAST, Payload, kept_as_it_is, weight_count};
 use crate::codec::element::{Element, PowerOfTwo};
@@ -127,7 +127,7 @@ impl CompressedTensor {
         // Where nothing is worth a bit, there is no code.
         let payload = match streams.rates.iter().all(|rate| *rate == 0) {
             true => Payload::Zeros,
-            false => Payload::Trellis(streams),
+            false => Payload::Trellis(Box::new(streams)),
         };
         let axes = match payload {
             Payload::Trellis(_) => axes,
@@ -214,6 +214,7 @@ fn encode<T: Element>(
             mask,
             exceptions: apart,
             starts: Starts::default(),
+            near: Near::default(),
         };
         return Ok((streams, coded.energy));
     }

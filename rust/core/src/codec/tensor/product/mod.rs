@@ -14,6 +14,7 @@
 //! [`product`](crate::codec::product): the results are the same bits for any number of threads, any
 //! machine and any other vectors in the batch.
 
+mod near;
 mod rows;
 mod transposed;
 mod vectors;
@@ -22,6 +23,7 @@ use std::ops::Range;
 
 use super::decode::Decoder;
 use super::flat::Flat;
+use super::streams::NearStreams;
 use super::{Axes, CompressedTensor, Payload};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::product::BATCH;
@@ -85,8 +87,9 @@ impl CompressedTensor {
     /// A linear layer: vectors and results of any element type, with a bias, or transposed.
     ///
     /// Computed in `f32` and rounded once to the type; a result beyond its range is infinite. Vectors of
-    /// 16 bits are multiplied in integers by rows whose codes have integer levels, within 50 dB of the
-    /// product of the norms.
+    /// 16 bits are multiplied in integers by rows whose codes have integer levels near enough to their
+    /// own, within 50 dB of the product of the norms; which rows these are is worked out by the first
+    /// such call.
     /// Otherwise as [`matmul`](Self::matmul), which says what is refused.
     pub fn linear_on<T: Element>(
         &self,
@@ -141,7 +144,10 @@ impl CompressedTensor {
             }
             return Ok(());
         }
-        let matrix = Matrix::new(self, unit, rows, columns)?;
+        let mut matrix = Matrix::new(self, unit, rows, columns)?;
+        if T::DTYPE.size() == 2 {
+            matrix.look_for_integers(self, team, control)?;
+        }
         let together = match linear.transposed {
             false => BATCH,
             true => transposed::BATCH,
@@ -209,8 +215,8 @@ struct Matrix<'a> {
     segments: Vec<Range<usize>>,
     /// What every result is to be multiplied by.
     restore: PowerOfTwo,
-    /// Whether any of the rows has integer levels, and whether all that are not zero have.
-    integer: (bool, bool),
+    /// The streams that are multiplied in integers, where the vectors are.
+    near: Option<&'a NearStreams>,
 }
 
 impl<'a> Matrix<'a> {
@@ -239,7 +245,7 @@ impl<'a> Matrix<'a> {
                 return Ok(Self {
                     segments: streams.map(|s| place(s.start)..place(s.end)).collect(),
                     restore: decoder.restore,
-                    integer: decoder.plans.integer_levels(),
+                    near: None,
                     source: Source::Streams(Box::new(decoder)),
                     unit,
                     rows,
@@ -257,8 +263,24 @@ impl<'a> Matrix<'a> {
             kept: None,
             segments: vec![whole],
             restore: PowerOfTwo::new(0),
-            integer: (false, false),
+            near: None,
         })
+    }
+
+    /// Find the streams that are multiplied in integers.
+    fn look_for_integers(
+        &mut self,
+        tensor: &'a CompressedTensor,
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        if let (Source::Streams(decoder), Payload::Trellis(streams)) =
+            (&self.source, &tensor.payload)
+        {
+            let near = near::near(streams, decoder, team, control)?;
+            self.near = near.any.then_some(near);
+        }
+        Ok(())
     }
 
     /// What becomes of a total.

@@ -2,8 +2,8 @@
 //!
 //! The rows are shared out. One vector is multiplied as a row's levels are made, in registers; for
 //! several, the levels of sixteen rows are written to a first-level cache, a part of the columns at a
-//! time. Rows that have integer levels are multiplied in integers where the vectors are, and so is
-//! each row by itself: which way it goes depends on its rate and on the vector alone.
+//! time. Rows that have integer levels near enough to their own are multiplied in integers where the
+//! vectors are: which way a row goes depends on its codes and on the vector alone.
 
 use std::ops::Range;
 
@@ -51,15 +51,11 @@ impl Matrix<'_> {
         control: &Control,
     ) -> Result<()> {
         let images = self.images(x);
-        let in_integers = self.integer.0 && T::DTYPE.size() == 2;
         let scales: Vec<Scales> = images
             .chunks(self.columns)
             .map(|image| {
-                if in_integers {
-                    self.scales(image)
-                } else {
-                    None
-                }
+                // None where no stream is, as of vectors of 32 bits.
+                self.near.and_then(|_| self.scales(image))
             })
             .collect();
         // Vectors that can be integers and such as cannot take turns.
@@ -173,7 +169,7 @@ impl Matrix<'_> {
                 let codes = memory.load(self.unit, &decoder.plans, source, 0, segment.len());
                 *total += decoder.scale(stream)
                     * match x {
-                        Some(x) if codes.plan.trellis.integer.is_some() => {
+                        Some(x) if self.near.is_some_and(|near| near.has(stream)) => {
                             integer::dot(self.unit, &codes, x)
                         }
                         _ => dot(self.unit, &codes, part),
@@ -208,7 +204,8 @@ impl Matrix<'_> {
                 let codes = memory.load(self.unit, &decoder.plans, source, 0, segment.len());
                 loaded.push(Row {
                     scale: decoder.scale(stream),
-                    in_integers: vectors.integers.is_some() && codes.plan.trellis.integer.is_some(),
+                    in_integers: vectors.integers.is_some()
+                        && self.near.is_some_and(|near| near.has(stream)),
                     codes,
                     place,
                 });

@@ -10,7 +10,7 @@
 //! machine and any other vectors in the batch. Within a piece a group of rows is passed over at a
 //! time, in parts of [`WIDTH`] columns, whose levels stay in a first-level cache.
 //!
-//! Rows that have integer levels are added up in integers for vectors of 16 bits: the factors of a
+//! Rows that have integer levels near enough are added up in integers for vectors of 16 bits: the factors of a
 //! group become integers of one unit, as a stretch of columns has one in the product by the matrix
 //! itself. A vector whose factors in a group cannot (see [`Scale::within`]) is left to floats there.
 
@@ -102,7 +102,6 @@ impl Matrix<'_> {
         } else {
             team
         };
-        let in_integers = self.integer.0 && T::DTYPE.size() == 2;
         let mut pieces = self.pieces();
         share(
             team,
@@ -115,7 +114,7 @@ impl Matrix<'_> {
                     control.advance((rows.len() * self.segments[piece.segment].len()) as u64);
                     match &self.source {
                         Source::Streams(decoder) => {
-                            self.add_group(decoder, rows, &wide, in_integers, piece, workspace)
+                            self.add_group(decoder, rows, &wide, piece, workspace)
                         }
                         Source::Flat(flat) => self.add_weights(
                             flat,
@@ -158,7 +157,6 @@ impl Matrix<'_> {
         decoder: &Decoder<'_>,
         rows: Range<usize>,
         x: &[f32],
-        in_integers: bool,
         piece: &mut Piece,
         workspace: &mut Workspace,
     ) {
@@ -176,7 +174,7 @@ impl Matrix<'_> {
                 scale,
                 codes,
             };
-            match in_integers && row.codes.plan.trellis.integer.is_some() {
+            match self.near.is_some_and(|near| near.has(stream)) {
                 true => whole.push(row),
                 false => others.push(row),
             }

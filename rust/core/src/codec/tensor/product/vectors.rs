@@ -77,7 +77,7 @@ impl Matrix<'_> {
         let in_integers = scales.iter().all(Option::is_some);
         Vectors {
             batch: scales.len(),
-            floats: match in_integers && self.integer.1 {
+            floats: match in_integers && self.near.is_some_and(|near| near.all) {
                 true => Vec::new(),
                 false => self.in_panels(images),
             },

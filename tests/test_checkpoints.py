@@ -78,6 +78,8 @@ def test_the_folder_is_whole(model, small):
 def test_the_configuration_says_how(small):
     config = small.config
     said = config.pop("quantization_config")
+    # For transformers without this package, which refuses the model by it.
+    assert "import hypercomp_rs.torch.transformers" in config.pop("transformers_weights")
     assert config == {"model_type": "test", "name": "Größe"}
     assert said["quant_method"] == "hypercomp"
     assert (said["bits"], said["effort"], said["format"]) == (4, "fast", 1)

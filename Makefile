@@ -18,9 +18,13 @@ demo: $(VENV)/.built ## Compress a real sentence encoder, then enumerate a degen
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: $(VENV)/.built ## Rust and Python tests, doctests, stubs, and every benchmark in its short form
+test: ## Rust and Python tests, doctests, stubs, and every benchmark in its short form; no long proofs
+	$(MAKE) --no-print-directory test-all TESTS='-m "not long"'
+
+.PHONY: test-all
+test-all: $(VENV)/.built ## The same with the long proofs, as CI runs it
 	cargo test --workspace --all-features --locked
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 	$(MAKE) --no-print-directory bench SHORT=--short
 

@@ -204,6 +204,7 @@ def run(call, step, monkeypatch):
     return taken[0]
 
 
+@pytest.mark.long
 @both
 def test_killed_anywhere_an_incomplete_result_is_never_taken_for_one(
     made, tmp_path, monkeypatch, what

@@ -102,6 +102,7 @@ def test_progress_is_shown_where_it_is_asked_for(language):
     assert b"perplexity" in run(folder, text, "--progress").stderr
 
 
+@pytest.mark.long
 def test_the_real_encoder_beside_its_original(encoder, tmp_path):
     original, small = encoder
     (tmp_path / "text").write_text("\n\n".join(SENTENCES) + "\n")
@@ -126,6 +127,7 @@ def test_the_real_encoder_is_itself_and_more_bits_are_nearer(encoder, tmp_path):
     assert embedding_similarity(original, small, SENTENCES).min_cosine < near.min_cosine
 
 
+@pytest.mark.long
 def test_a_gguf_file_is_compressed_and_evaluated(tmp_path, tiny):  # noqa: F811
     path = llama_file(tmp_path / "tiny.gguf", tiny, Type.Q8_0)
     compress_checkpoint(path, tmp_path / "small", bits=5).close()

@@ -119,6 +119,7 @@ def test_kernels_on_the_cpu_give_the_package_s_bits(host_program):
     assert not wrong
 
 
+@pytest.mark.long
 @needs_compilers
 def test_the_image_is_what_these_sources_give_and_keeps_its_budgets(tmp_path):
     complaints, logs = image_is_fresh(tmp_path)
@@ -126,6 +127,7 @@ def test_the_image_is_what_these_sources_give_and_keeps_its_budgets(tmp_path):
     assert not budget.report(logs)[1]
 
 
+@pytest.mark.long
 @needs_compilers
 def test_a_budget_that_is_broken_is_named(tmp_path, monkeypatch):
     _, log = compile_kernels.assemble(compile_kernels.compile_ptx(), 80)
@@ -137,6 +139,7 @@ def test_a_budget_that_is_broken_is_named(tmp_path, monkeypatch):
     assert any("spilled 4" in c for c in budget.broken({80: spilled}))
 
 
+@pytest.mark.long
 @needs_gxx
 @needs_compilers
 def test_ptx_gives_the_same_bits(host_program):

@@ -12,7 +12,7 @@ EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("sentence_encoder", "instead of"),
+        pytest.param("sentence_encoder", "instead of", marks=pytest.mark.long),
         ("load_checkpoint", "CompressedLinear(in_features=512, out_features=256"),
         ("lora", "after 40 steps"),
         ("convolutional_net", "accuracy"),

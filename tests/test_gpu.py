@@ -130,6 +130,7 @@ def test_arrays_of_other_libraries_are_taken_and_given(machine):
     fake_cuda.run(machine, program)
 
 
+@pytest.mark.long
 def test_what_another_stream_still_writes_is_waited_for(machine):
     program = """
         c = hc.compress_tensor(np.eye(256, dtype=np.float32), effort="fast")

@@ -48,6 +48,7 @@ def run(machine, program):
     return fake_cuda.run(machine, text, FAKE_CUDA_EAGER="1")
 
 
+@pytest.mark.long
 def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
     program = """
         for c in KINDS:
@@ -64,6 +65,7 @@ def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
     run(machine, program)
 
 
+@pytest.mark.long
 def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
     program = """
         import itertools
@@ -109,6 +111,7 @@ def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
     run(machine, program)
 
 
+@pytest.mark.long
 def test_embedding_decodes_the_rows_asked_for(machine):
     program = """
         for c in KINDS:

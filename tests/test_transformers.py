@@ -383,7 +383,7 @@ def example(name):
     ("options", "least"),
     [
         ({"bits": 4}, 0.975),
-        ({"target_bits": 4, "calibration": 1000}, 0.995),
+        pytest.param({"target_bits": 4, "calibration": 1000}, 0.995, marks=pytest.mark.long),
         ({"bits": 5.1}, 0.995),
         ({"bits": 8}, 0.9998),
     ],

@@ -29,6 +29,10 @@ pub struct PointBasis {
     /// Each point and its negative.
     words: Vec<u64>,
     /// The same, limb by limb.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "kernels for x86-64 alone")
+    )]
     lanes: Vec<[u64; LANES]>,
 }
 

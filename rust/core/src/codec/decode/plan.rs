@@ -102,10 +102,11 @@ impl Plan {
 
     /// Whether a unit looks up bytes, and so reads codes in order.
     pub fn in_order(&self, unit: SimdLevel) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return matches!(unit, SimdLevel::Avx2(_)) && self.bytes.is_some();
-        #[cfg(not(target_arch = "x86_64"))]
-        return false;
+        match unit {
+            #[cfg(target_arch = "x86_64")]
+            SimdLevel::Avx2(_) => self.bytes.is_some(),
+            _ => false,
+        }
     }
 
     /// Its integer levels, which the caller knows that there are.

@@ -94,6 +94,10 @@ fn portable(len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
 }
 
 /// Cut `count` into as few parts of at most `most` as there can be, none much smaller than another.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "kernels for x86-64 alone")
+)]
 fn even_parts(count: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let parts = count.div_ceil(most);
     (0..parts).map(move |i| i * count / parts..(i + 1) * count / parts)

@@ -88,6 +88,10 @@ pub fn column(i: usize) -> usize {
 }
 
 /// Two factors as one 32-bit lane.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "kernels for x86-64 alone")
+)]
 fn both(factors: &[i16; 2]) -> i32 {
     (factors[0] as u16 as u32 | (factors[1] as u16 as u32) << 16) as i32
 }

@@ -78,11 +78,15 @@ proptest! {
                     prop_assert_eq!(*level, table[phase(floats[weight])]);
                 }
             }
-            // 54 dB below the product of the norms.
+            // 54 dB below the product of the norms. An integer level misses its level by about 1e-3,
+            // and by 9e-3 at most, wherever that lies. So a row of few levels, or of levels near
+            // zero, is held to the norm of 64 levels of variance 1, or of as many as it has:
+            // products take such rows in floats (`tensor/product/near.rs`).
             let pairs = floats.iter().zip(&values);
             let exact: f64 = pairs.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
             let norm = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-            let bound = 2e-3 * norm(&floats[..len]) * norm(&values);
+            let levels = norm(&floats[..len]).max((len.max(64) as f64).sqrt());
+            let bound = 2e-3 * levels * norm(&values);
             prop_assert!((f64::from(product) - exact).abs() <= bound);
         }
     }

@@ -6,7 +6,7 @@ They are not looked for again: which of a folder's files are meant depends on ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,10 @@ class FoundFiles(Source):
     def read(self, name: str) -> npt.NDArray[np.uint8]:
         """See :class:`Source`."""
         return self._of[name].read(name)
+
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
+        """See :class:`Source`; read piece by piece."""
+        return self._of[name].pieces(name, size)
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """See :class:`Source`."""

@@ -108,6 +108,12 @@ class HypercompConfig(QuantizationConfigMixin):
         self.transformers_weights = transformers_weights
         self.request()
 
+    @classmethod
+    def of_size(cls, nbytes: int, weights: int) -> HypercompConfig:
+        """A configuration for codes of which nobody has said how they were made: by their size."""
+        bits = 8 * nbytes / max(1, weights)
+        return cls(min(8.0, max(1.0, round(bits, 2))))
+
     def request(self) -> Request:
         """The same request as the commands of this package make it."""
         trellis = Trellis(

@@ -28,13 +28,12 @@ from ...errors import (
     UnusedWeightsWarning,
 )
 from .config import HypercompConfig
+from .names import listed
 from .quantizer import HypercompQuantizer
 from .saving import mark_as
-from .stored import StoredWeight, grouped
+from .stored import LazyWeight, grouped
 
 _WRAPPED = "convert_and_load_state_dict_in_model"
-# Names that a message spells out.
-_NAMED = 4
 
 
 def wrap_loader() -> None:
@@ -58,7 +57,7 @@ def _wrapped(load: Callable[..., Any]) -> Callable[..., Any]:
         elif stored and not (ours and quantizer.pre_quantized):
             raise InvalidArgumentError(
                 f"{load_config.pretrained_model_name_or_path}: the weights are compressed by "
-                f"hypercomp-rs already ({_listed(s.name for s in stored)}): load it without "
+                f"hypercomp-rs already ({listed(s.name for s in stored)}): load it without "
                 "quantization_config"
             )
         elif not ours or (quantizer.pre_quantized and not stored):
@@ -74,12 +73,11 @@ def _wrapped(load: Callable[..., Any]) -> Callable[..., Any]:
     return convert_and_load_state_dict_in_model
 
 
-def _config_of(stored: list[StoredWeight]) -> HypercompConfig:
-    bits = 8 * sum(s.nbytes for s in stored) / max(1, sum(s.size for s in stored))
-    return HypercompConfig(min(8.0, max(1.0, round(bits, 2))))
+def _config_of(stored: list[LazyWeight]) -> HypercompConfig:
+    return HypercompConfig.of_size(sum(s.nbytes for s in stored), sum(s.size for s in stored))
 
 
-def _check(model: Any, stored: list[StoredWeight], info: Any) -> None:
+def _check(model: Any, stored: list[LazyWeight], info: Any) -> None:
     """Hold what the loader has done to what the checkpoint is.
 
     Raises
@@ -93,17 +91,17 @@ def _check(model: Any, stored: list[StoredWeight], info: Any) -> None:
     missing = sorted(_missing(model, info.missing_keys))
     architectures = getattr(model.config, "architectures", None) or []
     if missing and type(model).__name__ in architectures:
-        why = f"; compressed weights without a place in it: {_listed(unused)}" if unused else ""
+        why = f"; compressed weights without a place in it: {listed(unused)}" if unused else ""
         raise FormatError(
             f"{type(model).__name__}: the checkpoint is of this model and lacks weights of it: "
-            f"{_listed(missing)}{why}"
+            f"{listed(missing)}{why}"
         )
     unexpected = _ignored(model, "_keys_to_ignore_on_load_unexpected")
     unused = [name for name in unused if not unexpected(name)]
     if unused and type(model).__name__ in architectures:
         warnings.warn(
             f"{type(model).__name__} has no place for these compressed weights of its checkpoint: "
-            f"{_listed(unused)}",
+            f"{listed(unused)}",
             UnusedWeightsWarning,
             stacklevel=2,
         )
@@ -112,7 +110,7 @@ def _check(model: Any, stored: list[StoredWeight], info: Any) -> None:
         warnings.warn(
             f"{type(model).__name__}: compressed weights are decoded and stay dense, as the layers "
             f"that have them, or what transformers merges them to, have no compressed form: "
-            f"{_listed(s.name for s in decoded)} ({sum(s.size for s in decoded):,} weights of "
+            f"{listed(s.name for s in decoded)} ({sum(s.size for s in decoded):,} weights of "
             f"{sum(s.size for s in stored):,})",
             StaysDenseWarning,
             stacklevel=2,
@@ -133,9 +131,3 @@ def _missing(model: Any, keys: Iterable[str]) -> set[str]:
 def _ignored(model: nn.Module, attribute: str) -> Callable[[str], bool]:
     patterns = getattr(model, attribute, None) or ()
     return lambda name: any(re.search(pattern, name) for pattern in patterns)
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

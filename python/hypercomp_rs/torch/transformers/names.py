@@ -16,6 +16,16 @@ from transformers.core_model_loading import (
 
 from ..owners import Owner
 
+# Names that a message spells out.
+_NAMED = 4
+
+
+def listed(names: Iterable[str]) -> str:
+    """Some names for a message, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
 
 class Place(NamedTuple):
     """Where a tensor of a checkpoint goes in a model.

@@ -37,8 +37,8 @@ from ..conversion import decompress_model
 from ..owners import Owner, classes, install
 from .config import HypercompConfig
 from .files import FoundFiles
-from .names import Place, Renaming, owner_of, tied_to, untie
-from .stored import Codes, StoredWeight
+from .names import Place, Renaming, listed, owner_of, tied_to, untie
+from .stored import Codes, LazyWeight
 
 
 @register_quantizer(METHOD)
@@ -187,7 +187,7 @@ class HypercompQuantizer(HfQuantizer):
     def loads(
         self,
         model: nn.Module,
-        stored: Iterable[StoredWeight],
+        stored: Iterable[LazyWeight],
         names: Iterable[str],
         load_config: Any,
     ) -> Iterator[None]:
@@ -233,7 +233,7 @@ class HypercompQuantizer(HfQuantizer):
     def _place(
         self,
         model: nn.Module,
-        stored: Iterable[StoredWeight],
+        stored: Iterable[LazyWeight],
         names: Iterable[str],
         mapping: Sequence[WeightTransform] | None,
     ) -> None:
@@ -255,11 +255,9 @@ class HypercompQuantizer(HfQuantizer):
 
     def _say_what_stays_dense(self, model: nn.Module, names: list[str]) -> None:
         if names:
-            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             warnings.warn(
                 f"{type(model).__name__}: weights stay dense, as the layers that have them, or "
-                f"what transformers merges them to, have no compressed form: "
-                f"{', '.join(names[:4])}{more}",
+                f"what transformers merges them to, have no compressed form: {listed(names)}",
                 StaysDenseWarning,
                 stacklevel=2,
             )

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel, modeling_utils
 from transformers.conversion_mapping import get_model_conversion_mapping
@@ -30,7 +30,7 @@ from ..owners import compressed_modules
 from .config import HypercompConfig
 from .names import Place, Renaming
 from .quantizer import HypercompQuantizer
-from .stored import StoredWeight, grouped
+from .stored import LazyWeight, grouped
 
 
 def wrap_saving() -> None:
@@ -55,9 +55,9 @@ def _saves_marked(save: Callable[..., None]) -> Callable[..., None]:
 def _config_of(layers: list[CompressedModule]) -> HypercompConfig:
     """A configuration for layers of which nobody has said how they were compressed."""
     said = [described(layer.description) for layer in layers]
-    weights = sum(torch.Size(one.shape).numel() for one in said)
-    bits = 8 * sum(one.nbytes for one in said) / max(1, weights)
-    return HypercompConfig(min(8.0, max(1.0, round(bits, 2))))
+    return HypercompConfig.of_size(
+        sum(one.nbytes for one in said), sum(math.prod(one.shape) for one in said)
+    )
 
 
 def _guarded(to_json_string: Callable[..., str]) -> Callable[..., str]:
@@ -113,7 +113,7 @@ def _kept_apart(model: Any, weights: dict[str, Any]) -> tuple[dict[str, Any], li
     kept: dict[str, Any] = {}
     dense = []
     for names in groups.values():
-        stored = [name for name in names if isinstance(weights[name], StoredWeight)]
+        stored = [name for name in names if isinstance(weights[name], LazyWeight)]
         if stored and all(renaming(name) == Place(name, False) for name in names):
             kept |= {name: weights[name] for name in names}
         else:

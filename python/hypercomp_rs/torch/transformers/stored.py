@@ -37,7 +37,7 @@ class Codes(NamedTuple):
     dtype: torch.dtype
 
 
-class StoredWeight:
+class LazyWeight:
     """A compressed tensor of a checkpoint, which is read when it is used.
 
     Parameters
@@ -76,7 +76,7 @@ class StoredWeight:
         """Bytes of the codes."""
         return described(self.description).nbytes
 
-    def __getitem__(self, index: Any) -> StoredWeight:
+    def __getitem__(self, index: Any) -> LazyWeight:
         """All of it; the loader asks for no part, unless it shards tensors over devices."""
         if index is not Ellipsis:
             raise FormatError(
@@ -108,7 +108,7 @@ class StoredWeight:
         return {f"{name}_{key}": e for key, e in zip(keys, self._entries, strict=True)}
 
 
-def grouped(entries: Mapping[str, Any]) -> tuple[dict[str, Any], list[StoredWeight]]:
+def grouped(entries: Mapping[str, Any]) -> tuple[dict[str, Any], list[LazyWeight]]:
     """A checkpoint by the names of its tensors, and those of them that are compressed.
 
     Parameters
@@ -137,7 +137,7 @@ def grouped(entries: Mapping[str, Any]) -> tuple[dict[str, Any], list[StoredWeig
             raise FormatError(f"{name}: {', '.join(missing)} is missing from the checkpoint")
         if name in entries:
             raise FormatError(f"{name}: the checkpoint has it compressed and dense")
-        found.append(StoredWeight(name, description, [rest.pop(part) for part in keys]))
+        found.append(LazyWeight(name, description, [rest.pop(part) for part in keys]))
     return {**rest, **{stored.name: stored for stored in found}}, found
 
 

@@ -19,12 +19,12 @@ demo: $(VENV)/.built ## Compress a real sentence encoder, then enumerate a degen
 
 .PHONY: test
 test: ## Rust and Python tests, doctests, stubs, and every benchmark in its short form; no long proofs
-	$(MAKE) --no-print-directory test-all TESTS='-m "not long"'
+	$(MAKE) --no-print-directory test-all PYTEST='-m "not long"'
 
 .PHONY: test-all
 test-all: $(VENV)/.built ## The same with the long proofs, as CI runs it
 	cargo test --workspace --all-features --locked
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(PYTEST)
 	$(BIN)/python -m mypy.stubtest hypercomp_rs._core
 	$(MAKE) --no-print-directory bench SHORT=--short
 
@@ -105,9 +105,9 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 		-runs=$(RUNS) -max_len=4096 -dict=fuzz/container.dict
 
 # Tests that an interpreter ends in minutes. CONTRIBUTING.md has the reasons for the flags.
-MIRI_TESTS := team:: arrangement::buckets arrangement::coprime arrangement::limbs arrangement::vertex \
-	codec::bitstream codec::element codec::hadamard::tests::a_block codec::layout codec::scale \
-	representation::tokens --skip a_pool_helps
+MIRI_TESTS := team:: arrangement::output::buckets arrangement::coordinates::coprime \
+	arrangement::arithmetic::limbs arrangement::arithmetic::words codec::bitstream codec::element \
+	codec::hadamard::tests::a_block codec::layout codec::scale representation::tokens --skip a_pool_helps
 .PHONY: miri
 miri: ## Interpret tests of the core, and find undefined behaviour (needs nightly Rust with miri)
 	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation' \

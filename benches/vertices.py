@@ -25,8 +25,8 @@ from rich.table import Table
 from timing import seconds
 
 import hypercomp_rs as hc
-from hypercomp_rs._rows import Rows
-from hypercomp_rs._search import Problem
+from hypercomp_rs.arrangement.rows import Rows
+from hypercomp_rs.arrangement.search import Problem
 
 
 @dataclasses.dataclass

@@ -163,7 +163,7 @@ def test_a_limited_search_says_so_and_goes_on(method):
 def test_the_first_vertices_do_not_depend_on_how_a_search_is_cut(method, monkeypatch):
     a, b = generic(40, 4)
     first = hc.vertices(a, b, method=method, max_vertices=30_000)
-    monkeypatch.setattr("hypercomp_rs._search.SLICE", 0.001)
+    monkeypatch.setattr("hypercomp_rs.arrangement.search.SLICE", 0.001)
     assert hc.vertices(a, b, method=method, max_vertices=30_000) == first
 
 

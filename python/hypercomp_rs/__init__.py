@@ -4,16 +4,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._core import __version__
-from ._stream import VertexStream
-from ._vertices import Vertices
-from .approximate import ApproximateVertices
 from .arrangement import (
+    ApproximateVertices,
     Estimate,
+    HRepresentation,
+    VertexStream,
+    Vertices,
+    VRepresentation,
     count_vertices,
     estimate_vertices,
     flats,
     iter_vertices,
+    read_ext,
+    read_ine,
     vertices,
+    write_ext,
+    write_ine,
 )
 from .compress import Winding, compress_tensor, decompress_tensor
 from .errors import (
@@ -46,14 +52,6 @@ from .errors import (
 )
 from .products import matmul, matvec
 from .rate_distortion import RateDistortion, rate_distortion
-from .representation import (
-    HRepresentation,
-    VRepresentation,
-    read_ext,
-    read_ine,
-    write_ext,
-    write_ine,
-)
 from .tensor import CompressedTensor
 
 if TYPE_CHECKING:

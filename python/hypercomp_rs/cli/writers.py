@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 from .._vertices import Vertices
-from ..representation import vertex_rows
+from ..arrangement.representation import vertex_rows
 
 
 class Writer(ABC):

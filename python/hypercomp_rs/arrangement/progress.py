@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from ._search import State
-from .errors import MissingExtraError
+from .search import State
+from ..errors import MissingExtraError
 
 
 class Bar:

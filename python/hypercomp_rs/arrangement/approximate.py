@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _core
-from ._search import Problem
-from .errors import DtypeError, InvalidArgumentError, NearToleranceWarning
+from .. import _core
+from .search import Problem
+from ..errors import DtypeError, InvalidArgumentError, NearToleranceWarning
 
 if TYPE_CHECKING:
     import numpy.typing as npt

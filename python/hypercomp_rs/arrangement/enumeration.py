@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from ._checkpoint import Checkpoint
-from ._integers import checked, checked_threads
-from ._progress import Bar
-from ._rows import Rows
-from ._search import WHOLE, Limits, Method, Problem, State, run, run_on, run_slices
-from ._stream import VertexStream
-from ._vertices import Vertices
+from .saved_search import SavedSearch
+from .._integers import checked, checked_threads
+from .progress import Bar
+from .rows import Rows
+from .search import WHOLE, Limits, Method, Problem, State, run, run_on, run_slices
+from .stream import VertexStream
+from .result import Vertices
 from .approximate import DEFAULT_TOLERANCE, ApproximateVertices, approximate_vertices
-from .errors import InvalidArgumentError
+from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -206,7 +206,7 @@ def vertices(
         state, followers = State(), []
         if checkpoint is not None:
             seconds = _checked_seconds("checkpoint_seconds", checkpoint_seconds)
-            keeper = Checkpoint(checkpoint, seconds, problem)
+            keeper = SavedSearch(checkpoint, seconds, problem)
             state = keeper.load()
             followers.append(keeper.follow)
             stack.callback(lambda: keeper.save(state))

@@ -15,16 +15,16 @@ import zlib
 
 import numpy as np
 
-from ._durable import check_writable, written
-from ._search import Problem, State
-from .errors import FormatError, InvalidArgumentError
+from .._durable import check_writable, written
+from .search import Problem, State
+from ..errors import FormatError, InvalidArgumentError
 
 MAGIC = b"hypercomp-rs vertices checkpoint 1\n"
 # A write may take this part of the time.
 SHARE = 0.05
 
 
-class Checkpoint:
+class SavedSearch:
     """Keeps the state of a search in a file.
 
     Raises

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from . import _core
-from ._rows import Rows
-from .errors import HypercompError
+from .. import _core
+from .rows import Rows
+from ..errors import HypercompError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

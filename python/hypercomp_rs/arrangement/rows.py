@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DtypeError, InvalidArgumentError, NonFiniteError
+from ..errors import DtypeError, InvalidArgumentError, NonFiniteError
 
 ACCEPTED = "int, float, Fraction and strings such as '1/3' are accepted"
 

@@ -15,10 +15,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core
-from ._rows import Ratio, Rows
-from ._vertices import Vertices
-from .errors import FormatError, InvalidArgumentError, TooLargeError
+from .. import _core
+from .rows import Ratio, Rows
+from .result import Vertices
+from ..errors import FormatError, InvalidArgumentError, TooLargeError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,13 +16,14 @@ from ..errors import InvalidArgumentError, SourceWarning
 from . import configuration, folder
 from .entries import refuse_undescribed
 from .load_guard import QUANTIZATION, guarded
+from .opening import open_source
 from .plan import Plan, Request, make_plan
 from .reuse import take_over
 from .rules import Rule, rules_of
 from .run import Progress, Run
 from .sensitivity import Sensitivity
 from .shards import Shards
-from .source import Source, open_source
+from .source import Source
 from .work import Work
 
 if TYPE_CHECKING:

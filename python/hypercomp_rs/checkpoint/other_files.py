@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection
 from pathlib import Path
 
-# How the weights of other frameworks and runtimes end, wherever they lie.
-_FOREIGN = (
-    *(".h5", ".msgpack", ".ot", ".gguf", ".ggml", ".tflite", ".mlmodel", ".engine", ".pdparams"),
+from .formats import FORMATS
+
+# Endings of weights that are the same model again, whatever folder they are in: those of other
+# frameworks and runtimes, and of formats in which a model is not kept in parts.
+_SAME_AGAIN = (
+    *(".h5", ".msgpack", ".ot", ".ggml", ".tflite", ".mlmodel", ".engine", ".pdparams"),
     *(".onnx", ".onnx_data", ".onnx.data"),
+    *(suffix for one in FORMATS if not one.parts_of_models for suffix in one.suffixes),
 )
-# How weights of torch end, which are a model's own, or another module's in a folder below.
-_TORCH = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-_INDEX = re.compile(r"\.(safetensors|bin)\.index(\.[^.]+)?\.json$")
+# Endings of weights that are the model's own, or those of another module in a folder below.
+_OWN = tuple(suffix for one in FORMATS if one.parts_of_models for suffix in one.suffixes)
 # Folders of exports to other runtimes: without the weights nothing in them is of use.
 _EXPORTS = ("onnx", "openvino", "coreml", "tflite", "tensorrt", "saved_model", "metal", "mlx")
 _EXPORT_ENDINGS = (".mlpackage", ".mlmodelc")
@@ -65,7 +67,7 @@ def is_other_format(place: str, places: Collection[str]) -> bool:
     sentence-transformers' modules, for example, have weights of their own.
     """
     *folders, name = place.lower().split("/")
-    if name.endswith(_FOREIGN):
+    if name.endswith(_SAME_AGAIN):
         return True
     if any(below in _EXPORTS or below.endswith(_EXPORT_ENDINGS) for below in folders):
         return True
@@ -81,6 +83,7 @@ def is_other_format(place: str, places: Collection[str]) -> bool:
 
 
 def is_weights(place: str) -> bool:
-    """Whether a file has weights of torch, or is an index of such files, by its name."""
+    """Whether a file may have weights of the model, or is an index of such files, by its name."""
     name = place.rpartition("/")[2].lower()
-    return name.endswith(_TORCH) or _INDEX.search(name) is not None
+    indexed = (one.naming for one in FORMATS if one.naming is not None)
+    return name.endswith(_OWN) or any(naming.read_index_name(name) for naming in indexed)

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import InvalidArgumentError
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -179,47 +177,3 @@ class Source(ABC):
     def close(self) -> None:
         """Give back what is open; reading opens it again."""
         return None
-
-
-def open_source(path: str | Path) -> Source:
-    """The reader for a file or folder, chosen by what is there.
-
-    A folder may have the same model in several forms: plain safetensors files come first, then
-    plain ``pytorch_model*.bin`` files, then a variant (``model.fp16.safetensors``). The path of an
-    index (``model.safetensors.index.fp16.json``) chooses the shards that it names.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Nothing there that can be read; the message says what is looked for.
-    FileNotFoundError
-        There is nothing at all.
-    """
-    from . import shards, torch_files
-    from .gguf import Gguf
-    from .weight_sets import PYTORCH, SAFETENSORS, find_set
-
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(2, "No such file or directory", str(path))
-    if path.is_dir():
-        # Where a folder has both, the safetensors files are newer and read faster.
-        safe = find_set(path, SAFETENSORS)
-        if safe is None or safe.variant is not None:
-            pickled = find_set(path, PYTORCH)
-            if pickled is not None and (safe is None or pickled.variant is None):
-                return torch_files.TorchFiles(path)
-            if safe is None and any(path.glob("*.gguf")):
-                return Gguf(path)
-        return shards.Shards(path)
-    if path.suffix == ".safetensors" or SAFETENSORS.read_index_name(path.name):
-        return shards.Shards(path)
-    if path.suffix == ".gguf":
-        return Gguf(path)
-    if path.name.endswith(torch_files.SUFFIXES) or PYTORCH.read_index_name(path.name):
-        return torch_files.TorchFiles(path)
-    raise InvalidArgumentError(
-        f"{path}: a folder with *.safetensors, pytorch_model*.bin or *.gguf files, an index of "
-        "shards, or a file that ends in .safetensors, .gguf, "
-        f"{', '.join(torch_files.SUFFIXES)} is accepted"
-    )

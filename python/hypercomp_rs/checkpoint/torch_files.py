@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SINGLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
-SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 
 # How a zip archive begins, and how torch tells one.
 _ARCHIVE = b"PK\x03\x04"

@@ -16,11 +16,12 @@ from ..tensor import CompressedTensor
 from .checkpoint import Checkpoint, TensorInfo
 from .decoding import DECODED, decoded
 from .entries import read_compressed
+from .opening import open_source
 from .run import Progress
 from .safetensors_file import SafetensorsFile
 from .sensitivity import as_float32
 from .shard_writer import PIECE, checksums_of
-from .source import DTYPE_BITS, Source, open_source
+from .source import DTYPE_BITS, Source
 
 if TYPE_CHECKING:
     import numpy.typing as npt

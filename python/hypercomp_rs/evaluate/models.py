@@ -1,4 +1,4 @@
-"""Models from paths: folders of transformers, compressed folders, GGUF files."""
+"""Models from paths: folders of transformers, compressed folders, files that transformers loads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from .._extras import imported
 from ..checkpoint import decompress_checkpoint
 from ..checkpoint.configuration import CONFIG, read_config
-from ..checkpoint.gguf_parts import gguf_files
+from ..checkpoint.formats import files_of, loaded_by_transformers
 from ..checkpoint.load_guard import METHOD, QUANTIZATION
 from ..errors import HypercompError, InvalidArgumentError
 
@@ -42,9 +42,9 @@ def config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return read_config(file)
 
 
-def is_gguf(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a GGUF file."""
-    return Path(path).suffix == ".gguf"
+def is_file_of_a_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a file that transformers loads as a model, such as a GGUF file."""
+    return loaded_by_transformers(Path(path)) is not None
 
 
 def is_path(model: Any) -> bool:
@@ -89,7 +89,7 @@ def _architectures(path: str | os.PathLike[str]) -> list[str]:
 
 def is_causal_lm(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a causal language model, by its architecture's name."""
-    if is_gguf(path):
+    if is_file_of_a_model(path):
         return True
     return any(map(_has_causal_head, _architectures(path)))
 
@@ -111,8 +111,8 @@ def check_causal_lm(path: str | os.PathLike[str]) -> None:
         No model's folder; or one of another architecture, whose head would be drawn at random.
     """
     imported("transformers", "eval", "perplexity")
-    if is_gguf(path):
-        _check_gguf(Path(path))
+    if is_file_of_a_model(path):
+        _check_file(Path(path))
         return
     architectures = _architectures(path)
     if architectures and not is_causal_lm(path):
@@ -132,8 +132,8 @@ def check_encoder(path: str | os.PathLike[str]) -> None:
         No model's folder; or a causal language model that says nothing of sentences.
     """
     imported("sentence_transformers", "eval", "embedding_similarity")
-    if is_gguf(path):
-        raise InvalidArgumentError(f"{path} is a GGUF file: for encoders a folder is accepted")
+    if (found := loaded_by_transformers(Path(path))) is not None:
+        raise InvalidArgumentError(f"{path} is {found[0].title}: for encoders a folder is accepted")
     # Some language models are made encoders, and then say how.
     if is_causal_lm(path) and not Path(path, _MODULES).is_file():
         raise InvalidArgumentError(
@@ -231,27 +231,32 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def _check_gguf(path: Path) -> None:
+def _check_file(path: Path) -> None:
+    """Refuse a file that transformers cannot load: absent, one of several, or a package is missing."""
+    found = loaded_by_transformers(path)
+    assert found is not None
+    format, loads = found
     if not path.is_file():
         raise InvalidArgumentError(f"{path}: there is no such file")
-    parts = gguf_files(path)
+    parts = files_of(path, loads)
     if len(parts) > 1:
         raise InvalidArgumentError(
             f"{path} is one of {len(parts)} parts, and transformers reads one file: join them "
-            "(llama-gguf-split --merge), or evaluate what hypercomp-rs compress makes of them"
+            f"({loads.join}), or evaluate what hypercomp-rs compress makes of them"
         )
-    # transformers asks for both of them, without saying which extra of ours has them.
-    imported("gguf", "gguf", "a GGUF file")
-    imported("accelerate", "eval", "a GGUF file")
+    # transformers asks for these packages, without saying which extra of ours has them.
+    for package, extra in loads.packages:
+        imported(package, extra, format.title)
 
 
 def _place(path: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
     """A folder for transformers, and the options to say which file in it."""
     path = Path(path)
-    if not is_gguf(path):
+    found = loaded_by_transformers(path)
+    if found is None:
         return path, {}
-    _check_gguf(path)
-    return path.parent, {"gguf_file": path.name}
+    _check_file(path)
+    return path.parent, {found[1].option: path.name}
 
 
 @contextmanager

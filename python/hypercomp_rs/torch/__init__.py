@@ -11,6 +11,9 @@ except ImportError as error:
 
 from . import _cpu as _cpu
 from . import _cuda as _cuda
+from . import _diffusers as _diffusers
+from . import _peft as _peft
+from . import _with_transformers as _with_transformers
 from ._ahead import decode_ahead
 from ._openmp import share_threads as _share_threads
 from .compressed_module import CompressedModule

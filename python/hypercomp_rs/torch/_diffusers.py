@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 from ..checkpoint.load_guard import METHOD, QUANTIZATION
 from ..checkpoint.shard_writer import FORMAT
 from ..errors import FormatError
+from . import _integrations
+from .compressed_module import CompressedModule
 
-_told = False
+_patched = False
 
 
 class _Refusal:
@@ -30,10 +32,10 @@ class _Refusal:
         )
 
 
-def tell_diffusers() -> None:
+def patch_diffusers() -> None:
     """Have diffusers, if it is imported, save models with compressed modules as such."""
-    global _told
-    if _told or "diffusers" not in sys.modules:
+    global _patched
+    if _patched or "diffusers" not in sys.modules:
         return
     try:
         from diffusers import ModelMixin
@@ -41,7 +43,7 @@ def tell_diffusers() -> None:
     except ImportError:
         # In the middle of its import, or of a version without quantisers.
         return
-    _told = True
+    _patched = True
     save = ModelMixin.save_pretrained
 
     @functools.wraps(save)
@@ -54,10 +56,11 @@ def tell_diffusers() -> None:
 
 
 def _say_whether_compressed(model: Any) -> None:
-    from .compressed_module import CompressedModule
-
     if any(isinstance(module, CompressedModule) for module in model.modules()):
         model.register_to_config(**{QUANTIZATION: {"quant_method": METHOD, "format": FORMAT}})
     elif (model.config.get(QUANTIZATION) or {}).get("quant_method") == METHOD:
         rest = {name: value for name, value in model.config.items() if name != QUANTIZATION}
         model._internal_dict = type(model.config)(rest)
+
+
+_integrations.on_module(patch_diffusers)

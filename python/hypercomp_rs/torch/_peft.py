@@ -14,21 +14,21 @@ import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from .compressed_module import CompressedModule
+from . import _integrations
+from .compressed_module import CompressedModule
 
-_told = False
+_patched = False
 
 
-def tell_peft() -> None:
+def patch_peft() -> None:
     """Have peft, if it is imported, know compressed modules. Costs a look-up, but once."""
-    global _told
-    if _told or "peft" not in sys.modules:
+    global _patched
+    if _patched or "peft" not in sys.modules:
         return
     try:
         from peft import PeftModel
@@ -39,7 +39,7 @@ def tell_peft() -> None:
         # In the middle of its import, or of a version that has these no more: then placeholders
         # say what to do.
         return
-    _told = True
+    _patched = True
 
     @functools.wraps(set_up)
     def setup_prompt_encoder(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -58,8 +58,6 @@ def tell_peft() -> None:
 
 
 def _compressed(model: nn.Module) -> list[CompressedModule]:
-    from .compressed_module import CompressedModule
-
     return [module for module in model.modules() if isinstance(module, CompressedModule)]
 
 
@@ -78,3 +76,6 @@ def _tables_listed(model: nn.Module) -> Iterator[None]:
     finally:
         for module, parameters in zip(tables, listed, strict=True):
             module._parameters = parameters
+
+
+_integrations.on_module(patch_peft)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ..errors import InvalidArgumentError, MadeDenseWarning
-from ._peft import tell_peft
+from . import _integrations
 
 if TYPE_CHECKING:
     from .weight import CompressedWeight
@@ -69,7 +69,7 @@ class Placeholder(nn.Parameter):
             self.requires_grad_(True)
         else:
             # peft freezes a model first of all, and may have been imported after it was compressed.
-            tell_peft()
+            _integrations.prepare()
         return self
 
     def materialize(self) -> None:

@@ -19,12 +19,10 @@ from torch import nn
 from ..compress import compress_tensor
 from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
+from . import _integrations
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
-from ._diffusers import tell_diffusers
 from ._listing import Listing
-from ._peft import tell_peft
 from ._placeholder import NAME, NAMES, Placeholder
-from ._with_transformers import transformers_knows
 from .weight import PREFIX, CompressedWeight, Said
 
 Module = TypeVar("Module", bound="CompressedModule")
@@ -115,7 +113,7 @@ class CompressedModule(Listing):
                 f"a weight of shape {described(description).shape} for a "
                 f"{cls.dense_class.__name__} of {tuple(weight.shape)}"
             )
-        transformers_knows()
+        _integrations.prepare()
         del module._parameters["weight"]
         _rebind_forward(module, cls)
         module.__class__ = cls
@@ -127,8 +125,6 @@ class CompressedModule(Listing):
         # an attribute is only if one of these names it. None is in no state dict.
         replaced._buffers["weight"] = None
         replaced._set_buffers(description, buffers)
-        tell_peft()
-        tell_diffusers()
 
     @classmethod
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:
@@ -165,7 +161,7 @@ class CompressedModule(Listing):
 
     def _share(self, weight: CompressedWeight) -> None:
         """Have the weight that other modules have."""
-        others = weight.modules()
+        others = _modules_of(weight)
         if self in others:
             return
         if tuple(weight.shape) != self.weight_shape:
@@ -302,7 +298,7 @@ class CompressedModule(Listing):
     def decompress_tied(self, dtype: torch.dtype | None = None) -> None:
         """Make it dense with all modules that it is tied to, which stay tied."""
         dense: nn.Parameter | None = None
-        for module in self.weight.modules():
+        for module in _modules_of(self.weight):
             dense = module.decompress(dense, dtype)
 
     def check(self) -> None:
@@ -416,7 +412,7 @@ class CompressedModule(Listing):
             # Refused here and not by the first call.
             weight_of(buffers, description)
         # Tied modules stay tied: it is the weight of all of them.
-        for module in self._weight.modules():
+        for module in _modules_of(self._weight):
             module._put_buffers(description, buffers)
             module._said = self._said
         self._weight.renew(self._said)
@@ -440,6 +436,11 @@ def buffers_of(
     if device is not None and device.type not in ("cpu", "meta"):
         buffers = [buffer.to(device) for buffer in buffers]
     return description, buffers
+
+
+def _modules_of(weight: CompressedWeight) -> list[CompressedModule]:
+    """The modules that have a weight: several if they are tied."""
+    return cast(list[CompressedModule], weight.modules())
 
 
 def _rebind_forward(module: nn.Module, cls: type[nn.Module]) -> None:

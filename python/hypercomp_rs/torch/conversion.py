@@ -19,9 +19,9 @@ from ..checkpoint.sensitivity import Sensitivity
 from ..compress import Effort, Trellis
 from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
+from . import _integrations
 from ._bar import Bar
 from ._model_source import ModelSource
-from ._with_transformers import transformers_knows
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
 from .compressed_module import CompressedModule, buffers_of
@@ -177,10 +177,7 @@ def compress_model(
             compressed = code_of(candidate, trellis, threads)
             done[candidate.name] = _install(candidate, compressed, notes.get(candidate.name, ""))
             bar.advance(candidate.weight.numel())
-    if transformers_knows():
-        from .transformers import mark_compressed
-
-        mark_compressed(model, request)
+    _integrations.model_compressed(model, request)
     return ModelReport(tuple(done[name] for name in order), tuple(skipped))
 
 
@@ -275,8 +272,5 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
         # With another that it is tied to, it has become dense.
         if isinstance(module, CompressedModule):
             module.decompress_tied(dtype)
-    if transformers_knows():
-        from .transformers import unmark_compressed
-
-        unmark_compressed(model)
+    _integrations.model_decompressed(model)
     return model

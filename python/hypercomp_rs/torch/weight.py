@@ -7,17 +7,15 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ..errors import ReadOnlyError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described
-
-if TYPE_CHECKING:
-    from .compressed_module import CompressedModule
 
 # Names of the buffers of a module that are codes begin so.
 PREFIX = "weight_"
@@ -34,6 +32,29 @@ class Said:
         self.buffer_names = tuple(PREFIX + name for name in names)
         # All of them at once, in a fifth of the time that a loop takes.
         self.take = itemgetter(*self.buffer_names)
+
+
+class Holder(Protocol):
+    """A module that has a compressed weight, as far as the weight and its placeholder use it.
+
+    :class:`CompressedModule` is the only one. It is not named here, as it is made of this file's classes.
+    """
+
+    dtype: torch.dtype
+    _buffers: dict[str, Any]
+    _parameters: dict[str, nn.Parameter | None]
+
+    def decompress(
+        self, weight: nn.Parameter | None = None, dtype: torch.dtype | None = None
+    ) -> nn.Parameter:
+        """Make the module dense, with this parameter or with the decoded weights."""
+        ...
+
+    def _list(self, placeholder: nn.Parameter | None) -> None:
+        """Replace the placeholder among the module's parameters."""
+        ...
+
+    def __hash__(self) -> int: ...
 
 
 class CompressedWeight:
@@ -303,19 +324,19 @@ hypercomp_rs.torch.decompress_model first
         """Take other codes, which its modules have got."""
         self._set(_said=said)
 
-    def join(self, module: CompressedModule) -> None:
+    def join(self, module: Holder) -> None:
         """Note that a module has this weight, and read its codes from there."""
         self._set(_buffers=module._buffers)
         self._modules.add(module)
 
-    def leave(self, module: CompressedModule) -> None:
+    def leave(self, module: Holder) -> None:
         """Note that a module has it no more, and read the codes from another, or from a copy."""
         self._modules.discard(module)
         if self._buffers is module._buffers:
             kept = {name: self._buffers.get(name) for name in self._said.buffer_names}
             self._set(_buffers=next((other._buffers for other in self._modules), kept))
 
-    def modules(self) -> list[CompressedModule]:
+    def modules(self) -> list[Holder]:
         """The modules that have it: several where weights are tied."""
         return list(self._modules)
 

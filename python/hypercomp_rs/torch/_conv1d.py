@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from ._direct import linear
 from .compressed_module import CompressedModule
+from .kernels.direct import linear
 
 
 class CompressedConv1D(CompressedModule, Conv1D):

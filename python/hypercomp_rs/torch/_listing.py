@@ -29,7 +29,7 @@ class Listing(nn.Module):
         Tied modules share it.
         """
         weight = self._weight
-        device = self._buffers[weight._said.buffer_names[0]].device
+        device = self._buffers[weight._layout.buffer_names[0]].device
         placeholder = self._parameters.get(NAME)
         if isinstance(placeholder, Placeholder) and placeholder.is_meta is (device.type == "meta"):
             placeholder.of = weakref.ref(weight)

@@ -10,7 +10,7 @@ others are
 * ``linear``: y = x·Wᵀ + b, so the gradient of x is g·W: ``linear`` of the transposed weight;
 * ``convolution``: as torch's own, with the weight decoded once more rather than kept for it.
 
-Implementations are registered by `_cpu.py` and `_cuda.py`.
+Implementations are registered by `kernels/cpu.py` and `kernels/cuda.py`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from . import _integrations
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
 from ._listing import Listing
 from ._placeholder import NAME, NAMES, Placeholder
-from .weight import PREFIX, CompressedWeight, Said
+from .weight import PREFIX, CompressedWeight, WeightLayout
 
 Module = TypeVar("Module", bound="CompressedModule")
 
@@ -45,7 +45,7 @@ class CompressedModule(Listing):
     """Of the weight when it is decoded; that of the model."""
     tied: bool
     """Whether another module has the same buffers."""
-    _said: Said
+    _layout: WeightLayout
     _weight: CompressedWeight
     _trained: bool
 
@@ -143,11 +143,11 @@ class CompressedModule(Listing):
         self._put_buffers(description, buffers)
         weight = self.__dict__.get("_weight")
         if weight is not None and weight.modules() == [self]:
-            weight.renew(self._said)
+            weight.renew(self._layout)
         else:
             if weight is not None:
                 self._leave()
-            self._weight = CompressedWeight(self._said, self.dtype, self._buffers)
+            self._weight = CompressedWeight(self._layout, self.dtype, self._buffers)
             self._list(None)
         self._weight.join(self)
         self._place()
@@ -155,8 +155,8 @@ class CompressedModule(Listing):
     def _put_buffers(self, description: str, buffers: list[torch.Tensor]) -> None:
         for name in [name for name in self._buffers if name.startswith(PREFIX)]:
             del self._buffers[name]
-        self._said = Said(description)
-        for name, buffer in zip(self._said.buffer_names, buffers, strict=True):
+        self._layout = WeightLayout(description)
+        for name, buffer in zip(self._layout.buffer_names, buffers, strict=True):
             self.register_buffer(name, buffer)
 
     def _share(self, weight: CompressedWeight) -> None:
@@ -172,7 +172,7 @@ class CompressedModule(Listing):
         buffers = weight.buffers()
         self._leave()
         self._put_buffers(weight.description, buffers)
-        self._said, self._weight, self.dtype = weight._said, weight, weight.dtype
+        self._layout, self._weight, self.dtype = weight._layout, weight, weight.dtype
         weight.join(self)
         for module in (self, *others):
             module.tied = True
@@ -184,17 +184,17 @@ class CompressedModule(Listing):
     @property
     def description(self) -> str:
         """What the weight is, in JSON: see `docs/format.md`."""
-        return self._said.description
+        return self._layout.description
 
     def weight_buffers(self) -> list[torch.Tensor]:
         """The description's bytes, and the parts in the order of their names: uint8 each."""
         # Not through getattr: it would look for them everywhere else first.
         buffers = self._buffers
-        return [buffers[name] for name in self._said.buffer_names]
+        return [buffers[name] for name in self._layout.buffer_names]
 
     def named_weight_buffers(self) -> list[tuple[str, torch.Tensor]]:
         """The same with their names in the module, such as ``weight_path``."""
-        return [(name, self._buffers[name]) for name in self._said.buffer_names]
+        return [(name, self._buffers[name]) for name in self._layout.buffer_names]
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -210,7 +210,7 @@ class CompressedModule(Listing):
         """
         weight = self._weight
         # Tied modules share one. It is this module's as long as the codes are.
-        if weight.first_buffer() is not self._buffers[self._said.buffer_names[0]]:
+        if weight.first_buffer() is not self._buffers[self._layout.buffer_names[0]]:
             weight.leave(self)
             self._set_buffers(self.description, self.weight_buffers())
         return self._weight
@@ -284,10 +284,10 @@ class CompressedModule(Listing):
             weight = nn.Parameter(dense, requires_grad=self._trained)
         _rebind_forward(self, self.dense_class)
         self._leave()
-        for name in ("weight", *self._said.buffer_names):
+        for name in ("weight", *self._layout.buffer_names):
             del self._buffers[name]
         parameters = {n: p for n, p in self._parameters.items() if n not in NAMES}
-        for name in ("dtype", "tied", "_said", "_weight", "_trained"):
+        for name in ("dtype", "tied", "_layout", "_weight", "_trained"):
             del self.__dict__[name]
         module = cast(nn.Module, self)
         module.__class__ = self.dense_class
@@ -414,8 +414,8 @@ class CompressedModule(Listing):
         # Tied modules stay tied: it is the weight of all of them.
         for module in _modules_of(self._weight):
             module._put_buffers(description, buffers)
-            module._said = self._said
-        self._weight.renew(self._said)
+            module._layout = self._layout
+        self._weight.renew(self._layout)
         self._place()
 
     def extra_repr(self) -> str:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from . import _schemas as _schemas
-from ._direct import linear
 from .compressed_module import CompressedModule
+from .kernels.direct import linear
 
 _COMPUTED: Any = object()
 
@@ -65,7 +65,7 @@ class CompressedEmbedding(CompressedModule, nn.Embedding):
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
         """The rows of these indices, of shape (..., embedding_dim) and the model's dtype."""
         rows: torch.Tensor = torch.ops.hypercomp.embedding.default(
-            indices, self.weight_buffers(), self._said.description, self.dtype
+            indices, self.weight_buffers(), self._layout.description, self.dtype
         )
         return rows
 
@@ -85,7 +85,7 @@ class _CompressedConvolution(CompressedModule):
         result: torch.Tensor = torch.ops.hypercomp.convolution.default(
             x.unsqueeze(0) if alone else x,
             self.weight_buffers(),
-            self._said.description,
+            self._layout.description,
             module.bias,
             module.stride,
             padding,

@@ -21,7 +21,7 @@ from ._codes import DESCRIPTION, described
 PREFIX = "weight_"
 
 
-class Said:
+class WeightLayout:
     """The description of a weight, and the buffers that it calls for. Tied modules share one."""
 
     __slots__ = ("buffer_names", "description", "take")
@@ -100,8 +100,8 @@ hypercomp_rs.torch.decompress_model first
     # For transformers, which initialises what does not say so.
     _is_hf_initialized = True
 
-    def __init__(self, said: Said, dtype: torch.dtype, buffers: dict[str, Any]) -> None:
-        self._set(_said=said, _dtype=dtype, _buffers=buffers, _modules=weakref.WeakSet())
+    def __init__(self, layout: WeightLayout, dtype: torch.dtype, buffers: dict[str, Any]) -> None:
+        self._set(_layout=layout, _dtype=dtype, _buffers=buffers, _modules=weakref.WeakSet())
 
     def _set(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
@@ -111,7 +111,7 @@ hypercomp_rs.torch.decompress_model first
     @property
     def shape(self) -> torch.Size:
         """Lengths of the axes."""
-        return cast(torch.Size, torch.Size(described(self._said.description).shape))
+        return cast(torch.Size, torch.Size(described(self._layout.description).shape))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -121,7 +121,7 @@ hypercomp_rs.torch.decompress_model first
     @property
     def device(self) -> torch.device:
         """Where the codes are."""
-        return cast(torch.device, self._buffers[self._said.buffer_names[0]].device)
+        return cast(torch.device, self._buffers[self._layout.buffer_names[0]].device)
 
     @property
     def is_meta(self) -> bool:
@@ -169,15 +169,15 @@ hypercomp_rs.torch.decompress_model first
     def decompress(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """All weights as a new tensor, by default of the module's dtype."""
         dense: torch.Tensor = torch.ops.hypercomp.decode.default(
-            self.buffers(), self._said.description, dtype or self._dtype
+            self.buffers(), self._layout.description, dtype or self._dtype
         )
         return dense
 
     def compressed(self) -> CompressedTensor:
         """The codes as :class:`hypercomp_rs.CompressedTensor`, which shares their memory."""
-        names = described(self._said.description).bytes
+        names = described(self._layout.description).bytes
         parts = dict(zip(names, self.buffers()[1:], strict=True))
-        return CompressedTensor.from_parts(self._said.description, parts)
+        return CompressedTensor.from_parts(self._layout.description, parts)
 
     def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The decoded weights, of another dtype, on another device, or as they are."""
@@ -293,7 +293,7 @@ hypercomp_rs.torch.decompress_model first
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copies and pickles hold the codes, and no modules: a module that is copied joins it."""
-        return _weight_of_codes, (self._said, self._dtype, self.buffers())
+        return _weight_of_codes, (self._layout, self._dtype, self.buffers())
 
     def data_ptr(self) -> int:
         """A number that tells weights apart, as tied ones are told from others; no address."""
@@ -304,15 +304,15 @@ hypercomp_rs.torch.decompress_model first
     @property
     def description(self) -> str:
         """What the weight is, in JSON: see `docs/format.md`."""
-        return cast(str, self._said.description)
+        return cast(str, self._layout.description)
 
     def buffers(self) -> list[torch.Tensor]:
         """The description's bytes, and the parts in the order of their names: uint8 each."""
-        return [self._buffers[name] for name in self._said.buffer_names]
+        return [self._buffers[name] for name in self._layout.buffer_names]
 
     def first_buffer(self) -> torch.Tensor | None:
         """That of the description, by which codes are told from others."""
-        return cast(torch.Tensor | None, self._buffers.get(self._said.buffer_names[0]))
+        return cast(torch.Tensor | None, self._buffers.get(self._layout.buffer_names[0]))
 
     def cast(self, dtype: torch.dtype) -> None:
         """Change what it is decoded to, for all modules that have it."""
@@ -320,9 +320,9 @@ hypercomp_rs.torch.decompress_model first
         for module in self._modules:
             module.dtype = dtype
 
-    def renew(self, said: Said) -> None:
+    def renew(self, layout: WeightLayout) -> None:
         """Take other codes, which its modules have got."""
-        self._set(_said=said)
+        self._set(_layout=layout)
 
     def join(self, module: Holder) -> None:
         """Note that a module has this weight, and read its codes from there."""
@@ -333,7 +333,7 @@ hypercomp_rs.torch.decompress_model first
         """Note that a module has it no more, and read the codes from another, or from a copy."""
         self._modules.discard(module)
         if self._buffers is module._buffers:
-            kept = {name: self._buffers.get(name) for name in self._said.buffer_names}
+            kept = {name: self._buffers.get(name) for name in self._layout.buffer_names}
             self._set(_buffers=next((other._buffers for other in self._modules), kept))
 
     def modules(self) -> list[Holder]:
@@ -342,9 +342,9 @@ hypercomp_rs.torch.decompress_model first
 
 
 def _weight_of_codes(
-    said: Said, dtype: torch.dtype, parts: Sequence[torch.Tensor]
+    layout: WeightLayout, dtype: torch.dtype, parts: Sequence[torch.Tensor]
 ) -> CompressedWeight:
-    return CompressedWeight(said, dtype, dict(zip(said.buffer_names, parts, strict=True)))
+    return CompressedWeight(layout, dtype, dict(zip(layout.buffer_names, parts, strict=True)))
 
 
 def _read_only(weight: CompressedWeight, what: str) -> ReadOnlyError:
@@ -408,7 +408,7 @@ def _embedding(indices: Any, weight: Any, padding_idx: Any = None, max_norm: Any
     if max_norm is not None:
         raise _read_only(weight, "embedding with max_norm")
     return torch.ops.hypercomp.embedding.default(
-        indices, weight.buffers(), weight._said.description, weight.dtype
+        indices, weight.buffers(), weight._layout.description, weight.dtype
     )
 
 

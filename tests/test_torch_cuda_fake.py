@@ -267,6 +267,16 @@ def test_a_large_weight_that_is_decoded_whole_is_warned_of_once(machine):
         table, text = parts_of(kinds["rows of at least 128 weights"])
         (found,) = said(lambda: cuda.embedding(tokens, table, text, torch.half))
         assert "looked up" in found
+        # The record of paths says the same.
+        from hypercomp_rs.torch.kernels.paths import explain
+        (path,) = explain(cuda.embedding, tokens, table, text, torch.half)
+        assert (path.device, path.way) == ("cuda", "whole") and "looked up" in path.why
+        (path,) = explain(cuda.linear, x, parts, description)
+        assert (path.way, path.vectors, path.why) == ("fused", 2, "")
+        (path,) = explain(cuda.linear, many, parts, description)
+        assert (path.way, path.vectors) == ("whole", 9) and "more than 8 vectors" in path.why
+        (path,) = explain(cuda.decode, parts, description, torch.half)
+        assert (path.operator, path.way) == ("decode", "whole")
         small, text = parts_of(hc.compress_tensor(zeros[:5], sparsity="keep"))
         cuda._warned.clear()
         assert said(lambda: cuda.linear(x, small, text)) == []

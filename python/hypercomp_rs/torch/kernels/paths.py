@@ -72,6 +72,9 @@ class CallPath(NamedTuple):
         name = str(self.dtype).removeprefix("torch.")
         many = f", {self.vectors} vectors" if self.operator != "decode" else ""
         why = f" ({self.why})" if self.why else ""
+        if self.way == "fused" and self.device == "cpu" and self.dtype.itemsize == 2:
+            # The core finds the streams for which integers are near enough at the first such call.
+            why = " (in integers where the levels of the codes allow it)"
         through = f"through the dispatcher: {self.dispatch}" if self.dispatch else "called directly"
         return (
             f"{self.operator} {self.shape} on {self.device}{many}, {name}: {_WORDS[self.way]}{why}; "

@@ -91,9 +91,7 @@ def test_many_vectors_are_multiplied_block_by_block(vectors, way, thresholds):
 
 
 def test_a_weight_that_is_stored_by_input_has_the_limits_of_a_transposed_one(thresholds):
-    by_input = hc.compress_tensor(
-        torch.randn(64, 256), effort="fast", second_moment=torch.eye(256)
-    )
+    by_input = hc.compress_tensor(torch.randn(64, 256), effort="fast", second_moment=torch.eye(256))
     assert by_input.stored_by_input
     module = hct.CompressedLinear.from_module(nn.Linear(256, 64), by_input)
     with torch.no_grad():

@@ -60,7 +60,8 @@ def test_what_keeps_a_call_in_the_dispatcher_is_named():
             assert "in integers" in str(found)
         with torch.profiler.profile():
             assert only(module, x).dispatch == "the profiler"
-        assert only(torch.func.vmap(module), x[:, None]).dispatch != ""
+        with torch.overrides.BaseTorchFunctionMode():
+            assert "mode of torch's functions" in only(module, x).dispatch
         assert only(module, x).direct
     assert only(module, x).dispatch == "a gradient is needed"
     module.requires_grad_(False)
@@ -138,7 +139,8 @@ def test_nothing_is_recorded_outside_of_explain():
     assert len(inner) == 1
 
 
-# Whether kernels multiply the codes, whether they are stored by input, whether the product is transposed.
+# Whether kernels multiply the codes, whether they are stored by input, whether the product is
+# transposed.
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

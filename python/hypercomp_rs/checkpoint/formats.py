@@ -1,11 +1,12 @@
 """The registry of file formats of models. A new reader joins with one entry of ``FORMATS``.
 
-Everything that depends on which formats there are reads this table: :func:`open_source`, which chooses a
-reader; the error that says what is accepted; the rule for which files beside a model are the same
-weights again (`other_files.py`); and ``hypercomp-rs eval``, for formats that transformers loads itself.
+Everything that depends on which formats there are reads this table: :func:`open_source`, which
+chooses a reader; the error that says what is accepted; the rule for which files beside a model are
+the same weights again (`other_files.py`); and ``hypercomp-rs eval``, for formats that transformers
+loads itself.
 
-Readers are given by name and imported when a model of theirs is opened. So this module imports no reader,
-and every reader can use it.
+Readers are given by name and imported when a model of theirs is opened. So this module imports no
+reader, and every reader can use it.
 """
 
 from __future__ import annotations
@@ -49,17 +50,18 @@ class Format(NamedTuple):
     title
         What a file of it is called in messages, with an article.
     reader
-        "module:class" of this package. The class is a :class:`Source` whose only argument is a path.
+        "module:class" of this package. The class is a :class:`Source` whose only argument is a
+        path.
     suffixes
         How the names of files with weights end.
     naming
-        How the files of a folder and their index are called. None if any file with one of the suffixes
-        makes a folder a model of this format.
+        How the files of a folder and their index are called. None if any file with one of the
+        suffixes makes a folder a model of this format.
     in_folders
         What is looked for in a folder, as the error names it.
     parts_of_models
-        Whether such a file in a folder below a model's can be another part of the model, as the modules
-        of sentence-transformers are. Otherwise it is taken for the same weights again.
+        Whether such a file in a folder below a model's can be another part of the model, as the
+        modules of sentence-transformers are. Otherwise it is taken for the same weights again.
     loads
         How transformers loads such a file as it is; None if it does not.
     """

@@ -232,7 +232,7 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file that transformers cannot load: absent, one of several, or a package is missing."""
+    """Refuse a file that transformers cannot load, and one that needs a package that is missing."""
     found = loaded_by_transformers(path)
     assert found is not None
     format, loads = found

@@ -15,8 +15,8 @@ from . import _with_transformers as _with_transformers
 from ._openmp import share_threads as _share_threads
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
-from .kernels import cpu as _cpu
-from .kernels import cuda as _cuda
+from .kernels import cpu as _cpu  # noqa: F401
+from .kernels import cuda as _cuda  # noqa: F401
 from .kernels.choice import decode_ahead
 from .kernels.paths import CallPath, explain
 from .loading import load_compressed

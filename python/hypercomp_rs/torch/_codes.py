@@ -1,10 +1,11 @@
 """The cache from the buffers of a compressed weight to the core's object that reads them.
 
-An operator gets tensors, and the core works with an object that knows how to read them. To make the object
-takes the scales and rates of all rows, so it is cached from call to call. The cache refers weakly to the
-tensors themselves and not to their addresses: it keeps no weight alive, and a new tensor at an old address
-is not mistaken for the old one. An object is made anew when a tensor was written to (torch counts that),
-was given other memory (``.data = …``, ``share_memory_()``), or was replaced.
+An operator gets tensors, and the core works with an object that knows how to read them. To make the
+object takes the scales and rates of all rows, so it is cached from call to call. The cache refers
+weakly to the tensors themselves and not to their addresses: it keeps no weight alive, and a new
+tensor at an old address is not mistaken for the old one. An object is made anew when a tensor was
+written to (torch counts that), was given other memory (``.data = …``, ``share_memory_()``), or was
+replaced.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from .._core import TensorCode
 from ..errors import FormatError
 from ..tensor import CompressedTensor
 
-# The name of a compressed tensor's description in a state dict, after the tensor's own name and "_".
+# The name of a compressed tensor's description in a state dict, after the tensor's own name and
+# "_".
 DESCRIPTION = "description"
 DTYPES = {
     torch.float32: "float32",
@@ -32,7 +34,7 @@ DTYPES = {
 
 
 class Description(NamedTuple):
-    """Shape, dtype and codec of a compressed tensor, and the bytes of each part, read from its JSON."""
+    """Shape, dtype, codec and the bytes of each part, from the JSON of a compressed tensor."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -133,7 +135,8 @@ class Weight(CachedWeight):
 
 
 def _version(part: torch.Tensor) -> int:
-    # A tensor made in inference mode does not count changes, and cannot be written to outside of it.
+    # A tensor made in inference mode does not count changes, and cannot be written to outside of
+    # it.
     return -1 if part.is_inference() else part._version
 
 
@@ -165,7 +168,10 @@ def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
 
 
 def weight_made(anchor: torch.Tensor) -> Weight | None:
-    """The cached weight whose first buffer this is, if any. Changes since then are not looked for."""
+    """The cached weight whose first buffer this is, if any.
+
+    Changes since then are not looked for.
+    """
     made = _weights.get(id(anchor))
     return made if type(made) is Weight and made._anchor() is anchor else None
 

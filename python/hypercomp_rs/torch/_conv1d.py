@@ -1,7 +1,7 @@
 """The ``Conv1D`` of transformers, which GPT-2 uses: a linear layer with a transposed weight.
 
-A checkpoint stores the weight as (inputs, outputs), and it is compressed in this form, with a scale and a
-rate for each input. The product is the transposed one. Imported only if transformers is.
+A checkpoint stores the weight as (inputs, outputs), and it is compressed in this form, with a scale
+and a rate for each input. The product is the transposed one. Imported only if transformers is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Makes diffusers save compressed models with a configuration that says so.
 
-``from_pretrained`` of diffusers ignores entries that it does not know. It would load a compressed folder
-and leave the layers as they were initialised. But it refuses a folder whose configuration names a
-quantiser that it does not know. So the configuration of a compressed model names this package.
+``from_pretrained`` of diffusers ignores entries that it does not know. It would load a compressed
+folder and leave the layers as they were initialised. But it refuses a folder whose configuration
+names a quantiser that it does not know. So the configuration of a compressed model names this
+package.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _patched = False
 
 
 class _Refusal:
-    """In place of a quantiser's configuration class in diffusers: raises an error that says what to do."""
+    """Registered as a quantiser's configuration: raises an error that says what to do."""
 
     @classmethod
     def from_dict(cls, said: dict[str, Any]) -> NoReturn:
@@ -33,7 +34,10 @@ class _Refusal:
 
 
 def patch_diffusers() -> None:
-    """Wrap ``save_pretrained`` if diffusers is imported. Only the first call after that does anything."""
+    """Wrap ``save_pretrained`` if diffusers is imported.
+
+    Only the first call after that does anything.
+    """
     global _patched
     if _patched or "diffusers" not in sys.modules:
         return

@@ -1,9 +1,9 @@
 """What other libraries are told of compressed modules, without importing them.
 
-A module that becomes compressed has to tell peft, diffusers and transformers, if they are imported. Their
-adapters (`_peft.py`, `_diffusers.py`, `_with_transformers.py`) use compressed modules, so the modules cannot
-import the adapters. Each adapter registers its callbacks here when it is imported, which
-``hypercomp_rs.torch`` does.
+A module that becomes compressed has to tell peft, diffusers and transformers, if they are imported.
+Their adapters (`_peft.py`, `_diffusers.py`, `_with_transformers.py`) use compressed modules, so the
+modules cannot import the adapters. Each adapter registers its callbacks here when it is imported,
+which ``hypercomp_rs.torch`` does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def on_model(
 
 
 def prepare() -> None:
-    """Let all libraries that are imported know of compressed modules. Cheap after the first time."""
+    """Let all libraries that are imported know of compressed modules.
+
+    Cheap after the first time.
+    """
     for callback in _on_module:
         callback()
 

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Listing(nn.Module):
-    """Lists a compressed module's placeholder among its parameters, and hides it where torch must not see it."""
+    """A module whose parameters include a placeholder, which some of torch's methods do not see."""
 
     dtype: torch.dtype
     _parameters: dict[str, nn.Parameter | None]
     _weight: CompressedWeight
 
     def _place(self) -> None:
-        """Put a placeholder among the parameters, with the device of the codes and the module's dtype.
+        """Put a placeholder among the parameters.
 
-        Tied modules share it.
+        It has the device of the codes and the module's dtype. Tied modules share it.
         """
         weight = self._weight
         device = self._buffers[weight._layout.buffer_names[0]].device
@@ -56,7 +56,8 @@ class Listing(nn.Module):
         names = [NAME]
         if len(self._weight.modules()) > 1:
             names.append(ALIAS)
-        # A new dictionary, as a caller may be iterating over the present one: `requires_grad_` does.
+        # A new dictionary, as a caller may be iterating over the present one: `requires_grad_`
+        # does.
         self._parameters = {
             **{n: p for n, p in self._parameters.items() if n not in NAMES},
             **dict.fromkeys(names, placeholder),
@@ -75,8 +76,8 @@ class Listing(nn.Module):
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """The module's parameters. Among them is a placeholder for the compressed weight.
 
-        It has no elements, and the device and dtype of the weight. If its ``requires_grad`` is set, it
-        becomes the module's dense weight: see :class:`hypercomp_rs.errors.MadeDenseWarning`.
+        It has no elements, and the device and dtype of the weight. If its ``requires_grad`` is set,
+        it becomes the module's dense weight: see :class:`hypercomp_rs.errors.MadeDenseWarning`.
         """
         for _, parameter in super().named_parameters(recurse=recurse):
             yield parameter
@@ -86,8 +87,8 @@ class Listing(nn.Module):
     ) -> Iterator[tuple[str, nn.Parameter]]:
         """The module's parameters by name. Without `recurse` the placeholder is left out.
 
-        accelerate looks up the names that it gets without `recurse` in a state dict, where there is no
-        placeholder.
+        accelerate looks up the names that it gets without `recurse` in a state dict, where there is
+        no placeholder.
         """
         for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
             if recurse or not isinstance(parameter, Placeholder):

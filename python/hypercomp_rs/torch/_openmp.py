@@ -1,7 +1,7 @@
 """Lends torch's OpenMP threads to the core.
 
-Both torch's threads and the core's stay awake for a moment after a product. If a model uses both in turn,
-they compete for the same processor cores.
+Both torch's threads and the core's stay awake for a moment after a product. If a model uses both in
+turn, they compete for the same processor cores.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Adapters work without this. Two other features of peft need it:
 
-* ``modules_to_save`` trains copies of modules, and saves and loads them by the names of their entries.
-  Codes cannot be trained, so the copies are made dense.
-* Prompt learning searches the parameters for the table of tokens, by its length. During the search a
-  compressed table is listed with the shape of its weight.
+* ``modules_to_save`` trains copies of modules, and saves and loads them by the names of their
+  entries. Codes cannot be trained, so the copies are made dense.
+* Prompt learning searches the parameters for the table of tokens, by its length. During the search
+  a compressed table is listed with the shape of its weight.
 """
 
 from __future__ import annotations

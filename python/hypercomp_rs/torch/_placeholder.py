@@ -1,9 +1,10 @@
 """``Placeholder``: the parameter without elements that stands for a compressed weight.
 
-The codes are buffers. But models, trainers and adapters read a module's *parameters* to find its device and
-dtype (``next(module.parameters()).device``), which weights are tied, and which are to be trained. A
-placeholder has the right device and dtype. Codes cannot be trained, so if ``requires_grad`` of a
-placeholder is set to True, its modules become dense. Placeholders are in no state dict.
+The codes are buffers. But models, trainers and adapters read a module's *parameters* to find its
+device and dtype (``next(module.parameters()).device``), which weights are tied, and which are to be
+trained. A placeholder has the right device and dtype. Codes cannot be trained, so if
+``requires_grad`` of a placeholder is set to True, its modules become dense. Placeholders are in no
+state dict.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from . import _integrations
 if TYPE_CHECKING:
     from .weight import CompressedWeight
 
-# Its name among a module's parameters. It is not "weight", because accelerate would read the module's
-# attribute of that name and replace the parameter by decoded weights.
+# Its name among a module's parameters. It is not "weight", because accelerate would read the
+# module's attribute of that name and replace the parameter by decoded weights.
 NAME = "compressed"
-# Tied modules list it by this name, too. peft and transformers find tied weights by their names. Only
-# `named_parameters(remove_duplicate=False)` gives a parameter's second name.
+# Tied modules list it by this name, too. peft and transformers find tied weights by their names.
+# Only `named_parameters(remove_duplicate=False)` gives a parameter's second name.
 ALIAS = "weight"
 NAMES = (NAME, ALIAS)
 
@@ -33,8 +34,9 @@ NAMES = (NAME, ALIAS)
 class Placeholder(nn.Parameter):
     """Represents a compressed weight among parameters. Tied modules share one.
 
-    When the weight is decoded for training, the placeholder itself becomes the ordinary parameter, as
-    torch's ``UninitializedParameter`` does. So an optimiser that already has it has the new weight.
+    When the weight is decoded for training, the placeholder itself becomes the ordinary parameter,
+    as torch's ``UninitializedParameter`` does. So an optimiser that already has it has the new
+    weight.
     """
 
     of: weakref.ref[CompressedWeight] | None
@@ -109,17 +111,18 @@ class Placeholder(nn.Parameter):
         return Placeholder(super().to(*args, **kwargs)) if args or kwargs else self
 
     def data_ptr(self) -> int:
-        """A number that is the same for tied weights: accelerate finds tied parameters by addresses."""
+        """A number that is the same for tied weights, which accelerate finds by addresses."""
         weight = None if self.of is None else self.of()
         return id(self if weight is None else weight)
 
     @property
     def ds_shape(self) -> Any:
-        """peft reads this for the shape of a parameter without elements.
+        """The attribute that peft reads for the shape of a parameter without elements.
 
-        Prompt learning searches the parameters for the table of tokens. It would not find a compressed
-        table, and fail when the model is called. So this raises an error that says what to do. (`_peft.py`
-        wraps peft's search so that it finds compressed tables; this is for versions where it cannot.)
+        Prompt learning searches the parameters for the table of tokens. It would not find a
+        compressed table, and fail when the model is called. So this raises an error that says what
+        to do. (`_peft.py` wraps peft's search so that it finds compressed tables; this is for
+        versions where it cannot.)
         """
         weight = None if self.of is None else self.of()
         if weight is not None and any(isinstance(m, nn.Embedding) for m in weight.modules()):

@@ -1,14 +1,15 @@
 """The operators ``torch.ops.hypercomp``: schemas, fake implementations, gradients, autocast.
 
-There are four: ``decode``, ``embedding``, ``linear`` and ``convolution``. A compressed weight is passed in
-two forms. ``parts`` are the buffers of a module: the description's bytes first, then the parts in the order
-of their names, each of uint8. ``description`` is the same JSON as text, which a compiler needs before there
-is data.
+There are four: ``decode``, ``embedding``, ``linear`` and ``convolution``. A compressed weight is
+passed in two forms. ``parts`` are the buffers of a module: the description's bytes first, then the
+parts in the order of their names, each of uint8. ``description`` is the same JSON as text, which a
+compiler needs before there is data.
 
-Every operator is pure: no result shares memory with an argument. The weight has no gradient. The gradients
-of the other arguments are computed as follows:
+Every operator is pure: no result shares memory with an argument. The weight has no gradient. The
+gradients of the other arguments are computed as follows:
 
-* ``linear``: y = x·Wᵀ + b, so the gradient of x is g·W, which is ``linear`` with the transposed weight;
+* ``linear``: y = x·Wᵀ + b, so the gradient of x is g·W, which is ``linear`` with the transposed
+  weight;
 * ``convolution``: torch's own gradient. The weight is decoded again instead of being kept since the
   forward pass.
 
@@ -214,7 +215,7 @@ register_autocast("cpu")
 
 for _name in ("decode", "embedding", "linear", "convolution"):
     _operator = getattr(torch.ops.hypercomp, _name).default
-    # From torch 2.15 on, `torch.library.custom_op` does the same: arguments pass between kernels in Python
-    # without conversion. That saves a microsecond per call.
+    # From torch 2.15 on, `torch.library.custom_op` does the same: arguments pass between kernels in
+    # Python without conversion. That saves a microsecond per call.
     if hasattr(_operator, "_enable_pyobj_dispatch"):
         _operator._enable_pyobj_dispatch(True)

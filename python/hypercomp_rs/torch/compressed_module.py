@@ -1,8 +1,8 @@
 """The base class of modules with a compressed weight, whose codes are buffers of the module.
 
 The buffers have the names that a checkpoint uses: ``weight_description``, ``weight_path``,
-``weight_cells``, … They move with ``.to(device)``. A cast of the model to another float dtype does not
-change them; it changes the dtype that the weight is decoded to.
+``weight_cells``, … They move with ``.to(device)``. A cast of the model to another float dtype does
+not change them; it changes the dtype that the weight is decoded to.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .weight import PREFIX, CompressedWeight, WeightLayout
 
 Module = TypeVar("Module", bound="CompressedModule")
 
-# For each function that moves tensors: the results for buffers that several modules share. They are kept
-# as long as the function exists, so that weights stay tied when a model is moved.
+# For each function that moves tensors: the results for buffers that several modules share. They are
+# kept as long as the function exists, so that weights stay tied when a model is moved.
 _moved: weakref.WeakKeyDictionary[Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]
 _moved = weakref.WeakKeyDictionary()
 
@@ -39,7 +39,7 @@ class CompressedModule(Listing):
     dense_class: ClassVar[type[nn.Module]]
     """The class of the same module without compression."""
     input_axis: ClassVar[int | None] = None
-    """The axis of the weight that the inputs of a linear layer are summed over; None for other layers."""
+    """The weight's axis of a linear layer's inputs; None for other layers."""
 
     dtype: torch.dtype
     """The dtype that the weight is decoded to: that of the model."""
@@ -121,15 +121,15 @@ class CompressedModule(Listing):
         replaced.dtype = weight.dtype
         replaced._trained = weight.requires_grad
         replaced.tied = False
-        # transformers ties weights through torch's `get_parameter` and `get_buffer`. These return an
-        # attribute only if it is among the parameters or buffers. A buffer that is None is in no state
-        # dict.
+        # transformers ties weights through torch's `get_parameter` and `get_buffer`. These return
+        # an attribute only if it is among the parameters or buffers. A buffer that is None is in no
+        # state dict.
         replaced._buffers["weight"] = None
         replaced._set_buffers(description, buffers)
 
     @classmethod
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:
-        """Change a module's class to this one, with the weight of another that is compressed already."""
+        """Change a module's class to this one, and tie it to a compressed module."""
         cls.replace(module, other.description, other.weight_buffers())
         cast(CompressedModule, module)._share(other.weight)
 
@@ -206,8 +206,8 @@ class CompressedModule(Listing):
     def weight(self) -> CompressedWeight:
         """The compressed weight: see :class:`CompressedWeight`.
 
-        Assigning a compressed weight ties the module to those that have it. Assigning a parameter makes
-        the module dense.
+        Assigning a compressed weight ties the module to those that have it. Assigning a parameter
+        makes the module dense.
         """
         weight = self._weight
         # Tied modules share one. If this module's buffers were replaced, it is tied no more.
@@ -216,8 +216,8 @@ class CompressedModule(Listing):
             self._set_buffers(self.description, self.weight_buffers())
         return self._weight
 
-    # DoRA of peft needs the weight itself. peft reads it from a quantised layer by these two names, which
-    # are those of HQQ's layers.
+    # DoRA of peft needs the weight itself. peft reads it from a quantised layer by these two names,
+    # which are those of HQQ's layers.
 
     @property
     def W_q(self) -> CompressedWeight:
@@ -322,8 +322,8 @@ class CompressedModule(Listing):
     def reset_parameters(self) -> None:
         """Refused, as codes cannot be drawn at random.
 
-        While transformers loads a model it resets all modules, in a mode that does not touch parameters
-        that were loaded. Codes were loaded, so only the other parameters are reset then.
+        While transformers loads a model it resets all modules, in a mode that does not touch
+        parameters that were loaded. Codes were loaded, so only the other parameters are reset then.
         """
         loading = sys.modules.get("transformers.initialization")
         if loading is None or nn.init.uniform_ is not loading.uniform_:
@@ -336,7 +336,8 @@ class CompressedModule(Listing):
         if dtype.is_floating_point:
             self._weight.cast(dtype)
         codes = self.weight_buffers()
-        # By the tensor's id, and with the tensor, so that no other tensor gets the same id meanwhile.
+        # By the tensor's id, and with the tensor, so that no other tensor gets the same id
+        # meanwhile.
         seen = _moved.setdefault(fn, {}) if self.tied else {}
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
@@ -369,7 +370,10 @@ class CompressedModule(Listing):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load codes of a weight of the same shape. Their lengths may differ from the present ones."""
+        """Load codes of a weight of the same shape.
+
+        Their lengths may differ from the present ones.
+        """
         given = {
             key.removeprefix(prefix + PREFIX): state_dict[key]
             for key in state_dict
@@ -385,7 +389,8 @@ class CompressedModule(Listing):
                 f"{prefix}weight: dense weights for a compressed module; "
                 "hypercomp_rs.torch.decompress_model(model) first makes it dense"
             )
-        # torch loads the rest, such as the bias. For the codes it gets the buffers that were just set.
+        # torch loads the rest, such as the bias. For the codes it gets the buffers that were just
+        # set.
         with self._without_placeholder():
             super()._load_from_state_dict(
                 {

@@ -53,41 +53,41 @@ def compress_model(
     Parameters
     ----------
     model
-        Any module. The layers ``nn.Linear``, ``nn.Embedding``, ``nn.Conv1d`` and ``nn.Conv2d`` in it
-        (and transformers' ``Conv1D``) become :class:`CompressedLinear` and so on. They stay the same
-        objects, so hooks, training flags and references to them stay. Tied weights stay tied.
+        Any module. The layers ``nn.Linear``, ``nn.Embedding``, ``nn.Conv1d`` and ``nn.Conv2d`` in
+        it (and transformers' ``Conv1D``) become :class:`CompressedLinear` and so on. They stay the
+        same objects, so hooks, training flags and references to them stay. Tied weights stay tied.
     target_bits
-        Mean bits per weight over all compressed layers; 4 by default. Bits are spread over the layers by
-        equal slope: moving bits from one layer to another would not lower the total error. Among
-        calibrated layers, if no `sensitivity` is given, the error that counts is that of the model's
-        output.
+        Mean bits per weight over all compressed layers; 4 by default. Bits are spread over the
+        layers by equal slope: moving bits from one layer to another would not lower the total
+        error. Among calibrated layers, if no `sensitivity` is given, the error that counts is that
+        of the model's output.
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         Instead, the same for each layer; as for :func:`hypercomp_rs.compress_tensor`.
     embeddings
-        "keep" leaves tables of tokens dense. These are all ``nn.Embedding`` but those of positions and
-        of token types, whatever their names, also if the last layer has the same weight.
+        "keep" leaves tables of tokens dense. These are all ``nn.Embedding`` but those of positions
+        and of token types, whatever their names, also if the last layer has the same weight.
     rules
         For weights whose names match a pattern, see :class:`hypercomp_rs.checkpoint.Rule`:
-        ``"*.attn.*=bits:5"``, ``"lm_head=keep"``. The first rule that matches applies. Weights of fewer
-        than 4096 elements are always kept dense. Embeddings of positions and token types, and routers
-        of experts, are kept dense unless a rule names them. An embedding of positions is recognised by
-        its name, or by a length that the configuration uses only for positions.
+        ``"*.attn.*=bits:5"``, ``"lm_head=keep"``. The first rule that matches applies. Weights of
+        fewer than 4096 elements are always kept dense. Embeddings of positions and token types, and
+        routers of experts, are kept dense unless a rule names them. An embedding of positions is
+        recognised by its name, or by a length that the configuration uses only for positions.
     sensitivity
         How much errors in each weight cost, see :class:`hypercomp_rs.checkpoint.Sensitivity`.
     calibration
         Batches of typical inputs. Each is a tensor, a tuple of arguments, or a mapping of keyword
-        arguments such as a tokenizer returns (or the input of a sentence encoder). The model is run on
-        them, and the codes of linear layers are chosen for the errors of the layers' outputs
-        (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or another iterable
-        that can be read several times; an iterator is made a list. An ``attention_mask`` of shape
-        (batch, length) excludes padding from inputs of shape (batch, length, ...). Each of
+        arguments such as a tokenizer returns (or the input of a sentence encoder). The model is run
+        on them, and the codes of linear layers are chosen for the errors of the layers' outputs
+        (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or another
+        iterable that can be read several times; an iterator is made a list. An ``attention_mask``
+        of shape (batch, length) excludes padding from inputs of shape (batch, length, ...). Each of
         `report.layers` says whether it was `calibrated`. The others are compressed as without
-        calibration, and their `note` says why: the layer got no input, as an expert that no token is
-        sent to; or it is no linear layer; or it shares its weight with another kind of layer.
+        calibration, and their `note` says why: the layer got no input, as an expert that no token
+        is sent to; or it is no linear layer; or it shares its weight with another kind of layer.
     calibration_nbytes
-        The most bytes that second moments may take at one time. A layer needs 4 · inputs² bytes. Layers
-        that do not fit are calibrated in further passes over the batches. By default a quarter of the
-        model's size, and at least a gibibyte.
+        The most bytes that second moments may take at one time. A layer needs 4 · inputs² bytes.
+        Layers that do not fit are calibrated in further passes over the batches. By default a
+        quarter of the model's size, and at least a gibibyte.
     threads
         Number of threads; None for one per core. The codes do not depend on it.
     progress
@@ -101,8 +101,8 @@ def compress_model(
     Raises
     ------
     InvalidArgumentError
-        An argument that is not accepted, or a rule that matches no weight; no batch to calibrate with,
-        or a batch that the model does not accept. The model is unchanged.
+        An argument that is not accepted, or a rule that matches no weight; no batch to calibrate
+        with, or a batch that the model does not accept. The model is unchanged.
     NonFiniteError
         A weight is NaN or infinite; the message names layer and index. Or an input of a layer in
         calibration is; the message names layer and batch. Layers that were finished before stay
@@ -110,9 +110,9 @@ def compress_model(
 
     Notes
     -----
-    Memory: the weights of one layer, beside the model, which shrinks meanwhile. With calibration also
-    `calibration_nbytes`, the activations of one batch, and for each thread a layer's weights and twice
-    its second moment in float64.
+    Memory: the weights of one layer, beside the model, which shrinks meanwhile. With calibration
+    also `calibration_nbytes`, the activations of one batch, and for each thread a layer's weights
+    and twice its second moment in float64.
 
     Examples
     --------
@@ -145,7 +145,8 @@ def compress_model(
     candidates, skipped = find_candidates(model, request.rules)
     plan, kept = _planned(candidates, request, tables_of(model, candidates))
     skipped += kept
-    # Candidates are removed from the list one by one, so that only the model refers to a dense weight.
+    # Candidates are removed from the list one by one, so that only the model refers to a dense
+    # weight.
     waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
     del candidates
     order = [candidate.name for candidate, _ in waiting]
@@ -156,8 +157,8 @@ def compress_model(
             jobs = {c.name: (c, trellis) for c, trellis in waiting if layer_of(c, trellis)}
             waiting = deque(job for job in waiting if job[0].name not in jobs)
             notes |= {c.name: why_not(c, trellis) for c, trellis in waiting}
-            # `target_bits` are spread over calibrated layers by the error of the model's output, except
-            # for layers to which a rule gives a rate.
+            # `target_bits` are spread over calibrated layers by the error of the model's output,
+            # except for layers to which a rule gives a rate.
             free = set(jobs) if target_bits is not None and sensitivity is None else set()
             free -= {name for name in free if _has_a_rate(name, request.rules)}
             most = moments_nbytes(model, calibration_nbytes)
@@ -235,9 +236,10 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
     Parameters
     ----------
     model
-        A model that :func:`compress_model` was applied to, or that was loaded from compressed weights.
-        Or a part of one, such as ``model.lm_head``: then the rest stays compressed, except for weights
-        that are tied to those of the part. Adapters of peft stay, and can be merged afterwards.
+        A model that :func:`compress_model` was applied to, or that was loaded from compressed
+        weights. Or a part of one, such as ``model.lm_head``: then the rest stays compressed, except
+        for weights that are tied to those of the part. Adapters of peft stay, and can be merged
+        afterwards.
     dtype
         Of the decoded weights; by default that of the model.
 

@@ -77,16 +77,16 @@ def load_compressed(
     Parameters
     ----------
     model
-        Dense, and best on the meta device, where it takes no memory:
-        ``with torch.device("meta"): model = Model()``. A layer whose weight is compressed in `source`
-        becomes a compressed layer. If it has no compressed form, it gets the decoded weight. A layer
-        that is compressed already gets the new codes.
+        Dense, and best on the meta device, where it takes no memory: ``with torch.device("meta"):
+        model = Model()``. A layer whose weight is compressed in `source` becomes a compressed
+        layer. If it has no compressed form, it gets the decoded weight. A layer that is compressed
+        already gets the new codes.
     source
-        A folder of safetensors files, as ``hypercomp-rs compress`` writes it, or one such file. Files
-        are mapped into memory. Or a state dict.
+        A folder of safetensors files, as ``hypercomp-rs compress`` writes it, or one such file.
+        Files are mapped into memory. Or a state dict.
     strict
-        Whether every tensor of `source` must belong to the model, and every tensor of the model must be
-        in `source`.
+        Whether every tensor of `source` must belong to the model, and every tensor of the model
+        must be in `source`.
 
     Returns
     -------
@@ -148,14 +148,14 @@ def _refuse_without_values(model: nn.Module) -> None:
     if left:
         more = f" and {len(left) - 4} more" if len(left) > 4 else ""
         raise InvalidArgumentError(
-            f"{', '.join(left[:4])}{more}: still on the meta device. The model computes these when it "
-            "is made, and no state dict has values for them: make the model without "
+            f"{', '.join(left[:4])}{more}: still on the meta device. The model computes these when "
+            "it is made, and no state dict has values for them: make the model without "
             "torch.device('meta'), or load with strict=False and set them"
         )
 
 
 def _place(stored: StoredWeight, group: list[Owner], state: dict[str, torch.Tensor]) -> None:
-    """Make the modules that have a weight compressed, and name its entries for each in the state dict."""
+    """Compress the modules that have a weight, and add its entries to the state dict for each."""
     if any(owner.refusal() is not None for owner in group):
         dense = stored.decompress(group[0].module._parameters[group[0].parameter_name].dtype)
         for key in stored.entries(stored.name):

@@ -1,7 +1,7 @@
 """Modules of torch with a compressed weight.
 
-Each is a subclass of the module that it replaces, as those of bitsandbytes are. So libraries that search a
-model for linear layers, such as peft, find them.
+Each is a subclass of the module that it replaces, as those of bitsandbytes are. So libraries that
+search a model for linear layers, such as peft, find them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class CompressedLinear(CompressedModule, nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x·Wᵀ + b for x of shape (..., in_features)."""
-        # Not `self.bias`, which searches everything else first. That takes 0.4 of the 8 microseconds
-        # that a call costs beside the product. A bias that a hook computes is no parameter.
+        # Not `self.bias`, which searches everything else first. That takes 0.4 of the 8
+        # microseconds that a call costs beside the product. A bias that a hook computes is no
+        # parameter.
         bias = self._parameters.get("bias", _COMPUTED)
         if bias is _COMPUTED:
             bias = self.bias

@@ -42,7 +42,10 @@ class CompressedLayer(NamedTuple):
 
 
 class SkippedWeight(NamedTuple):
-    """A weight that stays dense, and why. Weights of one axis, such as biases and norms, are not listed."""
+    """A weight that stays dense, and why.
+
+    Weights of one axis, such as biases and norms, are not listed.
+    """
 
     name: str
     shape: tuple[int, ...]

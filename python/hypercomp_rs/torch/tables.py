@@ -30,9 +30,10 @@ _VOCABULARIES = ("vocab_size", "n_words", "n_vocab")
 def tables_of(model: nn.Module, candidates: Iterable[Candidate]) -> dict[str, Table | None]:
     """What each candidate is a table of; None if it is not the weight of an ``nn.Embedding``.
 
-    A table is one of positions if its name says so, or if the configuration uses its length as a number
-    of positions and as nothing else. Any other ``nn.Embedding`` is a table of tokens. The module that
-    transformers' ``get_input_embeddings()`` returns always is, even if it is tied to the last layer.
+    A table is one of positions if its name says so, or if the configuration uses its length as a
+    number of positions and as nothing else. Any other ``nn.Embedding`` is a table of tokens. The
+    module that transformers' ``get_input_embeddings()`` returns always is, even if it is tied to
+    the last layer.
     """
     inputs = _input_embeddings(model)
     positions, vocabularies = _numbers(model, _POSITIONS), _numbers(model, _VOCABULARIES)

@@ -40,7 +40,8 @@ class WeightLayout:
 class Holder(Protocol):
     """A module that has a compressed weight, as far as the weight and its placeholder use it.
 
-    :class:`CompressedModule` is the only one. It is not named here, as it is made of this file's classes.
+    :class:`CompressedModule` is the only one. It is not named here, as it is made of this file's
+    classes.
     """
 
     dtype: torch.dtype
@@ -63,9 +64,9 @@ class Holder(Protocol):
 class CompressedWeight:
     """The ``weight`` of a compressed module. It behaves like a read-only tensor.
 
-    It is not a ``torch.Tensor``. A tensor of codes would have the wrong dtype and shape for code that
-    reads a layer's weight (T5 reads its dtype before each product), and torch's C++ code would read
-    the codes as weights. Instead:
+    It is not a ``torch.Tensor``. A tensor of codes would have the wrong dtype and shape for code
+    that reads a layer's weight (T5 reads its dtype before each product), and torch's C++ code would
+    read the codes as weights. Instead:
 
     * shape, dtype, device and similar attributes are known without decoding;
     * functions of torch, methods and operators of ``torch.Tensor``, indices and numpy get a copy of
@@ -233,7 +234,7 @@ hypercomp_rs.torch.decompress_model first
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call a function of torch with the decoded weights, or with the codes if it has such a form."""
+        """Call a function of torch with decoded weights, or compute its result from the codes."""
         kwargs = kwargs or {}
         name = getattr(function, "__name__", "")
         written = _written(name, args, kwargs)
@@ -267,7 +268,10 @@ hypercomp_rs.torch.decompress_model first
         return getattr(self.decompress(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute that tensors do not have, such as a flag of a model. Others are refused."""
+        """Set an attribute that tensors do not have, such as a flag of a model.
+
+        Others are refused.
+        """
         if name == "_is_param":
             # `torch.nn.Parameter(weight)` sets this, and would return the weight as a parameter.
             raise ReadOnlyError(
@@ -295,7 +299,10 @@ hypercomp_rs.torch.decompress_model first
         return iter(self.decompress())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copies and pickles hold the codes and no modules. A copied module joins the copy itself."""
+        """Copies and pickles hold the codes and no modules.
+
+        A copied module joins the copy itself.
+        """
         return _weight_of_codes, (self._layout, self._dtype, self.buffers())
 
     def data_ptr(self) -> int:
@@ -314,7 +321,10 @@ hypercomp_rs.torch.decompress_model first
         return [self._buffers[name] for name in self._layout.buffer_names]
 
     def first_buffer(self) -> torch.Tensor | None:
-        """The buffer of the description. Two weights have the same codes if it is the same tensor."""
+        """The buffer of the description.
+
+        Two weights have the same codes if it is the same tensor.
+        """
         return cast(torch.Tensor | None, self._buffers.get(self._layout.buffer_names[0]))
 
     def cast(self, dtype: torch.dtype) -> None:
@@ -333,7 +343,10 @@ hypercomp_rs.torch.decompress_model first
         self._modules.add(module)
 
     def leave(self, module: Holder) -> None:
-        """Note that a module no longer has it. The codes are then read from another one's buffers."""
+        """Note that a module no longer has it.
+
+        The codes are then read from another one's buffers.
+        """
         self._modules.discard(module)
         if self._buffers is module._buffers:
             kept = {name: self._buffers.get(name) for name in self._layout.buffer_names}
@@ -430,7 +443,10 @@ _OTHERS = (
 
 
 def _operator(name: str, *, in_place: bool = False) -> Callable[..., Any]:
-    """An operator of Python on a compressed weight. It gets decoded weights, or is refused if in place."""
+    """An operator of Python on a compressed weight.
+
+    It gets decoded weights, or is refused if in place.
+    """
 
     def operator(self: CompressedWeight, *args: Any, **kwargs: Any) -> Any:
         if in_place:

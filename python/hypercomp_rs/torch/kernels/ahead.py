@@ -1,17 +1,18 @@
 """Weights decoded while the layer before them computes.
 
-The idea is that of arXiv 2409.00592: layers run in an order, so the weights of the next layer can be
-decoded in the meantime. The order is learned. The weight that followed the last two weights is expected to
-follow them again. (Two, because a forward and a backward pass go through the same layers in opposite
-directions.) Large weights that many vectors are multiplied by are decoded block by block, and the last block
-of one weight is followed by the first block of the next. One block, or the filters of one convolution, is
-decoded ahead and used once. So there is never more than one decoded block beside the one in use, and a
-wrong guess costs one decoding.
+The idea is that of arXiv 2409.00592: layers run in an order, so the weights of the next layer can
+be decoded in the meantime. The order is learned. The weight that followed the last two weights is
+expected to follow them again. (Two, because a forward and a backward pass go through the same
+layers in opposite directions.) Large weights that many vectors are multiplied by are decoded block
+by block, and the last block of one weight is followed by the first block of the next. One block, or
+the filters of one convolution, is decoded ahead and used once. So there is never more than one
+decoded block beside the one in use, and a wrong guess costs one decoding.
 
-Only convolutions, products of many vectors and ``decode`` need dense weights. By default weights are
-decoded ahead where torch's threads leave a core free (`choice.decodes_layers_ahead`). If torch uses all
-cores, the decoder takes time from the layer that computes: on two cores, networks of six convolutions took
-1.0 to 1.15 times as long with it. If torch may use only one thread, no second one is started by default.
+Only convolutions, products of many vectors and ``decode`` need dense weights. By default weights
+are decoded ahead where torch's threads leave a core free (`choice.decodes_layers_ahead`). If torch
+uses all cores, the decoder takes time from the layer that computes: on two cores, networks of six
+convolutions took 1.0 to 1.15 times as long with it. If torch may use only one thread, no second one
+is started by default.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Products of many vectors: a weight decoded in blocks of rows, each multiplied by torch.
 
-A block is larger than a row and smaller than the weight. It is so large that the decoder's threads and
-torch's threads take turns only a few times in a layer, and so small that it stays in the last level of
-cache, in memory that every call uses again. (Blocks that fit the second level of cache were slower: 9.2
-instead of 7.9 ms for 64 vectors and a layer of 4096 x 4096.)
+A block is larger than a row and smaller than the weight. It is so large that the decoder's threads
+and torch's threads take turns only a few times in a layer, and so small that it stays in the last
+level of cache, in memory that every call uses again. (Blocks that fit the second level of cache
+were slower: 9.2 instead of 7.9 ms for 64 vectors and a layer of 4096 x 4096.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def _side_by_side(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) ->
 
 
 def _added_up(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> torch.Tensor:
-    # The sum over blocks is in float32, so that it is rounded to 16 bits once and not for each block.
+    # The sum over blocks is in float32, so that it is rounded to 16 bits once and not for each
+    # block.
     wide = torch.promote_types(x.dtype, torch.float32)
     y = torch.zeros(len(x), weight.shape[1], dtype=wide)
     for start, rows in _blocks(weight, x.dtype, len(x)):
@@ -52,7 +53,10 @@ def _added_up(x: torch.Tensor, weight: Weight, bias: torch.Tensor | None) -> tor
 
 
 def _blocks(weight: Weight, dtype: torch.dtype, vectors: int) -> Iterator[tuple[int, torch.Tensor]]:
-    """The index of a block's first row, and the block. A block lasts until the next is asked for."""
+    """The index of a block's first row, and the block.
+
+    A block lasts until the next is asked for.
+    """
     rows = weight.shape[0]
     step = rows_of_block(weight, dtype)
     parts = [Rows(range(i, min(i + step, rows)), dtype) for i in range(0, rows, step)]

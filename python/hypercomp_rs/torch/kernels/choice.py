@@ -2,14 +2,15 @@
 
 A product with a compressed weight can be computed in several ways:
 
-* **fused**: the core, or a CUDA kernel, multiplies the codes while it decodes them. Fastest for few vectors;
-* **block by block**: the core decodes blocks of rows and torch multiplies by each. Faster for many vectors
-  on the CPU, where the decoding is shared by all of them;
+* **fused**: the core, or a CUDA kernel, multiplies the codes while it decodes them. Fastest for few
+  vectors;
+* **block by block**: the core decodes blocks of rows and torch multiplies by each. Faster for many
+  vectors on the CPU, where the decoding is shared by all of them;
 * **whole**: the whole weight is decoded and torch multiplies. On CUDA devices, for many vectors.
 
-Beside that, two things are chosen on the CPU: whether a fused product calls the core without torch's
-dispatcher (`direct.py`), and whether the next block or layer is decoded meanwhile (`ahead.py`).
-`paths.py` records what was chosen.
+Beside that, two things are chosen on the CPU: whether a fused product calls the core without
+torch's dispatcher (`direct.py`), and whether the next block or layer is decoded meanwhile
+(`ahead.py`). `paths.py` records what was chosen.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from .._codes import Weight
 # Whether the processor has instructions that multiply bfloat16.
 MULTIPLIES_BFLOAT16: bool = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 
-# The number of vectors from which a weight is decoded block by block, by the vectors' dtype; measured for
-# 1 to 512 vectors. For dtypes that are not listed the fused product was always faster.
+# The number of vectors from which a weight is decoded block by block, by the vectors' dtype;
+# measured for 1 to 512 vectors. For dtypes that are not listed the fused product was always faster.
 BLOCKS_FROM: dict[torch.dtype, int]
 if MULTIPLIES_BFLOAT16:
     BLOCKS_FROM = {torch.bfloat16: 96}
@@ -37,10 +38,10 @@ elif torch.backends.cpu.get_cpu_capability() == "AVX2":
     BLOCKS_FROM = {torch.float32: 96, torch.float16: 256, torch.bfloat16: 512}
 else:
     BLOCKS_FROM = {}
-# The same where the codes run along the outputs of the product (a transposed weight, or a weight that is
-# stored by input). Then the fused product loads and stores all outputs for each row of codes, so blocks
-# are faster earlier. The fused product of float64 vectors adds up in float32, which is good enough only
-# for single vectors.
+# The same where the codes run along the outputs of the product (a transposed weight, or a weight
+# that is stored by input). Then the fused product loads and stores all outputs for each row of
+# codes, so blocks are faster earlier. The fused product of float64 vectors adds up in float32,
+# which is good enough only for single vectors.
 BLOCKS_FROM_ALONG_OUTPUTS: dict[torch.dtype, int] = {
     torch.float64: 2,
     torch.float32: 48,
@@ -61,14 +62,14 @@ def blocks_from(weight: Weight, dtype: torch.dtype, transposed: bool) -> int:
 
 # Bytes of a decoded block: it fits the last level of cache.
 BLOCK_BYTES = 8 << 20
-# Rows of a block are a multiple of this if the weight is stored by input. Decoding a part of a Hadamard
-# block of outputs costs as much as decoding all of it.
+# Rows of a block are a multiple of this if the weight is stored by input. Decoding a part of a
+# Hadamard block of outputs costs as much as decoding all of it.
 BLOCK_ROWS_BY_INPUT = 1024
 
 
 def rows_of_block(weight: Weight, dtype: torch.dtype) -> int:
     """Number of rows that are decoded at a time."""
-    rows = max(1, BLOCK_BYTES // max(1, weight.shape[1] * dtype.itemsize))
+    rows: int = max(1, BLOCK_BYTES // max(1, weight.shape[1] * dtype.itemsize))
     if weight.swapped:
         rows = max(1, rows // BLOCK_ROWS_BY_INPUT) * BLOCK_ROWS_BY_INPUT
     return rows
@@ -76,8 +77,9 @@ def rows_of_block(weight: Weight, dtype: torch.dtype) -> int:
 
 # Decoding ahead.
 
-# Blocks are decoded ahead from this number of vectors on, times the threads that multiply, divided by the
-# threads that decode meanwhile. For fewer vectors it is faster if all threads decode and then multiply.
+# Blocks are decoded ahead from this number of vectors on, times the threads that multiply, divided
+# by the threads that decode meanwhile. For fewer vectors it is faster if all threads decode and
+# then multiply.
 AHEAD_FROM_VECTORS = 64
 
 _decode_ahead: bool | None = None
@@ -144,8 +146,8 @@ except ImportError:
         return "this version of torch"
 else:
     _AUTOCAST = DispatchKey.AutocastCPU
-    # The dispatch keys of a tensor in the CPU's memory without anything special. Tensors of transforms,
-    # negated views and sparse tensors are of the same class, and have other keys.
+    # The dispatch keys of a tensor in the CPU's memory without anything special. Tensors of
+    # transforms, negated views and sparse tensors are of the same class, and have other keys.
     _PLAIN = []
     for _mode in (False, True):
         with torch.inference_mode(_mode):
@@ -223,22 +225,26 @@ def why_dispatched(weight: Weight | None, x: torch.Tensor, bias: torch.Tensor | 
 
 # CUDA devices.
 
-# The largest number of vectors that are multiplied by the codes, which is one pass over them. For more, a
-# weight is decoded once and cuBLAS multiplies with tensor cores.
+# The largest number of vectors that are multiplied by the codes, which is one pass over them. For
+# more, a weight is decoded once and cuBLAS multiplies with tensor cores.
 CUDA_FUSED_TO = 8
-# A call that decodes a whole weight for few vectors warns if the weight has at least this many elements.
+# A call that decodes a whole weight for few vectors warns if the weight has at least this many
+# elements.
 CUDA_WARN_FROM_ELEMENTS = 1 << 20
-# The dtypes that kernels read and write. For float64 a kernel writes float32, which is then widened.
+# The dtypes that kernels read and write. For float64 a kernel writes float32, which is then
+# widened.
 CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# Weights whose exponent has a smaller magnitude than this are normal numbers in float32, whatever the
-# scale of their row.
+# Weights whose exponent has a smaller magnitude than this are normal numbers in float32, whatever
+# the scale of their row.
 CUDA_WIDENS_BELOW_EXPONENT = 60
 
 
 def why_not_fused_on_cuda(
     multiplies: bool, by_input: bool, transposed: bool, dtype: torch.dtype, vectors: int
 ) -> str:
-    """Why a CUDA device decodes a whole weight for a product; empty if kernels multiply by the codes.
+    """Why a CUDA device decodes a whole weight for a product.
+
+    Empty if kernels multiply by the codes.
 
     Parameters
     ----------

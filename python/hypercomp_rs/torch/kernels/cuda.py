@@ -1,8 +1,9 @@
 """The operators on CUDA devices, by the kernels of ``cuda/`` on torch's memory and current stream.
 
-Kernels read a weight's planes from torch's own tensors. They also need a table of 32 bytes for each row of
-the weight. The host computes the table and copies it to the device at the first call, so a CUDA graph must
-not capture that call. Later calls only launch kernels. Memory that is needed during a call is torch's.
+Kernels read a weight's planes from torch's own tensors. They also need a table of 32 bytes for each
+row of the weight. The host computes the table and copies it to the device at the first call, so a
+CUDA graph must not capture that call. Later calls only launch kernels. Memory that is needed during
+a call is torch's.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ atexit.register(_core.close_devices)
 # The reasons for a slow path that this process has already warned of.
 _warned: set[str] = set()
 
-# The table of streams has a row of 64-bit numbers for each stream: how many, and which of them is the place
-# of the stream's first weight in the output (`HcStream` in cuda/launch.h).
+# The table of streams has a row of 64-bit numbers for each stream: how many, and which of them is
+# the place of the stream's first weight in the output (`HcStream` in cuda/launch.h).
 _STREAM_NUMBERS = 4
 _STREAM_FIRST = 2
 
@@ -148,8 +149,8 @@ def _decoded_on_host(parts: Parts, description: str) -> torch.Tensor:
 def _on_host(parts: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """The parts as the core needs them to prepare a weight: of planes it needs only the lengths.
 
-    So planes are not copied from the device. Empty arrays of the same lengths replace them; their pages
-    are never accessed, and so take no memory.
+    So planes are not copied from the device. Empty arrays of the same lengths replace them; their
+    pages are never accessed, and so take no memory.
     """
     return {
         name: np.zeros(part.numel(), np.uint8) if name in ("path", "cells") else part.cpu().numpy()
@@ -188,9 +189,9 @@ def embedding(
 ) -> torch.Tensor:
     """The entries along the first axis that are asked for.
 
-    If every row has streams of its own, the device selects rows of the table of streams by the indices.
-    The host does not read the indices, so it does not wait for the device, and no other row is decoded.
-    Otherwise all rows are decoded.
+    If every row has streams of its own, the device selects rows of the table of streams by the
+    indices. The host does not read the indices, so it does not wait for the device, and no other
+    row is decoded. Otherwise all rows are decoded.
     """
     if indices.dtype not in (torch.int64, torch.int32):
         raise DtypeError(f"indices have dtype {indices.dtype}: int64 and int32 are accepted")
@@ -251,8 +252,8 @@ def linear(
     prepared = weight.prepared
     why = why_not_fused_on_cuda(prepared.multiplies, weight.by_input, transposed, x.dtype, batch)
     if why:
-        # No warning for many vectors, where this is the faster way, nor for transposed products, which
-        # are those of gradients.
+        # No warning for many vectors, where this is the faster way, nor for transposed products,
+        # which are those of gradients.
         if 0 < batch <= CUDA_FUSED_TO and not transposed:
             weight.decoded_whole(why)
         way = weight.way(x.dtype)

@@ -1,14 +1,14 @@
 """Products that call the core without torch's dispatcher.
 
-PyTorch dispatches an operator that is implemented in Python through autograd first. For small layers
-that costs more than the product itself. The dispatcher is left out only where nothing else takes part in
-the call: plain tensors, no gradient, no mode, transform, autocast, compiler, trace or profiler. In doubt,
-and in a version of torch that cannot be asked, the call is dispatched.
+PyTorch dispatches an operator that is implemented in Python through autograd first. For small
+layers that costs more than the product itself. The dispatcher is left out only where nothing else
+takes part in the call: plain tensors, no gradient, no mode, transform, autocast, compiler, trace or
+profiler. In doubt, and in a version of torch that cannot be asked, the call is dispatched.
 
-To check all arguments, as the operator does, costs about as much again. A layer is mostly called with
-vectors of one shape. So the arguments that the operator accepted are remembered in a `CallCache`, and a
-call whose arguments are the same skips the checks. The core gets the same call on both ways, so the
-results are the same bits.
+To check all arguments, as the operator does, costs about as much again. A layer is mostly called
+with vectors of one shape. So the arguments that the operator accepted are remembered in a
+`CallCache`, and a call whose arguments are the same skips the checks. The core gets the same call
+on both ways, so the results are the same bits.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def linear(
             recorder.add("linear", "cpu", shape, vectors, x.dtype, "fused", dispatch="")
         return product
     product = _dispatched(weight, x, parts, description, bias, transposed)
-    # Only when a shape comes again: to cache a call costs as much as the operator, and the lengths of
-    # texts vary.
+    # Only when a shape comes again: to cache a call costs as much as the operator, and the lengths
+    # of texts vary.
     again = weight.last_shape == x.shape
     weight.last_shape = x.shape
     # Not if the operator had to prepare the weight anew.

@@ -1,8 +1,8 @@
 """The record of the paths that calls take.
 
-An operator has several implementations. Which one runs depends on the weight, the device, the dtype and
-the number of vectors (`choice.py`). While :func:`explain` runs a call, each operator on the way adds a
-:class:`CallPath` to a list. At all other times the only cost is a comparison with None.
+An operator has several implementations. Which one runs depends on the weight, the device, the dtype
+and the number of vectors (`choice.py`). While :func:`explain` runs a call, each operator on the way
+adds a :class:`CallPath` to a list. At all other times the only cost is a comparison with None.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class CallPath(NamedTuple):
     shape
         Of the weight.
     vectors
-        Number of vectors of a product, of rows of a look-up, of inputs of a convolution; 0 for "decode".
+        Number of vectors of a product, of rows of a look-up, of inputs of a convolution; 0 for
+        "decode".
     dtype
         Of the result.
     way
@@ -76,10 +77,8 @@ class CallPath(NamedTuple):
             # The core finds the streams for which integers are near enough at the first such call.
             why = " (in integers where the levels of the codes allow it)"
         through = f"through the dispatcher: {self.dispatch}" if self.dispatch else "called directly"
-        return (
-            f"{self.operator} {self.shape} on {self.device}{many}, {name}: {_WORDS[self.way]}{why}; "
-            f"{through}"
-        )
+        way = _WORDS[self.way]
+        return f"{self.operator} {self.shape} on {self.device}{many}, {name}: {way}{why}; {through}"
 
 
 class Recorder:
@@ -138,8 +137,8 @@ def explain(call: Callable[..., Any], *args: Any, **kwargs: Any) -> list[CallPat
 
     Notes
     -----
-    A layer calls the core directly once two calls in a row had the same shape. So the path of a first
-    call is not that of a later one.
+    A layer calls the core directly once two calls in a row had the same shape. So the path of a
+    first call is not that of a later one.
 
     Examples
     --------

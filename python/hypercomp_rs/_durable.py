@@ -18,7 +18,7 @@ TEMPORARY = ".tmp"
 _LARGE = 1 << 20
 
 
-class Whole:
+class AtomicFile:
     """A file whose writes are whole: the system may take a part of a large one, or of the last.
 
     The system would begin to write to the disk when its memory is full or `fsync` waits for it;
@@ -46,7 +46,7 @@ class Whole:
 
 
 @contextlib.contextmanager
-def written(path: Path) -> Iterator[Whole]:
+def written(path: Path) -> Iterator[AtomicFile]:
     """A file to write to, which takes its name when the block is left, on the disk and complete.
 
     An exception leaves what was there before. The temporary name is nobody else's, so two that
@@ -58,7 +58,7 @@ def written(path: Path) -> Iterator[Whole]:
     try:
         # Unbuffered: what is written are headers and large pieces of tensors.
         with new.open("xb", buffering=0) as file:
-            yield Whole(file)
+            yield AtomicFile(file)
             os.fsync(file.fileno())
         new.replace(path)
     except BaseException:

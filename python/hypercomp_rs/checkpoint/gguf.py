@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # Types that are kept as they are.
-_PLAIN = ("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64")
+_STORED_TYPES = ("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64")
 # Types that the package gguf decodes, to float32: a block's numbers times its scale, exactly.
-_BLOCKS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+_BLOCK_TYPES = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 # Bytes that are decoded at a time; that package takes some ten times as much beside them.
-_PIECE = 1 << 21
+_PIECE_BYTES = 1 << 21
 
 
 class Gguf(Source):
@@ -166,7 +166,7 @@ class Gguf(Source):
         places = rows if order is None else order[rows]
         width = stored.nbytes // max(1, count)
         out = np.empty((len(rows), entry.nbytes // max(1, count)), np.uint8)
-        step = max(1, _PIECE // max(1, width))
+        step = max(1, _PIECE_BYTES // max(1, width))
         with path.open("rb", buffering=0) as file:
             for at in range(0, len(rows), step):
                 coded = np.empty((len(places[at : at + step]), width), np.uint8)
@@ -196,23 +196,24 @@ class Gguf(Source):
 def _rows(stored: Stored) -> int:
     """How many rows there are that can be read by themselves."""
     if len(stored.shape) < 2:
-        return stored.shape[0] if stored.shape and stored.kind in _PLAIN else 1
+        return stored.shape[0] if stored.shape and stored.kind in _STORED_TYPES else 1
     return math.prod(stored.shape[:-1])
 
 
 def _dtype(path: Path, stored: Stored) -> str:
-    if stored.kind in _PLAIN:
+    if stored.kind in _STORED_TYPES:
         return stored.kind
-    if stored.kind in _BLOCKS:
+    if stored.kind in _BLOCK_TYPES:
         return "F32"
     raise DtypeError(
-        f"{path}: {stored.name} is of type {stored.kind}: {', '.join(_PLAIN + _BLOCKS)} are decoded"
+        f"{path}: {stored.name} is of type {stored.kind}: "
+        f"{', '.join(_STORED_TYPES + _BLOCK_TYPES)} are decoded"
     )
 
 
 def _decoded(coded: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uint8]:
     """The bytes of the elements, from whole rows of the file."""
-    if stored.kind in _PLAIN or coded.size == 0:
+    if stored.kind in _STORED_TYPES or coded.size == 0:
         return coded
     gguf = imported("gguf", "gguf", "a GGUF file")
     # A scale may be any float16, also one that is no number: whoever compresses it will say so.

@@ -52,7 +52,7 @@ _DTYPES = {
 }
 
 # A tensor may have so many bytes though its file has fewer: one that repeats what it has.
-_REPEATED = 1 << 26
+_LARGEST_REPEATED = 1 << 26
 
 # What torch says of a file that asks for what it does not allow.
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
@@ -270,7 +270,7 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
         )
     # A few stored elements can be spread over any shape with strides of 0.
     nbytes = tensor.numel() * tensor.element_size()
-    if nbytes > max(_REPEATED, path.stat().st_size):
+    if nbytes > max(_LARGEST_REPEATED, path.stat().st_size):
         raise FormatError(
             f"{path}: {name} of shape {tuple(tensor.shape)} takes {nbytes} bytes, which the file "
             "does not have"

@@ -14,13 +14,13 @@ from .._integers import checked_threads
 from ..errors import FormatError
 from ..tensor import CompressedTensor
 from .checkpoint import Checkpoint, TensorInfo
-from .decoding import DECODED, decoded
+from .decoding import DECODED_BYTES, decoded
 from .entries import read_compressed
 from .opening import open_source
 from .run import Progress
 from .safetensors_file import SafetensorsFile
 from .sensitivity import as_float32
-from .shard_writer import PIECE, checksums_of
+from .shard_writer import PIECE_BYTES, checksums_of
 from .source import DTYPE_BITS, Source
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # How far below the ratio that a tensor claims the one that is measured may be, in dB: sums are
 # rounded, and the claim is a float32.
-_CLOSE = 0.01
+_TOLERANCE_DB = 0.01
 
 
 class Verdict(NamedTuple):
@@ -140,7 +140,7 @@ def _verdict(
             return Verdict(name, wrong, None, True)
         measured = _measured(c, source, name, threads)
         problem = None
-        if measured < info.sqnr_db - _CLOSE:
+        if measured < info.sqnr_db - _TOLERANCE_DB:
             problem = f"has {measured:.3f} dB where its description says {info.sqnr_db:.3f}"
         return Verdict(name, problem, measured, True)
     except FormatError as error:
@@ -165,8 +165,8 @@ def _plain_problem(
     file: SafetensorsFile, info: TensorInfo, crc: int | None, source: Source | None
 ) -> str | None:
     found = 0
-    theirs = None if source is None else source.pieces(info.name, PIECE)
-    for piece in file.pieces(info.name, PIECE):
+    theirs = None if source is None else source.pieces(info.name, PIECE_BYTES)
+    for piece in file.pieces(info.name, PIECE_BYTES):
         found = zlib.crc32(piece, found)
         if theirs is not None and bytes(next(theirs)) != bytes(piece):
             return "was kept, and has other bits than in the source"
@@ -180,7 +180,7 @@ def _measured(c: CompressedTensor, source: Source, name: str, threads: int | Non
     dtype = source.entries[name].dtype
     wide = "float64" if dtype == "F64" else "float32"
     element = DTYPE_BITS[dtype] // 8
-    size = DECODED // np.dtype(wide).itemsize
+    size = DECODED_BYTES // np.dtype(wide).itemsize
     signal = error = 0.0
     theirs = source.pieces(name, size * element)
     for mine, piece in zip(decoded(c, wide, threads), theirs, strict=True):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class CompressedTensor:
-    """A tensor kept as codes; made by :func:`compress_tensor` or :meth:`from_bytes`.
+    """A compressed tensor, made by :func:`compress_tensor` or :meth:`from_bytes`.
 
-    Immutable, cheap to hand around, picklable, and safe to decode from several threads at once.
+    It is immutable and picklable, and several threads may decode it at once.
     """
 
     __slots__ = ("_code", "_kind")
@@ -56,20 +56,21 @@ class CompressedTensor:
 
     @property
     def codec(self) -> str:
-        """How the weights are kept.
+        """How the weights are stored.
 
-        "trellis" or "winding" as asked for; "zeros" where every weight is zero or there is none;
-        "raw" (the weights' own bytes) where there are fewer than ten, or the winding's error would
+        "trellis" or "winding" as requested; "zeros" if all weights are zero or there are none;
+        "raw" (the weights' own bytes) if there are fewer than ten, or if the winding's error would
         exceed the weights themselves.
         """
         return self._code.codec
 
     @property
     def stored_by_input(self) -> bool:
-        """Whether the codes of a matrix run along its first axis, for one column after the other.
+        """Whether the codes of a matrix run along its first axis, one column after the other.
 
-        So they do where a weight (outputs, inputs) was compressed with a ``second_moment``. All
-        methods give the matrix as it was; a row alone costs more to decode then (see :meth:`rows`).
+        This is so for a weight (outputs, inputs) that was compressed with a ``second_moment``. All
+        methods return the matrix in its own order. Decoding single rows takes longer (see
+        :meth:`rows`).
         """
         return self._code.swapped
 
@@ -97,7 +98,7 @@ class CompressedTensor:
     def sqnr_db(self) -> float:
         """Signal to quantisation noise, 10·log10(Σw² / Σ(w − ŵ)²), in dB.
 
-        As the encoder measured it, before the result is rounded to a 16-bit dtype; infinite where
+        It is measured by the encoder, before the result is rounded to a 16-bit dtype. Infinite if
         nothing was lost.
         """
         return self._code.sqnr_db
@@ -115,8 +116,8 @@ class CompressedTensor:
         ----------
         dtype
             A numpy dtype for a numpy array or a torch dtype for a torch tensor: float32, float64,
-            float16 or bfloat16. By default the dtype and the kind of array it was made from;
-            a tensor read by :meth:`from_bytes` is numpy's.
+            float16 or bfloat16. By default the dtype and the library of the original array. A
+            tensor that was read by :meth:`from_bytes` becomes a numpy array.
         out
             A contiguous array or tensor of :attr:`shape` to decode into, instead of a new one; its
             dtype is that of the result. The system gives new memory more slowly than it is filled,

@@ -19,7 +19,7 @@ from .entries import read_compressed
 from .load_guard import unguarded
 from .report import Report
 from .run import Progress
-from .shard_writer import METADATA, PIECE, Piecewise, write_shard
+from .shard_writer import METADATA, PIECE_BYTES, Piecewise, write_shard
 from .source import DTYPE_BITS
 from .work import Work
 
@@ -135,7 +135,7 @@ def _decode_shards(
                 info.name,
                 info.dtype,
                 info.shape,
-                partial(file.pieces, info.name, PIECE)
+                partial(file.pieces, info.name, PIECE_BYTES)
                 if info.codec is None
                 else partial(pieces, info.name),
             )

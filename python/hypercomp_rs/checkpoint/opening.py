@@ -12,16 +12,16 @@ from .source import Source
 def open_source(path: str | Path) -> Source:
     """The reader for a file or folder, chosen by what is there.
 
-    A folder may have the same model in several forms: plain safetensors files come first, then
-    plain ``pytorch_model*.bin`` files, then a variant (``model.fp16.safetensors``). The path of an
-    index (``model.safetensors.index.fp16.json``) chooses the shards that it names.
+    A folder may have the same model in several formats. The first of these is read: plain
+    safetensors files, plain ``pytorch_model*.bin`` files, a variant (``model.fp16.safetensors``).
+    The path of an index (``model.safetensors.index.fp16.json``) chooses the shards that it names.
 
     Raises
     ------
     InvalidArgumentError
-        Nothing there that can be read; the message says what is looked for.
+        There is nothing that can be read. The message says what is accepted.
     FileNotFoundError
-        There is nothing at all.
+        The path does not exist.
     """
     path = Path(path)
     if not path.exists():

@@ -26,8 +26,8 @@ from .source import DTYPE_BITS, Source
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# How far below the ratio that a tensor claims the one that is measured may be, in dB: sums are
-# rounded, and the claim is a float32.
+# The measured ratio may be lower than that of the description by this number of dB. Sums are
+# rounded, and the description has a float32.
 _TOLERANCE_DB = 0.01
 
 
@@ -37,13 +37,13 @@ class Verdict(NamedTuple):
     Attributes
     ----------
     name
-        Of the tensor.
+        Name of the tensor.
     problem
-        What is wrong; None where nothing is.
+        What is wrong; None if nothing is.
     sqnr_db
-        Signal to noise in dB as it was measured against the source; None without one.
+        Signal to noise ratio in dB, measured against the source; None without a source.
     checked
-        Whether there was a checksum to hold the bytes to.
+        Whether the bytes were compared with a checksum.
     """
 
     name: str
@@ -64,25 +64,25 @@ def verify_checkpoint(
     Parameters
     ----------
     path
-        What :func:`compress_checkpoint` has made.
+        A model that :func:`compress_checkpoint` has made.
     against
-        What it was made from: then every tensor's error is measured again and held to what its
-        description says, and what was kept must be the same bits.
+        The original model. If given, every tensor's error is measured and compared with its
+        description, and tensors that are not compressed must have the same bits.
     threads
-        Threads to decode with; None for one a core.
+        Number of threads; None for one per core.
     follow
         Called after each tensor, with a :class:`Progress`.
 
     Returns
     -------
     list of Verdict
-        One for each tensor, of the checkpoint or of the source; `problem` is None where all is
-        well.
+        One for each tensor of the checkpoint or of the source. `problem` is None if nothing is
+        wrong.
 
     Raises
     ------
     FormatError
-        A file's header or the index is damaged, so that nothing can be said of tensors.
+        A file's header or the index is damaged, so that no tensor can be read.
 
     Notes
     -----

@@ -54,9 +54,9 @@ def transformers_name(name: str) -> str | None:
 def transformers_names(
     names: Iterable[str], values: Mapping[str, Value]
 ) -> tuple[str | None, dict[str, str]]:
-    """What each tensor is called, "" for one that is left out; and why not as transformers does.
+    """The name of each tensor, "" if it is left out; and why names are not those of transformers.
 
-    Either all have transformers' names or none has: of a model with both nobody could make sense.
+    Either all tensors have transformers' names or none has. A mixture would be of no use.
     """
     architecture = values.get("general.architecture")
     names = list(names)

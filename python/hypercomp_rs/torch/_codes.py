@@ -1,6 +1,6 @@
 """The cache from the buffers of a compressed weight to the core's object that reads them.
 
-An operator gets tensors, and the core works with an object that knows how to read them. To make the
+An operator gets tensors, and the core works with an object that has parsed them. To make the
 object takes the scales and rates of all rows, so it is cached from call to call. The cache refers
 weakly to the tensors themselves and not to their addresses: it keeps no weight alive, and a new
 tensor at an old address is not mistaken for the old one. An object is made anew when a tensor was

@@ -36,7 +36,7 @@ def on_model(
 
 
 def prepare() -> None:
-    """Let all libraries that are imported know of compressed modules.
+    """Run the callbacks of all libraries for a module that becomes compressed.
 
     Cheap after the first time.
     """

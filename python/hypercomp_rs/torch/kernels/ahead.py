@@ -51,7 +51,7 @@ def decode(weight: Weight, part: Rows, threads: int) -> torch.Tensor:
 
 
 class _Thread(threading.local):
-    """What a thread that runs a model knows of the order of its layers."""
+    """For each thread that runs a model: the order of layers, learned so far."""
 
     def __init__(self) -> None:
         self.last: tuple[weakref.ref[Weight], ...] = ()

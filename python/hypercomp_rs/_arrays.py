@@ -21,7 +21,7 @@ ACCEPTED = "float32, float64, float16 and bfloat16 are accepted"
 Kind = Literal["numpy", "torch"]
 
 
-class Flat(NamedTuple):
+class FlatArray(NamedTuple):
     """The elements of an array in C order, with its dtype, shape and library.
 
     The elements of 16-bit floats are their bits, as ``uint16``.
@@ -39,7 +39,7 @@ def is_tensor(w: object) -> bool:
     return torch is not None and isinstance(w, torch.Tensor)
 
 
-def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> Flat:
+def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> FlatArray:
     """The elements of a numpy array or torch tensor, copied only if necessary.
 
     `name` is the name of the argument, for errors.
@@ -59,10 +59,10 @@ def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> Flat:
         raise DtypeError(f"{name} has dtype {dtype.name}: {ACCEPTED}")
     flat = np.ascontiguousarray(w, dtype).reshape(-1)
     bits = flat.view(np.uint16) if dtype.itemsize == 2 else flat
-    return Flat(bits, dtype.name, w.shape, "numpy")
+    return FlatArray(bits, dtype.name, w.shape, "numpy")
 
 
-def _flatten_torch(w: Any, name: str) -> Flat:
+def _flatten_torch(w: Any, name: str) -> FlatArray:
     import torch
 
     names = {
@@ -83,10 +83,10 @@ def _flatten_torch(w: Any, name: str) -> Flat:
     elements = bits.numpy()
     if elements.dtype == np.int16:
         elements = elements.view(np.uint16)
-    return Flat(elements, names[w.dtype], tuple(w.shape), "torch")
+    return FlatArray(elements, names[w.dtype], tuple(w.shape), "torch")
 
 
-def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
+def to_float32(flat: FlatArray) -> npt.NDArray[np.float32]:
     """The elements as ``float32``: rounded, widened, or the same memory."""
     if flat.dtype == "bfloat16":
         # A bfloat16 is the upper half of a float32.
@@ -121,7 +121,7 @@ def empty(dtype: str, length: int) -> npt.NDArray[Any]:
         raise TooLargeError(f"{length} weights of {dtype} do not fit the memory") from error
 
 
-def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Flat:
+def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> FlatArray:
     """The memory of `out`, an array or tensor of this shape that can be written to directly."""
     if not is_tensor(out) and not isinstance(out, np.ndarray):
         raise DtypeError(

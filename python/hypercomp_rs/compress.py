@@ -91,7 +91,7 @@ class Trellis:
 
     def compress(
         self,
-        flat: _arrays.Flat,
+        flat: _arrays.FlatArray,
         threads: int | None,
         control: Control | None = None,
         inputs: Inputs | None = None,

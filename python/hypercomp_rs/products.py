@@ -120,7 +120,7 @@ def matmul(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
     threads = checked_threads(threads)
     if not isinstance(c, CompressedTensor):
         raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
-    flat: _arrays.Flat = _arrays.flatten(x, "x")
+    flat: _arrays.FlatArray = _arrays.flatten(x, "x")
     if len(c.shape) != 2:
         raise InvalidArgumentError(f"c has shape {c.shape}: a matrix (rows, columns) is accepted")
     rows, columns = c.shape

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._arrays import Flat, to_float32
+from .._arrays import FlatArray, to_float32
 from .._reals import checked_real
 from ..errors import FormatError, InvalidArgumentError
 from .configuration import CONFIG, read_config
@@ -137,7 +137,7 @@ def as_float32(data: npt.NDArray[np.uint8], dtype: str) -> npt.NDArray[np.float3
     return to_float32(flat_of(data, dtype, (-1,)))
 
 
-def flat_of(data: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> Flat:
+def flat_of(data: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> FlatArray:
     """Bytes of a tensor in the form that the codec takes; `dtype` is safetensors' name."""
     name = FLOATS[dtype]
-    return Flat(data.view(np.uint16 if name.endswith("16") else name), name, shape, "numpy")
+    return FlatArray(data.view(np.uint16 if name.endswith("16") else name), name, shape, "numpy")

@@ -353,7 +353,7 @@ def test_sensitivities_move_bits(large, tmp_path):
     assert rates("gradients", tmp_path / "gradients.safetensors") == absolute
     del gradients["layers.3.weight"]
     save_file(gradients, tmp_path / "gradients.safetensors")
-    with pytest.raises(hc.InvalidArgumentError, match=r"none for layers\.3\.weight"):
+    with pytest.raises(hc.InvalidArgumentError, match=r"no number for layers\.3\.weight"):
         rates("missing", tmp_path / "gradients.safetensors")
 
 

@@ -40,8 +40,8 @@ else:
     BLOCKS_FROM = {}
 # The same where the codes run along the outputs of the product (a transposed weight, or a weight
 # that is stored by input). Then the fused product loads and stores all outputs for each row of
-# codes, so blocks are faster earlier. The fused product of float64 vectors adds up in float32,
-# which is good enough only for single vectors.
+# codes, so blocks are faster earlier. The fused product adds up in float32, so here products of two
+# or more float64 vectors are left to torch.
 BLOCKS_FROM_ALONG_OUTPUTS: dict[torch.dtype, int] = {
     torch.float64: 2,
     torch.float32: 48,

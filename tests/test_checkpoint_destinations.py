@@ -184,7 +184,7 @@ def killed_at(step, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", dying(os.fsync))
-        patch.setattr(_durable.Whole, "write", dying(_durable.Whole.write))
+        patch.setattr(_durable.AtomicFile, "write", dying(_durable.AtomicFile.write))
         patch.setattr(shutil, "rmtree", dying(shutil.rmtree))
         for name in ("replace", "rename", "unlink", "mkdir", "rmdir"):
             patch.setattr(pathlib.Path, name, dying(getattr(pathlib.Path, name)))

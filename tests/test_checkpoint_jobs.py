@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hypercomp_rs.checkpoint.jobs import ATTEMPTS, Room, completed
+from hypercomp_rs.checkpoint.jobs import MAX_ATTEMPTS, MemoryLimit, completed
 from hypercomp_rs.errors import NonFiniteError
 
 
@@ -21,7 +21,7 @@ def run_threads(work, count):
 
 
 def test_no_more_is_held_than_there_is_room_for():
-    room, held, most, lock = Room(100), 0, 0, threading.Lock()
+    memory, held, most, lock = MemoryLimit(100), 0, 0, threading.Lock()
 
     def hold(share, nbytes):
         nonlocal held, most
@@ -33,7 +33,7 @@ def test_no_more_is_held_than_there_is_room_for():
     def work():
         nonlocal held
         for _ in range(50):
-            with room.share() as share:
+            with memory.share() as share:
                 nbytes = random.randrange(1, 101)
                 hold(share, nbytes)
                 time.sleep(0)
@@ -46,13 +46,13 @@ def test_no_more_is_held_than_there_is_room_for():
 
 def test_those_who_wait_for_each_other_go_on():
     """Everyone holds a part and wants more than is left: one at a time gets it."""
-    room, together, most, lock = Room(100), 0, 0, threading.Lock()
+    memory, together, most, lock = MemoryLimit(100), 0, 0, threading.Lock()
     barrier = threading.Barrier(4)
 
     def work():
         nonlocal together, most
         for _ in range(20):
-            with room.share() as share:
+            with memory.share() as share:
                 share.take(25)
                 barrier.wait(30)
                 share.take(30)
@@ -69,13 +69,13 @@ def test_those_who_wait_for_each_other_go_on():
 
 
 def test_one_that_never_fits_is_let_in_alone():
-    room = Room(10)
-    with room.share() as share:
+    memory = MemoryLimit(10)
+    with memory.share() as share:
         share.take(10**12)
     done = []
 
     def work():
-        with room.share() as share:
+        with memory.share() as share:
             share.take(10**12)
             done.append(None)
 
@@ -84,7 +84,7 @@ def test_one_that_never_fits_is_let_in_alone():
 
 
 def test_a_job_that_fails_is_tried_again():
-    left = {"a": 0, "b": ATTEMPTS - 1}
+    left = {"a": 0, "b": MAX_ATTEMPTS - 1}
 
     def call(name):
         if left[name]:
@@ -96,7 +96,7 @@ def test_a_job_that_fails_is_tried_again():
         jobs = [("a",), ("b",)]
         found = completed(executor, call, jobs, most=2, look=lambda: None)
         assert sorted(found) == ["a", "b"]
-        left["a"] = ATTEMPTS
+        left["a"] = MAX_ATTEMPTS
         with pytest.raises(RuntimeError, match="lost"):
             list(completed(executor, call, jobs, most=2, look=lambda: None))
         assert left["a"] == 0

@@ -38,7 +38,7 @@ def dying(call):
     return wrapped
 
 os.fsync = dying(os.fsync)
-_durable.Whole.write = dying(_durable.Whole.write)
+_durable.AtomicFile.write = dying(_durable.AtomicFile.write)
 for name in ("replace", "rename", "unlink", "mkdir", "rmdir"):
     setattr(pathlib.Path, name, dying(getattr(pathlib.Path, name)))
 CALL(sys.argv[1], sys.argv[2])

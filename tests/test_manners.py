@@ -1,5 +1,7 @@
 """How the package behaves around its calls: imports, signals, forks, layering."""
 
+import ast
+import graphlib
 import multiprocessing
 import os
 import pathlib
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 
 import hypercomp_rs as hc
+from hypercomp_rs.checkpoint import Source
+from hypercomp_rs.checkpoint.formats import FORMATS, files_of, format_of, named
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -159,6 +163,103 @@ def test_the_rooms_of_the_arrangement_engine_have_no_circles():
             assert "super::super" not in code, path
             found |= uses
     assert {"arithmetic", "planes", "jobs", "flats"} <= found
+
+
+def python_modules(root):
+    """The modules of the package beneath a folder, by name; a package is its `__init__`."""
+    found = {}
+    for path in (*root.rglob("*.py"), *root.rglob("*.pyi")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported_modules(name, path, modules):
+    """The modules that a module names in any import: at its top, in functions, for types alone.
+
+    ``from .a import x`` is an import of the module ``.a.x`` where there is one, and of ``.a``
+    otherwise. That a parent's `__init__` runs first is no import of the parent.
+    """
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join((*above, *filter(None, [node.module])))
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in modules else base)
+    return found & set(modules) - {name}
+
+
+def circle(root):
+    """Modules beneath a folder that import each other in a circle; None where there are none."""
+    modules = python_modules(root)
+    imports = {name: imported_modules(name, path, modules) for name, path in modules.items()}
+    assert any(imports.values())
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_no_python_modules_import_each_other_in_a_circle():
+    assert circle(ROOT / "python") is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("from .b import x", "from .a import y"),
+        ("from . import b", "def f():\n    from .a import y"),
+        (
+            "import p.b",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p import a",
+        ),
+        ("from . import VALUE", ""),
+        ("from .c.d import x", ""),
+    ],
+)
+def test_circles_are_found(tmp_path, first, second):
+    (tmp_path / "p" / "c").mkdir(parents=True)
+    files = {
+        "__init__.py": "from .a import y",
+        "a.py": first,
+        "b.py": second,
+        "c/__init__.py": "from ..a import y",
+        "c/d.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / "p" / name).write_text(text)
+    found = circle(tmp_path)
+    # A submodule's parent does not count.
+    assert (found is None) is ("c.d" in first)
+    if found is not None:
+        assert "p.a" in found
+
+
+def test_every_format_of_checkpoints_is_registered_in_one_line(tmp_path):
+    suffixes = [suffix for one in FORMATS for suffix in one.suffixes]
+    assert len(set(suffixes)) == len(suffixes)
+    for one in FORMATS:
+        reader = named(one.reader)
+        assert issubclass(reader, Source)
+        assert reader is not Source
+        for suffix in one.suffixes:
+            assert format_of(tmp_path / f"x{suffix}") is one
+        if one.naming is not None:
+            assert format_of(tmp_path / one.naming.index_of("x")) is one
+        if one.loads is not None:
+            file = tmp_path / f"x{one.suffixes[0]}"
+            assert files_of(file, one.loads) == [file]
+    with pytest.raises(hc.InvalidArgumentError) as error:
+        format_of(tmp_path / "x.other")
+    for one in FORMATS:
+        assert one.in_folders in str(error.value)
+        assert ", ".join(one.suffixes) in str(error.value)
 
 
 def test_architecture_md_names_every_module():

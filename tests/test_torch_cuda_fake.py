@@ -12,12 +12,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fake driver
 PROLOGUE = """
     import torch
     from hypercomp_rs.errors import *
-    from hypercomp_rs.torch import _cuda
+    from hypercomp_rs.torch.kernels import cuda
     from hypercomp_rs.torch._codes import description_bytes
 
     # Its kernels run on one thread, and what is multiplied here is small.
     torch.set_num_threads(1)
-    _cuda._stream = lambda device: 0x33
+    cuda._stream = lambda device: 0x33
     rng = np.random.default_rng(0)
 
     def parts_of(c):
@@ -54,7 +54,7 @@ def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
         for c in KINDS:
             parts, description = parts_of(c)
             for dtype in DTYPES:
-                got = _cuda.decode(parts, description, dtype)
+                got = cuda.decode(parts, description, dtype)
                 assert got.dtype == dtype
                 assert torch.equal(got, c.decompress(dtype)), (description, dtype)
             del parts
@@ -87,7 +87,7 @@ def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
                         x = torch.from_numpy(gaussian(*batch, inputs)).to(dtype)
                         bias = torch.from_numpy(gaussian(outputs)).to(dtype)
                         driver.forget()
-                        y = _cuda.linear(x, parts, description, bias, transposed)
+                        y = cuda.linear(x, parts, description, bias, transposed)
                         assert (y.dtype, y.shape) == (dtype, (*batch, outputs))
                         launched = any("cuLaunchKernel hc_matvec" in t for t in driver.trace())
                         few = transposed == c.stored_by_input and batch in [(), (2, 2)]
@@ -105,7 +105,7 @@ def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
         parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(384, 3)).t()
         assert not x.is_contiguous()
-        y, z = (_cuda.linear(v, parts, description) for v in (x, x.contiguous()))
+        y, z = (cuda.linear(v, parts, description) for v in (x, x.contiguous()))
         assert torch.equal(y, z)
     """
     run(machine, program)
@@ -125,7 +125,7 @@ def test_embedding_decodes_the_rows_asked_for(machine):
                 ([0], [[rows - 1, 0], [rows // 2, 0]], [], [rows // 2]),
             ):
                 wanted = torch.tensor(indices, dtype=kind)
-                got = _cuda.embedding(wanted, parts, description, dtype)
+                got = cuda.embedding(wanted, parts, description, dtype)
                 assert got.shape == (*wanted.shape, *c.shape[1:])
                 expected = c.decompress(dtype)[wanted.long()]
                 assert torch.equal(got, expected), (description, dtype, indices)
@@ -140,7 +140,7 @@ def test_convolution_decodes_then_convolves(machine):
         parts, description = parts_of(c)
         x, bias = torch.from_numpy(gaussian(2, 16, 9, 9)), torch.from_numpy(gaussian(8))
         w = c.decompress(torch.float32)
-        y = _cuda.convolution(x, parts, description, bias, [2, 2], [1, 1], [1, 1], 1)
+        y = cuda.convolution(x, parts, description, bias, [2, 2], [1, 1], [1, 1], 1)
         assert torch.equal(y, torch.nn.functional.conv2d(x, w, bias, 2, 1))
     """
     run(machine, program)
@@ -150,17 +150,17 @@ def test_a_weight_is_prepared_once_and_goes_with_its_tensors(machine):
     program = """
         parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(2, 384))
-        _cuda.linear(x, parts, description)
+        cuda.linear(x, parts, description)
         driver.forget()
-        y = _cuda.linear(x, parts, description)
+        y = cuda.linear(x, parts, description)
         context = {"cuCtxGetCurrent", "cuCtxPushCurrent_v2", "cuCtxPopCurrent_v2"}
         assert set(driver.calls()) - context == {"cuLaunchKernel"}
         # Planes that are written to are another weight, and so are planes at another place.
         parts[1].zero_()
-        z = _cuda.linear(x, parts, description)
+        z = cuda.linear(x, parts, description)
         assert "cuMemAlloc_v2" in driver.calls() and not torch.equal(y, z)
         copies = [part.clone() for part in parts]
-        assert torch.equal(_cuda.linear(x, copies, description), z)
+        assert torch.equal(cuda.linear(x, copies, description), z)
         del parts, copies
         driver.check()
     """
@@ -177,7 +177,7 @@ def test_a_plane_that_begins_anywhere_is_read_all_the_same(machine):
             room[1:] = part
             shifted.append(room[1:])
         assert any(part.data_ptr() % 4 for part in shifted)
-        assert torch.equal(_cuda.decode(shifted, description, torch.float32),
+        assert torch.equal(cuda.decode(shifted, description, torch.float32),
                            c.decompress(torch.float32))
     """
     run(machine, program)
@@ -190,11 +190,11 @@ def test_nothing_is_prepared_while_a_graph_is_captured(machine):
         x = torch.from_numpy(gaussian(2, 384))
         driver.capture(0x33)
         with pytest.raises(GpuError, match="call it once before the capture"):
-            _cuda.linear(x, parts, description)
+            cuda.linear(x, parts, description)
         driver.capture(0)
-        _cuda.linear(x, parts, description)
+        cuda.linear(x, parts, description)
         driver.capture(0x33)
-        _cuda.linear(x, parts, description)
+        cuda.linear(x, parts, description)
         driver.capture(0)
         del parts
         driver.check()
@@ -208,18 +208,18 @@ def test_errors_are_named(machine):
         parts, description = parts_of(MATRIX)
         x = torch.from_numpy(gaussian(2, 384))
         with pytest.raises(InvalidArgumentError, match="x has shape"):
-            _cuda.linear(x[:, 1:], parts, description)
+            cuda.linear(x[:, 1:], parts, description)
         with pytest.raises(InvalidArgumentError, match="x is on meta"):
-            _cuda.linear(x.to("meta"), parts, description)
+            cuda.linear(x.to("meta"), parts, description)
         with pytest.raises(DtypeError, match="indices have dtype"):
-            _cuda.embedding(x, parts, description, torch.float32)
+            cuda.embedding(x, parts, description, torch.float32)
         with pytest.raises(DtypeError, match="int8"):
-            _cuda.decode(parts, description, torch.int8)
+            cuda.decode(parts, description, torch.int8)
         with pytest.raises(FormatError):
             short = [part[:-1] for part in parts[1:]]
-            _cuda.decode([parts[0].clone(), *short], description, torch.half)
+            cuda.decode([parts[0].clone(), *short], description, torch.half)
         with pytest.raises(InvalidArgumentError, match="a matrix"):
-            _cuda.linear(x, *parts_of(hc.compress_tensor(gaussian(3, 4, 5))))
+            cuda.linear(x, *parts_of(hc.compress_tensor(gaussian(3, 4, 5))))
     """
     run(machine, program)
 
@@ -227,7 +227,7 @@ def test_errors_are_named(machine):
 def test_a_large_weight_that_is_decoded_whole_is_warned_of_once(machine):
     program = """
         import warnings
-        _cuda.LARGE = 6 * 384
+        cuda.CUDA_WARN_FROM_ELEMENTS = 6 * 384
         def said(call):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -248,27 +248,37 @@ def test_a_large_weight_that_is_decoded_whole_is_warned_of_once(machine):
         for why, c in kinds.items():
             parts, description = parts_of(c)
             v = torch.from_numpy(gaussian(2, c.shape[1]))
-            (found,) = said(lambda: _cuda.linear(v, parts, description))
+            (found,) = said(lambda: cuda.linear(v, parts, description))
             assert why in found and str(tuple(c.shape)) in found and "docs/gpu.md" in found
-            assert said(lambda: _cuda.linear(v, parts, description)) == []
+            assert said(lambda: cuda.linear(v, parts, description)) == []
             # Another weight of that kind is no news; nor are many vectors, for which it is the way.
             again, text = parts_of(c)
-            assert said(lambda: _cuda.linear(v, again, text)) == []
-        _cuda._warned.clear()
+            assert said(lambda: cuda.linear(v, again, text)) == []
+        cuda._warned.clear()
         parts, description = parts_of(MATRIX)
-        assert said(lambda: _cuda.linear(x, parts, description)) == []
+        assert said(lambda: cuda.linear(x, parts, description)) == []
         many = torch.from_numpy(gaussian(9, 384))
-        assert said(lambda: _cuda.linear(many, parts, description)) == []
-        assert said(lambda: _cuda.linear(many[:, :40], parts, description, None, True)) == []
-        (found,) = said(lambda: _cuda.linear(x.double(), parts, description))
+        assert said(lambda: cuda.linear(many, parts, description)) == []
+        assert said(lambda: cuda.linear(many[:, :40], parts, description, None, True)) == []
+        (found,) = said(lambda: cuda.linear(x.double(), parts, description))
         assert "float64" in found
         tokens = torch.tensor([1])
-        assert said(lambda: _cuda.embedding(tokens, parts, description, torch.half)) == []
+        assert said(lambda: cuda.embedding(tokens, parts, description, torch.half)) == []
         table, text = parts_of(kinds["rows of at least 128 weights"])
-        (found,) = said(lambda: _cuda.embedding(tokens, table, text, torch.half))
+        (found,) = said(lambda: cuda.embedding(tokens, table, text, torch.half))
         assert "looked up" in found
+        # The record of paths says the same.
+        from hypercomp_rs.torch.kernels.paths import explain
+        (path,) = explain(cuda.embedding, tokens, table, text, torch.half)
+        assert (path.device, path.way) == ("cuda", "whole") and "looked up" in path.why
+        (path,) = explain(cuda.linear, x, parts, description)
+        assert (path.way, path.vectors, path.why) == ("fused", 2, "")
+        (path,) = explain(cuda.linear, many, parts, description)
+        assert (path.way, path.vectors) == ("whole", 9) and "more than 8 vectors" in path.why
+        (path,) = explain(cuda.decode, parts, description, torch.half)
+        assert (path.operator, path.way) == ("decode", "whole")
         small, text = parts_of(hc.compress_tensor(zeros[:5], sparsity="keep"))
-        _cuda._warned.clear()
-        assert said(lambda: _cuda.linear(x, small, text)) == []
+        cuda._warned.clear()
+        assert said(lambda: cuda.linear(x, small, text)) == []
     """
     run(machine, program)

@@ -234,7 +234,7 @@ def test_a_script_is_refused(tmp_path):
 
 def test_what_no_reader_is_for_is_named(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"?")
-    with pytest.raises(hc.InvalidArgumentError, match=r"\.safetensors, \.gguf, \.bin"):
+    with pytest.raises(hc.InvalidArgumentError, match=r"\.safetensors, \.bin.*, \.gguf"):
         open_source(tmp_path / "x.onnx")
 
 

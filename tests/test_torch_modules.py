@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch as hct
-from hypercomp_rs.torch import _codes, _direct
+from hypercomp_rs.torch import _codes
+from hypercomp_rs.torch.kernels import direct
 
 torch.manual_seed(0)
 X = torch.randn(3, 256)
@@ -374,13 +375,13 @@ def test_tied_modules_stay_tied_on_their_way():
 def dispatched(monkeypatch):
     """Products that torch's dispatcher has had."""
     calls = []
-    operator = _direct._operator
+    operator = direct._operator
 
     def counted(*arguments):
         calls.append(arguments)
         return operator(*arguments)
 
-    monkeypatch.setattr(_direct, "_operator", counted)
+    monkeypatch.setattr(direct, "_operator", counted)
     return calls
 
 
@@ -405,7 +406,7 @@ def test_a_call_past_the_dispatcher_gives_the_same_bits(mode, dtype, bias, dispa
     assert not y.requires_grad
 
 
-def _noted(**options):
+def _called_before(**options):
     """A layer that no longer needs the dispatcher."""
     layer = linear(**options).requires_grad_(False)
     for _ in range(4):
@@ -454,12 +455,12 @@ WATCHERS = {
 @pytest.mark.parametrize("watcher", WATCHERS)
 def test_who_traces_sees_the_operator(watcher):
     with torch.no_grad():
-        assert torch.ops.hypercomp.linear.default in WATCHERS[watcher](_noted())
+        assert torch.ops.hypercomp.linear.default in WATCHERS[watcher](_called_before())
 
 
 @pytest.mark.parametrize("mode", [_Log, _LogFunctions])
 def test_modes_see_the_operator(mode):
-    layer = _noted()
+    layer = _called_before()
     with torch.no_grad(), mode() as log:
         layer(X)
     assert torch.ops.hypercomp.linear.default in log.seen
@@ -473,7 +474,7 @@ def test_compilers_see_the_operator():
         graphs.append(graph)
         return graph.forward
 
-    layer = _noted()
+    layer = _called_before()
     with torch.no_grad():
         y = torch.compile(layer, fullgraph=True, backend=backend)(X)
     (graph,) = graphs
@@ -483,7 +484,7 @@ def test_compilers_see_the_operator():
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated", "ignore:.torch.jit.* may break")
 def test_the_profiler_and_torchscript_see_the_operator():
-    layer = _noted()
+    layer = _called_before()
     with torch.no_grad():
         with torch.profiler.profile() as profile:
             layer(X)
@@ -493,7 +494,7 @@ def test_the_profiler_and_torchscript_see_the_operator():
 
 
 def test_what_is_no_plain_tensor_is_the_dispatcher_s(dispatched):
-    layer = _noted()
+    layer = _called_before()
     expected = layer(X)
     with torch.no_grad():
         dispatched.clear()
@@ -513,7 +514,7 @@ def test_what_is_no_plain_tensor_is_the_dispatcher_s(dispatched):
 
 
 def test_gradients_are_recorded_after_calls_without():
-    layer = _noted()
+    layer = _called_before()
     x = X.clone().requires_grad_()
     expected = layer(X)
     y = layer(x)
@@ -546,13 +547,13 @@ def test_gradients_are_recorded_after_calls_without():
 )
 def test_what_has_changed_is_seen_by_the_next_call(change):
     operator = torch.ops.hypercomp.linear.default
-    layer, other = _noted(), _noted(seed=1)
+    layer, other = _called_before(), _called_before(seed=1)
     twin = copy.deepcopy(layer)
     before = layer(X)
     with torch.no_grad():
         change(layer, other)
     for _ in range(3):
-        # Of copies, of which nothing is noted.
+        # Of copies, of which no call is cached.
         buffers = [buffer.clone() for buffer in layer.weight_buffers()]
         expected = operator(X, buffers, layer.description, layer.bias)
         assert torch.equal(layer(X), expected)
@@ -560,7 +561,7 @@ def test_what_has_changed_is_seen_by_the_next_call(change):
 
 
 def test_a_shape_that_does_not_fit_is_refused_after_one_that_does():
-    layer = _noted()
+    layer = _called_before()
     for _ in range(2):
         with pytest.raises(hc.InvalidArgumentError, match=r"x has shape \(3, 24\)"):
             layer(torch.randn(3, 24))

@@ -14,8 +14,12 @@ from torch.nn import functional as F
 
 import hypercomp_rs as hc
 import hypercomp_rs.torch
-from hypercomp_rs.torch import _ahead, _blocks, _codes, _direct
-from hypercomp_rs.torch.compressed_module import Said, buffers_of
+from hypercomp_rs.torch import _codes
+from hypercomp_rs.torch.compressed_module import buffers_of
+from hypercomp_rs.torch.kernels import ahead as ahead_kernel
+from hypercomp_rs.torch.kernels import blocks as blocks_kernel
+from hypercomp_rs.torch.kernels import choice, direct
+from hypercomp_rs.torch.weight import WeightLayout
 
 operators = torch.ops.hypercomp
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]
@@ -73,18 +77,18 @@ def test_operators_are_those_of_the_dense_weight(options, dtype):
 @pytest.mark.parametrize("transposed", [False, True])
 def test_calls_past_the_dispatcher_give_the_same_bits(options, transposed, monkeypatch):
     parts, description, w = compressed(24, 140, **options)
-    said = Said(description)
+    layout = WeightLayout(description)
     module = SimpleNamespace(
-        _said=said,
-        _buffers=dict(zip(said.buffer_names, parts, strict=True)),
+        _layout=layout,
+        _buffers=dict(zip(layout.buffer_names, parts, strict=True)),
         weight_buffers=lambda: parts,
     )
     x = gaussian(2, 3, w.shape[0 if transposed else 1])
     expected = operators.linear(x, parts, description, None, transposed)
     for _ in range(2):
-        assert torch.equal(_direct.linear(module, x, None, transposed), expected)
-    monkeypatch.setattr(_direct, "_operator", pytest.fail)
-    assert torch.equal(_direct.linear(module, x, None, transposed), expected)
+        assert torch.equal(direct.linear(module, x, None, transposed), expected)
+    monkeypatch.setattr(direct, "_operator", pytest.fail)
+    assert torch.equal(direct.linear(module, x, None, transposed), expected)
 
 
 @settings(deadline=None, max_examples=30)
@@ -340,8 +344,8 @@ def test_fakes_refuse_what_the_operator_refuses():
 def test_a_product_block_by_block_is_that_of_the_dense_weight(
     dtype, transposed, by_input, rows, monkeypatch
 ):
-    monkeypatch.setattr(_blocks, "BLOCK", rows * 140 * 4)
-    monkeypatch.setattr(_blocks, "WHOLE", 8)
+    monkeypatch.setattr(choice, "BLOCK_BYTES", rows * 140 * 4)
+    monkeypatch.setattr(choice, "BLOCK_ROWS_BY_INPUT", 8)
     options = {"second_moment": torch.eye(140)} if by_input else {}
     parts, description, w = compressed(24, 140, **options)
     w = (w.t() if transposed else w).to(dtype).double()
@@ -350,7 +354,7 @@ def test_a_product_block_by_block_is_that_of_the_dense_weight(
     for shape in ((), (1,), (5,), (2, 3), (0,)):
         x = gaussian(*shape, w.shape[1], dtype=dtype)
         for b in (None, bias):
-            y = _blocks.multiply(x, weight, b, transposed)
+            y = blocks_kernel.multiply(x, weight, b, transposed)
             expected = F.linear(x.double(), w, None if b is None else b.double())
             assert (y.dtype, y.shape) == (dtype, expected.shape)
             most = expected.abs().max() if expected.numel() else 0
@@ -390,13 +394,13 @@ def test_memory_that_is_used_again_is_one_call_s_at_a_time():
 def decoders(monkeypatch):
     """Names of the threads that have decoded, one for each time; deciding goes on as it was."""
     names = []
-    decode = _ahead.decode
+    decode = ahead_kernel.decode
 
     def named(*arguments):
         names.append(threading.current_thread().name)
         return decode(*arguments)
 
-    monkeypatch.setattr(_ahead, "decode", named)
+    monkeypatch.setattr(ahead_kernel, "decode", named)
     threads = torch.get_num_threads()
     yield names
     torch.set_num_threads(threads)
@@ -438,8 +442,8 @@ def test_layers_are_decoded_while_others_compute(ahead):
 def test_blocks_of_large_batches_are_decoded_while_others_compute(
     transposed, decoders, monkeypatch
 ):
-    monkeypatch.setattr(_blocks, "BLOCK", 7 * 96 * 4)
-    monkeypatch.setattr(_blocks, "AHEAD", 8)
+    monkeypatch.setattr(choice, "BLOCK_BYTES", 7 * 96 * 4)
+    monkeypatch.setattr(choice, "AHEAD_FROM_VECTORS", 8)
     torch.set_num_threads(2)
     weights = [_codes.weight_of(*compressed(96, 96, seed=seed)[:2]) for seed in range(3)]
     x = {vectors: gaussian(vectors, 96) for vectors in (1, 40)}
@@ -447,12 +451,12 @@ def test_blocks_of_large_batches_are_decoded_while_others_compute(
     def run(enabled, vectors):
         hypercomp_rs.torch.decode_ahead(enabled)
         # What the last run has begun is not this one's.
-        if _ahead._worker is not None:
-            _ahead._worker.submit(int).result()
+        if ahead_kernel._worker is not None:
+            ahead_kernel._worker.submit(int).result()
         decoders.clear()
         y = x[vectors]
         for weight in weights:
-            y = _blocks.multiply(y, weight, None, transposed)
+            y = blocks_kernel.multiply(y, weight, None, transposed)
         return y, sum(name.startswith("hypercomp-ahead") for name in decoders), len(decoders)
 
     # Fourteen blocks of each: 13 of seven rows, and what is left.
@@ -468,7 +472,7 @@ def test_blocks_of_large_batches_are_decoded_while_others_compute(
 
 @pytest.mark.parametrize(("threads", "cores", "some"), [(1, 4, 0), (2, 2, 0), (2, 3, 1), (8, 4, 0)])
 def test_layers_are_decoded_ahead_where_a_core_is_free(threads, cores, some, ahead, monkeypatch):
-    monkeypatch.setattr(_ahead, "_cores", lambda: cores)
+    monkeypatch.setattr(choice, "_cores", lambda: cores)
     torch.set_num_threads(threads)
     assert bool(ahead(None, passes=3)[0]) == some
 

@@ -348,7 +348,7 @@ def test_another_transformers_is_refused_by_name():
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("MissingExtraError transformers is not there, or of a version")
+    assert done.stdout.startswith("MissingExtraError transformers is not installed, or a version")
     assert "hypercomp-rs[transformers]" in done.stdout
 
 

@@ -1,6 +1,6 @@
-"""Passage between the arrays of numpy and torch and the flat buffers that the core takes.
+"""Conversion between arrays of numpy and torch and the flat buffers of the core.
 
-torch is never imported here: whoever hands over a tensor has imported it already.
+torch is imported only where a tensor is given, so that the caller has imported it already.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ ACCEPTED = "float32, float64, float16 and bfloat16 are accepted"
 Kind = Literal["numpy", "torch"]
 
 
-class Flat(NamedTuple):
-    """The elements of an array in C order, and what is needed to make its like again.
+class FlatArray(NamedTuple):
+    """The elements of an array in C order, with its dtype, shape and library.
 
-    16-bit floats are held as their bits in ``uint16``.
+    The elements of 16-bit floats are their bits, as ``uint16``.
     """
 
     elements: npt.NDArray[Any]
@@ -34,15 +34,15 @@ class Flat(NamedTuple):
 
 
 def is_tensor(w: object) -> bool:
-    """Whether `w` is a torch tensor; False without an import where torch was never imported."""
+    """Whether `w` is a torch tensor. Does not import torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(w, torch.Tensor)
 
 
-def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> Flat:
-    """The elements of a numpy array or torch tensor, copied only where they must be.
+def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> FlatArray:
+    """The elements of a numpy array or torch tensor, copied only if necessary.
 
-    `name` is the argument's, for what an error says.
+    `name` is the name of the argument, for errors.
     """
     if is_tensor(w):
         return _flatten_torch(w, name)
@@ -59,10 +59,10 @@ def flatten(w: npt.NDArray[Any] | torch.Tensor, name: str = "w") -> Flat:
         raise DtypeError(f"{name} has dtype {dtype.name}: {ACCEPTED}")
     flat = np.ascontiguousarray(w, dtype).reshape(-1)
     bits = flat.view(np.uint16) if dtype.itemsize == 2 else flat
-    return Flat(bits, dtype.name, w.shape, "numpy")
+    return FlatArray(bits, dtype.name, w.shape, "numpy")
 
 
-def _flatten_torch(w: Any, name: str) -> Flat:
+def _flatten_torch(w: Any, name: str) -> FlatArray:
     import torch
 
     names = {
@@ -83,10 +83,10 @@ def _flatten_torch(w: Any, name: str) -> Flat:
     elements = bits.numpy()
     if elements.dtype == np.int16:
         elements = elements.view(np.uint16)
-    return Flat(elements, names[w.dtype], tuple(w.shape), "torch")
+    return FlatArray(elements, names[w.dtype], tuple(w.shape), "torch")
 
 
-def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
+def to_float32(flat: FlatArray) -> npt.NDArray[np.float32]:
     """The elements as ``float32``: rounded, widened, or the same memory."""
     if flat.dtype == "bfloat16":
         # A bfloat16 is the upper half of a float32.
@@ -97,7 +97,7 @@ def to_float32(flat: Flat) -> npt.NDArray[np.float32]:
 
 
 def wanted(dtype: object) -> tuple[str, Kind]:
-    """The dtype's name and which library it belongs to, for a dtype that a caller asks for."""
+    """The name of a dtype that the caller asks for, and the library that it belongs to."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(dtype, torch.dtype):
         return str(dtype).removeprefix("torch."), "torch"
@@ -116,12 +116,13 @@ def empty(dtype: str, length: int) -> npt.NDArray[Any]:
     try:
         return np.empty(length, np.uint16 if dtype in ("float16", "bfloat16") else dtype)
     except (MemoryError, ValueError) as error:
-        # A compressed tensor of zeros takes no codes, so a few bytes may declare any number.
+        # A compressed tensor of zeros has no codes, so a few bytes may declare any number of
+        # weights.
         raise TooLargeError(f"{length} weights of {dtype} do not fit the memory") from error
 
 
-def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Flat:
-    """The memory of `out`, an array or tensor of this shape that can be written to as it lies."""
+def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> FlatArray:
+    """The memory of `out`, an array or tensor of this shape that can be written to directly."""
     if not is_tensor(out) and not isinstance(out, np.ndarray):
         raise DtypeError(
             f"out is a {type(out).__name__}: a numpy array or a torch tensor is accepted"
@@ -139,7 +140,7 @@ def writable(out: npt.NDArray[Any] | torch.Tensor, shape: tuple[int, ...]) -> Fl
 
 
 def lent_bytes(part: Any, name: str) -> npt.NDArray[np.uint8]:
-    """The memory of an array of bytes, or of whatever else has a buffer; never a copy."""
+    """The memory of an array of bytes, or of another object with a buffer. Never a copy."""
     if is_tensor(part):
         if part.device.type != "cpu":
             raise DtypeError(f"part {name} is on {part.device}: the CPU is accepted")
@@ -163,7 +164,7 @@ def lent_bytes(part: Any, name: str) -> npt.NDArray[np.uint8]:
 def shaped(
     elements: npt.NDArray[Any], dtype: str, shape: tuple[int, ...], kind: Kind
 ) -> npt.NDArray[Any] | torch.Tensor:
-    """The array or tensor whose elements in C order are `elements`; shares their memory."""
+    """The array or tensor with these elements in C order. It shares their memory."""
     if kind == "numpy":
         as_dtype = _numpy_bfloat16() if dtype == "bfloat16" else np.dtype(dtype)
         return elements.view(as_dtype).reshape(shape)

@@ -1,7 +1,8 @@
-"""Passage between arrays on CUDA devices, of whatever library, and addresses that the core takes.
+"""Addresses of arrays on CUDA devices, of any library, for the core.
 
-Three ways in: a torch tensor's own attributes, DLPack, and ``__cuda_array_interface__``. Memory
-stays where it is and whose it is; what is passed on is valid as long as the array it was read from.
+They are read in three ways: from a torch tensor's own attributes, by DLPack, and by
+``__cuda_array_interface__``. Nothing is copied, and an address is valid as long as its array
+exists.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from . import _arrays
 from ._core import DeviceMemory, device_of, dlpack_view
 from .errors import DtypeError, InvalidArgumentError
 
-# Code and bits of DLPack.
+# DLPack's code and bits of each dtype.
 DLPACK = {"float32": (2, 32), "float16": (2, 16), "bfloat16": (4, 16), "uint8": (1, 8)}
 _NAMES = {code: name for name, code in DLPACK.items()}
-# Of numpy's type strings, which have no bfloat16.
+# numpy's type strings. There is none for bfloat16.
 TYPESTR = {"float32": "<f4", "float16": "<f2", "uint8": "|u1"}
 ITEMSIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
 ACCEPTED = "float32, float16 and bfloat16 are accepted on a GPU"
 
-# The legacy default stream has a number of its own where 0 would be ambiguous.
+# The number of the legacy default stream in protocols in which 0 would be ambiguous.
 _DEFAULT_STREAM = 1
 
 
@@ -36,7 +37,7 @@ class View(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Length of its memory."""
+        """Bytes of the array."""
         return math.prod(self.shape) * ITEMSIZE[self.dtype]
 
 
@@ -68,19 +69,21 @@ def stream_number(stream: object) -> int:
 
 
 def protocol_number(stream: int) -> int:
-    """A stream as DLPack and ``__cuda_array_interface__`` number it."""
+    """The number of a stream in DLPack and ``__cuda_array_interface__``."""
     return stream or _DEFAULT_STREAM
 
 
 def view(array: object, name: str, stream: int) -> View:
-    """Where an array is, after what its library still does to it on another stream than `stream`.
+    """Address, dtype and shape of an array, for use on `stream`.
+
+    If the array's library still writes to it on another stream, `stream` waits for that.
 
     Raises
     ------
     DtypeError
-        It is no array on a CUDA device, or of another element type.
+        It is no array on a CUDA device, or has another element type.
     InvalidArgumentError
-        It lies in pieces.
+        It is not contiguous.
     """
     if _arrays.is_tensor(array):
         return _view_of_torch(array, name)
@@ -96,7 +99,9 @@ def view(array: object, name: str, stream: int) -> View:
 
 def _lies(contiguous: bool, name: str) -> None:
     if not contiguous:
-        raise InvalidArgumentError(f"{name} lies in pieces: C order without gaps is accepted")
+        raise InvalidArgumentError(
+            f"{name} lies in pieces: a contiguous array in C order is accepted"
+        )
 
 
 def _view_of_torch(array: Any, name: str) -> View:
@@ -117,7 +122,7 @@ def _view_of_dlpack(array: Any, name: str, stream: int) -> View:
             f"{name} is a {type(array).__name__} {where}: an array on a CUDA device is accepted "
             "(hypercomp_rs.gpu.to_device puts one there)"
         )
-    # The array itself is kept by the caller, so the capsule may go.
+    # The caller keeps the array itself, so the capsule need not be kept.
     capsule = array.__dlpack__(stream=protocol_number(stream))
     pointer, device, code, bits, shape, contiguous, read_only = dlpack_view(capsule)
     if (code, bits) not in _NAMES:

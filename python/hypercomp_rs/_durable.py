@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever happens: a temporary name, fsync, rename."""
+"""Atomic writes of files: under a temporary name, then fsync, then rename."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# What temporary names end with. Whoever finds one after a crash may delete it.
+# The ending of temporary names. A file that is found with it after a crash may be deleted.
 TEMPORARY = ".tmp"
 
 
-# Pieces of so many bytes are on their way to the disk as soon as they are written.
-_LARGE = 1 << 20
+# Pieces of at least this number of bytes are sent to the disk as soon as they are written.
+_FLUSH_BYTES = 1 << 20
 
 
-class Whole:
-    """A file whose writes are whole: the system may take a part of a large one, or of the last.
+class AtomicFile:
+    """A file that :func:`written` makes. Each write is complete, though the system may split it.
 
-    The system would begin to write to the disk when its memory is full or `fsync` waits for it;
-    told that pages are not needed again, it begins at once. Decoding a model beside it took 0.6 of
-    the time.
+    By default the system begins to write to the disk when its memory is full or at `fsync`. Here it
+    is told that the pages are not needed again, so it begins at once. With this, decoding a model
+    took 0.6 of the time.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -31,12 +31,12 @@ class Whole:
         self._place = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write all of it."""
+        """Write all bytes."""
         left = memoryview(data).cast("B")
         nbytes = len(left)
         while len(left):
             left = left[self.file.write(left) :]
-        if nbytes >= _LARGE and hasattr(os, "posix_fadvise"):
+        if nbytes >= _FLUSH_BYTES and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.file.fileno(), self._place, nbytes, os.POSIX_FADV_DONTNEED)
         self._place += nbytes
 
@@ -46,19 +46,18 @@ class Whole:
 
 
 @contextlib.contextmanager
-def written(path: Path) -> Iterator[Whole]:
-    """A file to write to, which takes its name when the block is left, on the disk and complete.
+def written(path: Path) -> Iterator[AtomicFile]:
+    """A file to write to. At the end of the block it replaces `path`, complete and on the disk.
 
-    An exception leaves what was there before. The temporary name is nobody else's, so two that
-    write the same file at one time do no harm: the last one stays. A link stays, and the file that
-    it leads to is written.
+    After an exception `path` is unchanged. The temporary name is unique, so two processes may write
+    the same file at a time: the last one wins. If `path` is a link, its target is written.
     """
     path = Path(os.path.realpath(path))
     new = _temporary(path)
     try:
-        # Unbuffered: what is written are headers and large pieces of tensors.
+        # Unbuffered, as only headers and large pieces of tensors are written.
         with new.open("xb", buffering=0) as file:
-            yield Whole(file)
+            yield AtomicFile(file)
             os.fsync(file.fileno())
         new.replace(path)
     except BaseException:
@@ -68,12 +67,12 @@ def written(path: Path) -> Iterator[Whole]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise now, before work is done for nothing, what :func:`written` would raise at its end.
+    """Raise now, before any work is done, the error that :func:`written` would raise.
 
     Raises
     ------
     OSError
-        The folder is not there or cannot be written to, or `path` is a folder itself.
+        The folder does not exist or cannot be written to, or `path` is a folder itself.
     """
     path = Path(os.path.realpath(path))
     if path.is_dir():
@@ -88,21 +87,21 @@ def _temporary(path: Path) -> Path:
 
 
 # Bytes that are copied at a time.
-_PIECE = 1 << 25
+_COPY_BYTES = 1 << 25
 
 
 def copy_file(source: Path, target: Path) -> int:
-    """A copy of a file, on the disk and complete or not there at all; the number of its bytes."""
+    """Copy a file atomically. Returns the number of its bytes."""
     nbytes = 0
     with source.open("rb") as file, written(target) as copy:
-        while data := file.read(_PIECE):
+        while data := file.read(_COPY_BYTES):
             copy.write(data)
             nbytes += len(data)
     return nbytes
 
 
 def synchronise(folder: Path) -> None:
-    """Make a rename last through a power failure; not every system lets a folder be opened."""
+    """Make renames in a folder durable. Does nothing on systems that cannot open folders."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

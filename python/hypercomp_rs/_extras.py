@@ -1,4 +1,4 @@
-"""Packages that only an extra of this one installs, imported when they are first needed."""
+"""Imports of optional packages, which extras of this package install."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from .errors import MissingExtraError
 
 
 def imported(name: str, extra: str, what: str) -> Any:
-    """The module `name`, which `what` needs and the extra `extra` installs.
+    """Import the module `name`, which `what` needs and the extra `extra` installs.
 
-    A package that is there but cannot be imported raises what it raises: another extra would not
-    mend it.
+    If the package is installed but fails to import, its own error is raised, as installing the
+    extra would not help.
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed.
     """
     try:
         return importlib.import_module(name)

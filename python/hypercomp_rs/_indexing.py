@@ -1,4 +1,4 @@
-"""What part of a tensor an index selects, for tensors that are decoded and not read."""
+"""The part of a compressed tensor that has to be decoded for an index."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ ACCEPTED = "integers, slices and one ellipsis are accepted"
 
 
 class Selection(NamedTuple):
-    """A run of a tensor's flat C-order elements, and what is left to select of it."""
+    """A contiguous run of a tensor's elements in C order, and the index within the run."""
 
     start: int
     """The first element of the run."""
     shape: tuple[int, ...]
-    """The shape that the run has."""
+    """The shape of the run."""
     rest: tuple[Any, ...]
-    """The index that selects what is wanted from it."""
+    """The index that selects the result from the run."""
 
 
 def select(shape: Sequence[int], index: object) -> Selection:
-    """The least run of whole sub-tensors that has all that `index` selects, as numpy would.
+    """The smallest run of whole sub-tensors that contains everything that `index` selects.
 
-    Leading integers pick a sub-tensor, and the first slice bounds the run in its first axis.
+    The index means what it means to numpy. Leading integers select a sub-tensor, and the first
+    slice limits the run along its first axis.
     """
     items = _full(shape, index if isinstance(index, tuple) else (index,))
     start = 0
@@ -37,7 +38,7 @@ def select(shape: Sequence[int], index: object) -> Selection:
         if isinstance(item, slice):
             chosen = range(length)[item]
             first, last = sorted((chosen[0], chosen[-1])) if chosen else (0, -1)
-            # Of the run the same ones, counted from its start.
+            # The same entries, counted from the start of the run.
             stop = chosen.stop - first
             kept = slice(chosen.start - first, stop if stop >= 0 else None, chosen.step)
             run = (last + 1 - first, *shape[axis + 1 :])
@@ -48,7 +49,7 @@ def select(shape: Sequence[int], index: object) -> Selection:
 
 
 def _full(shape: Sequence[int], index: tuple[object, ...]) -> list[Any]:
-    """One integer, 0 or more, or one slice for each axis."""
+    """The index with one item for each axis: a non-negative integer or a slice."""
     dots = sum(item is Ellipsis for item in index)
     if dots > 1:
         raise OutOfBoundsError("an index may have one ellipsis")

@@ -1,4 +1,4 @@
-"""From weights to a compressed tensor, and back."""
+"""``compress_tensor`` and ``decompress_tensor``, and the parameters of the codecs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Effort = Literal["fast", "balanced", "high", "max"]
 
-# Bits of the shift register: the search takes time in proportion to 2**window.
+# Bits of the shift register. The time of the search is proportional to 2**window.
 _WINDOWS: dict[str, int] = {"fast": 8, "balanced": 10, "high": 12, "max": 16}
 
 
@@ -31,13 +31,13 @@ class Winding:
     Parameters
     ----------
     group
-        Consecutive weights that share a code, K = 1, 2, 3 or 4.
+        Number of consecutive weights that share a code, K = 1, 2, 3 or 4.
     side
-        Side l of the cube around the centre of all groups that the trajectory fills.
+        Side l of the cube that the trajectory fills. Its centre is the centre of all groups.
     samples
-        Points U of the trajectory.
+        Number U of points of the trajectory.
     class_max
-        The most categories M in which groups outside the cube are pulled in.
+        The largest number M of categories by which groups outside of the cube are scaled into it.
     threshold
         Mean absolute error at which no further category is tried.
 
@@ -55,7 +55,7 @@ class Winding:
 
 @dataclass(frozen=True)
 class Trellis:
-    """The trellis codec's parameters, as :func:`compress_tensor` describes them; checked."""
+    """The parameters of the trellis codec, checked: see :func:`compress_tensor`."""
 
     bits: float | None = None
     target_sqnr_db: float | None = None
@@ -79,7 +79,7 @@ class Trellis:
                     f"{name}={value!r}: {' and '.join(map(repr, accepted))} are accepted"
                 )
         for name, least, most in (
-            # Pruned weights cost less than any code's bit.
+            # A pruned weight may take less than one bit.
             ("bits", 0 if self.sparsity else 1, 8),
             ("target_sqnr_db", 0, 60),
             ("max_error", 0, math.inf),
@@ -91,12 +91,12 @@ class Trellis:
 
     def compress(
         self,
-        flat: _arrays.Flat,
+        flat: _arrays.FlatArray,
         threads: int | None,
         control: Control | None = None,
         inputs: Inputs | None = None,
     ) -> TensorCode:
-        """The codes of a tensor; another thread may stop the search by `control`."""
+        """The codes of a tensor. Another thread may stop the search by `control`."""
         moment: dict[str, Any] = {}
         if inputs is not None:
             moment = {
@@ -121,7 +121,7 @@ class Trellis:
 
 
 class Inputs(NamedTuple):
-    """What a layer's inputs are like, checked: see :func:`compress_tensor`."""
+    """Statistics of a layer's inputs, checked: see :func:`compress_tensor`."""
 
     second_moment: npt.NDArray[Any]
     """(inputs·inputs,), float32 or float64."""
@@ -171,96 +171,98 @@ def compress_tensor(
     input_axis: int = -1,
     threads: int | None = None,
 ) -> CompressedTensor:
-    """Compress the weights of a tensor. No training, and no calibration data unless there are some.
+    """Compress the weights of a tensor, without training. Calibration data are optional.
 
     Parameters
     ----------
     w
         numpy array or torch tensor of float32, float64, float16 or bfloat16 (in numpy: that of
-        ``ml_dtypes``), any shape and strides. Every weight must be finite. It must not be written
-        to while the call runs. Rows, which have a scale and a rate each, are the last axis, or as
-        many axes as it takes to have 128 weights, but never the first: a convolution's row is a
-        whole filter.
+        ``ml_dtypes``), any shape and strides. Every weight must be finite. The array must not be
+        written to during the call. Each row has a scale and a rate. A row is the last axis, or as
+        many of the last axes as are needed for 128 weights, but never the first axis. So the row of
+        a convolution is a whole filter.
     bits
-        Bits a weight, any number from 1 to 8, by default 4; with all overhead: never exceeded, and
-        met within 0.01 where there are 10⁵ weights or more. (A header of some 40 bytes is not
-        counted where it would take half.) Each row has a whole or a half rate: rows with larger
-        weights get more bits, and no row has a rate more than one bit below the average. For the
-        trellis only: the winding's rate follows from its samples.
+        Bits per weight with all overhead: any number from 1 to 8, by default 4. It is never
+        exceeded, and met within 0.01 for 10⁵ weights or more. (For very small tensors, in which the
+        header of some 40 bytes would take half of the bits, the header is not counted.) Each row
+        has a whole or a half rate: rows with larger weights get more bits, and no row has a rate
+        more than one bit below the average. For the trellis only; the winding's rate follows from
+        its `samples`.
     target_sqnr_db
-        Instead of `bits`: the least rate at which Σw²/Σ(w − ŵ)² reaches so many dB, 0 to 60. The
-        search is repeated, three times as a rule.
+        Instead of `bits`: the lowest rate at which Σw²/Σ(w − ŵ)² reaches this number of dB, 0 to
+        60. The search is repeated, usually three times.
     max_error
-        No weight, decoded into its own dtype, is missed by more than this: those that the codes
-        miss by more are stored exactly, for their own bytes and one or two for their place. They
-        count in `bits`; the codes get what is left.
+        The largest error of a weight, decoded to its own dtype. Weights with a larger error are
+        stored exactly, which takes their own bytes and one or two for their position. These bytes
+        count in `bits`; the codes get the rest.
     codec
-        "trellis": path bits drive a shift register whose irrational winding places each weight in
-        a cell; rows are made incoherent by signs and a Hadamard transform first. The nearer to the
-        rate-distortion bound. "winding", or :class:`Winding` for other than the published
-        parameters: one trajectory code for each group of weights, as published.
+        "trellis": the bits of a path drive a shift register, and an irrational winding of its state
+        gives each weight's level. Rows are first made incoherent by signs and a Hadamard transform.
+        Of the two codecs it is closer to the rate-distortion bound. "winding": one trajectory code
+        for each group of weights, as published; :class:`Winding` has its parameters.
     effort
-        How long the trellis search may take: "fast", "balanced", "high" or "max" are registers of
-        8, 10, 12 or 16 bits. Each step leaves less error at the same size, and takes about four
-        times as long (the last sixteen times). Decoding costs the same.
+        How long the trellis search may take: "fast", "balanced", "high" and "max" are registers of
+        8, 10, 12 and 16 bits. Each step has a smaller error at the same size, and takes about four
+        times as long (the last one sixteen times). The time of decoding is the same.
     sparsity
-        "keep": weights that are exactly zero stay so. Which they are is stored at its entropy's
-        cost (1 bit a weight where half are zero, less where pruning left a pattern), and only the
-        others have codes, so pruning and compression multiply. `bits` may then be less than 1, down
-        to that cost and half a bit for each of the others. By default only whole rows of zeros stay
-        zeros in a trellis, such as the padding of a table of tokens.
+        "keep": weights that are exactly zero stay zero. Their positions are stored as an
+        entropy-coded mask (1 bit per weight if half of the weights are zero, less if pruning left a
+        pattern). Only the other weights have codes, so pruning makes the result smaller. `bits` may
+        then be below 1, down to the mask's bits plus half a bit for each other weight. By default
+        the trellis keeps only whole rows of zeros, such as the padding of a table of tokens.
     incoherence
-        "hadamard": rows are multiplied by pseudo-random signs and a blockwise Hadamard transform
-        first, so that none has outliers. "none" codes them as they are, which is better only for
-        rows that are Gaussian already.
+        "hadamard": rows are first multiplied by pseudo-random signs and a blockwise Hadamard
+        transform, so that they have no outliers. "none": rows are coded without it, which is better
+        only if they are Gaussian already.
     seed
-        Of the pseudo-random signs, 0 to 2**64 - 1; stored.
+        The seed of the pseudo-random signs, 0 to 2**64 - 1. It is stored.
     second_moment
-        H = E[x·xᵀ] of the inputs x of the linear layer that `w` is the weight of: (inputs, inputs),
-        float32 or float64, numpy array or torch tensor; symmetric, positive semidefinite, of any
-        scale (a sum over samples will do). With it, the error of the layer's outputs,
-        tr((W − Ŵ)·H·(W − Ŵ)ᵀ), is made small, not that of its weights: the error of each input's
-        weights is fed back into those of the inputs that come after it, and bits go to the inputs
-        whose errors count, from none at all to 8. `w` has two axes; `bits` is all that can be asked
-        for beside it. The codes are stored input by input (see
-        :attr:`CompressedTensor.stored_by_input`), and the result has w's shape all the same.
+        H = E[x·xᵀ] of the inputs x of a linear layer with the weight `w`: (inputs, inputs), float32
+        or float64, numpy array or torch tensor; symmetric, positive semidefinite, of any scale (a
+        sum over samples will do). With it, the error of the layer's outputs, tr((W − Ŵ)·H·(W −
+        Ŵ)ᵀ), is made small instead of the error of its weights. The error of each input's weights
+        is fed back to the weights of the inputs after it. Inputs whose errors count more get more
+        bits, from 0 to 8. `w` must have two axes, and of the targets above only `bits` can be
+        given. The codes are stored input by input (see :attr:`CompressedTensor.stored_by_input`);
+        the result still has w's shape.
     damping
-        What is added to the diagonal of `second_moment`, in parts of the diagonal's mean: so much
-        do inputs vary apart from what the samples showed. 0 or more; a singular matrix needs some.
+        This fraction of the diagonal's mean is added to the diagonal of `second_moment`. It allows
+        for variation of the inputs that the samples do not show. 0 or more; a singular matrix needs
+        more than 0.
     input_axis
-        The axis of `w` that has the inputs: -1 or 1 for (outputs, inputs), as torch's ``Linear``
-        has them, 0 or -2 for (inputs, outputs).
+        The axis of `w` along which the inputs lie: -1 or 1 for (outputs, inputs), as in torch's
+        ``Linear``, 0 or -2 for (inputs, outputs).
     threads
-        Threads to search with; None for one a core. The result does not depend on it. With a
-        `second_moment` the search itself has one, as every target depends on the code before it;
-        the factorisation and the feedback have all. Calls with ``threads=1`` from several threads
-        run side by side.
+        Number of threads; None for one per core. The result does not depend on it. With a
+        `second_moment` the search itself runs on one thread, as every target depends on the code
+        before it; the factorisation and the feedback use all threads. Calls with ``threads=1`` from
+        several threads run in parallel.
 
     Returns
     -------
     CompressedTensor
-        An empty tensor or one of zeros takes no codes at all.
+        A tensor that is empty or all zeros has no codes.
 
     Raises
     ------
     DtypeError
         Another dtype, or neither a numpy array nor a torch tensor.
     NonFiniteError
-        A weight, or an entry of `second_moment`, is NaN or infinite; the message has the first
-        one's index.
+        A weight, or an entry of `second_moment`, is NaN or infinite. The message has the index of
+        the first one.
     InvalidArgumentError
-        An argument outside what is accepted; or no rate meets `target_sqnr_db`, or `bits` and
-        `max_error` together; or `second_moment` is not symmetric or not positive definite, and the
-        message says where.
+        An argument that is not accepted; or no rate meets `target_sqnr_db`, or `bits` together with
+        `max_error`; or `second_moment` is not symmetric or not positive definite, and the message
+        says where.
     TooLargeError
-        More threads than the system gives.
+        More threads than the system can start.
 
     Notes
     -----
     Time O(n·2**W) for n weights and a register of W bits (trellis), O(n) (winding). Memory: the
-    result, and some hundred kilobytes a thread. Ctrl-C stops it. A `second_moment` of m inputs adds
-    O(m³/6) multiply-adds in float64 and m/2 in float32 for every weight, and memory for m² float64
-    and for the weights in float32.
+    result, and some hundred kilobytes per thread. Ctrl-C stops the call. A `second_moment` of m
+    inputs adds O(m³/6) multiply-adds in float64, m/2 in float32 for every weight, and memory for m²
+    numbers of float64 and for the weights in float32.
 
     Hyper-Compression: Model Compression via Hyperfunction, arXiv 2409.00592, sections 3 and 4, is
     the winding; the trellis drives the same hyperfunction along a shift, see ``docs/format.md``.
@@ -280,7 +282,7 @@ def compress_tensor(
     >>> bool(abs(10 * np.log10((w**2).sum() / (error**2).sum()) - c.sqnr_db) < 0.01)
     True
 
-    Inputs that go together, and the error of a layer's outputs without and with them:
+    Correlated inputs, and the error of a layer's outputs without and with their second moment:
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal((4000, 40)) @ rng.standard_normal((40, 256))
@@ -347,7 +349,7 @@ def _refuse_trellis_arguments(**arguments: object) -> None:
 def decompress_tensor(
     c: CompressedTensor, *, threads: int | None = None
 ) -> npt.NDArray[Any] | torch.Tensor:
-    """Decode into the kind of array, the dtype and the shape that `c` was made from.
+    """Decode to an array of the same library, dtype and shape as the original.
 
     ``c.decompress(dtype)`` gives another dtype. Time O(n). See :meth:`CompressedTensor.decompress`.
 

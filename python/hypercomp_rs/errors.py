@@ -1,7 +1,7 @@
 """The exceptions of `hypercomp_rs`.
 
-Each derives from :class:`HypercompError` and from the built-in that a caller would otherwise
-catch, so both ``except HypercompError`` and ``except ValueError`` do what they say.
+Each derives from :class:`HypercompError` and from a built-in exception, so that both
+``except HypercompError`` and, for instance, ``except ValueError`` catch it.
 """
 
 
@@ -10,19 +10,19 @@ class HypercompError(Exception):
 
 
 class InvalidArgumentError(HypercompError, ValueError):
-    """An argument is outside what is accepted; the message says which, where, and what is."""
+    """An argument is not accepted. The message says which one, and what is accepted."""
 
 
 class NonFiniteError(InvalidArgumentError):
-    """A weight or a coefficient is NaN or infinite; the message gives its position."""
+    """A weight or a coefficient is NaN or infinite. The message gives its position."""
 
 
 class OutOfBoundsError(HypercompError, IndexError):
-    """An index beyond the end of an axis, or more indices than there are axes."""
+    """An index is beyond the end of an axis, or there are more indices than axes."""
 
 
 class DtypeError(HypercompError, TypeError):
-    """An element type that the call does not take."""
+    """An element type or a type of argument that the call does not accept."""
 
 
 class EmptyHyperplaneError(InvalidArgumentError):
@@ -30,11 +30,11 @@ class EmptyHyperplaneError(InvalidArgumentError):
 
 
 class ReadOnlyError(InvalidArgumentError, AttributeError):
-    """A compressed weight was to be written to, or to train; the message says what to do first."""
+    """Code tries to write to a compressed weight or to train it. The message says what to do."""
 
 
 class FormatError(HypercompError, ValueError):
-    """Stored bytes are no valid code: truncated, altered, or of an unknown version."""
+    """Stored bytes are not valid: truncated, altered, or of an unknown version."""
 
 
 class TooLargeError(HypercompError, OverflowError):
@@ -50,7 +50,7 @@ class MissingExtraError(HypercompError, ImportError):
 
 
 class GpuError(HypercompError, RuntimeError):
-    """A CUDA device or its driver did not do what was asked; the message says what to do."""
+    """A call to a CUDA device or its driver failed. The message says what to do."""
 
 
 class DriverNotFoundError(GpuError, OSError):
@@ -58,23 +58,23 @@ class DriverNotFoundError(GpuError, OSError):
 
 
 class OldDriverError(GpuError):
-    """The CUDA driver is older than the kernels, or lacks something that they need."""
+    """The CUDA driver is too old for the kernels, or lacks a function that they need."""
 
 
 class DeviceNotFoundError(GpuError):
-    """There is no CUDA device of that number, or it cannot be used now."""
+    """There is no CUDA device with this number, or it cannot be used at present."""
 
 
 class ArchitectureError(GpuError):
-    """A CUDA device is older than anything the kernels are compiled for."""
+    """A CUDA device is older than all architectures that the kernels are compiled for."""
 
 
 class KernelImageError(GpuError):
-    """The CUDA driver does not take the compiled kernels."""
+    """The CUDA driver refuses the compiled kernels."""
 
 
 class DeviceMemoryError(GpuError, MemoryError):
-    """A CUDA device has not so much memory left."""
+    """A CUDA device does not have enough free memory."""
 
 
 class StaysDenseWarning(UserWarning):
@@ -85,37 +85,37 @@ class StaysDenseWarning(UserWarning):
 
 
 class StaysInMemoryWarning(UserWarning):
-    """Codes that a device map puts on the disk stay in memory; the message says what to do."""
+    """A device map puts codes on the disk, but they stay in memory. The message says what to do."""
 
 
 class UnusedWeightsWarning(UserWarning):
-    """Compressed weights of a checkpoint have no place in the model that it was loaded into."""
+    """The model that a checkpoint is loaded into has no layers for some compressed weights."""
 
 
 class UnknownTransformersWarning(UserWarning):
-    """The transformers that is installed is of a version that cannot save compressed models."""
+    """The installed version of transformers cannot save compressed models."""
 
 
 class SlowPathWarning(UserWarning):
-    """Something large is computed by a way that takes many times as long as the usual one.
+    """A large weight is processed in a way that takes many times as long as usual.
 
-    The message says what, why, and where that is described. The result is the same.
+    The message says why, and where this is described. The result is the same.
     """
 
 
 class NearToleranceWarning(UserWarning):
-    """A search in floats took decisions so near its tolerance that it may have taken them wrongly.
+    """Some decisions of a search in floats were so close to its tolerance that they may be wrong.
 
-    The result may lack vertices, or hold some twice or where there are none.
+    The result may lack vertices, contain some twice, or contain points that are none.
     """
 
 
 class SourceWarning(UserWarning):
-    """A model is read otherwise than one may expect: the message names the file and says how."""
+    """A model is read in an unexpected way. The message names the file and says how."""
 
 
 class MadeDenseWarning(UserWarning):
-    """A compressed layer was made dense, because it was asked for what only dense weights do.
+    """A compressed layer was made dense, as it was used in a way that needs dense weights.
 
-    It takes as much memory as before compression.
+    It now takes as much memory as before compression.
     """

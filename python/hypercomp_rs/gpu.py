@@ -1,12 +1,12 @@
 """Compressed tensors on CUDA devices, without torch.
 
-A tensor is put on a device once (:func:`load`); after that it is decoded, or multiplied by, from
-its codes there. Arrays come and go by DLPack or ``__cuda_array_interface__``: those of CuPy, JAX,
-Numba and torch, and :class:`DeviceArray` of this module. With torch, a module that is moved to a
-device by ``.to("cuda")`` does all this by itself.
+A tensor is copied to a device once, by :func:`load`. After that, it is decoded or multiplied there
+from its codes. Arrays are exchanged by DLPack or ``__cuda_array_interface__``: those of CuPy, JAX,
+Numba and torch, and :class:`DeviceArray` of this module. Modules of torch do all this by themselves
+when they are moved to a device by ``.to("cuda")``.
 
-Nothing is loaded when this module is imported: the driver is opened at the first call, and on a
-machine without one every call raises :class:`~hypercomp_rs.DriverNotFoundError`.
+Importing this module loads nothing. The driver is opened at the first call. On a machine without a
+driver every call raises :class:`~hypercomp_rs.DriverNotFoundError`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Device", "DeviceArray", "DeviceTensor", "available", "devices", "load", "to_device"]
 
-# While the driver is still there: modules are unloaded and contexts released in their order.
+# Before the driver is unloaded: modules are unloaded and contexts released in the right order.
 atexit.register(_core.close_devices)
 
 
@@ -48,14 +48,14 @@ class Device(NamedTuple):
 
 
 def devices() -> list[Device]:
-    """The CUDA devices of this machine, by number; none of them is opened.
+    """The CUDA devices of this machine, by number. None of them is opened.
 
     Raises
     ------
     DriverNotFoundError
         There is no CUDA driver.
     GpuError
-        The driver is too old or does not start; the message says what to do.
+        The driver is too old or does not start. The message says what to do.
     """
     return [Device(name, (major, minor)) for name, major, minor in _core.devices()]
 
@@ -76,11 +76,11 @@ def available() -> bool:
 
 
 class DeviceArray:
-    """An array on a CUDA device: what this module gives where it is given no array to write to.
+    """An array on a CUDA device: the result of this module's functions if no `out` is given.
 
     It has ``__dlpack__`` and ``__cuda_array_interface__``, so ``cupy.asarray``, ``jax.dlpack``,
-    ``torch.from_dlpack`` and others take it without a copy. Its memory is freed with the last
-    reference, after what the device still does to it.
+    ``torch.from_dlpack`` and others accept it without a copy. Its memory is freed with the last
+    reference, when the device no longer uses it.
     """
 
     __slots__ = ("_memory", "_stream", "dtype", "shape")
@@ -91,23 +91,23 @@ class DeviceArray:
     def __init__(self, memory: _core.DeviceMemory, dtype: str, shape: tuple[int, ...]) -> None:
         """Not for users: see :func:`to_device`."""
         self._memory = memory
-        # The stream on which it was written last; None where nothing is on its way.
+        # The stream on which it was written last; None if no write is pending.
         self._stream: int | None = None
         self.dtype = dtype
         self.shape = shape
 
     @property
     def device(self) -> int:
-        """Number of its device."""
+        """The number of its device."""
         return self._memory.device
 
     @property
     def nbytes(self) -> int:
-        """Length of its memory."""
+        """Bytes of its memory."""
         return self._memory.nbytes
 
     def numpy(self) -> npt.NDArray[Any]:
-        """A copy on the host, after what was put on its stream.
+        """A copy on the host, after all work on its stream.
 
         Raises
         ------
@@ -122,7 +122,8 @@ class DeviceArray:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self.dtype not in TYPESTR:
-            # As hasattr() has it: the interface has no such type, and DLPack does.
+            # An AttributeError, so that hasattr() is False. The interface has no such type; DLPack
+            # has.
             raise AttributeError(f"__cuda_array_interface__ has no {self.dtype}: use DLPack")
         return {
             "version": 3,
@@ -145,7 +146,7 @@ class DeviceArray:
         copy: bool | None = None,
     ) -> object:
         if copy or (dl_device is not None and tuple(dl_device) != self.__dlpack_device__()):
-            raise BufferError("this array is lent where it is, and not copied")
+            raise BufferError("this array is exported on its own device, without a copy")
         written = self._stream
         if written is not None and stream not in (-1, protocol_number(written)):
             self._memory.wait(written)
@@ -165,17 +166,17 @@ def to_device(array: npt.NDArray[Any], *, device: int = 0, stream: object = None
     device
         Number of the device.
     stream
-        The stream to copy on, as a handle or an object of torch, CuPy, Numba or cuda.core; the
-        default stream where there is none. The copy is complete when this returns.
+        The stream to copy on, as a handle or an object of torch, CuPy, Numba or cuda.core; by
+        default the default stream. The copy is complete when this returns.
 
     Raises
     ------
     DtypeError
         Another dtype.
     DeviceMemoryError
-        The device is full.
+        The device has too little free memory.
     GpuError
-        Whatever else the driver says.
+        Another error of the driver.
     """
     flat = _arrays.flatten(array, "array")
     _accepted(flat.dtype, "array has dtype")
@@ -190,11 +191,11 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
     Parameters
     ----------
     c
-        Compressed in any way.
+        A tensor, compressed by any codec.
     device
         Number of the device, as ``CUDA_VISIBLE_DEVICES`` lists them.
     stream
-        The stream to copy on. What was copied is complete when this returns.
+        The stream to copy on. The copy is complete when this returns.
 
     Returns
     -------
@@ -206,15 +207,15 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
     DtypeError
         `c` is not compressed.
     InvalidArgumentError
-        `c` is stored input by input: there is no kernel that turns a matrix round. (Torch's modules
-        take it; and weights of shape (inputs, outputs), compressed with ``input_axis=0``, are
-        stored in their order.)
+        `c` is stored input by input, and there is no kernel that transposes a matrix. (Modules of
+        torch accept it. Weights of shape (inputs, outputs) that are compressed with
+        ``input_axis=0`` are stored in the order of their axes.)
     DriverNotFoundError, OldDriverError, DeviceNotFoundError, ArchitectureError, KernelImageError
-        The device cannot be used, and what to do.
+        The device cannot be used. The message says what to do.
     DeviceMemoryError
-        The device is full.
+        The device has too little free memory.
     GpuError
-        A CUDA graph is being captured on the stream, or whatever else the driver says.
+        A CUDA graph is being captured on the stream, or another error of the driver.
     """
     if not isinstance(c, CompressedTensor):
         raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
@@ -228,11 +229,11 @@ def load(c: CompressedTensor, *, device: int = 0, stream: object = None) -> Devi
 
 
 class DeviceTensor:
-    """A compressed tensor on a CUDA device; made by :func:`load`.
+    """A compressed tensor on a CUDA device, made by :func:`load`.
 
-    May be used by several threads and on several streams at once. Calls only launch kernels, so a
-    CUDA graph can capture them, where they are given all memory they need (``out=`` and
-    ``workspace=``) and were made once before.
+    Several threads may use it on several streams at once. A CUDA graph can capture a call if the
+    call gets all memory that it needs (``out=`` and ``workspace=``) and was made once before,
+    because then it only launches kernels.
     """
 
     __slots__ = ("_launching", "_prepared", "_workspaces", "dtype", "shape")
@@ -245,18 +246,18 @@ class DeviceTensor:
         self._prepared = prepared
         self.shape = shape
         self.dtype = dtype
-        # One for each stream: what is on one stream comes one after the other.
+        # One for each stream, as the calls on one stream run one after the other.
         self._workspaces: dict[int, _core.DeviceMemory] = {}
         self._launching = threading.Lock()
 
     @property
     def device(self) -> int:
-        """Number of its device."""
+        """The number of its device."""
         return self._prepared.device
 
     @property
     def multiplies(self) -> bool:
-        """Whether :meth:`matmul` multiplies by it: see there."""
+        """Whether :meth:`matmul` accepts this tensor."""
         return self._prepared.multiplies
 
     def decode(
@@ -277,8 +278,8 @@ class DeviceTensor:
             An array on the device to decode into, instead of a new one: C order, of :attr:`shape`.
             Its dtype is that of the result.
         workspace
-            An array of :meth:`decode_workspace` bytes on the device, for tensors that keep zeros
-            apart. Without one, memory is allocated, and the call waits until it can be freed.
+            An array of :meth:`decode_workspace` bytes on the device, which tensors with kept zeros
+            need. Without one, memory is allocated, and the call waits until it can be freed.
         stream
             The stream to launch on, as a handle or an object of torch, CuPy, Numba or cuda.core;
             by default the default stream.
@@ -286,17 +287,18 @@ class DeviceTensor:
         Returns
         -------
         DeviceArray or what was given as `out`
-            The same bits as :meth:`CompressedTensor.decompress` gives. It is ready when the stream
-            has come to it; :meth:`DeviceArray.numpy` waits for that.
+            The same bits as :meth:`CompressedTensor.decompress` gives. It is complete when the
+            stream has done this work; :meth:`DeviceArray.numpy` waits for that.
 
         Raises
         ------
         DtypeError
             Another dtype.
         InvalidArgumentError
-            `out` is on another device, of another shape, or lies in pieces; `workspace` is short.
+            `out` is on another device, has another shape or is not contiguous; `workspace` is too
+            small.
         GpuError
-            Whatever the driver says.
+            An error of the driver.
         """
         return self._decode(0, self.shape, dtype, out, workspace, stream)
 
@@ -319,7 +321,7 @@ class DeviceTensor:
         OutOfBoundsError
             A bound beyond the axis.
         InvalidArgumentError
-            The rows share Hadamard blocks with others: rows of fewer than 128 weights do.
+            The rows share Hadamard blocks with others, as rows of fewer than 128 weights do.
         """
         length = self.shape[0] if self.shape else 0
         if not 0 <= start <= stop <= length:
@@ -346,8 +348,8 @@ class DeviceTensor:
         result = self._new(dtype or self.dtype, shape) if out is None else out
         place = self._place(result, shape, "out", number)
         needed = self._prepared.decode_workspace(place.dtype)
-        # Kept until the launch is on its way; freeing then waits for it.
-        room = self._room(needed, workspace, number)
+        # Kept until the kernel is launched. Freeing the memory waits for the kernel.
+        room = self._workspace(needed, workspace, number)
         self._prepared.decode_into(
             place.dtype,
             start,
@@ -359,19 +361,19 @@ class DeviceTensor:
         return _written(result, number)
 
     def decode_workspace(self, dtype: str | None = None) -> int:
-        """Bytes that :meth:`decode` needs beside the result; mostly none."""
+        """Bytes of workspace that :meth:`decode` needs; mostly 0."""
         return self._prepared.decode_workspace(dtype or self.dtype)
 
     def matmul(
         self, x: Any, *, out: Any = None, workspace: Any = None, stream: object = None
     ) -> Any:
-        """``x @ W.T`` for the compressed matrix W, which is decoded in registers alone.
+        """``x @ W.T`` for the compressed matrix W, which is decoded only in registers.
 
         Parameters
         ----------
         x
-            (..., columns), vectors on the device in C order: float32, float16 or bfloat16. Made for
-            1 to 8; more are taken 8 at a time.
+            (..., columns), vectors on the device in C order: float32, float16 or bfloat16. Meant
+            for 1 to 8 vectors; more are processed 8 at a time.
         out
             (..., rows), an array on the device of x's dtype to write to, instead of a new one.
         workspace
@@ -383,8 +385,8 @@ class DeviceTensor:
         Returns
         -------
         DeviceArray or what was given as `out`
-            Computed in float32 and rounded to x's dtype; the same bits whatever else is in the
-            batch.
+            Computed in float32 and rounded to x's dtype. The bits of each result do not depend on
+            the other vectors of the batch.
 
         Raises
         ------
@@ -392,10 +394,10 @@ class DeviceTensor:
             x is no array on a CUDA device, or of another dtype.
         InvalidArgumentError
             x has another number of columns or is on another device; or W is no matrix of the
-            trellis codec with rows of at least 128 weights, without kept zeros and exact weights:
-            decode it and multiply by what comes.
+            trellis codec with rows of at least 128 weights, without kept zeros and exact weights.
+            Decode such a matrix and multiply by the result.
         GpuError
-            Whatever the driver says.
+            An error of the driver.
         """
         number = stream_number(stream)
         vectors = view(x, "x", number)
@@ -414,9 +416,9 @@ class DeviceTensor:
             raise DtypeError(f"out has dtype {place.dtype}, and x {vectors.dtype}")
         batch = math.prod(vectors.shape[:-1])
         needed = self._prepared.product_workspace(batch)
-        # Two launches that share the workspace: nobody else's may come between them.
+        # Two launches use the workspace. No other call may launch between them.
         with self._launching:
-            room = self._kept_room(needed, workspace, number)
+            room = self._kept_workspace(needed, workspace, number)
             self._prepared.multiply_into(
                 vectors.dtype,
                 batch,
@@ -428,7 +430,7 @@ class DeviceTensor:
         return _written(result, number)
 
     def matmul_workspace(self, batch: int) -> int:
-        """Bytes that :meth:`matmul` of so many vectors needs beside the result."""
+        """Bytes of workspace that :meth:`matmul` needs for this number of vectors."""
         return self._prepared.product_workspace(batch)
 
     def _new(self, dtype: str, shape: tuple[int, ...]) -> DeviceArray:
@@ -452,17 +454,19 @@ class DeviceTensor:
                 f"{name} is on device {place.device}, and the compressed tensor on {self.device}"
             )
 
-    def _room(self, needed: int, workspace: Any, stream: int) -> View | _core.DeviceMemory:
+    def _workspace(self, needed: int, workspace: Any, stream: int) -> View | _core.DeviceMemory:
         if workspace is None:
             return _core.DeviceMemory(self.device, needed)
         place = view(workspace, "workspace", stream)
         self._same_device(place, "workspace")
         return place
 
-    def _kept_room(self, needed: int, workspace: Any, stream: int) -> View | _core.DeviceMemory:
+    def _kept_workspace(
+        self, needed: int, workspace: Any, stream: int
+    ) -> View | _core.DeviceMemory:
         kept = self._workspaces.get(stream)
         if workspace is not None or kept is None or kept.nbytes < needed:
-            room = self._room(needed, workspace, stream)
+            room = self._workspace(needed, workspace, stream)
             if isinstance(room, View):
                 return room
             self._workspaces[stream] = kept = room

@@ -1,4 +1,4 @@
-"""Products of a compressed matrix and vectors, in which the matrix is never materialised."""
+"""Products of a compressed matrix and vectors, without decoding the matrix as a whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def matvec(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
     x
         (columns,): numpy array or torch tensor of float32, float64, float16 or bfloat16.
     threads
-        Threads to multiply with; None for one a core.
+        Number of threads; None for one per core.
 
     Returns
     -------
@@ -39,9 +39,9 @@ def matvec(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
     Raises
     ------
     DtypeError
-        c is not compressed, or x has another dtype or is no array.
+        c is no CompressedTensor, or x is no array of an accepted dtype.
     InvalidArgumentError
-        c has not two axes, or x not one of the length of W's columns.
+        c does not have two axes, or x does not have one axis of length columns.
 
     Examples
     --------
@@ -68,40 +68,41 @@ def matmul(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
     Parameters
     ----------
     c
-        A matrix W of shape (rows, columns), however it is compressed.
+        A matrix W of shape (rows, columns), compressed by any codec.
     x
-        (..., columns), a batch of vectors: numpy array or torch tensor of float32, float64,
-        float16 or bfloat16, any strides. Best for 1 to 64 vectors; more are taken 64 at a time.
+        (..., columns), a batch of vectors: numpy array or torch tensor of float32, float64, float16
+        or bfloat16, any strides. Meant for 1 to 64 vectors; more are processed 64 at a time.
     threads
-        Threads to multiply with; None for one a core.
+        Number of threads; None for one per core.
 
     Returns
     -------
     numpy.ndarray or torch.Tensor
-        (..., rows), of x's dtype and kind, without a gradient; computed in float32 (in integers
-        first, for x of 16 bits), and rounded to the dtype. The same bits for any number of threads,
-        any machine, and whatever else is in the batch.
+        (..., rows), of x's dtype and library, without a gradient. It is computed in float32 (partly
+        in integers if x has 16 bits) and rounded to the dtype. The bits of each result depend
+        neither on the number of threads, nor on the machine, nor on the other vectors of the batch.
 
     Raises
     ------
     DtypeError
-        c is not compressed, or x has another dtype or is no array.
+        c is no CompressedTensor, or x is no array of an accepted dtype.
     InvalidArgumentError
-        c has not two axes, or x's last axis is not as long as W's rows.
+        c does not have two axes, or the last axis of x does not have length columns.
 
     Notes
     -----
-    The vectors are transformed once, into the basis in which rows were coded (signs and a blockwise
-    Hadamard transform); then each row costs its decoded levels, which stay in registers or in the
-    first-level cache, and a multiply-add for each of them and each vector. The result is within
-    float32 rounding of decompressing and multiplying. For float16 and bfloat16, and before it is
-    rounded to them, it is within 50 dB of the product of the norms, and 55 dB as a rule
-    (``docs/codec.md``); the first such call looks for the rows that integers are near enough to,
-    which takes a few times as long as the product. Time O(rows·columns·(batch + 10)), memory
-    O((rows + columns)·batch) beside the codes. Matrices of fewer than 128 columns, which share
-    streams, and those of the winding codec are decoded sixteen rows at a time.
+    The vectors are transformed once, to the basis in which the rows were coded (signs and a
+    blockwise Hadamard transform). Then each row is decoded in registers or the first-level cache,
+    and multiplied by each vector. For float32 and float64 the result is within float32 rounding of
+    decompressing and multiplying. For float16 and bfloat16 the error before the final rounding is
+    at least 50 dB below the product of the norms, usually 55 dB (``docs/codec.md``). The first such
+    call finds the rows that can be multiplied in integers, which takes a few times as long as the
+    product. Time O(rows·columns·(batch + 10)), memory O((rows + columns)·batch) beside the codes.
+    Matrices of fewer than 128 columns, whose rows share streams, and those of the winding codec are
+    decoded sixteen rows at a time.
 
-    A vector should be finite: by the transform a NaN or an infinity spreads to all its results.
+    Vectors should be finite. The transform spreads a NaN or an infinity to all results of its
+    vector.
 
     Examples
     --------
@@ -119,7 +120,7 @@ def matmul(c: CompressedTensor, x: Vectors, *, threads: int | None = None) -> Ve
     threads = checked_threads(threads)
     if not isinstance(c, CompressedTensor):
         raise DtypeError(f"c is a {type(c).__name__}: a CompressedTensor is accepted")
-    flat: _arrays.Flat = _arrays.flatten(x, "x")
+    flat: _arrays.FlatArray = _arrays.flatten(x, "x")
     if len(c.shape) != 2:
         raise InvalidArgumentError(f"c has shape {c.shape}: a matrix (rows, columns) is accepted")
     rows, columns = c.shape

@@ -1,4 +1,4 @@
-"""What rate buys what error: the curve of one tensor, from a sample of its rows."""
+"""``rate_distortion``: error and rate of a tensor's codes, from a sample of its rows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-# Weights whose rows tell of the rest: their SQNR is within some hundredths of a dB of the whole's.
-_SAMPLED = 1 << 16
+# Number of weights in the sample. Its SQNR is within some hundredths of a dB of that of the whole
+# tensor.
+_SAMPLE_WEIGHTS = 1 << 16
 
 
 class RateDistortion(NamedTuple):
-    """Points (rate, error) that a tensor's codes reach, in rising rates.
+    """Points (rate, SQNR) that a tensor's codes reach, by rising rate.
 
     Attributes
     ----------
     bits
-        Bits a weight with all overhead, shape (15,): 1, 1.5, …, 8.
+        Bits per weight with all overhead, shape (15,): 1, 1.5, …, 8.
     sqnr_db
         10·log10(Σw² / Σ(w − ŵ)²) at each, in dB.
     """
@@ -42,9 +43,9 @@ def rate_distortion(
 ) -> RateDistortion:
     """The rate-distortion curve of a tensor, for spreading bits over the tensors of a model.
 
-    Rows from all over the first axis, some 65,000 weights, are compressed at every half bit from
-    1 to 8; that takes as long as compressing a million weights once. A tensor of not many more
-    weights is taken whole.
+    Rows that are spread evenly over the first axis, some 65,000 weights, are compressed at every
+    half bit from 1 to 8. That takes as long as compressing a million weights once. A tensor with
+    few more weights is compressed whole.
 
     Parameters
     ----------
@@ -54,17 +55,17 @@ def rate_distortion(
     Returns
     -------
     RateDistortion
-        A named tuple of two arrays of shape (15,). The curve is convex but for the half rates' 0.2
-        dB and what the sample misses.
+        A named tuple of two arrays of shape (15,). The curve is convex, except for 0.2 dB at half
+        rates and the error of the sample.
 
     Raises
     ------
     InvalidArgumentError
-        A tensor of fewer than 1,000 weights, or of zeros: it has no curve worth a name.
+        A tensor of fewer than 1,000 weights, or of zeros.
 
     Notes
     -----
-    Reads of `w` only the sampled rows (all of it, where it is not contiguous). See
+    Only the sampled rows of `w` are read (all of it, if it is not contiguous). See
     :func:`compress_tensor` for the other errors.
 
     Examples
@@ -81,12 +82,12 @@ def rate_distortion(
         raise InvalidArgumentError(f"w has shape {tuple(w.shape)}: it has no curve")
     row = int(np.prod(w.shape[1:], dtype=np.int64))
     if w.ndim == 1:
-        # Blocks, so that what stands beside each other stays there.
+        # Blocks, so that neighbouring weights stay together.
         block = 1024
-        blocks = w[: len(w) // block * block].reshape(-1, block) if len(w) > _SAMPLED else w
-        sample = _spread(blocks, _SAMPLED // block) if blocks.ndim == 2 else blocks
+        blocks = w[: len(w) // block * block].reshape(-1, block) if len(w) > _SAMPLE_WEIGHTS else w
+        sample = _spread(blocks, _SAMPLE_WEIGHTS // block) if blocks.ndim == 2 else blocks
     else:
-        sample = _spread(w, max(1, _SAMPLED // max(1, row)))
+        sample = _spread(w, max(1, _SAMPLE_WEIGHTS // max(1, row)))
     size = int(np.prod(sample.shape, dtype=np.int64))
     if size < 1000:
         raise InvalidArgumentError(

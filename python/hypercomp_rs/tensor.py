@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class CompressedTensor:
-    """A tensor kept as codes; made by :func:`compress_tensor` or :meth:`from_bytes`.
+    """A compressed tensor, made by :func:`compress_tensor` or :meth:`from_bytes`.
 
-    Immutable, cheap to hand around, picklable, and safe to decode from several threads at once.
+    It is immutable and picklable, and several threads may decode it at once.
     """
 
     __slots__ = ("_code", "_kind")
@@ -56,20 +56,21 @@ class CompressedTensor:
 
     @property
     def codec(self) -> str:
-        """How the weights are kept.
+        """How the weights are stored.
 
-        "trellis" or "winding" as asked for; "zeros" where every weight is zero or there is none;
-        "raw" (the weights' own bytes) where there are fewer than ten, or the winding's error would
+        "trellis" or "winding" as requested; "zeros" if all weights are zero or there are none;
+        "raw" (the weights' own bytes) if there are fewer than ten, or if the winding's error would
         exceed the weights themselves.
         """
         return self._code.codec
 
     @property
     def stored_by_input(self) -> bool:
-        """Whether the codes of a matrix run along its first axis, for one column after the other.
+        """Whether the codes of a matrix run along its first axis, one column after the other.
 
-        So they do where a weight (outputs, inputs) was compressed with a ``second_moment``. All
-        methods give the matrix as it was; a row alone costs more to decode then (see :meth:`rows`).
+        This is so for a weight (outputs, inputs) that was compressed with a ``second_moment``. All
+        methods return the matrix in its own order. Decoding single rows takes longer (see
+        :meth:`rows`).
         """
         return self._code.swapped
 
@@ -97,7 +98,7 @@ class CompressedTensor:
     def sqnr_db(self) -> float:
         """Signal to quantisation noise, 10·log10(Σw² / Σ(w − ŵ)²), in dB.
 
-        As the encoder measured it, before the result is rounded to a 16-bit dtype; infinite where
+        It is measured by the encoder, before the result is rounded to a 16-bit dtype. Infinite if
         nothing was lost.
         """
         return self._code.sqnr_db
@@ -115,14 +116,14 @@ class CompressedTensor:
         ----------
         dtype
             A numpy dtype for a numpy array or a torch dtype for a torch tensor: float32, float64,
-            float16 or bfloat16. By default the dtype and the kind of array it was made from;
-            a tensor read by :meth:`from_bytes` is numpy's.
+            float16 or bfloat16. By default the dtype and the library of the original array. A
+            tensor that was read by :meth:`from_bytes` becomes a numpy array.
         out
             A contiguous array or tensor of :attr:`shape` to decode into, instead of a new one; its
-            dtype is that of the result. The system gives new memory more slowly than it is filled,
-            so whoever decodes often should keep one.
+            dtype is that of the result. To allocate new memory takes longer than to decode into it,
+            so a program that decodes often should reuse an array.
         threads
-            Threads to decode with; None for one a core.
+            Number of threads; None for one per core.
 
         Returns
         -------
@@ -133,9 +134,10 @@ class CompressedTensor:
         Raises
         ------
         DtypeError
-            Another dtype, or numpy's bfloat16 where ``ml_dtypes`` is not installed.
+            Another dtype, or numpy's bfloat16 if ``ml_dtypes`` is not installed.
         InvalidArgumentError
-            `out` has another shape, lies in pieces, is read-only, or a dtype was given beside it.
+            `out` has another shape, is not contiguous, is read-only, or is given together with a
+            dtype.
 
         Examples
         --------
@@ -166,14 +168,15 @@ class CompressedTensor:
         ----------
         start, stop
             A range within the first axis, 0 <= start <= stop <= its length. Unlike those of a
-            slice, these bounds are not cut or counted from the end: see :meth:`__getitem__`.
+            slice, these bounds are neither clipped nor counted from the end: see
+            :meth:`__getitem__`.
         dtype, threads
             As in :meth:`decompress`.
 
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            Contiguous, of shape (stop - start, ...); the same values as in the whole.
+            Contiguous, of shape (stop - start, ...), with the same values as :meth:`decompress`.
 
         Raises
         ------
@@ -184,11 +187,11 @@ class CompressedTensor:
 
         Notes
         -----
-        O(number of weights in the rows): a trellis decodes beside them the rest of the Hadamard
-        blocks that they touch, at most 2048 weights at either end, and finds the place of their
-        codes from the rates of at most a chain of rows, 32768 weights. Where the matrix is
-        :attr:`stored_by_input`, it decodes the Hadamard blocks of every column that the rows touch:
-        up to 1024 rows are hardly dearer than one.
+        Time O(number of weights in the rows). A trellis also decodes the rest of the Hadamard
+        blocks that contain them, at most 2048 weights at either end, and computes the position of
+        their codes from the rates of at most one chain of rows, 32768 weights. If the matrix is
+        :attr:`stored_by_input`, the Hadamard blocks of every column that contain the rows are
+        decoded, so up to 1024 rows take hardly longer than one.
 
         Examples
         --------
@@ -213,21 +216,22 @@ class CompressedTensor:
     def __getitem__(self, index: object) -> Any:
         """Decode what basic indexing selects: ``c[i]``, ``c[i:j]``, ``c[i, j]``, ``c[..., 0]``.
 
-        Of the dtype and kind that :meth:`decompress` gives by default; one weight is a numpy scalar
-        or a torch tensor without axes. One thread decodes a run of fewer than 131072 weights.
+        The result has the dtype and library that :meth:`decompress` gives by default. One weight is
+        a numpy scalar or a torch tensor without axes. Fewer than 131072 weights are decoded on one
+        thread.
 
         Raises
         ------
         OutOfBoundsError
-            An index beyond its axis, or more of them than axes.
+            An index beyond its axis, or more indices than axes.
         DtypeError
-            Anything but integers, slices and one ellipsis: neither masks, nor arrays, nor None.
+            Masks, arrays, None, or anything else but integers, slices and one ellipsis.
 
         Notes
         -----
-        Time is that of the run of the first sliced axis from the first entry selected to the last:
-        leading integers and a slice cost no more than what they select, and one weight at most two
-        Hadamard blocks of 1024. ``c[:, j]`` decodes all rows.
+        Everything between the first and the last selected entry of the first sliced axis is
+        decoded. So leading integers and one slice decode no more than they select, and one weight
+        takes at most two Hadamard blocks of 1024 weights. ``c[:, j]`` decodes all rows.
 
         Examples
         --------
@@ -244,12 +248,13 @@ class CompressedTensor:
         name = self.dtype
         elements = _arrays.empty(name, math.prod(selection.shape))
         self._code.decompress_into(selection.start, elements, name, None)
-        # Selected by numpy in either case: torch has no negative steps.
+        # numpy selects for torch tensors, too, as torch has no negative steps.
         part = elements.reshape(selection.shape)[selection.rest]
         flat = np.ascontiguousarray(part).reshape(-1)
         result = _arrays.shaped(flat, name, np.shape(part), self._kind)
         dots = any(item is Ellipsis for item in (index if isinstance(index, tuple) else (index,)))
-        # As numpy does: one weight is a scalar, but an array without axes where there are dots.
+        # As in numpy, one weight is a scalar, or an array without axes if the index has an
+        # ellipsis.
         return result if dots or self._kind == "torch" else result[()]
 
     def __len__(self) -> int:
@@ -259,15 +264,15 @@ class CompressedTensor:
         return self.shape[0]
 
     def __bool__(self) -> bool:
-        """Always true: how many entries there are says nothing about a tensor."""
+        """Always True, whatever the number of entries."""
         return True
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
-        """What ``numpy.asarray`` takes: all weights, decoded."""
+        """All weights, decoded, for ``numpy.asarray``."""
         if copy is False:
-            raise ValueError("a compressed tensor is decoded into new memory: copy=False cannot be")
+            raise ValueError("copy=False: a compressed tensor is decoded to new memory")
         whole = np.asarray(self._run(0, self.shape, self.dtype, None))
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
@@ -278,7 +283,7 @@ class CompressedTensor:
         dtype: npt.DTypeLike | torch.dtype | None,
         threads: int | None,
     ) -> npt.NDArray[Any] | torch.Tensor:
-        """Decode a run of flat C-order elements, in this shape."""
+        """Decode a contiguous run of elements in C order, and return it in this shape."""
         name, kind = (self.dtype, self._kind) if dtype is None else _arrays.wanted(dtype)
         elements = _arrays.empty(name, math.prod(shape))
         result = _arrays.shaped(elements, name, shape, kind)
@@ -296,7 +301,7 @@ class CompressedTensor:
         Raises
         ------
         FormatError
-            The bytes are truncated, altered or of another version; nothing is decoded then.
+            The bytes are truncated, altered or of another version.
 
         Examples
         --------
@@ -308,7 +313,7 @@ class CompressedTensor:
         return cls._of(TensorCode.from_bytes(bytes(data)), "numpy")
 
     def to_parts(self) -> tuple[str, dict[str, npt.NDArray[np.uint8]]]:
-        """Take it apart, for a container of arrays: a safetensors file, a state dict, a GPU.
+        """A description and arrays, for containers such as safetensors files and state dicts.
 
         Returns
         -------
@@ -316,9 +321,9 @@ class CompressedTensor:
             JSON: format, codec, dtype, shape, the codec's numbers, and the length in bytes and
             CRC-32 of each part.
         parts : dict of str to numpy.ndarray
-            (bytes,) each, uint8. Of a trellis ``path`` and ``cells``, the two planes; ``scales``
-            and ``rates`` of its streams; ``mask`` and ``exact`` where it has them. ``codes`` of a
-            winding. Parts of no bytes are left out. `docs/format.md` describes every bit.
+            (bytes,) each, uint8. A trellis has ``path`` and ``cells``, the two planes; ``scales``
+            and ``rates`` of its streams; and ``mask`` and ``exact`` if needed. A winding has
+            ``codes``. Empty parts are left out. `docs/format.md` describes every bit.
 
         Examples
         --------
@@ -334,7 +339,7 @@ class CompressedTensor:
     def from_parts(
         cls, description: str, parts: Mapping[str, Any], *, verify: bool = False
     ) -> CompressedTensor:
-        """Put together what :meth:`to_parts` took apart.
+        """The tensor from the description and arrays of :meth:`to_parts`.
 
         Parameters
         ----------
@@ -342,18 +347,17 @@ class CompressedTensor:
             JSON.
         parts
             The parts by name: contiguous arrays of uint8 with one axis, of numpy or torch (on the
-            CPU), or anything else with a buffer, such as bytes or a memory map. The planes are
-            lent, not copied: they stay alive as long as the tensor does, and must not be written to
-            meanwhile.
+            CPU), or other objects with a buffer, such as bytes or a memory map. The planes are not
+            copied: the tensor keeps them alive, and they must not be written to meanwhile.
         verify
-            Whether to compute checksums. Without, altered bytes of a plane are other weights;
-            structure and lengths are checked in any case.
+            Whether to compare checksums. Without, altered bytes of a plane give other weights.
+            Structure and lengths are always checked.
 
         Raises
         ------
         FormatError
-            A part is missing, not of the length that the description or the codec calls for, or
-            altered; or the description is not one.
+            A part is missing, altered, or has another length than the description says; or the
+            description is invalid.
         DtypeError
             A part is not an array of bytes.
 
@@ -370,7 +374,7 @@ class CompressedTensor:
         return cls._of(TensorCode.from_parts(description, lent, verify), kind)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as its bytes and the kind of array it was made from."""
+        """Pickled as its bytes, and the library of the original array."""
         return _unpickle, (self.to_bytes(), self._kind)
 
     def __eq__(self, other: object) -> bool:
@@ -380,7 +384,7 @@ class CompressedTensor:
         return self is other or self.to_bytes() == other.to_bytes()
 
     def __hash__(self) -> int:
-        """Equal tensors hash alike."""
+        """A hash of the bytes."""
         return hash(self.to_bytes())
 
     def __repr__(self) -> str:

@@ -7,12 +7,13 @@ A reader is a :class:`Source`; what is compressed is kept in safetensors files, 
 from .checkpoint import Checkpoint, TensorInfo
 from .compression import compress_checkpoint
 from .decompression import decompress_checkpoint
+from .opening import open_source
 from .report import Report
 from .rules import Rule
 from .run import Progress
 from .sensitivity import Sensitivity
 from .shards import Shards
-from .source import Entry, Source, open_source
+from .source import Entry, Source
 from .verification import Verdict, verify_checkpoint
 
 __all__ = [

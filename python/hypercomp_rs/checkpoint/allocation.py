@@ -1,15 +1,17 @@
-"""Bits for every tensor of a model, so that the whole takes so many and loses least.
+"""The rate of each tensor of a model, for a given total number of bits and the least error.
 
-What is lost is taken to be Σ sᵢ·Dᵢ(Rᵢ): Dᵢ is the squared error of tensor i at Rᵢ bits a weight, sᵢ
-how much the model minds it. To second order in the error a loss grows like that, with sᵢ the mean
-of the Hessian's diagonal: errors of a trellis code behind the incoherence transform are as good as
-independent of the weights and of each other, so that nothing else of the Hessian is left (Cover
-and Thomas, *Elements of Information Theory*, 10.3.3; Malinovskii et al., *Pushing the Limits of
-Large Language Model Quantization via the Linearity Theorem*, arXiv 2411.17525, theorem 1).
+The error of a model is modelled as Σ sᵢ·Dᵢ(Rᵢ). Dᵢ is the squared error of tensor i at Rᵢ bits per
+weight, and sᵢ is the cost of a squared error of 1. To second order, a loss grows like this sum if
+sᵢ is the mean of the Hessian's diagonal. The other entries of the Hessian do not matter: after the
+incoherence transform, the errors of a trellis code are practically independent of the weights and
+of each other (Cover and Thomas, *Elements of Information Theory*, 10.3.3; Malinovskii et al.,
+*Pushing the Limits of Large Language Model Quantization via the Linearity Theorem*, arXiv
+2411.17525, theorem 1).
 
-Dᵢ falls by a fixed number of decibels a bit, 6.02 but for masks of zeros. Both it and the level
-come from a sample of rows that is coded at two rates. The sum is least, for a given Σ nᵢ·Rᵢ, where
-the slopes sᵢ·Dᵢ′/nᵢ are equal: Rᵢ follows from one multiplier, which is found by bisection.
+In decibels, Dᵢ is a line in Rᵢ. It falls by 6.02 dB per bit, except for tensors with masks of
+zeros. Slope and level are measured on a sample of rows that is coded at two rates. For a given Σ
+nᵢ·Rᵢ the sum is least where the slopes sᵢ·Dᵢ′/nᵢ are equal. Then each Rᵢ follows from one
+multiplier, which is found by bisection.
 """
 
 from __future__ import annotations
@@ -18,25 +20,25 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# The rates that the codec takes.
-LEAST, MOST = 1.0, 8.0
-# Decibels that a bit is worth.
-_A_BIT = 20 * math.log10(2)
+# The rates that the codec accepts, in bits per weight.
+LOWEST_RATE, HIGHEST_RATE = 1.0, 8.0
+# The slope of an ideal code.
+_DECIBELS_PER_BIT = 20 * math.log10(2)
 
 
 class Curve(NamedTuple):
-    """What rate buys what error in one tensor.
+    """The error of one tensor as a function of its rate: a line in decibels.
 
     Attributes
     ----------
     weights
-        How many there are.
+        Number of weights.
     importance
-        sᵢ·Σ w²: what the model would mind if all of the tensor were lost.
+        sᵢ·Σ w²: the cost if all weights of the tensor were replaced by zeros.
     at_zero
-        Signal to noise in dB that the line would have at no bits at all.
+        Signal to noise ratio, in dB, of the line at 0 bits.
     slope
-        Decibels a bit.
+        Decibels per bit.
     """
 
     weights: int
@@ -45,16 +47,16 @@ class Curve(NamedTuple):
     slope: float
 
     def rate(self, multiplier: float) -> float:
-        """The rate at which a bit a weight more would save this much, cut to what there is."""
+        """The rate, within the limits, at which one more bit saves as much as the multiplier."""
         gain = self.importance * self.slope * math.log(10) / 10 / self.weights
         if gain <= 0:
-            return LEAST
+            return LOWEST_RATE
         decibels = 10 * (math.log10(gain) - multiplier)
-        return min(MOST, max(LEAST, (decibels - self.at_zero) / self.slope))
+        return min(HIGHEST_RATE, max(LOWEST_RATE, (decibels - self.at_zero) / self.slope))
 
     def bits_for(self, sqnr_db: float) -> float:
-        """The rate that reaches so many dB, about."""
-        return min(MOST, max(LEAST, (sqnr_db - self.at_zero) / self.slope))
+        """The approximate rate that reaches a signal to noise ratio, within the limits."""
+        return min(HIGHEST_RATE, max(LOWEST_RATE, (sqnr_db - self.at_zero) / self.slope))
 
 
 def line(
@@ -62,21 +64,22 @@ def line(
 ) -> Curve:
     """The curve through two points (bits, dB)."""
     (bits, decibels), (more, better) = low, high
-    # A tensor with rows of zeros takes fewer bits than it is given, at high rates always the same.
-    slope = max(1.0, (better - decibels) / (more - bits)) if more > bits else _A_BIT
+    # A tensor with rows of zeros takes fewer bits than the rate allows. At high rates the number of
+    # bits does not change any more.
+    slope = max(1.0, (better - decibels) / (more - bits)) if more > bits else _DECIBELS_PER_BIT
     return Curve(weights, importance, decibels - slope * bits, slope)
 
 
 def spread(curves: Sequence[Curve], budget: float) -> list[float]:
-    """Bits a weight for each tensor, which together take `budget` bits or a little less.
+    """Bits per weight for each tensor. Together the tensors take `budget` bits or a little less.
 
-    The budget is between 1 bit and 8 for each weight.
+    The budget must be between 1 and 8 bits per weight.
     """
 
     def spent(multiplier: float) -> float:
         return sum(curve.weights * curve.rate(multiplier) for curve in curves)
 
-    # Common logarithms of the multiplier: beyond all numbers that floats have.
+    # Bounds of the multiplier's common logarithm, beyond the range of floats.
     low, high = -700.0, 700.0
     for _ in range(100):
         middle = (low + high) / 2

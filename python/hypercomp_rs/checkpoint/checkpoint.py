@@ -1,4 +1,4 @@
-"""A compressed model on disk: its tensors by name, each read when it is asked for."""
+"""A compressed model on disk: a mapping that reads a tensor when it is accessed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TensorInfo(NamedTuple):
-    """What is known of a tensor without decoding it.
+    """The properties of a tensor that are known without decoding it.
 
     Attributes
     ----------
@@ -32,11 +32,12 @@ class TensorInfo(NamedTuple):
     shard
         The file it is in.
     codec
-        "trellis", "raw", …, see :attr:`CompressedTensor.codec`; None for one that is kept as it is.
+        "trellis", "raw", …, see :attr:`CompressedTensor.codec`; None if the tensor is not
+        compressed.
     nbytes
         Bytes of all its entries.
     sqnr_db
-        Signal to quantisation noise in dB; infinite where nothing was lost.
+        Signal to quantisation noise ratio in dB; infinite if nothing was lost.
     """
 
     name: str
@@ -64,9 +65,9 @@ class TensorInfo(NamedTuple):
 class Checkpoint(Mapping[str, Any]):
     """The tensors of a model that :func:`compress_checkpoint` has made, by name.
 
-    A mapping: a compressed tensor is a :class:`CompressedTensor`, any other a numpy array. Each is
-    read from its file when it is asked for, and not kept. Picklable, and safe to read from several
-    threads. A context manager that gives the files back.
+    A mapping. A compressed tensor is a :class:`CompressedTensor`, any other a numpy array. A tensor
+    is read from its file at each access and is not cached. The object pickles, and several threads
+    may read from it. As a context manager it closes the files.
 
     Parameters
     ----------
@@ -77,12 +78,12 @@ class Checkpoint(Mapping[str, Any]):
     Attributes
     ----------
     report
-        What :func:`compress_checkpoint` has done when it made this; None where it was opened.
+        The report of :func:`compress_checkpoint` if it made this object; None otherwise.
 
     Raises
     ------
     FormatError
-        A file that is damaged, or an index that does not fit it; the message says which and where.
+        A file is damaged or does not fit the index. The message says which file, and where.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -97,7 +98,7 @@ class Checkpoint(Mapping[str, Any]):
             for found in compressed.values()
             for entry in (found.description, *found.parts.values())
         }
-        # Shard by shard. A compressed tensor is where its description is.
+        # In the order of shards. A compressed tensor belongs to the shard of its description.
         shards: dict[str, tuple[list[str], list[str]]] = {
             shard: ([], []) for shard in self.source.shards
         }
@@ -113,7 +114,7 @@ class Checkpoint(Mapping[str, Any]):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Checkpoint:
-        """The checkpoint at a path; reads the headers of its files and no tensor.
+        """Open the checkpoint at a path. Reads the headers of its files and no tensor.
 
         Examples
         --------
@@ -131,7 +132,7 @@ class Checkpoint(Mapping[str, Any]):
         FormatError
             Its parts do not fit its description.
         DtypeError
-            A dtype that numpy has only by ``ml_dtypes``, and this is not installed.
+            numpy needs ``ml_dtypes`` for the dtype, and it is not installed.
         """
         if name in self.source.compressed:
             return read_compressed(self.source, name)
@@ -147,7 +148,7 @@ class Checkpoint(Mapping[str, Any]):
         return len(self._shard_of)
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is a tensor of this name; reads none."""
+        """Whether there is a tensor of this name. Reads no tensor."""
         return name in self._shard_of
 
     def __eq__(self, other: object) -> bool:
@@ -163,7 +164,7 @@ class Checkpoint(Mapping[str, Any]):
         return tuple(path.resolve() for path in self.source.weights_files())
 
     def info(self, name: str) -> TensorInfo:
-        """What is known of a tensor without reading more than its description."""
+        """The properties of a tensor. Reads only its description."""
         shard = self._shard_of[name]
         entries = self.source.entries
         found = self.source.compressed.get(name)
@@ -187,17 +188,17 @@ class Checkpoint(Mapping[str, Any]):
 
     @property
     def tensors(self) -> list[TensorInfo]:
-        """All tensors; reads all descriptions."""
+        """The properties of all tensors. Reads all descriptions."""
         return [self.info(name) for name in self]
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """``config.json``, where there is one."""
+        """The contents of ``config.json``; None if there is none."""
         path = self.path / configuration.CONFIG
         return configuration.read_config(path) if path.is_file() else None
 
     def close(self) -> None:
-        """Give the files back; reading opens them again."""
+        """Close the files. Reading opens them again."""
         self.source.close()
 
     def __enter__(self) -> Checkpoint:

@@ -16,13 +16,14 @@ from ..errors import InvalidArgumentError, SourceWarning
 from . import configuration, folder
 from .entries import refuse_undescribed
 from .load_guard import QUANTIZATION, guarded
+from .opening import open_source
 from .plan import Plan, Request, make_plan
 from .reuse import take_over
 from .rules import Rule, rules_of
 from .run import Progress, Run
 from .sensitivity import Sensitivity
 from .shards import Shards
-from .source import Source, open_source
+from .source import Source
 from .work import Work
 
 if TYPE_CHECKING:
@@ -56,64 +57,67 @@ def compress_checkpoint(
     src
         A folder, a file or an index, see :func:`open_source`; or a :class:`Source`.
     dst
-        The folder to make. It must not exist, or be empty; links are followed. It has the source's
-        shards by their names, with an index if that has one, and copies of its other files but for
-        the same weights in other formats; ``config.json`` gets a ``quantization_config``.
+        The folder to make. It must be empty or not exist; links are followed. It gets shards with
+        the names of the source's, an index if the source has one, and copies of the source's other
+        files except the same weights in other formats. ``config.json`` gets a
+        ``quantization_config``.
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         For each tensor, as for :func:`compress_tensor`.
     target_bits
-        Instead of `bits`: bits a weight of the whole model, everything counted, also what is kept
-        as it is. They are spread over the tensors by equal slope and met within 0.01 where tensors
-        have 10⁵ weights or more.
+        Instead of `bits`: bits per weight of the whole model. Everything counts, also tensors that
+        are not compressed. Bits are spread over the tensors by equal slope. The result is within
+        0.01 of the target if tensors have 10⁵ weights or more.
     embeddings
-        "keep" copies tables of tokens as they are.
+        "keep" copies tables of tokens without compression.
     rules
         For tensors whose names match a pattern, see :class:`Rule`: ``"*.attn.*=bits:5"``,
-        ``"lm_head=keep"``. The first that matches wins. Tensors of fewer than two axes, fewer than
-        4096 weights or of another dtype than float16, bfloat16, float32 and float64 are always
-        copied; position and token type embeddings, experts' routers, the state of state-space
-        models, masks (tensors of two values) and scales of other quantisers are unless a rule names
-        them.
+        ``"lm_head=keep"``. The first rule that matches applies. Tensors of fewer than two axes, of
+        fewer than 4096 weights, or of another dtype than float16, bfloat16, float32 and float64 are
+        always copied without compression. Unless a rule names them, so are embeddings of positions
+        and token types, experts' routers, the state of state-space models, masks (tensors of two
+        values) and scales of other quantisers.
     sensitivity
-        What errors cost where `target_bits` are spread, see :class:`Sensitivity`.
+        The cost of errors in each tensor, by which `target_bits` are spread: see
+        :class:`Sensitivity`.
     executor
-        Where tensors are compressed: any ``concurrent.futures.Executor`` whose workers see `src`
-        and `dst` by the same paths. Each job has one thread then. By default threads of this
-        process, in which reading, search and writing overlap.
+        Compresses tensors on this ``concurrent.futures.Executor``, with one thread for each job.
+        Its workers must see `src` and `dst` by the same paths. By default, threads of this process
+        are used, and reading, search and writing overlap.
     threads
-        Threads of each search; None for one a core (for one, on an executor of the caller's).
+        Threads of each search. None means one per core, or one thread on the caller's executor.
     restart
-        Throw away what another run with the same `dst` has left behind. A run of the same source
-        with other parameters need not be: its finished tensors whose own parameters are the same
-        are taken over.
+        Delete what an interrupted run with the same `dst` has left. This is not necessary for a run
+        of the same source with other parameters: finished tensors whose own parameters are the same
+        are used.
     copy_all
-        Copy all other files, also the same weights in other formats.
+        Copy all other files, including the same weights in other formats.
     follow
         Called several times a second with a :class:`Progress`.
 
     Returns
     -------
     Checkpoint
-        What has been made; its `report` says what was copied, left out and taken over. The bytes
-        depend neither on threads nor on the executor, nor on how often the run was cut off.
+        The compressed model. Its `report` says which other files were copied, and how many tensors
+        an interrupted run had finished. The bytes do not depend on threads, on the executor, or on
+        how often the run was interrupted.
 
     Warns
     -----
     SourceWarning
-        Tensors of the source are left out, or have other names than transformers gives them.
+        Tensors of the source are left out, or have other names than in transformers.
 
     Raises
     ------
     InvalidArgumentError
-        An argument outside what is accepted, a rule that matches nothing, a source that is
-        compressed already, a destination that exists.
+        An argument that is not accepted, a rule that matches nothing, a source that is compressed
+        already, a destination that exists.
     FormatError
         A file of the source is damaged; the message says where.
     NonFiniteError
-        A weight is NaN or infinite; the message names tensor and index, and the rule that keeps
-        the tensor as it is, with which the same call goes on from here.
+        A weight is NaN or infinite. The message names tensor and index, and the rule that keeps the
+        tensor without compression. With this rule the same call continues from here.
     OSError
-        The system failed, as where the disk is full. What is finished is kept.
+        The system failed, for instance because the disk is full. What is finished is kept.
 
     Notes
     -----

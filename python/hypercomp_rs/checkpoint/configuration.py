@@ -1,4 +1,4 @@
-"""``config.json``, by which transformers knows a model."""
+"""``config.json``, the configuration of a model of transformers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIG = "config.json"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A configuration, which is a JSON object."""
+    """Read a configuration. It must be a JSON object."""
     try:
         config = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -25,6 +25,6 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """A configuration, as transformers writes it."""
+    """Write a configuration in the form that transformers uses."""
     with written(folder / CONFIG) as file:
         file.write((json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,4 +1,7 @@
-"""Compressed tensors decoded piece by piece, the next while the last is used."""
+"""Decodes compressed tensors in pieces.
+
+The next piece is decoded while the caller uses the last.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,25 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-# Bytes of a piece: many in a tensor, so that all but the first are decoded while others are used.
-DECODED = 1 << 23
-# Rows of a piece of a matrix that is stored input by input: the length of a Hadamard block, as a
-# part of one costs as much as the whole.
-BLOCK = 1024
+# Bytes of a decoded piece. A large tensor has many pieces, so nearly all decoding overlaps with
+# use.
+DECODED_BYTES = 1 << 23
+# A piece of a matrix that is stored input by input has a multiple of this number of rows. It is the
+# length of a Hadamard block: decoding a part of a block costs as much as all of it.
+ROWS_BY_INPUT = 1024
 
 
 def decoded(c: CompressedTensor, dtype: str, threads: int | None) -> Iterator[npt.NDArray[Any]]:
-    """The weights of a tensor in C order, in pieces of ``DECODED`` bytes, or ``BLOCK`` rows.
+    """The weights of a tensor in C order, in pieces of about ``DECODED_BYTES`` bytes.
 
-    Flat arrays of this dtype, 16-bit floats as ``uint16``. Each lasts until the next but one is
-    asked for: there are two buffers, one to be filled while the other is used. New memory for
-    each piece would take as long as to decode it.
+    The pieces are flat arrays of this dtype; 16-bit floats are given as ``uint16``. There are two
+    buffers: one is filled while the other is used. So a piece is valid until the next but one is
+    requested. (To allocate memory for each piece would take as long as to decode it.)
     """
     element = _arrays.empty(dtype, 1).itemsize
-    length = DECODED // element
+    length = DECODED_BYTES // element
     if c.stored_by_input:
-        block = BLOCK * c.shape[1]
+        block = ROWS_BY_INPUT * c.shape[1]
         length = max(1, length // block) * block
     buffers = [_arrays.empty(dtype, min(length, c.size)) for _ in range(2)]
 

@@ -19,7 +19,7 @@ from .entries import read_compressed
 from .load_guard import unguarded
 from .report import Report
 from .run import Progress
-from .shard_writer import METADATA, PIECE, Piecewise, write_shard
+from .shard_writer import METADATA, PIECE_BYTES, Piecewise, write_shard
 from .source import DTYPE_BITS
 from .work import Work
 
@@ -32,20 +32,20 @@ def decompress_checkpoint(
     restart: bool = False,
     follow: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Decode a compressed model into a folder of the same shards as it came from.
+    """Decode a compressed model into a folder with the shards of the original model.
 
     Parameters
     ----------
     src
-        What :func:`compress_checkpoint` has made, or one safetensors file of it.
+        A folder that :func:`compress_checkpoint` has made, or one safetensors file of it.
     dst
-        The folder to make. It must not exist, or be empty; links are followed.
+        The folder to make. It must be empty or not exist; links are followed.
     threads
-        Threads to decode with; None for one a core.
+        Number of threads; None for one per core.
     restart
-        Throw away what another run with the same `dst` has left behind.
+        Delete what an interrupted run with the same `dst` has left.
     follow
-        Called as it goes on, with a :class:`Progress`.
+        Called repeatedly with a :class:`Progress`.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def decompress_checkpoint(
     Raises
     ------
     FormatError
-        A file is damaged; the message says where.
+        A file is damaged. The message says where.
     TooLargeError
-        There is no room for it on the disk.
+        The disk has too little space.
     InvalidArgumentError
         `dst` exists, or has an unfinished result of something else beside it.
 
@@ -135,7 +135,7 @@ def _decode_shards(
                 info.name,
                 info.dtype,
                 info.shape,
-                partial(file.pieces, info.name, PIECE)
+                partial(file.pieces, info.name, PIECE_BYTES)
                 if info.codec is None
                 else partial(pieces, info.name),
             )

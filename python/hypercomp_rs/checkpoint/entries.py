@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "description"
 PARTS = ("path", "cells", "scales", "rates", "mask", "exact", "codes", "raw")
-# A description has some 700 bytes; a shape of 64 axes and all parts have less than this.
-_LONGEST = 1 << 16
+# Descriptions have some 700 bytes, and less than this with 64 axes and all parts.
+_LONGEST_DESCRIPTION = 1 << 16
 
 
 def entry_name(tensor: str, part: str) -> str:
@@ -32,7 +32,7 @@ def entry_name(tensor: str, part: str) -> str:
 
 
 def entries_of(name: str, c: CompressedTensor) -> list[Piecewise]:
-    """What is stored of a compressed tensor."""
+    """The entries of a compressed tensor."""
     description, parts = c.to_parts()
     said = np.frombuffer(description.encode(), np.uint8)
     arrays: Mapping[str, npt.NDArray[np.uint8]] = {DESCRIPTION: said, **parts}
@@ -44,7 +44,7 @@ def _entry(name: str, array: npt.NDArray[np.uint8]) -> Piecewise:
 
 
 class Description(NamedTuple):
-    """What a description says of its tensor, as far as it can be told without the parts."""
+    """Shape, dtype, codec and error of a compressed tensor, from its description."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -53,12 +53,12 @@ class Description(NamedTuple):
 
 
 def read_description(shards: Shards, name: str) -> Description:
-    """What a tensor's description says; its parts are not read.
+    """The description of a tensor. Its parts are not read.
 
     Raises
     ------
     FormatError
-        It says something else than descriptions do.
+        It is no description of a compressed tensor.
     """
     wrong = FormatError(f"{_at(shards, name)}: no description of a compressed tensor")
     try:
@@ -67,7 +67,7 @@ def read_description(shards: Shards, name: str) -> Description:
         signal, error = float(said["signal"]), float(said["error"])
         if said["dtype"] not in FLOATS.values() or min(shape, default=0) < 0:
             raise wrong
-        # Neither NaN nor a logarithm of what is no ratio.
+        # Not NaN, and not negative.
         if not (signal >= 0 and error >= 0):
             raise wrong
         ratio = signal / error if error else math.inf
@@ -78,16 +78,16 @@ def read_description(shards: Shards, name: str) -> Description:
 
 
 def _at(shards: Shards, name: str) -> str:
-    """Where a compressed tensor is, for messages."""
+    """File and name of a compressed tensor, for messages."""
     return f"{shards.place(shards.compressed[name].description)}: {name}"
 
 
 def _description(shards: Shards, name: str) -> str:
     entry = shards.entries[shards.compressed[name].description]
-    if entry.nbytes > _LONGEST:
+    if entry.nbytes > _LONGEST_DESCRIPTION:
         raise FormatError(
-            f"{_at(shards, name)}: a description of {entry.nbytes} bytes, at most {_LONGEST} "
-            "are read"
+            f"{_at(shards, name)}: a description of {entry.nbytes} bytes, at most "
+            f"{_LONGEST_DESCRIPTION} are read"
         )
     try:
         return shards.read(entry.name).tobytes().decode()
@@ -101,22 +101,22 @@ def read_compressed(shards: Shards, name: str, *, verify: bool = False) -> Compr
     Raises
     ------
     FormatError
-        Entries that are missing, of another length than the description says, or, where `verify`
-        asks for it, with another checksum; the message names file and tensor.
+        Entries are missing or have another length than the description says; with `verify`, also if
+        a checksum differs. The message names file and tensor.
     """
     description = _description(shards, name)
     parts = {part: shards.read(entry) for part, entry in shards.compressed[name].parts.items()}
     try:
         return CompressedTensor.from_parts(description, parts, verify=verify)
     except HypercompError as error:
-        # A tool may have split a model into files with no regard to what belongs together.
+        # A tool that splits a model into files may have separated the parts.
         alone = shards.root is None and "missing" in str(error)
         hint = "; it may be in another shard: open the folder" if alone else ""
         raise FormatError(f"{_at(shards, name)}: {error}{hint}") from None
 
 
 def refuse_undescribed(shards: Shards) -> None:
-    """Raise where codes are there and what they are codes of is not: the description is lost.
+    """Raise if there are codes without the description that belongs to them.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def refuse_undescribed(shards: Shards) -> None:
         name = part.removesuffix("_path")
         if name == part or name in shards.compressed:
             continue
-        # Codes have these beside them; "path" alone may be anybody's name.
+        # Codes have scales or rates beside them. A tensor may be called "path" for other reasons.
         if parts & {entry_name(name, other) for other in ("scales", "rates")}:
             hint = "; it may be in another shard: open the folder" if shards.root is None else ""
             raise FormatError(
@@ -138,7 +138,7 @@ def refuse_undescribed(shards: Shards) -> None:
 
 
 def refuse_taken(names: Iterable[str], compressed: Iterable[str]) -> None:
-    """Raise where an entry of a compressed tensor would take another tensor's name."""
+    """Raise if an entry of a compressed tensor would have the name of another tensor."""
     taken = set(names)
     for name in compressed:
         for part in (DESCRIPTION, *PARTS):
@@ -150,17 +150,17 @@ def refuse_taken(names: Iterable[str], compressed: Iterable[str]) -> None:
 
 
 def named(error: HypercompError, name: str, where: str = "") -> Any:
-    """The same error with the name of the tensor it is about, and what to do about it.
+    """The same error with the tensor's name, and with a hint what to do.
 
-    `where` says more of the place, behind the name.
+    `where` is added to the name.
     """
     hint = f"; {keep_hint(name)}" if isinstance(error, NonFiniteError) else ""
     return type(error)(f"{name}{where}: {error}{hint}")
 
 
 def keep_hint(name: str) -> str:
-    """What to say to have a tensor copied as it is, ready to be copied to a command line."""
-    # A name may have the marks of patterns in it.
+    """How to keep a tensor without compression, in a form to be pasted to a command line."""
+    # A name may contain characters that are special in patterns.
     rule = f"{glob.escape(name)}=keep"
     shell = rule.replace("'", "'\\''")
     return (

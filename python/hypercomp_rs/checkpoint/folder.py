@@ -1,4 +1,4 @@
-"""What a model's folder has beside its shards: an index, a configuration, and other files."""
+"""The files of a model's folder beside its shards: index, configuration, and other files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .source import Source
 
 
 def write_index(path: Path, shard_of: Mapping[str, str], nbytes: int) -> None:
-    """The index of shards: the file of each entry, and the bytes of all."""
+    """Write the index of shards: the file of each entry, and the total number of bytes."""
     index = {"metadata": {"total_size": nbytes}, "weight_map": dict(sorted(shard_of.items()))}
     with written(path) as file:
         file.write((json.dumps(index, indent=2) + "\n").encode())
 
 
 def left_out(source: Source) -> dict[str, Path]:
-    """The files of a source's folder that are not copied unless it is asked for, by their place."""
+    """The files of a source's folder that are copied only on request, by their path in it."""
     root = source.root
     if root is None:
         return {}
@@ -35,7 +35,7 @@ def left_out(source: Source) -> dict[str, Path]:
 
 
 def report_on(source: Source, *, copy_all: bool = False) -> Report:
-    """What becomes of a source's other files."""
+    """Which of a source's other files are copied, and which are not."""
     files, others = dict(source.files()), left_out(source)
     if copy_all:
         files, others = files | others, {}
@@ -47,7 +47,7 @@ def report_on(source: Source, *, copy_all: bool = False) -> Report:
 
 
 def copy_files(files: Mapping[str, Path], folder: Path) -> None:
-    """Copies of files by their place, but for the configuration."""
+    """Copy files to their paths in a folder, except the configuration."""
     for place, path in files.items():
         if place == CONFIG:
             continue
@@ -57,15 +57,15 @@ def copy_files(files: Mapping[str, Path], folder: Path) -> None:
 
 
 def refuse_inside(dst: Path, source: Source) -> None:
-    """Raise where the result would be among the files that are copied to it."""
+    """Raise if the destination is inside of the source's folder, whose files are copied."""
     root = source.root
-    # A link that leads nowhere is for others to name.
+    # A broken link is refused elsewhere.
     if root is not None and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(root)):
         raise InvalidArgumentError(f"{dst} is inside of {root}: give a place beside it")
 
 
 def refuse_quantised(source: Source) -> None:
-    """Raise where a model's configuration says that it is quantised already."""
+    """Raise if a model's configuration says that it is quantised already."""
     path = source.files().get(CONFIG)
     said = read_config(path).get(QUANTIZATION) if path is not None else None
     if said is not None:
@@ -77,7 +77,7 @@ def refuse_quantised(source: Source) -> None:
 
 
 def quantization_config(request: Request, plan: Plan) -> dict[str, Any]:
-    """What the configuration of a compressed model says of it."""
+    """The ``quantization_config`` of a compressed model."""
     said = request.key()
     modules = sorted(name.removesuffix(".weight") for name in plan.kept if name.endswith(".weight"))
     asked = {

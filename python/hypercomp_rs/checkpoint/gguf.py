@@ -25,36 +25,37 @@ from .source import Entry, Source
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Types that are kept as they are.
-_PLAIN = ("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64")
+# Types whose bytes are used without decoding.
+_STORED_TYPES = ("F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64")
 # Types that the package gguf decodes, to float32: a block's numbers times its scale, exactly.
-_BLOCKS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-# Bytes that are decoded at a time; that package takes some ten times as much beside them.
-_PIECE = 1 << 21
+_BLOCK_TYPES = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+# Bytes that are decoded at a time. The package gguf needs some ten times as much memory.
+_PIECE_BYTES = 1 << 21
 
 
 class Gguf(Source):
     """The tensors of a GGUF model, those in blocks decoded to float32.
 
-    For the architectures "llama" (also Mistral's), "qwen2" and "qwen3" names and rows are those of
-    transformers, and the model has a ``config.json`` and its tokenizer's files, as transformers
-    makes them. All tensors of other models have the names and rows of the file, and so have all of
-    a model with a tensor that has no such name, as experts have none; :meth:`notes` says so.
+    For the architectures "llama" (also Mistral's), "qwen2" and "qwen3", names and rows are those of
+    transformers, and the source has a ``config.json`` and a tokenizer's files, which transformers
+    makes. For other architectures, and if any tensor has no name in transformers (such as those of
+    experts), all tensors have the names and rows of the file. :meth:`notes` says so.
 
     Parameters
     ----------
     path
-        Of a file; of any part of a split model, which is read whole; or of a folder with one model.
+        A file; any part of a split model, which is read with all its parts; or a folder with one
+        model.
 
     Raises
     ------
     FormatError
-        It is no GGUF file, or not what it says it is; a part of a split model is missing, or does
-        not fit the others. The message names the file.
+        It is no GGUF file or is damaged; or a part of a split model is missing or does not fit the
+        others. The message names the file.
     InvalidArgumentError
-        A folder with several models.
+        A folder has several models.
     DtypeError
-        A tensor of a type that is not decoded.
+        A tensor has a type that cannot be decoded.
     MissingExtraError
         The extra ``[gguf]`` is not installed.
     """
@@ -120,9 +121,9 @@ class Gguf(Source):
         return self.parts
 
     def files(self) -> Mapping[str, Path]:
-        """See :class:`Source`; what transformers makes of the file, and what lies beside it.
+        """See :class:`Source`: the files that transformers makes, and those beside the model.
 
-        A model without transformers' names gets no configuration: it would load as another one.
+        A model without transformers' names gets no configuration, as it would be loaded wrongly.
         """
         beside = {place: path for place, path, other in self._others() if not other}
         beside.pop(CONFIG, None)
@@ -159,14 +160,14 @@ class Gguf(Source):
         return other_files({part.name for part in self.parts}, self.root)
 
     def _rows(self, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
-        """Rows along the last axis, decoded, in pieces that are small beside a tensor."""
+        """Rows along the last axis, decoded in small pieces."""
         stored, entry, path = self.stored[name], self._entries[name], self._file[name]
         count = _rows(stored)
         order = row_order(stored.name, count, self.values) if self.known else None
         places = rows if order is None else order[rows]
         width = stored.nbytes // max(1, count)
         out = np.empty((len(rows), entry.nbytes // max(1, count)), np.uint8)
-        step = max(1, _PIECE // max(1, width))
+        step = max(1, _PIECE_BYTES // max(1, width))
         with path.open("rb", buffering=0) as file:
             for at in range(0, len(rows), step):
                 coded = np.empty((len(places[at : at + step]), width), np.uint8)
@@ -177,7 +178,7 @@ class Gguf(Source):
     def _read(
         self, file: Any, out: npt.NDArray[np.uint8], places: npt.NDArray[np.intp], stored: Stored
     ) -> None:
-        """Fill `out` with these rows, neighbours at once."""
+        """Fill `out` with these rows. Neighbouring rows are read at once."""
         width = out.shape[1]
         runs = np.flatnonzero(np.diff(places) != 1) + 1
         for run in np.split(np.arange(len(places)), runs):
@@ -194,28 +195,29 @@ class Gguf(Source):
 
 
 def _rows(stored: Stored) -> int:
-    """How many rows there are that can be read by themselves."""
+    """Number of rows that can be read by themselves."""
     if len(stored.shape) < 2:
-        return stored.shape[0] if stored.shape and stored.kind in _PLAIN else 1
+        return stored.shape[0] if stored.shape and stored.kind in _STORED_TYPES else 1
     return math.prod(stored.shape[:-1])
 
 
 def _dtype(path: Path, stored: Stored) -> str:
-    if stored.kind in _PLAIN:
+    if stored.kind in _STORED_TYPES:
         return stored.kind
-    if stored.kind in _BLOCKS:
+    if stored.kind in _BLOCK_TYPES:
         return "F32"
     raise DtypeError(
-        f"{path}: {stored.name} is of type {stored.kind}: {', '.join(_PLAIN + _BLOCKS)} are decoded"
+        f"{path}: {stored.name} is of type {stored.kind}: "
+        f"{', '.join(_STORED_TYPES + _BLOCK_TYPES)} are decoded"
     )
 
 
 def _decoded(coded: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uint8]:
     """The bytes of the elements, from whole rows of the file."""
-    if stored.kind in _PLAIN or coded.size == 0:
+    if stored.kind in _STORED_TYPES or coded.size == 0:
         return coded
     gguf = imported("gguf", "gguf", "a GGUF file")
-    # A scale may be any float16, also one that is no number: whoever compresses it will say so.
+    # A scale may be NaN or infinite. Compression refuses such weights.
     with np.errstate(all="ignore"):
         decoded: npt.NDArray[np.float32] = gguf.dequantize(
             coded, gguf.GGMLQuantizationType[stored.kind]
@@ -226,8 +228,8 @@ def _decoded(coded: npt.NDArray[np.uint8], stored: Stored) -> npt.NDArray[np.uin
 def _describe(path: Path, folder: Path, *, tied: bool) -> None:
     """Write the configuration and the tokenizer of a GGUF file as transformers has them.
 
-    `tied` is whether the model has no last layer of its own: transformers looks for one in this
-    file alone, and that of a split model is in another.
+    `tied` is whether the model has no last layer of its own. transformers looks for one only in
+    this file, and in a split model it is in another part.
     """
     transformers = imported("transformers", "gguf", "a GGUF file's configuration")
     imported("torch", "gguf", "a GGUF file's configuration")
@@ -236,12 +238,12 @@ def _describe(path: Path, folder: Path, *, tied: bool) -> None:
         config = transformers.AutoConfig.from_pretrained(path.parent, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **options)
     except Exception as error:
-        # Whatever it stumbles over in there is something that the file says.
+        # Any exception here is caused by the file's contents.
         raise FormatError(f"{path}: transformers cannot read what it says: {error}") from error
     by_type = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     config.architectures = config.architectures or [by_type[config.model_type]]
     config.tie_word_embeddings = tied
-    # What the tensors are decoded to.
+    # The dtype that the tensors are decoded to.
     config.dtype = "float32"
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,9 +1,9 @@
-"""The header of a GGUF file: what is said about the model, and where its tensors lie.
+"""The header of a GGUF file: metadata of the model, and the positions of its tensors.
 
-The package gguf has a reader too. It believes the counts in a file: one that promises 2**60 entries
-of an array keeps it busy until the memory is full. So the header is walked here, with every length
-held against what is left of the file; what the numbers mean is taken from that package, and so is
-the decoding of tensors.
+The package gguf has a reader, too. But it trusts the counts in a file: for an array with 2**60
+declared entries it runs until the memory is full. So the header is read here, and every length is
+compared with what is left of the file. The meaning of the numbers and the decoding of tensors are
+taken from that package.
 
 The format: docs/gguf.md in the repository of ggml. Versions 2 and 3, little-endian.
 """
@@ -25,7 +25,7 @@ _VERSIONS = (2, 3)
 _MOST_AXES = 4
 _DEEPEST = 8
 
-# Of numbers and truth values, by their number in the file.
+# The types of numbers and truth values, by their code in the file, for `struct`.
 _SCALARS = {
     0: "B",
     1: "b",

@@ -1,7 +1,7 @@
-"""What transformers calls the tensors of a GGUF file, and in what order it has their rows.
+"""The names of a GGUF file's tensors in transformers, and the order of their rows there.
 
-llama.cpp has names of its own for all models, and for Llama models it turns the two halves of each
-attention head's rows into pairs, as its rotary embedding wants them. Both are undone here, for the
+llama.cpp uses names of its own for all models. For Llama models it also interleaves the two halves
+of each attention head's rows, for its rotary embedding. Both are reversed here, for the
 architectures whose tensors are otherwise the same.
 """
 
@@ -34,12 +34,12 @@ _MODEL = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "outp
 # Mistral's files say "llama".
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 
-# Follows from the configuration.
+# A tensor that transformers computes from the configuration.
 _DERIVED = "rope_freqs.weight"
 
 
 def transformers_name(name: str) -> str | None:
-    """What transformers calls a tensor; "" for one that it has no use for, None for an unknown."""
+    """A tensor's name in transformers; "" if it is not used there, None if it is unknown."""
     if name == _DERIVED:
         return ""
     found = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)", name)
@@ -54,9 +54,9 @@ def transformers_name(name: str) -> str | None:
 def transformers_names(
     names: Iterable[str], values: Mapping[str, Value]
 ) -> tuple[str | None, dict[str, str]]:
-    """What each tensor is called, "" for one that is left out; and why not as transformers does.
+    """The name of each tensor, "" if it is left out; and why names are not those of transformers.
 
-    Either all have transformers' names or none has: of a model with both nobody could make sense.
+    Either all tensors have transformers' names or none has. A mixture would be of no use.
     """
     architecture = values.get("general.architecture")
     names = list(names)

@@ -1,7 +1,7 @@
-"""Which GGUF files are one model: a file by itself, or all parts that llama.cpp has split one into.
+"""The GGUF files of one model: a single file, or all parts of a model that llama.cpp has split.
 
-The parts of ``m`` are ``m-00001-of-00003.gguf`` and so on. Each says its number, how many they are,
-and how many tensors the whole has; the first alone says what model it is.
+The parts of ``m`` are ``m-00001-of-00003.gguf`` and so on. Each part has its number, the number of
+parts, and the number of tensors of the whole model. Only the first part has the model's metadata.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def gguf_files(path: Path) -> list[Path]:
 
 
 def _parts(path: Path) -> list[Path]:
-    """All parts of the model that a file has, by their names."""
+    """All parts of the model that a file belongs to, by their names."""
     found = _PART.fullmatch(path.name)
     if found is None:
         return [path]
     model, number, count = found[1], int(found[2]), int(found[3])
     if not 1 <= number <= count:
         raise FormatError(f"{path}: there is no part {number} of {count}")
-    # One by one: a name may promise more parts than any folder has.
+    # One by one, as a name may declare more parts than any folder has.
     parts: list[Path] = []
     while len(parts) < count:
         part = path.with_name(f"{model}-{len(parts) + 1:05d}-of-{count:05d}.gguf")
@@ -64,8 +64,8 @@ def read_parts(files: Sequence[Path]) -> dict[Path, Header]:
     Raises
     ------
     FormatError
-        As :func:`read_header`; and a part that says something else than its name does, parts that
-        have other numbers of parts or tensors in mind, or a tensor that two of them have.
+        As :func:`read_header`; also if a part contradicts its name, if parts have different numbers
+        of parts or tensors, or if two of them have the same tensor.
     """
     headers = {file: read_header(file) for file in files}
     where: dict[str, Path] = {}
@@ -86,7 +86,7 @@ def read_parts(files: Sequence[Path]) -> dict[Path, Header]:
 
 
 def _check_part(file: Path, values: Mapping[str, Value], at: int, count: int) -> None:
-    """That a file is the part that its name says."""
+    """Check that a file is the part that its name says."""
     said = values.get("split.count", 0)
     # A model of one part may say so or not.
     if said != count and not (count == 1 and said == 0):

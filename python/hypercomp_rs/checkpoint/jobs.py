@@ -1,4 +1,4 @@
-"""Jobs over tensors on an executor, as many at a time as there is memory for."""
+"""Jobs over tensors: on an executor, and within a limit of memory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from ..errors import HypercompError
 
 T = TypeVar("T")
 
-# Seconds between two looks at whoever follows.
-LOOK_SECONDS = 0.2
-# How often a job may fail before all do: a worker that died loses its jobs.
-ATTEMPTS = 4
+# Seconds between two calls of the function that follows the progress.
+POLL_SECONDS = 0.2
+# How often a job is tried before its error is raised. A worker that dies loses its jobs.
+MAX_ATTEMPTS = 4
 
 
-class Room:
-    """Memory that threads share: who wants some waits until there is enough.
+class MemoryLimit:
+    """A limit of memory that threads share. A thread that needs memory waits until there is enough.
 
-    Whoever waits may hold some already, so all could wait for each other. Then the one who asked
-    first goes on all the same: one tensor must fit, whatever its size.
+    A waiting thread may already hold memory, so all threads could wait for each other. Then the
+    thread that asked first continues, beyond the limit. So a single tensor of any size can always
+    be processed.
     """
 
     def __init__(self, total: int) -> None:
@@ -34,9 +35,9 @@ class Room:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def share(self) -> Iterator[Share]:
-        """A thread's part, which is given back when the block is left."""
-        share = Share(self)
+    def share(self) -> Iterator[MemoryShare]:
+        """The memory of one thread. All of it is given back at the end of the block."""
+        share = MemoryShare(self)
         self._change(inside=1)
         try:
             yield share
@@ -53,7 +54,7 @@ class Room:
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
-            # The others may be stuck only since this one waits too.
+            # With this thread waiting, all threads may be waiting now, so the others check again.
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._may_go(ticket, nbytes))
             self._waiting.remove(ticket)
@@ -66,21 +67,21 @@ class Room:
         return first and (self._held + nbytes <= self.total or stuck)
 
 
-class Share:
-    """What a thread has of a :class:`Room`."""
+class MemoryShare:
+    """The memory that one thread holds of a :class:`MemoryLimit`."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, memory: MemoryLimit) -> None:
         self.nbytes = 0
-        self._room = room
+        self._memory = memory
 
     def take(self, nbytes: int) -> None:
-        """So many bytes more, once there is room."""
-        self._room._take(nbytes)
+        """So many bytes more, once there is memory."""
+        self._memory._take(nbytes)
         self.nbytes += nbytes
 
     def give(self, nbytes: int) -> None:
-        """So many bytes less."""
-        self._room._change(held=-nbytes)
+        """Give this number of bytes back."""
+        self._memory._change(held=-nbytes)
         self.nbytes -= nbytes
 
 
@@ -92,10 +93,11 @@ def completed(
     most: int,
     look: Callable[[], None],
 ) -> Iterator[T]:
-    """Results of `call` with each of these arguments, in the order in which they come.
+    """Results of `call` for each tuple of arguments, in the order in which they are finished.
 
-    `most` are on the executor at one time, and begin in their order. A job that fails by other than
-    its own fault is tried again. While none is finished, `look` is called several times a second.
+    At most `most` jobs are on the executor at a time, and they begin in the given order. A job is
+    tried again if it fails with an error that is neither its own (``HypercompError``, ``OSError``)
+    nor that of a broken executor. `look` is called several times a second.
     """
     waiting = deque((job, 1) for job in jobs)
     flying: dict[concurrent.futures.Future[T], tuple[tuple[Any, ...], int]] = {}
@@ -105,7 +107,7 @@ def completed(
                 job, attempt = waiting.popleft()
                 flying[executor.submit(call, *job)] = (job, attempt)
             done, _ = concurrent.futures.wait(
-                flying, LOOK_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
+                flying, POLL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
             )
             look()
             for future in done:
@@ -115,7 +117,7 @@ def completed(
                 except (HypercompError, OSError, concurrent.futures.BrokenExecutor):
                     raise
                 except Exception:
-                    if attempt == ATTEMPTS:
+                    if attempt == MAX_ATTEMPTS:
                         raise
                     waiting.append((job, attempt + 1))
                     continue

@@ -1,13 +1,13 @@
-"""Entries of ``config.json`` for which transformers refuses a model that it could not decode.
+"""Entries of ``config.json`` that make transformers refuse a model it could not decode.
 
-A transformers without this package takes an unknown ``quant_method`` for a dense model: it warns,
-finds none of the weights, and initialises all of them at random. It does refuse a model whose
-configuration names a file of weights that is none. So the configuration of a compressed model has
-such a name, which says what to do; with this package imported the entry is taken away before
-transformers looks at it.
+Without this package, transformers treats a model with an unknown ``quant_method`` as a dense model:
+it warns, finds none of the weights, and initialises them at random. But it refuses a model whose
+configuration names a file of weights with an unknown ending. So the configuration of a compressed
+model has such a name, and the name is a sentence that says what to do. If this package is imported,
+it removes the entry before transformers reads it.
 
-Some classes load a part of a model and read their own part of the configuration only, such as the
-vision model of CLIP. So each part says so too.
+Some classes load a part of a model and read only their own part of the configuration, such as the
+vision model of CLIP. So each part has the entries, too.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# The member of a configuration by which transformers knows a quantised model.
+# The entry of a configuration by which transformers recognises a quantised model.
 QUANTIZATION = "quantization_config"
 METHOD = "hypercomp"
-# The member by which transformers is told the file of the weights. Refused where it ends otherwise
-# than a file of weights does.
+# The entry that names the file of the weights. transformers refuses a name without the ending of
+# such a file.
 WEIGHTS = "transformers_weights"
 HOW_TO_LOAD = (
     "this model is compressed by hypercomp-rs: pip install 'hypercomp-rs[transformers]' and "
     "`import hypercomp_rs.torch.transformers` before from_pretrained"
 )
 
-# Models within a model that old configurations do not give a ``model_type``.
+# Parts of a model whose configurations have no ``model_type`` in old files.
 _PARTS = ("text_config", "vision_config", "audio_config")
 
 
@@ -42,11 +42,10 @@ def is_file_of_weights(name: str) -> bool:
 
 
 def guarded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a compressed model, which transformers alone refuses to load.
+    """The configuration of a compressed model, which transformers without this package refuses.
 
-    `config` has a ``quantization_config`` of ours. The result says in each of its parts that they
-    are compressed, too. The name of a file of weights that it has already
-    is kept in the ``quantization_config``.
+    `config` has a ``quantization_config`` of this package. If it names a file of weights already,
+    the name is kept in the ``quantization_config``.
     """
     said = dict(config[QUANTIZATION])
     named = config.get(WEIGHTS)
@@ -72,7 +71,7 @@ def unguarded(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(config: Mapping[str, Any], entries: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A configuration whose parts have these entries, or for None no entries of ours."""
+    """A configuration whose parts have these entries, or none of this package for None."""
     found = {}
     for name, value in config.items():
         if not _is_part(name, value):

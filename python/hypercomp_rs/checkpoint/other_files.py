@@ -1,33 +1,35 @@
-"""What a model's folder has beside the weights that are read: what is copied, what is left out."""
+"""Which files beside a model's weights are copied, and which are left out."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection
 from pathlib import Path
 
-# How the weights of other frameworks and runtimes end, wherever they lie.
-_FOREIGN = (
-    *(".h5", ".msgpack", ".ot", ".gguf", ".ggml", ".tflite", ".mlmodel", ".engine", ".pdparams"),
+from .formats import FORMATS
+
+# Endings of weights that are the same model again, whatever folder they are in: those of other
+# frameworks and runtimes, and of formats in which a model is not kept in parts.
+_SAME_AGAIN = (
+    *(".h5", ".msgpack", ".ot", ".ggml", ".tflite", ".mlmodel", ".engine", ".pdparams"),
     *(".onnx", ".onnx_data", ".onnx.data"),
+    *(suffix for one in FORMATS if not one.parts_of_models for suffix in one.suffixes),
 )
-# How weights of torch end, which are a model's own, or another module's in a folder below.
-_TORCH = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-_INDEX = re.compile(r"\.(safetensors|bin)\.index(\.[^.]+)?\.json$")
-# Folders of exports to other runtimes: without the weights nothing in them is of use.
+# Endings of weights that are the model's own, or those of another module in a folder below.
+_OWN = tuple(suffix for one in FORMATS if one.parts_of_models for suffix in one.suffixes)
+# Folders of exports to other runtimes. Without the weights their other files are useless.
 _EXPORTS = ("onnx", "openvino", "coreml", "tflite", "tensorrt", "saved_model", "metal", "mlx")
 _EXPORT_ENDINGS = (".mlpackage", ".mlmodelc")
-# Where a model's authors keep the weights that it was converted from, and what Meta and Mistral
-# call them.
+# The folder, and the names of files (of Meta and Mistral), of the weights that a model was
+# converted from.
 _ORIGINAL = "original"
 _CONSOLIDATED = "consolidated"
 
 
 def files_beside(taken: Collection[str], folder: Path) -> list[tuple[str, Path]]:
-    """Files beneath a folder but for those `taken`, by their place; hidden ones are left out.
+    """All files beneath a folder except `taken`, by their path in it. Hidden files are left out.
 
-    Folders that links lead to are gone through like others, each once.
+    Links to folders are followed. Each folder is visited once.
     """
     found = []
     seen = {folder.resolve()}
@@ -49,9 +51,9 @@ def files_beside(taken: Collection[str], folder: Path) -> list[tuple[str, Path]]
 
 
 def other_files(taken: Collection[str], folder: Path) -> list[tuple[str, Path, bool]]:
-    """The files beneath a folder but for those `taken`: place, path, and whether to leave it out.
+    """All files beneath a folder except `taken`: path in the folder, path, whether to leave it out.
 
-    What is left out are the model's weights in other formats.
+    Files are left out that have the model's weights in another format.
     """
     beside = files_beside(taken, folder)
     places = {place for place, _ in beside} | set(taken)
@@ -61,11 +63,11 @@ def other_files(taken: Collection[str], folder: Path) -> list[tuple[str, Path, b
 def is_other_format(place: str, places: Collection[str]) -> bool:
     """Whether a file beneath a model's folder has the model's weights in another format.
 
-    `places` are all files beneath the folder. What else is in folders below belongs to the model:
-    sentence-transformers' modules, for example, have weights of their own.
+    `places` are all files beneath the folder. Other weights in folders below belong to the model,
+    such as those of sentence-transformers' modules.
     """
     *folders, name = place.lower().split("/")
-    if name.endswith(_FOREIGN):
+    if name.endswith(_SAME_AGAIN):
         return True
     if any(below in _EXPORTS or below.endswith(_EXPORT_ENDINGS) for below in folders):
         return True
@@ -73,7 +75,7 @@ def is_other_format(place: str, places: Collection[str]) -> bool:
         return False
     if not folders or _ORIGINAL in folders or name.startswith(_CONSOLIDATED):
         return True
-    # A module's weights once more, beside those in safetensors files.
+    # The weights of a module again, beside its safetensors file.
     here = place.rpartition("/")[0]
     return ".bin" in name and any(
         other.endswith(".safetensors") and other.rpartition("/")[0] == here for other in places
@@ -81,6 +83,7 @@ def is_other_format(place: str, places: Collection[str]) -> bool:
 
 
 def is_weights(place: str) -> bool:
-    """Whether a file has weights of torch, or is an index of such files, by its name."""
+    """Whether a file may have weights of the model, or is an index of such files, by its name."""
     name = place.rpartition("/")[2].lower()
-    return name.endswith(_TORCH) or _INDEX.search(name) is not None
+    indexed = (one.naming for one in FORMATS if one.naming is not None)
+    return name.endswith(_OWN) or any(naming.read_index_name(name) for naming in indexed)

@@ -1,4 +1,4 @@
-"""What becomes of each tensor of a model, before the first is compressed."""
+"""The plan for a model: the parameters of each compressed tensor, and why others are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._reals import checked_real
 from ..compress import Trellis
 from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
-from .allocation import LEAST, MOST, Curve, line, spread
+from .allocation import HIGHEST_RATE, LOWEST_RATE, Curve, line, spread
 from .entries import DESCRIPTION, entry_name, named, refuse_taken
 from .masks import reason_to_keep
 from .rules import Choice, Rule, Table, choose, table_by_name
@@ -27,13 +27,13 @@ from .source import Entry, Source
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Weights whose rows tell of the rest of a tensor.
-_SAMPLED = 1 << 16
+# Number of weights in the sample of rows that stands for a tensor.
+_SAMPLE_WEIGHTS = 1 << 16
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a whole model; see :func:`compress_checkpoint`."""
+    """The parameters for a whole model; see :func:`compress_checkpoint`."""
 
     trellis: Trellis
     target_bits: float | None
@@ -55,7 +55,7 @@ class Request:
                 )
 
     def key(self) -> dict[str, Any]:
-        """What tells it from another one; JSON."""
+        """A JSON object that is different for different requests."""
         return {
             **dataclasses.asdict(self.trellis),
             "target_bits": self.target_bits,
@@ -66,27 +66,27 @@ class Request:
 
 
 class Plan(NamedTuple):
-    """What becomes of each tensor.
+    """The parameters of each tensor that is compressed, and the reason for each that is not.
 
     Attributes
     ----------
     compressed
         The codec's parameters for each tensor that is compressed.
     kept
-        Why each other tensor is copied as it is.
+        Why each other tensor is copied without compression.
     """
 
     compressed: Mapping[str, Trellis]
     kept: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """As :meth:`from_json` reads it."""
+        """The plan as a JSON object that :meth:`from_json` reads."""
         compressed = {name: dataclasses.asdict(t) for name, t in self.compressed.items()}
         return {"compressed": compressed, "kept": dict(self.kept)}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> Plan:
-        """A plan that was kept in a file."""
+        """A plan from the JSON object of :meth:`to_json`."""
         compressed = {name: Trellis(**said) for name, said in read["compressed"].items()}
         return cls(compressed, read["kept"])
 
@@ -94,9 +94,9 @@ class Plan(NamedTuple):
 def choices_of(
     source: Source, request: Request, tables: Mapping[str, Table | None] | None = None
 ) -> dict[str, Choice]:
-    """What becomes of each tensor by rules, by its name, and by what its values tell.
+    """Whether each tensor is compressed: by rules, by its name, and by its values.
 
-    `tables` says which tensors are tables, where that is known; else their names do.
+    `tables` says which tensors are tables. If it is None, their names do.
 
     Raises
     ------
@@ -113,16 +113,18 @@ def choices_of(
 def make_plan(
     source: Source, request: Request, tables: Mapping[str, Table | None] | None = None
 ) -> Plan:
-    """A plan for a model. Reads the beginnings of its tensors, to tell masks from weights.
+    """A plan for a model.
 
-    Reads samples of them where bits are to be spread over them.
+    Reads the beginning of each tensor to find masks. With `target_bits` also reads a sample of each
+    tensor that is compressed.
 
-    `tables` says which tensors are tables, where that is known; else their names do.
+    `tables` says which tensors are tables. If it is None, their names do.
 
     Raises
     ------
     InvalidArgumentError
-        A rule that matches nothing; a `target_bits` that cannot be met; names that are taken.
+        A rule that matches nothing; a `target_bits` that cannot be met; an entry of a compressed
+        tensor that would have the name of another tensor.
     NonFiniteError
         A sampled weight is NaN or infinite.
     """
@@ -165,7 +167,7 @@ def _spread(
     request: Request,
     tokens: set[str],
 ) -> dict[str, Trellis]:
-    """The parameters of the tensors that are free, so that the whole takes `target_bits`."""
+    """The parameters of the tensors without a fixed rate, so that the model takes `target_bits`."""
     target = request.target_bits
     assert target is not None
     looked_up = tokens if only_looked_up(source) else set()
@@ -186,14 +188,16 @@ def _spread(
             bits = curve.bits_for(trellis.target_sqnr_db or 0.0)
         budget -= bits * curve.weights
     curves = {n: curve for n, (curve, _) in samples.items() if n in free and curve is not None}
-    found = dict.fromkeys(free, LEAST)
+    found = dict.fromkeys(free, LOWEST_RATE)
     if curves:
         coded = sum(curve.weights for curve in curves.values())
-        least, most = (target + (bits * coded - budget) / weights for bits in (LEAST, MOST))
+        least, most = (
+            target + (bits * coded - budget) / weights for bits in (LOWEST_RATE, HIGHEST_RATE)
+        )
         if not least <= target <= most:
             raise InvalidArgumentError(
-                f"target_bits={target:g}: this model can have {least:.2f} to {most:.2f}, with what "
-                "is kept and what is stored beside the codes"
+                f"target_bits={target:g}: for this model {least:.2f} to {most:.2f} are accepted, "
+                "tensors that are kept and everything stored beside the codes counted"
             )
         found |= zip(curves, spread(list(curves.values()), budget), strict=True)
     return {name: dataclasses.replace(compressed[name], bits=found[name]) for name in free}
@@ -202,16 +206,17 @@ def _spread(
 def _sampled(
     source: Source, name: str, trellis: Trellis, request: Request, looked_up: bool
 ) -> tuple[Curve | None, int]:
-    """The curve of a tensor, None where its sample is zeros; and the bytes of its description."""
+    """The curve of a tensor, None if its sample is all zeros; and the bytes of its description."""
     entry = source.entries[name]
-    target = request.target_bits or MOST
+    target = request.target_bits or HIGHEST_RATE
     data, shape = _sample(source, entry)
     values = as_float32(data, entry.dtype)
     with np.errstate(over="ignore"):
         mean_square = float(np.mean(np.square(values, dtype=np.float64)))
     points = []
     c = None
-    for bits in (max(LEAST, min(target, MOST) - 1), min(MOST, max(target, LEAST) + 1)):
+    within = min(HIGHEST_RATE, max(LOWEST_RATE, target))
+    for bits in (max(LOWEST_RATE, within - 1), min(HIGHEST_RATE, within + 1)):
         fast = dataclasses.replace(trellis, bits=bits, target_sqnr_db=None, effort="fast")
         try:
             code = fast.compress(flat_of(data, entry.dtype, shape), None)
@@ -228,16 +233,16 @@ def _sampled(
 
 
 def _sample(source: Source, entry: Entry) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    """The bytes of rows from all over the first axis, and their shape."""
+    """The bytes of rows that are spread evenly over the first axis, and their shape."""
     length = entry.shape[0]
     row = entry.size // length
-    count = min(length, max(1, _SAMPLED // row))
+    count = min(length, max(1, _SAMPLE_WEIGHTS // row))
     step = length // count
     data = source.sample(entry.name, range(step // 2, length, step)[:count])
-    if row <= _SAMPLED:
+    if row <= _SAMPLE_WEIGHTS:
         return data, (count, *entry.shape[1:])
-    # A row of a tensor with few of them stands for the others by its beginning.
-    return data[: entry.nbytes // entry.size * _SAMPLED], (_SAMPLED // 1024, 1024)
+    # Of a very long row only the beginning is used.
+    return data[: entry.nbytes // entry.size * _SAMPLE_WEIGHTS], (_SAMPLE_WEIGHTS // 1024, 1024)
 
 
 def _beside(source: Source, samples: Mapping[str, tuple[Curve | None, int]]) -> int:
@@ -254,8 +259,9 @@ def _beside(source: Source, samples: Mapping[str, tuple[Curve | None, int]]) -> 
             continue
         description = samples[name][1]
         sums[entry_name(name, DESCRIPTION)] = "0" * 8
-        # A stored form of its own would have a header instead of the description.
-        total += description - _HEADER
+        # The codec counts the header of its own stored form, which here is replaced by the
+        # description.
+        total += description - _STORED_HEADER_BYTES
         parts = {DESCRIPTION: description}
         parts |= dict.fromkeys(("path", "cells", "scales", "rates"), entry.size // 8)
         here += [(entry_name(name, part), "U8", [nbytes]) for part, nbytes in parts.items()]
@@ -266,5 +272,5 @@ def _beside(source: Source, samples: Mapping[str, tuple[Curve | None, int]]) -> 
     return total
 
 
-# Bytes that `nbytes` of a compressed tensor counts beside its parts, see docs/format.md.
-_HEADER = 38
+# Bytes that `nbytes` of a compressed tensor counts beside its parts: see docs/format.md.
+_STORED_HEADER_BYTES = 38

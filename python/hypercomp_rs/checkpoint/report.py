@@ -1,4 +1,4 @@
-"""What a command did beside the weights."""
+"""What was done with a model's files other than weights."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .other_files import is_weights
 
 
 class Report(NamedTuple):
-    """What became of a model's other files, and what an earlier run had done.
+    """Which of a model's other files were copied, and what an interrupted run had done before.
 
     Attributes
     ----------
     reused
-        Number of compressed tensors that an earlier run, which was cut off, had finished.
+        Number of compressed tensors that an interrupted run had finished.
     copied
-        Other files that were copied, by their place in the folder, and their bytes.
+        Other files that were copied: bytes by path in the folder.
     left_out
-        Files that were not: the same weights in other formats; and their bytes.
+        Files that were not copied, as they are the same weights in other formats: bytes by path.
     """
 
     reused: int
@@ -27,5 +27,8 @@ class Report(NamedTuple):
 
     @property
     def copied_weights(self) -> list[str]:
-        """Those of `copied` that have weights of modules in folders below: not compressed."""
+        """Copied files with weights of modules in folders below.
+
+        These weights are not compressed.
+        """
         return [place for place in self.copied if is_weights(place)]

@@ -1,7 +1,7 @@
-"""What a run with other parameters takes over from one of the same source that was cut off.
+"""Finished tensors of an interrupted run that a run with other parameters can use.
 
-A finished tensor stays where its own parameters are the same, so what comes out has the bytes of a
-run that began anew.
+A finished tensor is used if its own parameters are the same in both plans. So the result has the
+same bytes as that of a new run.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from functools import partial
 from .entries import DESCRIPTION, PARTS, entry_name
 from .plan import Plan
 from .safetensors_file import SafetensorsFile
-from .shard_writer import PIECE, Piecewise, write_shard
+from .shard_writer import PIECE_BYTES, Piecewise, write_shard
 from .source import Source
 from .work import Work
 
 
 def take_over(work: Work, source: Source, before: Plan, now: Plan) -> None:
-    """Take away all that was made by another plan; what both agree on stays.
+    """Remove every tensor whose parameters differ between the two plans.
 
-    The plan on the disk is still the one `before`, of which everything that stays is true: this may
-    be cut off at any moment.
+    This may be interrupted at any moment. The plan on the disk is still `before`, and all files
+    that are left agree with it.
     """
     names = list(source.entries)
     shards: dict[str, list[str]] = {}
@@ -47,10 +47,12 @@ def take_over(work: Work, source: Source, before: Plan, now: Plan) -> None:
 
 
 def _take_out(file: SafetensorsFile, name: str, work: Work, number: int) -> None:
-    """A finished tensor from the shard that it was put into, in a file of its own again."""
+    """Copy a finished tensor from its shard to a file of its own."""
     entries = [entry_name(name, part) for part in (DESCRIPTION, *PARTS)]
     tensors = [
-        Piecewise(stored.name, stored.dtype, stored.shape, partial(file.pieces, stored.name, PIECE))
+        Piecewise(
+            stored.name, stored.dtype, stored.shape, partial(file.pieces, stored.name, PIECE_BYTES)
+        )
         for stored in (file.stored[entry] for entry in entries if entry in file.stored)
     ]
     write_shard(work.tensor(number), tensors, {})

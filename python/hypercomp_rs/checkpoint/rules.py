@@ -1,4 +1,4 @@
-"""Which tensor is compressed, and how: patterns of names, the first that matches wins."""
+"""Which tensors are compressed, and how: rules for names. The first rule that matches applies."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from ..compress import Effort
 from ..errors import InvalidArgumentError
 from .source import FLOATS, Entry
 
-# Tensors of fewer weights are kept: bitsandbytes' bound. A description would be a tenth of them.
-LEAST = 4096
+# Tensors of fewer weights are not compressed, as in bitsandbytes. For them the description alone
+# would take a tenth of the bytes.
+FEWEST_WEIGHTS = 4096
 
-# The last names of tables' modules, as the models of transformers and llama.cpp have them. Where a
-# model is in memory, the classes of its modules say more: see torch/tables.py.
+# The last components of the names of modules that are tables of positions or of tokens, in the
+# models of transformers and llama.cpp. For a model in memory the classes of its modules are used
+# too: see torch/tables.py.
 POSITIONS = (
     "*position_embed*",
     "*positional_embed*",
@@ -65,7 +67,7 @@ TOKENS = (
     "query_feat",
     "codebook",
 )
-# What looks like one of those and is a layer or a convolution.
+# Names that match a pattern above, but belong to layers or convolutions.
 _NO_TABLES = (
     "*patch_*",
     "*linear_*",
@@ -76,14 +78,14 @@ _NO_TABLES = (
     "predictor_embeddings",
     "*unitseq*",
 )
-# Names within a table's own module, which say nothing of what it is of.
+# Names within a table's own module. They do not say what the table is of.
 _WITHIN = ("weight", "weights", "table", "emb", "embed", "embedding", "embeddings")
-# A table whose name by itself is too short to tell: CTRL's.
+# Tables of tokens whose last name alone is too short for a pattern: those of CTRL.
 _WHOLE_NAMES = ("w", "transformer.w")
 
-# What is kept beside positions unless a rule says otherwise, as GGUF's quantisers keep it: token
-# types, which are added to everything as positions are, the routers of experts, and the state of
-# state-space models. All of it is small, and errors in it are not averaged out.
+# Tensors that are kept beside tables of positions, unless a rule names them: token types, which are
+# added to every token as positions are; the routers of experts; and the state of state-space
+# models. GGUF's quantisers keep them, too. They are small, and errors in them are not averaged out.
 KEPT = (
     "*token_type_embed*",
     "*token_types*",
@@ -98,13 +100,13 @@ KEPT = (
     "*.ssm_a",
 )
 
-# What a table is of.
+# The kinds of tables.
 Table = Literal["tokens", "positions"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of the tensors whose name matches a pattern.
+    """How tensors are compressed whose names match a pattern.
 
     Parameters
     ----------
@@ -112,11 +114,11 @@ class Rule:
         As in a shell: ``*``, ``?``, ``[abc]``. It must match the whole name of a tensor, or that of
         its module: ``lm_head`` is ``lm_head.weight`` too.
     keep
-        It is copied as it is.
+        Whether the tensor is copied without compression.
     bits, target_sqnr_db
-        As for :func:`compress_tensor`, instead of what the model gets.
+        As for :func:`compress_tensor`, instead of the model's parameters.
     effort
-        Likewise.
+        As for :func:`compress_tensor`, instead of the model's.
 
     Examples
     --------
@@ -169,14 +171,14 @@ class Rule:
         )
 
     def matches(self, name: str) -> bool:
-        """Whether it is about the tensor of this name."""
+        """Whether the rule applies to the tensor of this name."""
         module = name.rpartition(".")[0]
         return fnmatch.fnmatchcase(name, self.pattern) or (
             module != "" and fnmatch.fnmatchcase(module, self.pattern)
         )
 
     def __str__(self) -> str:
-        """As :meth:`parse` reads it."""
+        """The rule as text that :meth:`parse` reads."""
         if self.keep:
             return f"{self.pattern}=keep"
         said = {"bits": self.bits, "sqnr": self.target_sqnr_db, "effort": self.effort}
@@ -199,7 +201,7 @@ def _first(name: str, patterns: Iterable[str]) -> str | None:
 
 
 def _position_pattern(name: str) -> str | None:
-    """The pattern by which a tensor is a table of positions."""
+    """The pattern that makes a tensor a table of positions; None if there is none."""
     parts = [part for part in name.split(".") if not part.isdigit()]
     while parts:
         found = _first(parts[-1], POSITIONS)
@@ -210,13 +212,13 @@ def _position_pattern(name: str) -> str | None:
 
 
 def _default_pattern(name: str) -> str | None:
-    """The pattern by which a tensor is kept where no rule is about it."""
+    """The pattern that makes a tensor be kept if no rule names it; None if there is none."""
     others = (pattern for pattern in KEPT if Rule(pattern).matches(name))
     return _position_pattern(name) or next(others, None)
 
 
 def table_by_name(name: str) -> Table | None:
-    """What a tensor is a table of, by its name; None where it does not look like one.
+    """What a tensor is a table of, by its name; None if it is no table.
 
     >>> table_by_name("gpt_neox.embed_in.weight"), table_by_name("wpe.weight")
     ('tokens', 'positions')
@@ -231,26 +233,26 @@ def table_by_name(name: str) -> Table | None:
 
 
 def eligible(entry: Entry) -> str | None:
-    """Why a tensor is never compressed, or None where it may be."""
+    """Why a tensor can never be compressed; None if it can."""
     if entry.dtype not in FLOATS:
         return f"{entry.dtype} is no float that the codec takes"
     if len(entry.shape) < 2:
         return "fewer than two axes: a bias, a norm or a scale"
-    if entry.size < LEAST:
-        return f"fewer than {LEAST} weights"
+    if entry.size < FEWEST_WEIGHTS:
+        return f"fewer than {FEWEST_WEIGHTS} weights"
     return None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What becomes of one tensor.
+    """Whether one tensor is compressed, and by which rule.
 
     Attributes
     ----------
     kept
-        Why it is copied as it is; None where it is compressed.
+        Why it is copied without compression; None if it is compressed.
     rule
-        The rule that it follows, if any.
+        The rule that applies to it, if any.
     """
 
     kept: str | None
@@ -263,12 +265,14 @@ def choose(
     embeddings: Literal["compress", "keep"],
     tables: Mapping[str, Table | None] | None = None,
 ) -> dict[str, Choice]:
-    """A choice for every tensor; `tables` says what is a table where that is known, else names do.
+    """A choice for every tensor.
+
+    `tables` says which tensors are tables. If it is None, their names do.
 
     Raises
     ------
     InvalidArgumentError
-        A rule that matches no tensor, or none that the rules before it have left.
+        A rule that matches no tensor, or only tensors that earlier rules match.
     """
     unused = set(rules)
     choices = {}

@@ -1,4 +1,4 @@
-"""The work on a model: jobs over its tensors, and shards put together as their tensors are done."""
+"""Carries out a plan: compresses tensors in jobs, and writes shards as they are complete."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..errors import CancelledError, HypercompError
 from ..tensor import CompressedTensor
 from .entries import DESCRIPTION, entries_of, entry_name, named
 from .folder import write_index
-from .jobs import Room, completed
+from .jobs import MemoryLimit, completed
 from .plan import Plan
 from .safetensors_file import SafetensorsFile
 from .sensitivity import flat_of
-from .shard_writer import PIECE, Piecewise, write_shard
+from .shard_writer import PIECE_BYTES, Piecewise, write_shard
 from .source import Entry, Source
 from .work import Work
 
@@ -29,24 +29,25 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# Memory that tensors may take together: this many times the largest, and so many bytes more.
-_TIMES = 2.5
-_MORE = 40 << 20
-# Threads that read, search and write at a time; each search is shared out to all cores by itself.
-_WORKERS = 4
-# Jobs on another executor at one time: enough for the workers of a cluster.
-_IN_FLIGHT = 64
+# The memory that tensors may take together: this factor times the bytes of the largest, and extra
+# bytes.
+_MEMORY_FACTOR = 2.5
+_MEMORY_EXTRA = 40 << 20
+# Threads that read, search and write. Each search uses all cores by itself.
+_THREADS_HERE = 4
+# Jobs on the caller's executor at a time: enough for the workers of a cluster.
+_JOBS_ON_EXECUTOR = 64
 
 
 class Progress(NamedTuple):
-    """How far a checkpoint has come.
+    """The progress of a run.
 
     Attributes
     ----------
     weights, of_weights
-        Weights that are compressed or searched, and how many there are to be.
+        Number of weights that are compressed, or searched so far, and the total.
     tensors, of_tensors
-        Tensors that are finished, and how many there are to be.
+        Number of tensors that are finished, and the total.
     """
 
     weights: int
@@ -62,7 +63,7 @@ def search(
     threads: int | None,
     control: Control | None = None,
 ) -> CompressedTensor:
-    """Compress a tensor that has been read. Errors name it."""
+    """Compress a tensor whose bytes have been read. Errors name the tensor."""
     try:
         code = trellis.compress(flat_of(data, entry.dtype, entry.shape), threads, control)
     except CancelledError:
@@ -73,7 +74,7 @@ def search(
 
 
 def write_tensor(path: Path, name: str, c: CompressedTensor) -> None:
-    """Keep a finished tensor."""
+    """Write a compressed tensor to a file of its own."""
     write_shard(path, entries_of(name, c), {})
 
 
@@ -84,14 +85,14 @@ def _source_of(pickled: bytes) -> Source:
 
 
 def run_remote(pickled: bytes, name: str, trellis: Trellis, path: Path, threads: int) -> str:
-    """What an executor's worker does: a tensor from the source's file to its own."""
+    """The job of an executor's worker: reads a tensor, compresses it and writes it to a file."""
     source = _source_of(pickled)
     write_tensor(path, name, search(source.entries[name], source.read(name), trellis, threads))
     return name
 
 
 class Run:
-    """A plan being carried out, or what a run that was cut off has left of it."""
+    """Carries out a plan, or the rest of one after an interrupted run."""
 
     def __init__(
         self,
@@ -113,14 +114,14 @@ class Run:
         self.control = Control()
         self.stop = threading.Event()
         largest = max((entry.nbytes for entry in source.entries.values()), default=0)
-        self.room = Room(int(_TIMES * largest) + _MORE)
+        self.memory = MemoryLimit(int(_MEMORY_FACTOR * largest) + _MEMORY_EXTRA)
         self.of_weights = sum(source.entries[name].size for name in plan.compressed)
         self.done: set[str] = set()
         self.before = 0
         self.reused = 0
 
     def finish(self, executor: concurrent.futures.Executor | None) -> None:
-        """Do what is left. Ctrl-C ends the searches of this process within a moment."""
+        """Do what is left of the plan. Ctrl-C ends the searches of this process within a moment."""
         left = {shard: set(names) for shard, names in self.shards.items() if self._lacks(shard)}
         compressed = self.plan.compressed
         for names in left.values():
@@ -163,7 +164,7 @@ class Run:
     def _results(
         self, executor: concurrent.futures.Executor | None, jobs: list[str]
     ) -> Generator[str, None, None]:
-        """The names of tensors as they are finished; closed early, the others are stopped."""
+        """The names of tensors as they are finished. Closing the generator stops the others."""
         if executor is not None:
             pickled = pickle.dumps(self.source)
             threads = 1 if self.threads is None else self.threads
@@ -171,13 +172,15 @@ class Run:
                 (pickled, name, self.plan.compressed[name], self._path(name), threads)
                 for name in jobs
             ]
-            yield from completed(executor, run_remote, calls, most=_IN_FLIGHT, look=self._look)
+            yield from completed(
+                executor, run_remote, calls, most=_JOBS_ON_EXECUTOR, look=self._look
+            )
             return
-        with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(_THREADS_HERE) as pool:
             try:
                 calls_here = [(name,) for name in jobs]
                 yield from completed(
-                    pool, self._run_here, calls_here, most=2 * _WORKERS, look=self._look
+                    pool, self._run_here, calls_here, most=2 * _THREADS_HERE, look=self._look
                 )
             except BaseException:
                 self.control.cancel()
@@ -185,13 +188,13 @@ class Run:
                 raise
 
     def _run_here(self, name: str) -> str:
-        """A job in a thread of this process: within the memory that there is, until it is stopped.
+        """A job in a thread of this process, within the limit of memory.
 
-        A tensor is read while another is searched. The search holds its codes twice.
+        One tensor is read while another is searched. A search holds its codes twice.
         """
         entry, trellis = self.source.entries[name], self.plan.compressed[name]
         bits = trellis.bits or (4 if trellis.target_sqnr_db is None else 8)
-        with self.room.share() as share:
+        with self.memory.share() as share:
             share.take(entry.nbytes)
             if self.stop.is_set():
                 raise CancelledError("stopped by the caller")
@@ -209,13 +212,13 @@ class Run:
     def _look(self) -> None:
         if self.follow is None:
             return
-        # A ratio that is asked for takes several searches of the same weights.
+        # With `target_sqnr_db` the same weights are searched several times, and counted each time.
         searched = min(self.of_weights, self.before + self.control.done)
         done = max(searched, self._finished())
         self.follow(Progress(done, self.of_weights, len(self.done), len(self.plan.compressed)))
 
     def _assemble(self, shard: str) -> None:
-        """Put a shard together from its finished tensors and from what is copied."""
+        """Write a shard from its compressed tensors and from those that are copied."""
         names = self.shards[shard]
         tensors = [t for name in names for t in self._stored(name)]
         metadata = self.source.metadata(shard)
@@ -227,7 +230,7 @@ class Run:
     def _stored(self, name: str) -> list[Piecewise]:
         if name not in self.plan.compressed:
             entry = self.source.entries[name]
-            pieces = partial(self.source.pieces, name, PIECE)
+            pieces = partial(self.source.pieces, name, PIECE_BYTES)
             return [Piecewise(name, entry.dtype, entry.shape, pieces, checksum=True)]
         file = SafetensorsFile(self._path(name))
         return [
@@ -236,7 +239,7 @@ class Run:
                 stored.dtype,
                 stored.shape,
                 partial(_pieces, file, stored.name),
-                # A description has the checksums of the parts, and none of its own.
+                # A description has the checksums of the parts, but not its own.
                 checksum=stored.name == entry_name(name, DESCRIPTION),
             )
             for stored in file.stored.values()
@@ -254,8 +257,8 @@ class Run:
 
 
 def _pieces(file: SafetensorsFile, name: str) -> Iterator[memoryview]:
-    """The bytes of a tensor; its file is open no longer than that, as a shard has many."""
+    """The bytes of a tensor. Its file is closed afterwards, as a shard has many tensors."""
     try:
-        yield from file.pieces(name, PIECE)
+        yield from file.pieces(name, PIECE_BYTES)
     finally:
         file.close()

@@ -1,7 +1,7 @@
-"""One safetensors file: its header, and its tensors read one at a time.
+"""One safetensors file: its header, and its tensors, read one at a time.
 
-Tensors are read by position and never mapped: a file that is cut off while it is read is an error
-then, and not the end of the process, and what is read takes no address space but its own.
+Tensors are read by position, and files are not mapped into memory. So a file that is truncated
+while it is read gives an error; with a map it would end the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import FormatError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Bytes that say how long the header is.
+# Bytes of the length of the header.
 _LENGTH = 8
 
 
@@ -42,12 +42,12 @@ class SafetensorsFile:
     Parameters
     ----------
     path
-        Of the file, which must not change while it is in use.
+        The file. It must not change while it is in use.
 
     Raises
     ------
     FormatError
-        No such file, truncated, or with offsets that do not cover it.
+        It is no such file, is truncated, or has offsets that do not cover it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +67,7 @@ class SafetensorsFile:
         self._closing: weakref.finalize[..., Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The path alone: a file is opened, and its header read, wherever it is used."""
+        """Only the path. The file is opened, and its header read, where the object is used."""
         return {"path": self.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -88,13 +88,13 @@ class SafetensorsFile:
             yield piece
 
     def read_at(self, start: int, nbytes: int, what: str) -> npt.NDArray[np.uint8]:
-        """So many bytes from byte `start` on, which are of the tensor `what`."""
+        """`nbytes` bytes from byte `start` on, which belong to the tensor `what`."""
         out = np.empty(nbytes, np.uint8)
         self.read_into(out.data, start, what)
         return out
 
     def read_into(self, out: memoryview, start: int, what: str) -> None:
-        """Fill a buffer with the bytes from byte `start` on, which are of the tensor `what`."""
+        """Fill a buffer with the bytes from byte `start` on, which belong to the tensor `what`."""
         done = 0
         while done < len(out):
             # The system reads at most 2 GiB at a time.
@@ -111,7 +111,7 @@ class SafetensorsFile:
             if self._descriptor is None:
                 flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
                 self._descriptor = os.open(self.path, flags)
-                # Whoever forgets to close it holds it as long as this object.
+                # Closed at the latest when this object is deleted.
                 self._closing = weakref.finalize(self, os.close, self._descriptor)
             descriptor = self._descriptor
         if hasattr(os, "preadv"):
@@ -123,7 +123,7 @@ class SafetensorsFile:
         return len(data)
 
     def close(self) -> None:
-        """Give the file back; reading opens it again. Not while another thread reads."""
+        """Close the file. Reading opens it again. No other thread may be reading."""
         with self._lock:
             if self._closing is not None:
                 self._closing()
@@ -132,7 +132,7 @@ class SafetensorsFile:
 
 @contextlib.contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Errors name the file."""
+    """Add the file's name to errors."""
     try:
         yield
     except FormatError as error:

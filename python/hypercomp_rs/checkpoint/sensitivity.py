@@ -1,4 +1,4 @@
-"""How much a model minds errors in each of its tensors."""
+"""How much errors in each tensor of a model cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._arrays import Flat, to_float32
+from .._arrays import FlatArray, to_float32
 from .._reals import checked_real
 from ..errors import FormatError, InvalidArgumentError
 from .configuration import CONFIG, read_config
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-# What an error in a table of tokens costs that is only looked up: a text meets few of its rows, and
-# each of them once, where every other weight works on every token.
-_LOOKED_UP = 0.1
-# What the names of the architectures of transformers have that end in a layer over all tokens, and
-# the names of that layer where it is not the table itself.
+# The cost of an error in a table of tokens that is only looked up, relative to other weights. A
+# text reads few rows of the table, each of them once. Every other weight is used for every token.
+_LOOKED_UP_FACTOR = 0.1
+# An architecture of transformers whose name contains one of these ends in a layer over all tokens.
+# The second tuple has the names of that layer if it is not the table of tokens itself.
 _HEADS = ("LM", "Generation", "PreTraining", "Seq2Seq")
 _HEAD_NAMES = ("lm_head.weight", "embed_out.weight", "output.weight")
 
 
 def only_looked_up(source: Source) -> bool:
-    """Whether a model's table of tokens is surely not its last layer too.
+    """Whether a model's table of tokens is certainly not the weight of its last layer, too.
 
-    That is so where the last layer has weights of its own, or where the configuration names
-    architectures of which none has such a layer. Nothing is taken for granted without one.
+    This is certain if the last layer has a weight of its own, or if the configuration names
+    architectures and none of them has such a layer. Without a configuration the answer is False.
     """
     if any(name in source.entries for name in _HEAD_NAMES):
         return True
@@ -46,28 +46,29 @@ def only_looked_up(source: Source) -> bool:
 
 
 class Sensitivity:
-    """What an error in a tensor costs, of which nobody knows but by data.
+    """What an error in each tensor costs. Only data can tell exactly; without data it is estimated.
 
     Parameters
     ----------
     given
-        None: the same relative error costs the same in each weight, so that an error in a weight w
-        of a tensor costs 1/(mean of w²); a tenth of it in a table of tokens that is looked up and
-        nothing else, see :func:`only_looked_up`. Measured in ``docs/checkpoints.md``. A mapping of
-        patterns (see :class:`Rule`) to factors multiplies that; the first that matches wins,
-        others stay as they are.
+        None: the same relative error costs the same in each tensor. So a squared error of 1 costs
+        1/(mean of w²), and a tenth of this in a table of tokens that is only looked up, see
+        :func:`only_looked_up`. ``docs/checkpoints.md`` has the measurements.
 
-        Or a file that says for each tensor, by its name or its module's, the mean of what an error
-        in one weight costs: a ``.json`` file of numbers, or a ``.safetensors`` file of tensors of
-        any shape, whose mean is taken: squared gradients (the diagonal of the Fisher matrix) in
-        the weight's own shape, or mean squares of the activations that the columns meet.
+        A mapping from patterns (see :class:`Rule`) to factors: the same, times the factor of the
+        first pattern that matches.
+
+        A file: the mean cost of a squared error of 1 for each tensor, by its name or that of its
+        module. A ``.json`` file has numbers. A ``.safetensors`` file has tensors of any shape,
+        whose mean is taken, such as squared gradients in the weight's shape (the diagonal of the
+        Fisher matrix), or mean squares of the activations that the columns are multiplied by.
 
     Raises
     ------
     InvalidArgumentError
-        No such mapping, a factor that is negative or no number, or another kind of file.
+        A factor that is negative or no number, or another kind of file.
     FormatError
-        A file that does not hold what it should.
+        A file with other contents.
     """
 
     def __init__(self, given: Mapping[str, float] | str | Path | None) -> None:
@@ -82,23 +83,23 @@ class Sensitivity:
             self.costs = _read(Path(given))
 
     def of(self, name: str, mean_square: float, *, looked_up: bool) -> float:
-        """What an error of 1 in a weight of this tensor costs.
+        """The cost of a squared error of 1 in a weight of this tensor.
 
-        `looked_up` is whether it is a table of tokens that is looked up and nothing else.
+        `looked_up` is whether it is a table of tokens that is only looked up.
         """
         if self.costs is not None:
             for key in (name, name.rpartition(".")[0]):
                 if key in self.costs:
                     return self.costs[key]
             raise InvalidArgumentError(
-                f"the sensitivities have none for {name}, nor for its module"
+                f"the sensitivities have no number for {name}, nor for its module"
             )
         factors = (f for pattern, f in self.factors.items() if Rule(pattern).matches(name))
-        default = _LOOKED_UP if looked_up else 1.0
+        default = _LOOKED_UP_FACTOR if looked_up else 1.0
         return next(factors, 1.0) * default / mean_square
 
     def key(self) -> dict[str, object]:
-        """What tells it from another one; JSON."""
+        """A JSON object that is different for different sensitivities."""
         return {"factors": list(self.factors.items()), "costs": self.costs}
 
 
@@ -136,7 +137,7 @@ def as_float32(data: npt.NDArray[np.uint8], dtype: str) -> npt.NDArray[np.float3
     return to_float32(flat_of(data, dtype, (-1,)))
 
 
-def flat_of(data: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> Flat:
-    """Bytes of a tensor as the codec takes them; `dtype` is safetensors' name."""
+def flat_of(data: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> FlatArray:
+    """Bytes of a tensor in the form that the codec takes; `dtype` is safetensors' name."""
     name = FLOATS[dtype]
-    return Flat(data.view(np.uint16 if name.endswith("16") else name), name, shape, "numpy")
+    return FlatArray(data.view(np.uint16 if name.endswith("16") else name), name, shape, "numpy")

@@ -1,4 +1,4 @@
-"""Writing a safetensors file from tensors that come in pieces: none is held whole."""
+"""Writes a safetensors file from tensors in pieces, so that no tensor is in memory whole."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import _core
-from .._durable import Whole, written
+from .._durable import AtomicFile, written
 from ..errors import CancelledError, FormatError
 from .safetensors_file import SafetensorsFile
 
-# Bytes that are read and written at a time: long beside a system call, short beside a tensor.
-PIECE = 1 << 25
-# The entry of a file's metadata that says which format its compressed tensors have, and the
-# checksums of its entries but for the parts of those.
+# Bytes that are read and written at a time: enough that system calls take no time, and little
+# memory.
+PIECE_BYTES = 1 << 25
+# The entry of a file's metadata with the format of its compressed tensors, and with checksums of
+# all entries that are no parts of compressed tensors.
 METADATA = "hypercomp"
 FORMAT = 1
 
@@ -28,12 +29,12 @@ class Piecewise(NamedTuple):
     Attributes
     ----------
     name, dtype, shape
-        As the header is to have them.
+        For the header.
     pieces
-        Gives its bytes, in order. A piece may be overwritten when the next is asked for.
+        Returns the bytes in order. A piece may be overwritten when the next one is requested.
     checksum
-        Whether the file is to keep a checksum of it. The parts of compressed tensors have theirs
-        in descriptions.
+        Whether the file's metadata gets a checksum of it. The checksums of the parts of compressed
+        tensors are in the description.
     """
 
     name: str
@@ -51,17 +52,17 @@ def write_shard(
     compressed: bool = True,
     stop: threading.Event | None = None,
 ) -> int:
-    """Write a file, which is there and complete or not there at all. The bytes of its tensors.
+    """Write a file atomically. Returns the number of bytes of its tensors.
 
-    Checksums stand in the header, before what they are of. They have a fixed length, so the header
-    is written with zeros first, and again at the end.
+    The checksums are in the header, which comes before the tensors. They have a fixed length. So
+    the header is first written with zeros, and again at the end.
     """
     by_name = {tensor.name: tensor for tensor in tensors}
     checksums = {name: 0 for name, tensor in by_name.items() if tensor.checksum}
     layout = [(t.name, t.dtype, t.shape) for t in by_name.values()]
 
     def header() -> tuple[bytes, list[tuple[str, str, list[int], int, int]]]:
-        # A reader that finds metadata at all wants to know whose tensors they are.
+        # Some readers require this entry in any metadata.
         said = {"format": "pt", **metadata}
         if compressed:
             sums = {name: f"{value:08x}" for name, value in sorted(checksums.items())}
@@ -81,7 +82,9 @@ def write_shard(
     return sum(nbytes for *_, nbytes in placed)
 
 
-def _write_tensor(file: Whole, tensor: Piecewise, nbytes: int, stop: threading.Event | None) -> int:
+def _write_tensor(
+    file: AtomicFile, tensor: Piecewise, nbytes: int, stop: threading.Event | None
+) -> int:
     crc = done = 0
     for piece in tensor.pieces():
         if stop is not None and stop.is_set():
@@ -96,7 +99,7 @@ def _write_tensor(file: Whole, tensor: Piecewise, nbytes: int, stop: threading.E
 
 
 def checksums_of(file: SafetensorsFile) -> Mapping[str, int]:
-    """The checksums of entries that are no parts of compressed tensors, where the file has any.
+    """The checksums of entries that are no parts of compressed tensors; empty if the file has none.
 
     Raises
     ------

@@ -24,7 +24,7 @@ INDEX = "model.safetensors.index.json"
 
 
 class Compressed(NamedTuple):
-    """The entries that are one compressed tensor, by their names."""
+    """The names of the entries that form one compressed tensor."""
 
     description: str
     parts: Mapping[str, str]
@@ -36,18 +36,18 @@ class Shards(Source):
     Parameters
     ----------
     path
-        A folder: with ``model.safetensors``, or shards and ``model.safetensors.index.json``, or the
-        same of diffusers; else with one other such file or index, which may be a variant
-        (``model.fp16.safetensors``). Or an index, to say which one of several is meant; the other
-        files of its folder go along. Or a file, which stands for itself.
+        A folder with ``model.safetensors``, or with shards and ``model.safetensors.index.json``, or
+        with the same files of diffusers; otherwise with one other such file or index, which may be
+        a variant (``model.fp16.safetensors``). Or an index, to choose one of several; the other
+        files of its folder belong to the model. Or a single file.
 
     Raises
     ------
     FormatError
-        A file or the index is not what it should be; names a file beyond the folder; or lacks
-        tensors that the index promises.
+        A file or the index is damaged; the index names a file outside of the folder, or tensors
+        that are not there.
     InvalidArgumentError
-        A folder without such files, or with several that cannot be told apart.
+        A folder without such files, or with several sets of files of which none is the usual one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +85,7 @@ class Shards(Source):
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """See :class:`Source`; as stored: parts of compressed tensors are among them."""
+        """See :class:`Source`. The parts of compressed tensors are separate entries."""
         return self._entries
 
     def read(self, name: str) -> npt.NDArray[np.uint8]:
@@ -159,11 +159,11 @@ class Shards(Source):
         }
 
     def place(self, name: str) -> Path:
-        """The file that has an entry."""
+        """The file that contains an entry."""
         return self.folder / self._entries[name].shard
 
     def close(self) -> None:
-        """Give the files back; reading opens them again."""
+        """Close the files. Reading opens them again."""
         for file in self.shards.values():
             file.close()
 

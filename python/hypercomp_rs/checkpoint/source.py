@@ -1,8 +1,8 @@
-"""Where a model's tensors come from: what every reader of a file format offers.
+"""``Source``: the base class of readers of models in all file formats.
 
-A reader names its tensors with shape and dtype, reads one at a time, and says which other files
-belong to the model. It is sent to other processes, so it pickles as its path and opens its files
-where it is used.
+A reader lists its tensors with shape and dtype, reads one at a time, and lists the other files of
+the model. It is sent to other processes, so it pickles as its path, and opens its files in the
+process that uses it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import InvalidArgumentError
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Bits of an element, by the names that safetensors files give to dtypes.
+# Bits of an element, by the names of dtypes in safetensors files.
 DTYPE_BITS: Mapping[str, int] = {
     "F4": 4,
     "F6_E2M3": 6,
@@ -46,7 +44,7 @@ DTYPE_BITS: Mapping[str, int] = {
     "U64": 64,
 }
 
-# The dtypes that the codec takes, as it and numpy call them.
+# The dtypes that the codec accepts: the name in safetensors files, and that of the codec and numpy.
 FLOATS: Mapping[str, str] = {
     "F32": "float32",
     "F64": "float64",
@@ -61,13 +59,13 @@ class Entry(NamedTuple):
     Attributes
     ----------
     name
-        As the state dict has it.
+        The name in the state dict.
     dtype
-        As safetensors files name it: "F32", "BF16", "I64", …; a key of ``DTYPE_BITS``.
+        The name in safetensors files: "F32", "BF16", "I64", …; a key of ``DTYPE_BITS``.
     shape
         Lengths of the axes.
     shard
-        Name of the file of the result that the tensor is to be in, e.g. ``model.safetensors``.
+        Name of the file of the result that gets the tensor, such as ``model.safetensors``.
     """
 
     name: str
@@ -89,8 +87,8 @@ class Entry(NamedTuple):
 class Source(ABC):
     """The tensors of a model, read one at a time.
 
-    Picklable: what is open (files, memory maps) stays behind. Safe to read from several threads.
-    Opening one reads no tensor, and a tensor that is not asked for is never read.
+    A source pickles without its open files and memory maps. Several threads may read from it.
+    Opening a source reads no tensor, and only tensors that are requested are read.
     """
 
     path: Path
@@ -98,24 +96,22 @@ class Source(ABC):
     @property
     @abstractmethod
     def entries(self) -> Mapping[str, Entry]:
-        """All tensors by name, shard by shard, in the order in which they lie on the disk."""
+        """All tensors by name, shard by shard, in their order on the disk."""
 
     @abstractmethod
     def read(self, name: str) -> npt.NDArray[np.uint8]:
-        """The bytes of a tensor: its elements in C order, little-endian; 1-D, of its ``nbytes``.
-
-        New memory that the caller owns.
+        """The bytes of a tensor: its elements in C order, little-endian, in new memory: (nbytes,).
 
         Raises
         ------
         FormatError
-            The file is not what it was when it was opened, or not what it says it is.
+            The file has changed since it was opened, or is damaged.
         """
 
     def pieces(self, name: str, size: int) -> Iterator[memoryview]:
-        """The same bytes piece by piece, each of about `size` bytes; a piece lasts till the next.
+        """The same bytes in pieces of about `size` bytes. A piece is valid until the next one.
 
-        This reads the whole tensor first; a format that can read a part of it need not.
+        This method of the base class reads the whole tensor. Override it if the format allows less.
         """
         whole = self.read(name).data
         for start in range(0, len(whole), size):
@@ -124,40 +120,40 @@ class Source(ABC):
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """The bytes of these entries along the first axis, in rising order.
 
-        This reads the whole tensor; a format in which rows lie apart need not.
+        This method of the base class reads the whole tensor. Override it if the format allows less.
         """
         rows_of = self.read(name).reshape(self.entries[name].shape[0], -1)
         return np.ascontiguousarray(rows_of[list(rows)]).reshape(-1)
 
     @property
     def root(self) -> Path | None:
-        """The folder whose other files belong to the model; None where it is one file."""
+        """The folder whose other files belong to the model; None if the model is one file."""
         return self.path if self.path.is_dir() else None
 
     @property
     def index(self) -> str | None:
-        """The name that the result's index of shards is to have; None where it needs none.
+        """The name of the result's index of shards; None if it needs none.
 
-        Where the source has one its result has one, even of a single shard: programs look for the
-        shards by it.
+        If the source has an index, the result has one, even for a single shard, because programs
+        look for the shards through it.
         """
         shards = {entry.shard for entry in self.entries.values()}
         return "model.safetensors.index.json" if len(shards) > 1 else None
 
     def files(self) -> Mapping[str, Path]:
-        """Other files of the model to be copied, by their place in its folder (POSIX paths)."""
+        """Other files of the model to be copied, by their path in its folder (POSIX)."""
         return {}
 
     def passed_over(self) -> Sequence[str]:
-        """Files beneath `root` that are neither read nor copied: the same weights again."""
+        """Files beneath `root` with the same weights again: neither read nor copied."""
         return ()
 
     def notes(self) -> Sequence[str]:
-        """What a user is to know of how the source is read; each names its file."""
+        """What a user should know about how the source is read. Each note names a file."""
         return ()
 
     def metadata(self, shard: str) -> Mapping[str, str]:
-        """What a shard says beside its tensors; ``__metadata__`` of a safetensors file."""
+        """The metadata of a shard: ``__metadata__`` of a safetensors file."""
         return {"format": "pt"}
 
     @abstractmethod
@@ -165,9 +161,9 @@ class Source(ABC):
         """The files that tensors are read from."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this source from another one, or from itself after a change; JSON.
+        """A JSON object that is different for another source, and after a change of this one.
 
-        Names, sizes and times of the files, and all names, shapes and dtypes.
+        It has names, sizes and times of the files, and the names, shapes and dtypes of all tensors.
         """
         found = []
         for path in self.weights_files():
@@ -177,49 +173,5 @@ class Source(ABC):
         return {"files": found, "tensors": tensors}
 
     def close(self) -> None:
-        """Give back what is open; reading opens it again."""
+        """Close all files. Reading opens them again."""
         return None
-
-
-def open_source(path: str | Path) -> Source:
-    """The reader for a file or folder, chosen by what is there.
-
-    A folder may have the same model in several forms: plain safetensors files come first, then
-    plain ``pytorch_model*.bin`` files, then a variant (``model.fp16.safetensors``). The path of an
-    index (``model.safetensors.index.fp16.json``) chooses the shards that it names.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Nothing there that can be read; the message says what is looked for.
-    FileNotFoundError
-        There is nothing at all.
-    """
-    from . import shards, torch_files
-    from .gguf import Gguf
-    from .weight_sets import PYTORCH, SAFETENSORS, find_set
-
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(2, "No such file or directory", str(path))
-    if path.is_dir():
-        # Where a folder has both, the safetensors files are newer and read faster.
-        safe = find_set(path, SAFETENSORS)
-        if safe is None or safe.variant is not None:
-            pickled = find_set(path, PYTORCH)
-            if pickled is not None and (safe is None or pickled.variant is None):
-                return torch_files.TorchFiles(path)
-            if safe is None and any(path.glob("*.gguf")):
-                return Gguf(path)
-        return shards.Shards(path)
-    if path.suffix == ".safetensors" or SAFETENSORS.read_index_name(path.name):
-        return shards.Shards(path)
-    if path.suffix == ".gguf":
-        return Gguf(path)
-    if path.name.endswith(torch_files.SUFFIXES) or PYTORCH.read_index_name(path.name):
-        return torch_files.TorchFiles(path)
-    raise InvalidArgumentError(
-        f"{path}: a folder with *.safetensors, pytorch_model*.bin or *.gguf files, an index of "
-        "shards, or a file that ends in .safetensors, .gguf, "
-        f"{', '.join(torch_files.SUFFIXES)} is accepted"
-    )

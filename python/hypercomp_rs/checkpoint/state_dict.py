@@ -1,8 +1,8 @@
-"""Which part of what ``torch.save`` wrote is the model: a state dict, alone or beside other things.
+"""Finds the model's state dict in a file of ``torch.save``.
 
-Programs that train save their model with optimizer, counters and settings, under their own names.
-What is taken is one state dict, or that one of several whose name says that it is the model. What
-might have been meant and is left out is said.
+Training programs save a model together with optimizer, counters and settings, under various names.
+If there is one state dict, it is the model. If there are several, it is the one whose name says so.
+The user is told what is left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import FormatError
 
-# Under what names programs save a model.
+# Names under which programs save a model.
 _MODELS = (
     "state_dict",
     "model_state_dict",
@@ -26,27 +26,27 @@ _MODELS = (
     "params",
     "weights",
 )
-# A second model, of averages of the first one's weights.
+# Names of a second model with averages of the first one's weights.
 _AVERAGES = re.compile(r"(?:^|_)(?:ema|avg|averaged?|shadow|swa)(?:_|$)")
-# What has tensors and is no model.
+# Names of mappings with tensors that are no model.
 _STATES = re.compile(
     r"(?:\w+_)?(?:optim\w*|opt|schedulers?|scaler|amp|rng|random|callbacks|loops|sampler|hparams"
     r"|hyper_parameters)(?:_states?|_state_dicts?|_dict)?"
 )
-# Deeper than any program nests its model.
+# The largest depth at which a model is looked for.
 _DEEPEST = 4
 
-# Keys from the whole to a state dict.
+# The keys that lead to a state dict.
 _Keys = tuple[str, ...]
 
 
 def find_state_dict(path: Path, saved: Any, tensor_class: type) -> tuple[dict[str, Any], list[str]]:
-    """The tensors of the model that a file has, by name; and what is to be said of it.
+    """The tensors of the model in a file, by name, and notes for the user.
 
     Raises
     ------
     FormatError
-        There is none, or there are several; the message has their keys and says what to do.
+        There is no model, or several. The message has their keys and says what to do.
     """
     if not isinstance(saved, Mapping):
         raise FormatError(
@@ -84,7 +84,7 @@ def find_state_dict(path: Path, saved: Any, tensor_class: type) -> tuple[dict[st
 
 
 def _models(here: Mapping[Any, Any], at: _Keys, tensor_class: type) -> list[_Keys]:
-    """Where there are state dicts of models, in a mapping that is at these keys."""
+    """The keys of all state dicts of models in a mapping, which is itself at the keys `at`."""
     tensors: list[Any] = [v for v in here.values() if isinstance(v, tensor_class)]
     within: list[_Keys] = []
     for key, value in here.items() if len(at) < _DEEPEST else ():
@@ -92,8 +92,8 @@ def _models(here: Mapping[Any, Any], at: _Keys, tensor_class: type) -> list[_Key
             within += _models(value, (*at, key), tensor_class)
     if not tensors:
         return within
-    # A state dict may have other mappings in it, which are no models, unless their names say so.
-    # Then single numbers around them are counters.
+    # Mappings within a state dict are models only if their names say so. If there are such models,
+    # and all tensors around them are single numbers, these are counters and no model.
     within = [keys for keys in within if _says_model(keys[len(at)])]
     counters = all(tensor.numel() <= 1 for tensor in tensors)
     return within if within and counters else [at, *within]
@@ -104,14 +104,14 @@ def _says_model(key: str) -> bool:
 
 
 def _chosen(path: Path, models: list[_Keys]) -> _Keys:
-    """The one of several that is meant."""
+    """The keys of the model, if there are several state dicts."""
     if len(models) == 1:
         return models[0]
     plain = [keys for keys in models if not any(map(_AVERAGES.search, keys))]
     named = [keys for keys in plain if any(key in _MODELS for key in keys)]
     if len(plain) == 1:
         return plain[0]
-    # Weights that lie around another model are no less likely to be meant.
+    # If there are also weights at the top, it is not clear which ones are the model.
     if len(named) == 1 and () not in plain:
         return named[0]
     example = "".join(f"[{key!r}]" for key in next(filter(None, models)))

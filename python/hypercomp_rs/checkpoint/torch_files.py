@@ -1,7 +1,8 @@
 """PyTorch's files, ``.bin``, ``.pt``, ``.pth`` and ``.ckpt``, as a source of tensors.
 
-They are pickles, and a pickle may run any code. Only ``torch.load(weights_only=True)`` reads them,
-which makes tensors, containers and numbers, and refuses whatever else a pickle asks for.
+These files are pickles, and a pickle may run any code. They are read only by
+``torch.load(weights_only=True)``, which makes tensors, containers and numbers, and refuses
+everything else.
 """
 
 from __future__ import annotations
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
 SINGLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
-SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 
-# How a zip archive begins, and how torch tells one.
+# The first bytes of a zip archive, by which torch recognises one.
 _ARCHIVE = b"PK\x03\x04"
 
 _DTYPES = {
@@ -52,10 +52,10 @@ _DTYPES = {
     "complex64": "C64",
 }
 
-# A tensor may have so many bytes though its file has fewer: one that repeats what it has.
-_REPEATED = 1 << 26
+# A tensor with strides of 0 may have up to this number of bytes, even if its file has fewer.
+_LARGEST_REPEATED = 1 << 26
 
-# What torch says of a file that asks for what it does not allow.
+# Patterns for torch's error about a file with something else.
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 _REASON = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
@@ -73,17 +73,17 @@ class TorchFiles(Source):
     Raises
     ------
     FormatError
-        Not a file of torch's; one that asks for more than tensors and plain containers, which the
-        message names; truncated; without a state dict, or with several; an index that is wrong.
+        It is no file of torch; it has more than tensors and plain containers, which the message
+        names; it is truncated; it has no state dict, or several; or an index is wrong.
     DtypeError
-        A tensor that is sparse, quantised or of another dtype than safetensors files have; the
-        message names it.
+        A tensor is sparse, quantised or of a dtype that safetensors files do not have. The message
+        names it.
     MissingExtraError
         torch is not installed.
 
     Notes
     -----
-    Files are mapped into memory, but for those of torch before 1.6, which are read whole.
+    Files are mapped into memory, except those of torch before 1.6, which are read whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -159,7 +159,7 @@ class TorchFiles(Source):
         return [place for place, _, other in self._others() if other]
 
     def notes(self) -> Sequence[str]:
-        """See :class:`Source`: what is left out, and which of several models is taken."""
+        """See :class:`Source`: what is left out, and which of several models is read."""
         return self._notes
 
     def _others(self) -> list[tuple[str, Path, bool]]:
@@ -192,7 +192,7 @@ def _safetensors_name(name: str) -> str:
 
 
 def _state_dict(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The tensors of a file by name, as they were saved; and what is to be said of it."""
+    """The tensors of a file by name, and notes for the user."""
     torch = imported("torch", "torch", "a PyTorch file")
     with path.open("rb") as file:
         mapped = file.read(len(_ARCHIVE)) == _ARCHIVE
@@ -200,7 +200,7 @@ def _state_dict(path: Path) -> tuple[dict[str, Any], list[str]]:
             _check_archive(path, file)
     try:
         with warnings.catch_warnings():
-            # What torch thinks of its own older files.
+            # torch warns about its own older files.
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
@@ -208,13 +208,13 @@ def _state_dict(path: Path) -> tuple[dict[str, Any], list[str]]:
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        # The file decides what torch stumbles over.
+        # A damaged file may raise any exception in torch.
         raise FormatError(f"{path} is no file of torch.save: {_first_line(error)}") from error
     return find_state_dict(path, found, torch.Tensor)
 
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> FormatError:
-    """What torch refuses in a file, and what to do about it."""
+    """The error for a file that torch refuses, and what to do."""
     refused = _REFUSED_GLOBAL.search(str(error))
     if refused is None:
         reason = _REASON.search(str(error))
@@ -232,14 +232,14 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> FormatError:
 
 
 def _check_archive(path: Path, file: IO[bytes]) -> None:
-    """That an archive declares no sizes beyond its own: torch stores, and never compresses."""
+    """Refuse archives with compressed entries, which could have any size. torch makes none."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except MemoryError:
         raise
     except Exception as error:
-        # BadZipFile and whatever else zipfile stumbles over, such as a seek to before the start.
+        # BadZipFile, and other exceptions for damaged files, such as a seek before the start.
         raise FormatError(f"{path} is no archive of torch's: {_first_line(error)}") from error
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise FormatError(
@@ -252,7 +252,7 @@ def _check_archive(path: Path, file: IO[bytes]) -> None:
 
 
 def _checked(path: Path, name: str, tensor: Any) -> str:
-    """The dtype of a tensor that is what it says."""
+    """The dtype of a tensor, if it is dense, has values, and is not larger than its file."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in _DTYPES or str(tensor.layout) != "torch.strided" or tensor.is_quantized:
         hint = ""
@@ -271,7 +271,7 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
         )
     # A few stored elements can be spread over any shape with strides of 0.
     nbytes = tensor.numel() * tensor.element_size()
-    if nbytes > max(_REPEATED, path.stat().st_size):
+    if nbytes > max(_LARGEST_REPEATED, path.stat().st_size):
         raise FormatError(
             f"{path}: {name} of shape {tuple(tensor.shape)} takes {nbytes} bytes, which the file "
             "does not have"
@@ -281,14 +281,14 @@ def _checked(path: Path, name: str, tensor: Any) -> str:
 
 def _flat(tensor: Any) -> Any:
     """The elements of a tensor in C order."""
-    # Conjugates and negatives of complex numbers are marks on a tensor until they are asked for.
+    # A conjugated or negated tensor may have only a flag, and is computed by these two methods.
     return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
 
 
 def _bytes(tensor: Any) -> npt.NDArray[np.uint8]:
     torch = imported("torch", "torch", "a PyTorch file")
     flat = _flat(tensor)
-    # A copy: what is mapped must not be written to.
+    # A copy, as mapped memory must not be written to.
     return np.array(flat.view(torch.uint8).numpy())
 
 

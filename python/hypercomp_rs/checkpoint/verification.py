@@ -14,20 +14,21 @@ from .._integers import checked_threads
 from ..errors import FormatError
 from ..tensor import CompressedTensor
 from .checkpoint import Checkpoint, TensorInfo
-from .decoding import DECODED, decoded
+from .decoding import DECODED_BYTES, decoded
 from .entries import read_compressed
+from .opening import open_source
 from .run import Progress
 from .safetensors_file import SafetensorsFile
 from .sensitivity import as_float32
-from .shard_writer import PIECE, checksums_of
-from .source import DTYPE_BITS, Source, open_source
+from .shard_writer import PIECE_BYTES, checksums_of
+from .source import DTYPE_BITS, Source
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# How far below the ratio that a tensor claims the one that is measured may be, in dB: sums are
-# rounded, and the claim is a float32.
-_CLOSE = 0.01
+# The measured ratio may be lower than that of the description by this number of dB. Sums are
+# rounded, and the description has a float32.
+_TOLERANCE_DB = 0.01
 
 
 class Verdict(NamedTuple):
@@ -36,13 +37,13 @@ class Verdict(NamedTuple):
     Attributes
     ----------
     name
-        Of the tensor.
+        Name of the tensor.
     problem
-        What is wrong; None where nothing is.
+        What is wrong; None if nothing is.
     sqnr_db
-        Signal to noise in dB as it was measured against the source; None without one.
+        Signal to noise ratio in dB, measured against the source; None without a source.
     checked
-        Whether there was a checksum to hold the bytes to.
+        Whether the bytes were compared with a checksum.
     """
 
     name: str
@@ -63,25 +64,25 @@ def verify_checkpoint(
     Parameters
     ----------
     path
-        What :func:`compress_checkpoint` has made.
+        A model that :func:`compress_checkpoint` has made.
     against
-        What it was made from: then every tensor's error is measured again and held to what its
-        description says, and what was kept must be the same bits.
+        The original model. If given, every tensor's error is measured and compared with its
+        description, and tensors that are not compressed must have the same bits.
     threads
-        Threads to decode with; None for one a core.
+        Number of threads; None for one per core.
     follow
         Called after each tensor, with a :class:`Progress`.
 
     Returns
     -------
     list of Verdict
-        One for each tensor, of the checkpoint or of the source; `problem` is None where all is
-        well.
+        One for each tensor of the checkpoint or of the source. `problem` is None if nothing is
+        wrong.
 
     Raises
     ------
     FormatError
-        A file's header or the index is damaged, so that nothing can be said of tensors.
+        A file's header or the index is damaged, so that no tensor can be read.
 
     Notes
     -----
@@ -139,7 +140,7 @@ def _verdict(
             return Verdict(name, wrong, None, True)
         measured = _measured(c, source, name, threads)
         problem = None
-        if measured < info.sqnr_db - _CLOSE:
+        if measured < info.sqnr_db - _TOLERANCE_DB:
             problem = f"has {measured:.3f} dB where its description says {info.sqnr_db:.3f}"
         return Verdict(name, problem, measured, True)
     except FormatError as error:
@@ -164,8 +165,8 @@ def _plain_problem(
     file: SafetensorsFile, info: TensorInfo, crc: int | None, source: Source | None
 ) -> str | None:
     found = 0
-    theirs = None if source is None else source.pieces(info.name, PIECE)
-    for piece in file.pieces(info.name, PIECE):
+    theirs = None if source is None else source.pieces(info.name, PIECE_BYTES)
+    for piece in file.pieces(info.name, PIECE_BYTES):
         found = zlib.crc32(piece, found)
         if theirs is not None and bytes(next(theirs)) != bytes(piece):
             return "was kept, and has other bits than in the source"
@@ -179,7 +180,7 @@ def _measured(c: CompressedTensor, source: Source, name: str, threads: int | Non
     dtype = source.entries[name].dtype
     wide = "float64" if dtype == "F64" else "float32"
     element = DTYPE_BITS[dtype] // 8
-    size = DECODED // np.dtype(wide).itemsize
+    size = DECODED_BYTES // np.dtype(wide).itemsize
     signal = error = 0.0
     theirs = source.pieces(name, size * element)
     for mine, piece in zip(decoded(c, wide, threads), theirs, strict=True):

@@ -1,9 +1,9 @@
-"""Which files of a folder are its model: one file, or shards with an index.
+"""The files of a folder that are its model: one file, or shards with an index.
 
-A folder may hold the same model several times, as transformers and diffusers save it: as
+A folder may have the same model several times, in the forms of transformers and diffusers: as
 ``model.safetensors``, in shards with ``model.safetensors.index.json``, and in variants of either,
-``model.fp16.safetensors`` and ``model.safetensors.index.fp16.json``. The plain files are the model
-where both are there, since that is what these libraries load unless they are asked for a variant.
+``model.fp16.safetensors`` and ``model.safetensors.index.fp16.json``. If there are plain files, they
+are the model, because these libraries load them by default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ..errors import FormatError, InvalidArgumentError
 from .configuration import CONFIG, read_config
 
-# An index names tensors as a header does, so it is no longer than a header may be.
+# The limit for the bytes of an index, which is that of a file's header.
 _LONGEST_INDEX = 100_000_000
 # A shard's number, e.g. model.fp16-00001-of-00002.safetensors.
 _SHARD = re.compile(r"-\d+-of-\d+\.[a-z]+$")
@@ -30,9 +30,9 @@ class WeightSet:
     Attributes
     ----------
     shards
-        Names of the files that have its tensors.
+        Names of the files with tensors.
     index
-        Name of the index, where there is one.
+        Name of the index, if there is one.
     variant
         "fp16" of ``model.fp16.safetensors``; None for plain files.
     """
@@ -43,16 +43,16 @@ class WeightSet:
 
 
 class Naming(NamedTuple):
-    """How the files of a format are called.
+    """The names of the files of a format.
 
     Attributes
     ----------
     ending
-        Of every file with tensors.
+        The ending of every file with tensors.
     bases
-        What a model's files are called before that, the usual one first.
+        The usual names before the ending, the most common one first.
     others
-        Whether files by other names are a model's, too.
+        Whether files with other names may be a model, too.
     """
 
     ending: str
@@ -64,7 +64,7 @@ class Naming(NamedTuple):
         return f"{base}{self.ending}.index.{f'{variant}.' if variant else ''}json"
 
     def read_index_name(self, name: str) -> tuple[str, str | None] | None:
-        """The base and the variant in an index's name; None where it is none."""
+        """The base and the variant in an index's name; None if it is no name of an index."""
         found = re.fullmatch(rf"(.+){re.escape(self.ending)}\.index(?:\.([^.]+))?\.json", name)
         return None if found is None else (found[1], found[2])
 
@@ -74,14 +74,14 @@ PYTORCH = Naming(".bin", ("pytorch_model", "diffusion_pytorch_model"), others=Fa
 
 
 def find_set(folder: Path, naming: Naming) -> WeightSet | None:
-    """The set of files that is the model of a folder; None where the folder has no such files.
+    """The files that are the model of a folder; None if the folder has no such files.
 
     Raises
     ------
     InvalidArgumentError
-        Several sets of which none is plain; or shards without an index.
+        There are several sets and none is plain; or shards without an index.
     FormatError
-        An index that is none, or names files that are not there.
+        An index is invalid, or names files that are missing.
     """
     named = _named_by_configuration(folder, naming)
     if named is not None:
@@ -131,7 +131,7 @@ def weight_map(index: Path, suffix: str = ".safetensors") -> dict[str, str]:
     if not isinstance(found, dict) or not found:
         raise FormatError(f'{index}: no "weight_map" of tensors to files')
     for name, shard in found.items():
-        # Neither another folder's files, nor devices or streams that some systems name with colons.
+        # No files of other folders, and no devices or streams, which have colons on some systems.
         if (
             not isinstance(shard, str)
             or not shard.endswith(suffix)
@@ -145,14 +145,14 @@ def weight_map(index: Path, suffix: str = ".safetensors") -> dict[str, str]:
 
 
 def _named_by_configuration(folder: Path, naming: Naming) -> WeightSet | None:
-    """The file that ``config.json`` names, which transformers then loads before any other."""
+    """The file that ``config.json`` names. transformers loads it instead of any other."""
     config = folder / CONFIG
     if naming is not SAFETENSORS or not config.is_file():
         return None
     try:
         name = read_config(config).get("transformers_weights")
     except FormatError:
-        # Whoever needs the configuration says what is wrong with it.
+        # The configuration is checked where it is needed.
         return None
     if not isinstance(name, str) or "/" in name or not (folder / name).is_file():
         return None
@@ -162,11 +162,11 @@ def _named_by_configuration(folder: Path, naming: Naming) -> WeightSet | None:
 
 
 def _of_base(folder: Path, naming: Naming, base: str, variant: str | None) -> WeightSet | None:
-    """A file or an index by its usual name; the file where both are there, as transformers does."""
+    """A file or an index with a usual name. If both exist the file, as in transformers."""
     single = f"{base}.{variant}{naming.ending}" if variant else f"{base}{naming.ending}"
     index = folder / naming.index_of(base, variant)
     if (folder / single).exists():
-        # An index that names this file belongs to it; another one is of other files.
+        # An index that names only this file belongs to it. Any other index is ignored.
         mine = index.exists() and _names_only(index, single, naming)
         return WeightSet((single,), index.name if mine else None, variant)
     return set_of_index(index, naming) if index.exists() else None
@@ -180,7 +180,7 @@ def _names_only(index: Path, shard: str, naming: Naming) -> bool:
 
 
 def _variants(folder: Path, naming: Naming, names: list[str]) -> list[WeightSet]:
-    """The variants that there are of a model by the first usual name that has any."""
+    """All variants of a model with the first usual name that has any."""
     for base in naming.bases:
         single = re.compile(rf"{re.escape(base)}\.([^.]+){re.escape(naming.ending)}")
         kinds: set[str] = set()
@@ -198,7 +198,7 @@ def _variants(folder: Path, naming: Naming, names: list[str]) -> list[WeightSet]
 
 
 def _by_other_names(folder: Path, naming: Naming, names: list[str]) -> WeightSet | None:
-    """The only set of files by whatever name, or the plain one among variants of one name."""
+    """The only set of files with any name, or the plain one among variants of one name."""
     indexes = [name for name in names if naming.read_index_name(name) is not None]
     sets = [set_of_index(folder / name, naming) for name in indexes]
     in_shards = {shard for one in sets for shard in one.shards}

@@ -1,19 +1,20 @@
-"""A result that is not finished: what a run leaves behind when it is killed, and finds again.
+"""The folder of an unfinished result, from which an interrupted run is resumed.
 
-Beside the destination ``DST`` lies ``DST.partial``. Where ``DST`` is an empty folder that is there
-already, it is not replaced: it may be a mount point, or the folder that a shell is in, or in one
-that cannot be written to. Then the same things lie in ``DST/.partial``:
+The folder is ``DST.partial``, beside the destination ``DST``. If ``DST`` already exists as an empty
+folder, it is not replaced: it may be a mount point, the current folder of a shell, or in a folder
+without permission to write. Then the folder is ``DST/.partial``. It contains:
 
-* ``plan.json`` says what is made of which source.
-* ``tensors/`` has a file for each finished tensor whose shard is not finished.
-* ``lock`` is held by the run that is at work on it, where the system has such locks.
-* ``result/`` has the finished files of the result. When all are there it is renamed to ``DST``, or
-  its files are moved up to ``DST`` one by one.
-* ``moving.json`` lists these files from the first move on. The weights come after other files, the
-  index after the weights and ``config.json`` at the end, so that nobody takes a part for the whole.
+* ``plan.json``: the source and the plan.
+* ``tensors/``: a file for each finished tensor whose shard is not finished.
+* ``lock``: held by the run that works on the folder, if the system has such locks.
+* ``result/``: the finished files of the result. When all are there, it is renamed to ``DST``, or
+  its files are moved to ``DST`` one by one.
+* ``moving.json``: the list of these files, written before the first is moved. Weights are moved
+  after other files, the index after the weights, and ``config.json`` at the end, so that a part of
+  a model is not taken for the whole.
 
-Every file is written under a temporary name, synchronised and renamed, so a file that is there is
-complete, and what a run does depends on nothing else.
+Every file is written under a temporary name, synchronised and renamed. So a file that exists is
+complete, and a resumed run needs nothing else.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _PLAN = "plan.json"
 _LOCK = "lock"
 _MOVING = "moving.json"
 _INSIDE = ".partial"
-# What a folder has, beneath it, whose result is not complete.
+# This file exists in a destination whose result is not complete.
 UNFINISHED = f"{_INSIDE}/{_PLAN}"
-# What an empty volume has on some file systems.
+# A folder that an empty volume has on some file systems.
 _OF_THE_SYSTEM = "lost+found"
 
 
@@ -49,15 +50,14 @@ class Work:
     Parameters
     ----------
     dst
-        Where the result is to be; links are followed.
+        The destination; links are followed.
 
     Raises
     ------
     InvalidArgumentError
-        There is something already, or it would be a folder with a file's name; or a link that
-        leads nowhere.
+        The destination exists and is not empty; its name is that of a file; or it is a broken link.
     FileNotFoundError
-        The folder that it is to be in.
+        The destination's parent folder does not exist.
     """
 
     def __init__(self, dst: Path) -> None:
@@ -69,7 +69,7 @@ class Work:
             raise InvalidArgumentError(f"{dst}: a link that leads nowhere; give another place")
         inside = self.dst / _INSIDE
         beside = self.dst.with_name(f"{self.dst.name}.partial") if self.dst.name else inside
-        # A run that began before there was such a folder goes on where it began.
+        # If the run began before the destination existed, it continues beside it.
         self._inside = self.dst.is_dir() and (inside.exists() or not beside.exists())
         self.path = inside if self._inside else beside
         self.result = self.path / "result"
@@ -86,15 +86,16 @@ class Work:
             raise InvalidArgumentError(f"{self._said} exists: give another place, or remove it")
 
     def _is_filled(self) -> bool:
-        """Whether there is something: a file, or a folder that is not empty."""
+        """Whether the destination is a file, or a folder that is not empty."""
         if not self.dst.is_dir():
             return self.dst.exists()
         return any(path.name not in (_INSIDE, _OF_THE_SYSTEM) for path in self.dst.iterdir())
 
     def _is_finished(self) -> bool:
-        """Whether a run was cut off when the result was complete, but for moving and tidying.
+        """Whether a run was interrupted while it moved the result, or removed its own files.
 
-        Nothing is begun where there is a result, and the plan goes last but for lock and folder.
+        A run does not begin if the destination is filled, and the plan is removed after everything
+        except lock and folder.
         """
         if (self.path / _MOVING).exists():
             return True
@@ -105,15 +106,16 @@ class Work:
     def begin(
         self, key: dict[str, Any], *, restart: bool, replan: bool = False
     ) -> dict[str, Any] | None:
-        """The plan of a run of the same source that was cut off, if there is one.
+        """Lock the folder, and return the plan of an interrupted run of the same source, if any.
 
-        With `replan` other parameters are accepted: the plan's own "key" says which it has.
+        With `replan` the interrupted run may have had other parameters, which are in the plan's
+        "key".
 
         Raises
         ------
         InvalidArgumentError
-            The folder is of a run with another key, which `restart` throws away; or another
-            process is at work on it.
+            The folder belongs to a run with another key, and `restart`, which deletes it, is not
+            set; or another process works on it.
         """
         self.path.mkdir(exist_ok=True)
         self._lock()
@@ -134,13 +136,13 @@ class Work:
             return plan
         for folder in (self._tensors, self.result):
             folder.mkdir(parents=True, exist_ok=True)
-        # What a run that was killed was writing.
+        # Files that a killed run did not finish.
         for path in self.path.rglob(f".*{TEMPORARY}"):
             path.unlink()
         return plan
 
     def _lock(self) -> None:
-        """Be the only one at work on it, until the result is finished or this process ends."""
+        """Keep other runs out, until the result is finished or this process ends."""
         try:
             import fcntl
         except ImportError:
@@ -159,12 +161,12 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let others work on it; the same process, too, while an error still refers to this."""
+        """Release the lock, even if the traceback of an error still refers to this object."""
         if self._held is not None:
             self._held()
 
     def planned(self, key: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `make` says is to be done, kept with its key. Where it raises, nothing is left."""
+        """Make a plan and write it with its key. If `make` raises, the folder is removed."""
         try:
             made = make()
         except BaseException:
@@ -174,9 +176,9 @@ class Work:
         return self.keep_plan(key, made)
 
     def keep_plan(self, key: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
-        """Keep a plan, instead of any other, with what tells it from others."""
+        """Write a plan with its key, in place of any other."""
         plan = {"key": key, **made}
-        # What was taken away because it does not belong to this plan is to be gone before.
+        # Files that do not belong to this plan must be gone from the disk before.
         for folder in (self._tensors, self.result):
             synchronise(folder)
         with written(self.path / _PLAN) as file:
@@ -219,7 +221,7 @@ class Work:
         return self._tensors / f"{number:06d}.safetensors"
 
     def clear_other_files(self, shards: set[str]) -> None:
-        """Take away what is beside the shards: an earlier run may have put other files there."""
+        """Remove all files but the shards. An earlier run may have put other files there."""
         for path in self.result.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -227,7 +229,7 @@ class Work:
                 path.unlink()
 
     def finish(self) -> None:
-        """Put the result in its place; the rest goes."""
+        """Move the result to the destination, and remove everything else."""
         if not self.finished:
             for folder in {path.parent for path in self.result.rglob("*")} | {self.result}:
                 synchronise(folder)
@@ -242,7 +244,10 @@ class Work:
         self._remove()
 
     def _renamed(self) -> bool:
-        """Give the result its name; False where a folder has it that does not go."""
+        """Rename the result to the destination.
+
+        False if a folder is there that cannot be removed.
+        """
         if self.dst.exists():
             try:
                 self.dst.rmdir()
@@ -274,7 +279,7 @@ class Work:
         return places
 
     def _move_up(self) -> None:
-        """Move what is listed and was not moved before."""
+        """Move the listed files that have not been moved yet."""
         places = self._moved()
         for place in places:
             here, there = self.result / place, self.dst / place
@@ -286,15 +291,15 @@ class Work:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                # A volume was mounted there after the work had begun beside it.
+                # The destination is on another volume, which was mounted after the run had begun.
                 copy_file(here, there)
                 here.unlink()
-            # What comes later in the order must not be there before.
+            # On the disk before the next file is moved, to keep the order.
             synchronise(there.parent)
 
 
 def _order(place: str) -> tuple[int, str]:
-    """What tells programs that a model is there comes last."""
+    """The order in which files are moved. Files by which programs recognise a model come last."""
     if place == CONFIG:
         return 3, place
     if "/" in place or not is_weights(place):

@@ -1,4 +1,4 @@
-"""``hypercomp-rs compress``: a model's folder in, a smaller one out."""
+"""``hypercomp-rs compress``: compresses a model's folder into another folder."""
 
 from __future__ import annotations
 

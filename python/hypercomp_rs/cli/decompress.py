@@ -1,4 +1,4 @@
-"""``hypercomp-rs decompress``: a compressed model back in the files that it came from."""
+"""``hypercomp-rs decompress``: decodes a compressed model into files like the original ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hypercomp-rs eval``: whether a model still works."""
+"""``hypercomp-rs eval``: measures how well a compressed model works."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def evaluate(
     is wrong, 130 Ctrl-C.
     """
     words = _decoded(text)
-    # tqdm hears this when it is imported, by torch too.
+    # tqdm reads this variable when it is imported, also if torch imports it.
     os.environ.setdefault("TQDM_DISABLE", "1")
     checked_device(device)
     _quieten()
@@ -93,7 +93,7 @@ def evaluate(
 
 
 def _quieten() -> None:
-    """Standard error is for what goes wrong; libraries speak of other things too."""
+    """Keep messages of libraries that are no errors from standard error."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers = imported("transformers", "eval", "hypercomp-rs eval")
     transformers.utils.logging.disable_progress_bar()
@@ -146,7 +146,10 @@ def _similarity(
 def _show_perplexity(
     found: list[tuple[str, Perplexity]], as_json: bool, compared: dict[str, Any]
 ) -> None:
-    """The last is what was asked for, one before it what it is compared with."""
+    """Print results.
+
+    The last one is of MODEL, the one before it of the model that it is compared with.
+    """
     *before, (model, last) = found
     if as_json:
         said: dict[str, Any] = {"task": "perplexity", "model": model, **_numbers(last)}

@@ -1,4 +1,4 @@
-"""``hypercomp-rs info``: what a bug report should say of the machine and of what is installed."""
+"""``hypercomp-rs info``: the machine and the installed packages, for bug reports."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def facts() -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """What :func:`facts` has found, as lines for people: a name and what is said of it."""
+    """The result of :func:`facts` as lines with a name and a text."""
     system, simd, threads, cuda = (found[key] for key in ("system", "simd", "threads", "cuda"))
     kernels = cuda["kernels"]
     said = [
@@ -172,7 +172,7 @@ def kernels_of(major: int, minor: int, architectures: Sequence[int]) -> str:
 
 
 def _asked(question: Callable[[], Any], named: type[Exception]) -> tuple[Any, str | None]:
-    """The answer, or what the error of this class says."""
+    """The result of a call, or the message of an error of this class."""
     try:
         return question(), None
     except named as error:
@@ -180,7 +180,7 @@ def _asked(question: Callable[[], Any], named: type[Exception]) -> tuple[Any, st
 
 
 def _processor() -> str:
-    """The model of the processor, where the system says it."""
+    """The model of the processor, if the system has it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith("model name"):
@@ -198,7 +198,7 @@ def _version(package: str) -> str | None:
 
 
 def _missing() -> dict[str, list[str]] | None:
-    """By extra, the packages that it would install and that are not there."""
+    """For each extra, its packages that are not installed."""
     try:
         requirements = metadata.requires("hypercomp-rs") or []
     except metadata.PackageNotFoundError:

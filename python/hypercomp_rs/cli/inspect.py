@@ -1,4 +1,4 @@
-"""``hypercomp-rs inspect``: what a compressed model has, tensor by tensor."""
+"""``hypercomp-rs inspect``: the tensors of a compressed model, with sizes and errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def inspect(path: Path, as_json: bool) -> int:
 
 
 def summary(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The whole in numbers: bytes of all shards with their headers, and as they were decoded."""
+    """Totals: bytes of all shards with their headers, and bytes of the decoded model."""
     infos = checkpoint.tensors
     files = [path.stat().st_size for path in checkpoint.source.weights_files()]
     weights = sum(info.size for info in infos)
@@ -74,7 +74,7 @@ def summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _mean_sqnr(infos: list[TensorInfo]) -> float:
-    """The mean of the tensors' relative errors by their weights, in dB."""
+    """The mean of the tensors' relative errors, weighted by their numbers of weights, in dB."""
     weights = sum(info.size for info in infos)
     lost = sum(info.size * 10 ** (-info.sqnr_db / 10) for info in infos)
     return 10 * math.log10(weights / lost) if lost else math.inf

@@ -1,4 +1,4 @@
-"""How a compressed model is loaded, said after it was made."""
+"""The lines of Python that load a compressed model, printed after it was made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..checkpoint import Checkpoint
 
-# What sentence-transformers has in a folder of its own.
+# The file by which a folder of sentence-transformers is recognised.
 _SENTENCES = "modules.json"
 
 
@@ -22,7 +22,7 @@ def how_to_load(made: Checkpoint, folder: Path) -> str:
     config = made.config or {}
     architectures = config.get("architectures")
     if "model_type" in config and isinstance(architectures, list) and architectures:
-        # A class of the model's own code is not transformers'.
+        # The class may be defined by the model's own code, and not by transformers.
         own = "auto_map" in config
         name = "AutoModel" if own else str(architectures[0])
         call = f"transformers.{name}.from_pretrained({place})"

@@ -1,4 +1,4 @@
-"""What the commands on models share: a bar, and numbers as people read them."""
+"""Shared by the commands on models: a progress bar, tables, and numbers in readable form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ restart_option = click.option(
 
 
 class Bar:
-    """Weights done of all, how many a second, and how long it will take."""
+    """A progress bar: finished weights and total, weights per second, and remaining time."""
 
     def __init__(self, shown: bool | None, what: str) -> None:
         self._progress: Any = None
@@ -39,27 +39,27 @@ class Bar:
             self._progress = _progress()
 
     def follow(self, progress: Progress) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         if self._progress is None:
             return
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task(self._what, total=progress.of_weights)
-            # What an earlier run has done says nothing of this one's speed.
+            # Weights that an interrupted run has finished do not count for the speed.
             self._progress.reset(self._task, completed=progress.weights)
         self._progress.update(
             self._task, completed=progress.weights, total=max(1, progress.of_weights)
         )
 
     def stop(self) -> None:
-        """Leave it as it is."""
+        """Stop the bar. It stays visible."""
         if self._task is not None:
             self._progress.stop()
 
 
 @contextmanager
 def bar(shown: bool | None, what: str) -> Iterator[Bar]:
-    """A bar while the block runs; nothing where there is no terminal."""
+    """A bar until the end of the block; none if there is no terminal."""
     made = Bar(shown, what)
     try:
         yield made
@@ -80,7 +80,7 @@ def _progress() -> Any:
     from rich.text import Text
 
     class Throughput(ProgressColumn):
-        """Weights a second."""
+        """Weights per second."""
 
         def render(self, task: Any) -> Text:
             speed = task.finished_speed or task.speed
@@ -94,13 +94,13 @@ def _progress() -> Any:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        # Standard output belongs to the result.
+        # Standard output is for the result.
         console=Console(stderr=True),
     )
 
 
 def table(headings: list[str]) -> Any:
-    """A table of text and numbers: columns whose heading begins with a blank are numbers."""
+    """A table. Columns whose heading begins with a blank contain numbers."""
     from rich import box
     from rich.table import Table
 
@@ -112,19 +112,19 @@ def table(headings: list[str]) -> Any:
 
 
 def add_row(made: Any, *cells: str) -> None:
-    """A row of a table; what a name would say to rich or to a terminal is shown, not done."""
+    """Add a row to a table. Markup of rich and control characters in names are escaped."""
     from rich.text import Text
 
     made.add_row(*(Text(shown(cell)) for cell in cells))
 
 
 def shown(name: str) -> str:
-    """A name as it can be printed: one that would move the cursor is escaped."""
+    """A name with escaped control characters, so that it can be printed."""
     return name if name.isprintable() else ascii(name)
 
 
 def print_table(made: Any) -> None:
-    """A table on standard output: as wide as a terminal, or as it needs to be for a file."""
+    """Print a table: as wide as the terminal, or as wide as necessary in a file."""
     from rich.console import Console
 
     if sys.stdout.isatty():
@@ -138,7 +138,7 @@ def print_table(made: Any) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON, which has no infinity: such numbers are null."""
+    """A value for JSON, which has no infinity: such numbers become null."""
     click.echo(json.dumps(_finite(value), indent=2))
 
 
@@ -150,12 +150,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# Names that a line has room for.
+# Number of names in a line.
 _NAMED = 6
 
 
 def print_report(report: Report, hint: str = "") -> None:
-    """What was copied, left out and taken over; nothing where there is nothing to say.
+    """Print which files were copied or left out, and how many tensors were finished before.
 
     `hint` says how to get what was left out.
     """
@@ -174,7 +174,7 @@ def print_report(report: Report, hint: str = "") -> None:
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """The same for programs."""
+    """The same as an object for JSON."""
     return {
         "reused": report.reused,
         "copied": dict(report.copied),
@@ -189,7 +189,7 @@ def _files_text(files: Mapping[str, int]) -> str:
 
 
 def _names(places: Iterable[str]) -> str:
-    """Names of files; of a folder with several its own."""
+    """Names of files. Several files of one folder are given as the folder."""
     folders = Counter(place.rpartition("/")[0] for place in places)
     found = dict.fromkeys(
         f"{folder}/" if folder and folders[folder] > 1 else place
@@ -202,7 +202,7 @@ def _names(places: Iterable[str]) -> str:
 
 
 def size_text(nbytes: float) -> str:
-    """Bytes as people read them, in powers of 1000."""
+    """A number of bytes with a unit, in powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
         if nbytes < 1000:
             return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.2f} {unit}"
@@ -211,5 +211,5 @@ def size_text(nbytes: float) -> str:
 
 
 def decibels_text(decibels: float | None) -> str:
-    """A ratio in dB; a dash where nothing was lost, or none is known."""
+    """A ratio in dB; a dash if nothing was lost or the ratio is not known."""
     return "–" if decibels is None or math.isinf(decibels) else f"{decibels:.2f}"

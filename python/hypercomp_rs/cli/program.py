@@ -31,7 +31,7 @@ FAILED, WRONG, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
 class Program(click.Group):
-    """A group that answers a closed pipe by its exit code; click itself would exit with 1."""
+    """A group of commands that has its own exit code for a closed pipe; click exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 def _show(
     others: Callable[..., None], message: Warning | str, category: type[Warning], *more: Any
 ) -> None:
-    """Print a warning of this package as errors are; Python prints others."""
+    """Print warnings of this package like errors. Python prints all others."""
     if issubclass(category, SourceWarning):
         click.echo(f"hypercomp-rs: warning: {message}", err=True)
     else:
@@ -89,7 +89,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _unread() -> int:
-    # Python flushes standard output once more on its way out, and would complain.
+    # Python flushes standard output again at exit, and would report the closed pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return UNREAD
 

@@ -1,4 +1,4 @@
-"""``hypercomp-rs verify``: whether a compressed model is what it should be."""
+"""``hypercomp-rs verify``: checks a compressed model for damage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from ..checkpoint import verify_checkpoint
 from . import models
 
-# The exit code where something is wrong with the model.
+# The exit code if the model is damaged.
 DAMAGED = 4
 
 

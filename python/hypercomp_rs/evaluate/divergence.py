@@ -1,4 +1,4 @@
-"""What a compressed language model predicts, beside what its original does."""
+"""``divergence``: compares the predictions of two language models."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ def divergence(
 ) -> Divergence:
     """How far a compressed language model's predictions are from its original's.
 
-    A perplexity can stay the same while predictions change; their Kullback-Leibler divergence
-    cannot. It is zero for equal models and needs no long text to tell formats apart.
+    The perplexity can stay the same while predictions change. The Kullback-Leibler divergence
+    cannot: it is zero only for equal predictions. A short text is enough to compare formats by it.
 
     Parameters
     ----------
     original, compressed
-        Two models, as :func:`perplexity` takes one.
+        Two models, each as for :func:`perplexity`.
     text, context, stride, tokenizer, device, progress
-        As for :func:`perplexity`. A text is read by the original's tokenizer; both see its tokens.
+        As for :func:`perplexity`. The original's tokenizer splits the text for both models.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def divergence(
             targets = one.targets(window)
             for kept, distribution in zip(losses, (p, q), strict=True):
                 kept.append(-distribution.gather(1, targets).squeeze(1))
-            # Rounding may leave a hair below nothing.
+            # Rounding may give a tiny negative number.
             divergences.append((p.exp() * (p - q)).sum(dim=1).clamp(min=0))
             same.append(p.argmax(dim=1) == q.argmax(dim=1))
     return Divergence(
@@ -132,6 +132,6 @@ def _both(one: Reading, other: Reading, window: Any) -> tuple[Any, Any]:
     if p.shape != q.shape:
         raise InvalidArgumentError(
             f"the models have vocabularies of {p.shape[1]} and {q.shape[1]} tokens: "
-            "a model and its compressed form have the same"
+            "two models with the same vocabulary are accepted"
         )
     return p, q

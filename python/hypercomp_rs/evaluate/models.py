@@ -1,4 +1,4 @@
-"""Models from paths: folders of transformers, compressed folders, GGUF files."""
+"""Models from paths: folders of transformers, compressed folders, files that transformers loads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 from .._extras import imported
 from ..checkpoint import decompress_checkpoint
 from ..checkpoint.configuration import CONFIG, read_config
-from ..checkpoint.gguf_parts import gguf_files
+from ..checkpoint.formats import files_of, loaded_by_transformers
 from ..checkpoint.load_guard import METHOD, QUANTIZATION
 from ..errors import HypercompError, InvalidArgumentError
 
-# Nothing is downloaded, no code of a folder is run, and nobody is asked whether to.
+# transformers downloads nothing, runs no code of a folder, and does not ask the user whether it
+# may.
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
-# How sentence-transformers says what an encoder consists of.
+# The file in which sentence-transformers lists the modules of an encoder.
 _MODULES = "modules.json"
 
 
@@ -30,7 +31,7 @@ def config(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     InvalidArgumentError
-        There is no such folder, or it has no ``config.json``: it is no model's.
+        There is no such folder, or it has no ``config.json``.
     FormatError
         The file is no JSON object.
     """
@@ -42,9 +43,9 @@ def config(path: str | os.PathLike[str]) -> dict[str, Any]:
     return read_config(file)
 
 
-def is_gguf(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a GGUF file."""
-    return Path(path).suffix == ".gguf"
+def is_file_of_a_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a file that transformers loads as a model, such as a GGUF file."""
+    return loaded_by_transformers(Path(path)) is not None
 
 
 def is_path(model: Any) -> bool:
@@ -67,11 +68,11 @@ def checked_device(device: str | None) -> str:
         raise InvalidArgumentError(f"device is a {type(device).__name__}: a name is accepted")
     try:
         with warnings.catch_warnings():
-            # What keeps a device from being used is in the error, too.
+            # The reason why a device cannot be used is also in the error.
             warnings.simplefilter("ignore")
-            # On the meta device this is an error, as nothing is computed there.
+            # An error on the meta device, where nothing is computed.
             torch.ones(1, device=device).item()
-    # Each kind of device has errors of its own for not being there; their first sentences say why.
+    # Each kind of device raises other exceptions if it is missing. The first sentence says why.
     except Exception as error:
         why = str(error).partition("\n")[0].partition(". ")[0]
         there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -89,7 +90,7 @@ def _architectures(path: str | os.PathLike[str]) -> list[str]:
 
 def is_causal_lm(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a causal language model, by its architecture's name."""
-    if is_gguf(path):
+    if is_file_of_a_model(path):
         return True
     return any(map(_has_causal_head, _architectures(path)))
 
@@ -97,22 +98,23 @@ def is_causal_lm(path: str | os.PathLike[str]) -> bool:
 def _has_causal_head(architecture: str) -> bool:
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return True
-    # Some have other names; those of models that read and write are no language model's alone.
+    # Some causal language models have other names.
     auto = imported("transformers.models.auto.modeling_auto", "eval", "perplexity")
     return architecture in set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
 def check_causal_lm(path: str | os.PathLike[str]) -> None:
-    """Refuse what has no causal head by its configuration, before anything is read.
+    """Refuse a model whose configuration has no causal head, before it is read.
 
     Raises
     ------
     InvalidArgumentError
-        No model's folder; or one of another architecture, whose head would be drawn at random.
+        It is no folder of a model, or has another architecture, for which transformers would
+        initialise a head at random.
     """
     imported("transformers", "eval", "perplexity")
-    if is_gguf(path):
-        _check_gguf(Path(path))
+    if is_file_of_a_model(path):
+        _check_file(Path(path))
         return
     architectures = _architectures(path)
     if architectures and not is_causal_lm(path):
@@ -124,17 +126,18 @@ def check_causal_lm(path: str | os.PathLike[str]) -> None:
 
 
 def check_encoder(path: str | os.PathLike[str]) -> None:
-    """Refuse what is no encoder by its configuration, before anything is read.
+    """Refuse a model whose configuration is not that of an encoder, before it is read.
 
     Raises
     ------
     InvalidArgumentError
-        No model's folder; or a causal language model that says nothing of sentences.
+        It is no folder of a model, or a causal language model without a configuration of
+        sentence-transformers.
     """
     imported("sentence_transformers", "eval", "embedding_similarity")
-    if is_gguf(path):
-        raise InvalidArgumentError(f"{path} is a GGUF file: for encoders a folder is accepted")
-    # Some language models are made encoders, and then say how.
+    if (found := loaded_by_transformers(Path(path))) is not None:
+        raise InvalidArgumentError(f"{path} is {found[0].title}: for encoders a folder is accepted")
+    # Some encoders are made from language models. Then this file is there.
     if is_causal_lm(path) and not Path(path, _MODULES).is_file():
         raise InvalidArgumentError(
             f"{path} is a {' and '.join(_architectures(path))} without a {_MODULES}, which would "
@@ -143,7 +146,7 @@ def check_encoder(path: str | os.PathLike[str]) -> None:
 
 
 def loaded_config(path: str | os.PathLike[str]) -> Any:
-    """A model's configuration as transformers has it."""
+    """A model's configuration, an object of transformers."""
     transformers = imported("transformers", "eval", "perplexity")
     folder, options = _place(path)
     with _named(path):
@@ -164,7 +167,7 @@ def causal_lm(path: str | os.PathLike[str], device: str) -> Any:
     Raises
     ------
     InvalidArgumentError
-        transformers cannot load it, or weights are missing that would be drawn at random.
+        transformers cannot load it, or weights are missing, which it would initialise at random.
     """
     transformers = imported("transformers", "eval", "perplexity")
     torch = imported("torch", "eval", "perplexity")
@@ -177,22 +180,24 @@ def causal_lm(path: str | os.PathLike[str], device: str) -> Any:
 
 
 def encoder(path: str | os.PathLike[str], device: str) -> Any:
-    """A sentence encoder; one that says nothing of its pooling takes the mean of all tokens.
+    """A sentence encoder. Without a configuration of its pooling, it takes the mean of all tokens.
 
     Raises
     ------
     InvalidArgumentError
-        sentence-transformers cannot load it, or weights are missing that would be drawn at random.
+        sentence-transformers cannot load it, or weights are missing, which it would initialise at
+        random.
     """
     sentence_transformers = imported("sentence_transformers", "eval", "embedding_similarity")
     transformers = imported("transformers", "eval", "embedding_similarity")
     with _readable(path) as (folder, _), _named(path):
         if (model := _transformer(folder)) is not None:
-            # On the meta device only names are read; sentence-transformers does not tell them.
+            # On the meta device only names are read. sentence-transformers does not report missing
+            # ones.
             _, found = transformers.AutoModel.from_pretrained(
                 model, device_map="meta", output_loading_info=True, **_LOCAL
             )
-            # It takes the states of tokens, and not what a pooler makes of them.
+            # sentence-transformers uses the states of tokens, and no pooler.
             missing = [name for name in found["missing_keys"] if "pooler." not in name]
             _check_complete(path, "sentence encoder", missing)
         return sentence_transformers.SentenceTransformer(
@@ -201,7 +206,7 @@ def encoder(path: str | os.PathLike[str], device: str) -> Any:
 
 
 def _transformer(folder: Path) -> Path | None:
-    """The folder of an encoder's model of transformers; None where it has none."""
+    """The folder of an encoder's model of transformers; None if it has none."""
     modules = folder / _MODULES
     if not modules.is_file():
         return folder
@@ -220,7 +225,7 @@ def _check_complete(path: str | os.PathLike[str], what: str, missing: Iterable[s
 
 @contextmanager
 def _named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """What another library raises for a model says of which model."""
+    """Add the model's path to exceptions of other libraries."""
     try:
         yield
     except (HypercompError, MemoryError):
@@ -231,32 +236,37 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def _check_gguf(path: Path) -> None:
+def _check_file(path: Path) -> None:
+    """Refuse a file that transformers cannot load, and one that needs a package that is missing."""
+    found = loaded_by_transformers(path)
+    assert found is not None
+    format, loads = found
     if not path.is_file():
         raise InvalidArgumentError(f"{path}: there is no such file")
-    parts = gguf_files(path)
+    parts = files_of(path, loads)
     if len(parts) > 1:
         raise InvalidArgumentError(
             f"{path} is one of {len(parts)} parts, and transformers reads one file: join them "
-            "(llama-gguf-split --merge), or evaluate what hypercomp-rs compress makes of them"
+            f"({loads.join}), or evaluate what hypercomp-rs compress makes of them"
         )
-    # transformers asks for both of them, without saying which extra of ours has them.
-    imported("gguf", "gguf", "a GGUF file")
-    imported("accelerate", "eval", "a GGUF file")
+    # transformers asks for these packages, without saying which extra of ours has them.
+    for package, extra in loads.packages:
+        imported(package, extra, format.title)
 
 
 def _place(path: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
     """A folder for transformers, and the options to say which file in it."""
     path = Path(path)
-    if not is_gguf(path):
+    found = loaded_by_transformers(path)
+    if found is None:
         return path, {}
-    _check_gguf(path)
-    return path.parent, {"gguf_file": path.name}
+    _check_file(path)
+    return path.parent, {found[1].option: path.name}
 
 
 @contextmanager
 def _readable(path: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, str]]]:
-    """A folder that transformers reads, for as long as it reads, and the options to say so."""
+    """A folder that transformers can read until the end of the block, and options for it."""
     path, options = _place(path)
     if options:
         yield path, options
@@ -265,7 +275,7 @@ def _readable(path: str | os.PathLike[str]) -> Iterator[tuple[Path, dict[str, st
     if not (isinstance(quantised, dict) and quantised.get("quant_method") == METHOD):
         yield path, {}
         return
-    # The bits that any reader of the folder gets; and nothing of a model's class need be known.
+    # Decompressed to a temporary folder, which works for models of any class.
     with tempfile.TemporaryDirectory(prefix="hypercomp-") as folder:
         decompressed = Path(folder, "model")
         decompress_checkpoint(path, decompressed)

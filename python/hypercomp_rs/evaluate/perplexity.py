@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Perplexity:
-    """How well a language model predicts a text, and how that was asked.
+    """How well a language model predicts a text, and in what windows.
 
     Attributes
     ----------
     losses
         Negative log-likelihood of each scored token in nats, float64, shape (tokens,).
     context
-        The most tokens that the model saw at once.
+        The largest number of tokens that the model got at once.
     stride
-        Tokens by which the window moved.
+        Number of tokens by which the window moved.
     """
 
     losses: npt.NDArray[np.float64]
@@ -41,25 +41,30 @@ class Perplexity:
 
     @property
     def tokens(self) -> int:
-        """How many tokens were scored: with overlapping windows all but the first."""
+        """Number of scored tokens: with overlapping windows all but the first."""
         return len(self.losses)
 
     @property
     def perplexity(self) -> float:
-        """Of all scored tokens: e to the mean loss; infinite where that is beyond float64."""
+        """The exponential of the mean loss; infinite if it exceeds float64."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.losses.mean()))
 
     @property
     def standard_error(self) -> float:
-        """That of the perplexity over the choice of tokens, taken as independent of each other."""
+        """The standard error of the perplexity, as if the losses of tokens were independent."""
         return self.perplexity * _standard_error(self.losses)
 
     def ratio(self, other: Perplexity) -> tuple[float, float]:
-        """The perplexity over another model's on the same text, and the ratio's standard error.
+        """The perplexity divided by another model's, and the standard error of this ratio.
 
-        Token by token: what makes a text hard is hard for both, so the ratio is known far better
-        than either of the two. InvalidArgumentError where the texts or windows differ.
+        Losses are compared token by token. A token that is hard to predict is hard for both models,
+        so the ratio is known much more exactly than either perplexity.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The two have different numbers of tokens, or different windows.
         """
         asked = (self.tokens, self.context, self.stride)
         if asked != (other.tokens, other.context, other.stride):
@@ -91,36 +96,37 @@ def perplexity(
     ----------
     model
         A path: a folder of transformers, a compressed folder, or a GGUF file (with the extra
-        ``[gguf]``); it is read in float32. Or a torch module that takes tokens of shape (1, n) and
-        gives logits, or an object with ``.logits``, of shape (1, n, vocabulary).
+        ``[gguf]``). It is read in float32. Or a torch module that accepts tokens of shape (1, n)
+        and returns logits of shape (1, n, vocabulary), or an object with such ``.logits``.
     text
-        A str, which the tokenizer takes with the special tokens that it adds by itself, or the
-        tokens, shape (n,).
+        A str, which the tokenizer splits into tokens and adds its special tokens to; or the tokens,
+        of shape (n,).
     context
-        Tokens that the model sees at most; by default 1024, or what the model allows if less.
+        The largest number of tokens that the model gets at once; by default 1024, or less if the
+        model allows less.
     stride
-        Tokens by which the window moves, 1 to `context`; by default half of it. The smaller, the
-        more each token has before it, and the longer it takes.
+        Number of tokens by which the window moves, 1 to `context`; by default half of it. With a
+        smaller stride each token has more tokens before it, and the call takes longer.
     tokenizer
-        For a model given as an object, as transformers has them.
+        The tokenizer of a model that is given as an object, of transformers' classes.
     device
-        Where a model given as a path computes; by default the CPU.
+        The device of a model that is given as a path; by default the CPU.
     progress
-        Show a bar on standard error, with the extra ``[cli]``.
+        Show a bar on standard error. Needs the extra ``[cli]``.
 
     Returns
     -------
     Perplexity
-        With the loss of every scored token. The first token of the text has nothing before it and
-        is not scored.
+        It has the loss of every scored token. The first token of the text is not scored, as nothing
+        is before it.
 
     Raises
     ------
     InvalidArgumentError
-        A length that is not accepted; a text of fewer than two tokens; tokens that the model does
-        not know; a device that is not there; a path that holds no causal language model, or not
-        all of its weights; a module that sees the tokens that it predicts, as encoders do. All that
-        can be is checked before a model is read.
+        A length that is not accepted; a text of fewer than two tokens; tokens outside of the
+        model's vocabulary; a device that is not there; a path without a causal language model, or
+        without all of its weights; a module that is not causal, such as an encoder. Everything
+        possible is checked before a model is read.
     NonFiniteError
         The model's logits for a token are not finite.
     DtypeError
@@ -132,7 +138,8 @@ def perplexity(
     -----
     Time: ``n / stride`` runs of the model on `context` tokens. The model is put into evaluation
     mode for the call. The windows are those of "Perplexity of fixed-length models" in the
-    documentation of transformers; the program there weighs all but the first by a token too few.
+    documentation of transformers. The program there weights every window but the first by one token
+    too few.
 
     Examples
     --------
@@ -157,14 +164,14 @@ def perplexity(
 
 
 def scored(asked: Reading, losses: list[Any]) -> Perplexity:
-    """The perplexity from the losses of each window, as tensors."""
+    """The perplexity from tensors with the losses of each window."""
     torch = imported("torch", "eval", "perplexity")
     return Perplexity(torch.cat(losses).double().cpu().numpy(), asked.context, asked.stride)
 
 
 @contextmanager
 def evaluating(*modules: Any) -> Iterator[None]:
-    """Without gradients and dropout, for as long as it lasts."""
+    """Modules in evaluation mode, without gradients, until the end of the block."""
     torch = imported("torch", "eval", "perplexity")
     training = [module for module in modules if module.training]
     try:
@@ -178,7 +185,7 @@ def evaluating(*modules: Any) -> Iterator[None]:
 
 
 def followed(asked: Reading, progress: bool) -> Iterator[Any]:
-    """The windows, with a bar if one is asked for."""
+    """The windows, with a progress bar if requested."""
     if not progress:
         yield from asked.windows()
         return

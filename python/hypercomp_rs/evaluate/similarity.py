@@ -1,4 +1,4 @@
-"""Sentence embeddings of a compressed encoder beside those of its original."""
+"""``embedding_similarity``: compares the sentence embeddings of two encoders."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from . import models
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# All pairs are held: so many sentences take 4 GB.
-_MOST = 16_384
+# All pairs of sentences are held in memory: for this number they take 4 GB.
+_MOST_SENTENCES = 16_384
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingSimilarity:
-    """How near a compressed encoder's embeddings are to its original's.
+    """How similar the embeddings of a compressed encoder are to those of the original.
 
     Attributes
     ----------
     cosines
         Cosine of each sentence's two embeddings, float64, shape (sentences,).
     rank_agreement
-        Spearman's rank correlation of the cosines of all pairs of sentences, by the one encoder
-        and by the other. It is what search and clustering depend on.
+        Spearman's rank correlation between the two encoders' cosines of all pairs of sentences.
+        Search and clustering depend on the order of these cosines.
     """
 
     cosines: npt.NDArray[np.float64]
@@ -39,17 +39,17 @@ class EmbeddingSimilarity:
 
     @property
     def sentences(self) -> int:
-        """How many sentences were embedded."""
+        """Number of sentences."""
         return len(self.cosines)
 
     @property
     def mean_cosine(self) -> float:
-        """Mean over the sentences."""
+        """Mean of the cosines."""
         return float(self.cosines.mean())
 
     @property
     def min_cosine(self) -> float:
-        """That of the sentence which fared worst."""
+        """The lowest cosine of any sentence."""
         return float(self.cosines.min())
 
     def __repr__(self) -> str:
@@ -72,16 +72,16 @@ def embedding_similarity(
     Parameters
     ----------
     original, compressed
-        Two encoders. Each a path: a folder of sentence-transformers or transformers (whose tokens
-        are averaged), or a compressed folder. Or an object with a method ``encode`` that takes a
-        list of str and gives embeddings of shape (n, d), as SentenceTransformer has. Or embeddings
-        that were made before, a numpy array of shape (n, d).
+        Two encoders. Each is a path: a folder of sentence-transformers or transformers (whose
+        embeddings of tokens are averaged), or a compressed folder. Or an object with a method
+        ``encode``, such as a SentenceTransformer, which returns embeddings of shape (n, d) for a
+        list of str. Or embeddings that were computed before, a numpy array of shape (n, d).
     sentences
-        3 to 16,384 of them.
+        3 to 16,384 sentences.
     batch
-        How many are embedded at once, of a path.
+        Number of sentences that an encoder given as a path embeds at a time.
     device
-        Where an encoder given as a path computes; by default the CPU.
+        The device of an encoder that is given as a path; by default the CPU.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def embedding_similarity(
     DtypeError
         `sentences` is no sequence of str; an encoder is none of the above.
     TooLargeError
-        More than 16,384 sentences: all their pairs would not fit.
+        More than 16,384 sentences.
     MissingExtraError
         sentence-transformers or scipy is not installed.
 
@@ -118,8 +118,8 @@ def embedding_similarity(
     sentences = list(sentences)
     if len(sentences) < 3:
         raise InvalidArgumentError(f"{len(sentences)} sentences: ranks of pairs take 3 at least")
-    if len(sentences) > _MOST:
-        raise TooLargeError(f"{len(sentences)} sentences: {_MOST} are accepted")
+    if len(sentences) > _MOST_SENTENCES:
+        raise TooLargeError(f"{len(sentences)} sentences: {_MOST_SENTENCES} are accepted")
     batch = checked("batch", batch, 1, 1 << 31)
     original, compressed = (
         os.fsdecode(given) if models.is_path(given) else given for given in (original, compressed)
@@ -187,7 +187,7 @@ def _unit(e: npt.NDArray[Any], name: str, count: int) -> npt.NDArray[np.float64]
 def _rank_agreement(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
     stats = imported("scipy.stats", "eval", "embedding_similarity")
     pairs = np.triu_indices(len(one), 1)
-    # Equal cosines have equal ranks; without any spread there is no order to agree on.
+    # Equal cosines have equal ranks. If all are equal, the correlation is not defined.
     ranks = [stats.rankdata((e @ e.T)[pairs]) for e in (one, other)]
     if any(np.ptp(r) == 0 for r in ranks):
         return float("nan")

@@ -1,10 +1,10 @@
-"""A text as tokens, and tokens as windows that slide over it by a stride.
+"""Sliding windows over the tokens of a text.
 
-A model sees at most so many tokens, its context. Cutting a text into pieces of that length would
-predict the first tokens of each piece from hardly any; so windows overlap, and each scores only the
-tokens that no window before it did. All but the first window's then have at least
-``context - stride`` tokens before them. These are the windows of the guide "Perplexity of
-fixed-length models" in the documentation of transformers.
+A model accepts a limited number of tokens, its context. If a text were cut into pieces of this
+length, the first tokens of each piece would be predicted from almost nothing. So windows overlap,
+and each window scores only the tokens that no earlier window has scored. Except in the first
+window, every scored token has at least ``context - stride`` tokens before it. The windows are those
+of the guide "Perplexity of fixed-length models" in the documentation of transformers.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     Tokens = Sequence[int] | npt.NDArray[np.integer[Any]]
 
-# Where a model allows more, a longer one costs time and changes little.
-CONTEXT = 1024
-# Tokens that tell whether a model sees what it predicts.
-CHECKED = 16
+# The default context. A longer one takes more time and changes the result little.
+DEFAULT_CONTEXT = 1024
+# Number of tokens on which a model is checked to be causal.
+TOKENS_TO_CHECK = 16
 
 
 class Window(NamedTuple):
-    """Tokens begin..end are seen, tokens first..end are scored."""
+    """The model gets tokens begin..end, and tokens first..end are scored."""
 
     begin: int
     end: int
@@ -41,10 +41,10 @@ class Window(NamedTuple):
 
 
 def windows(length: int, context: int, stride: int) -> Iterator[Window]:
-    """Windows over a text of so many tokens, of which each but the first is scored once.
+    """Windows over `length` tokens, which score each token but the first exactly once.
 
-    With ``stride == context`` windows do not overlap, and the first token of each has nothing
-    before it either.
+    With ``stride == context`` windows do not overlap, and the first token of each window is not
+    scored.
     """
     scored = 1
     for begin in range(0, length, stride):
@@ -58,7 +58,7 @@ def windows(length: int, context: int, stride: int) -> Iterator[Window]:
 
 
 class Reading(NamedTuple):
-    """What a model reads, and in what windows."""
+    """A model in memory, the tokens that it reads, and the sizes of windows."""
 
     model: Any
     tokens: Any
@@ -70,20 +70,20 @@ class Reading(NamedTuple):
         return list(windows(len(self.tokens), self.context, self.stride))
 
     def check_causal(self) -> None:
-        """Refuse a model whose predictions know what they predict.
+        """Refuse a model that is not causal.
 
-        An encoder gives logits of the same shape, but each place sees all others: what it gives for
-        a token is no prediction. So the last of some tokens is changed, and the logits before it
-        must stay what they are.
+        An encoder returns logits of the same shape, but each of them depends on all tokens, also on
+        the one that is to be predicted. So the last of some tokens is changed, and the logits
+        before it must not change.
         """
         torch = imported("torch", "eval", "perplexity")
-        seen = self.tokens[: min(len(self.tokens), self.context, CHECKED)]
+        seen = self.tokens[: min(len(self.tokens), self.context, TOKENS_TO_CHECK)]
         other = self.tokens[self.tokens != seen[-1]][:1]
         if not len(other):
             return
         one = self._logits(seen)[:-1]
         two = self._logits(torch.cat([seen[:-1], other]))[:-1]
-        # Products of the same shape differ by rounding at most.
+        # The same products may differ by rounding.
         allowed = torch.finfo(one.dtype).eps ** 0.5 / 4
         near = torch.isclose(one, two, rtol=allowed, atol=0, equal_nan=True)
         near |= (one - two).abs() <= allowed * one.abs().amax()
@@ -94,12 +94,12 @@ class Reading(NamedTuple):
             )
 
     def log_probabilities(self, window: Window) -> Any:
-        """Those of every token of the vocabulary at each scored place: (scored, vocabulary)."""
+        """Log-probabilities of the whole vocabulary for each scored token: (scored, vocabulary)."""
         torch = imported("torch", "eval", "perplexity")
         scored = window.end - window.first
         options = {}
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            # One place more: the last predicts what the next window begins with.
+            # One more: the last logits predict the token after the window.
             options["logits_to_keep"] = scored + 1
         logits = self._logits(self.tokens[window.begin : window.end], **options)
         logits = logits[-scored - 1 : -1].float()
@@ -110,7 +110,7 @@ class Reading(NamedTuple):
         return torch.log_softmax(logits, dim=-1)
 
     def _logits(self, seen: Any, **options: Any) -> Any:
-        """Of some tokens, (places, vocabulary)."""
+        """The logits for some tokens: (tokens, vocabulary)."""
         torch = imported("torch", "eval", "perplexity")
         found = self.model(seen.unsqueeze(0), **options)
         logits = getattr(found, "logits", found)
@@ -134,7 +134,7 @@ class Reading(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What a caller gave, checked as far as it can be before a model is read."""
+    """The caller's arguments, checked as far as possible before a model is read."""
 
     model: Any
     tokens: npt.NDArray[np.int64]
@@ -143,12 +143,12 @@ class Request(NamedTuple):
     device: str
 
     def reading(self) -> Reading:
-        """The same with the model in memory."""
+        """Read the model if it is given as a path."""
         torch = imported("torch", "eval", "perplexity")
         model = self.model
         if models.is_path(model):
             model = models.causal_lm(model, self.device)
-            # Its sizes may be others than its configuration says.
+            # The model's configuration may differ from the file that was checked before.
             _lengths(getattr(model, "config", None), self.context, self.stride)
         _check_vocabulary(model, self.tokens)
         place = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -163,7 +163,7 @@ def requested(
     stride: int | None,
     device: str | None,
 ) -> Request:
-    """What a caller gave, checked: the device first, and all else before a model is read."""
+    """Check the caller's arguments, the device first, before a model is read."""
     torch = imported("torch", "eval", "perplexity")
     if models.is_path(model):
         model, place = os.fsdecode(model), models.checked_device(device)
@@ -193,7 +193,7 @@ def _tokens(text: str | Tokens, tokenizer: Any) -> npt.NDArray[np.int64]:
             raise InvalidArgumentError(
                 "text is a str and the model an object: give its tokenizer=, or the text's tokens"
             )
-        # Not verbose: that the text is longer than the model's context is what windows are for.
+        # Not verbose, as the text may be longer than the model's context.
         text = tokenizer(text, verbose=False)["input_ids"]
     try:
         tokens = np.asarray(text)
@@ -211,7 +211,9 @@ def _tokens(text: str | Tokens, tokenizer: Any) -> npt.NDArray[np.int64]:
 
 def _lengths(config: Any, context: int | None, stride: int | None) -> tuple[int, int]:
     most = getattr(config, "max_position_embeddings", None) or 1 << 31
-    context = checked("context", min(CONTEXT, most) if context is None else context, 2, most)
+    context = checked(
+        "context", min(DEFAULT_CONTEXT, most) if context is None else context, 2, most
+    )
     return context, checked("stride", context // 2 if stride is None else stride, 1, context)
 
 

@@ -9,12 +9,16 @@ except ImportError as error:
         "hypercomp_rs.torch needs torch: pip install 'hypercomp-rs[torch]'"
     ) from error
 
-from . import _cpu as _cpu
-from . import _cuda as _cuda
-from ._ahead import decode_ahead
+from . import _diffusers as _diffusers
+from . import _peft as _peft
+from . import _with_transformers as _with_transformers
 from ._openmp import share_threads as _share_threads
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
+from .kernels import cpu as _cpu  # noqa: F401
+from .kernels import cuda as _cuda  # noqa: F401
+from .kernels.choice import decode_ahead
+from .kernels.paths import CallPath, explain
 from .loading import load_compressed
 from .modules import (
     CompressedConv1d,
@@ -28,6 +32,7 @@ from .weight import CompressedWeight
 _share_threads()
 
 __all__ = [
+    "CallPath",
     "CompressedConv1d",
     "CompressedConv2d",
     "CompressedEmbedding",
@@ -40,5 +45,6 @@ __all__ = [
     "compress_model",
     "decode_ahead",
     "decompress_model",
+    "explain",
     "load_compressed",
 ]

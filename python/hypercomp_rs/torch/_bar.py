@@ -1,4 +1,4 @@
-"""A bar of the weights that are compressed."""
+"""A progress bar over the weights of a model that is being compressed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Bar:
-    """A bar of weights, where there is somebody to see it."""
+    """A progress bar, shown only if the error output is a terminal and rich is installed."""
 
     def __init__(self, wanted: bool, weights: int) -> None:
         self._progress: Any = None
@@ -27,7 +27,7 @@ class Bar:
         return self
 
     def advance(self, weights: int) -> None:
-        """So many more are done."""
+        """Count this number of weights as done."""
         if self._progress is not None:
             self._progress.advance(self._task, weights)
 

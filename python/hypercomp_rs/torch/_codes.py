@@ -1,10 +1,11 @@
-"""The core's object for the buffers of a compressed weight: made once, and never of what is gone.
+"""The cache from the buffers of a compressed weight to the core's object that reads them.
 
-An operator is handed tensors, and the core works with an object that knows how to read them. Making
-it unpacks the scales and rates of all rows, so it is kept from call to call. Kept for the tensors
-themselves, by weak references and not by their addresses: a module that dies takes its planes with
-it, and a new one at the same address is another. It is made anew when a tensor has been written to
-(torch counts that), given other memory (``.data = …``, ``share_memory_()``), or replaced.
+An operator gets tensors, and the core works with an object that has parsed them. To make the
+object takes the scales and rates of all rows, so it is cached from call to call. The cache refers
+weakly to the tensors themselves and not to their addresses: it keeps no weight alive, and a new
+tensor at an old address is not mistaken for the old one. An object is made anew when a tensor was
+written to (torch counts that), was given other memory (``.data = …``, ``share_memory_()``), or was
+replaced.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from .._core import TensorCode
 from ..errors import FormatError
 from ..tensor import CompressedTensor
 
-# What a state dict calls the description of a compressed tensor, after the tensor's own name.
+# The name of a compressed tensor's description in a state dict, after the tensor's own name and
+# "_".
 DESCRIPTION = "description"
 DTYPES = {
     torch.float32: "float32",
@@ -32,7 +34,7 @@ DTYPES = {
 
 
 class Description(NamedTuple):
-    """What the JSON of a compressed tensor says of its shape and its parts."""
+    """Shape, dtype, codec and the bytes of each part, from the JSON of a compressed tensor."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -47,12 +49,12 @@ class Description(NamedTuple):
 
 @lru_cache(maxsize=1 << 14)
 def described(description: str) -> Description:
-    """What a description says; the core checks it against the parts when these are there.
+    """A description, parsed. The core checks it against the parts when it decodes them.
 
     Raises
     ------
     FormatError
-        It is no description.
+        The text is no description.
     """
     try:
         said = json.loads(description)
@@ -72,12 +74,12 @@ def description_bytes(description: str) -> torch.Tensor:
 
 
 def description_text(buffer: torch.Tensor) -> str:
-    """A description from what a state dict keeps.
+    """A description from the bytes that a state dict keeps.
 
     Raises
     ------
     FormatError
-        It is no text.
+        The bytes are no text.
     """
     try:
         return bytes(buffer.cpu().numpy()).decode()
@@ -85,8 +87,8 @@ def description_text(buffer: torch.Tensor) -> str:
         raise FormatError(f"the description of a compressed tensor: {error}") from None
 
 
-class Kept:
-    """What was made of a weight's tensors, as long as they are what they were."""
+class CachedWeight:
+    """An object made from a weight's tensors, valid as long as these do not change."""
 
     __slots__ = ("__weakref__", "_anchor", "_description", "_state", "shape")
 
@@ -94,12 +96,12 @@ class Kept:
         self.shape = described(description).shape
         self._description = description
         self._state = [(part.data_ptr(), part.numel(), _version(part)) for part in parts]
-        # Read by the callback, which must not hold what it is to let go.
+        # For the callback, which must not hold the tensor itself.
         key = id(parts[0])
         self._anchor = weakref.ref(parts[0], lambda ref: _forget(key, ref))
 
     def is_of(self, parts: Sequence[torch.Tensor], description: str) -> bool:
-        """Whether it was made of these tensors, and of what they hold now."""
+        """Whether it was made from these tensors with their present contents."""
         if self._anchor() is not parts[0] or len(parts) != len(self._state):
             return False
         if description != self._description:
@@ -112,38 +114,39 @@ class Kept:
         return True
 
 
-class Weight(Kept):
-    """A compressed weight as the core reads it."""
+class Weight(CachedWeight):
+    """A compressed weight on the CPU, prepared for the core."""
 
-    __slots__ = ("_lent", "code", "last_shape", "noted", "swapped")
+    __slots__ = ("_lent", "call_cache", "code", "last_shape", "swapped")
 
     def __init__(self, parts: Sequence[torch.Tensor], description: str) -> None:
         super().__init__(parts, description)
         names = described(description).bytes
-        # A view of its own: an array of the tensor itself would keep it alive, and this with it.
+        # Views: an array of a tensor itself would keep the tensor alive, and so this object.
         lent = {name: part.detach() for name, part in zip(names, parts[1:], strict=True)}
         self.code: TensorCode = CompressedTensor.from_parts(description, lent)._code
-        # Whether the codes of a matrix run along its first axis.
+        # Whether the codes of a matrix run along its first axis, as in a weight stored by input.
         self.swapped = self.code.swapped
-        # So that no other memory comes to lie where these are.
+        # Keeps the memory, so that no other tensor gets these addresses.
         self._lent = lent
-        # Of products with it: see `_direct.py`.
+        # The last products with it: see `kernels/direct.py`.
         self.last_shape: torch.Size | None = None
-        self.noted: Any = None
+        self.call_cache: Any = None
 
 
 def _version(part: torch.Tensor) -> int:
-    # A tensor made in inference mode counts nothing, and nobody can write to it outside.
+    # A tensor made in inference mode does not count changes, and cannot be written to outside of
+    # it.
     return -1 if part.is_inference() else part._version
 
 
-_weights: dict[int, Kept] = {}
+_weights: dict[int, CachedWeight] = {}
 
-_K = TypeVar("_K", bound=Kept)
+_K = TypeVar("_K", bound=CachedWeight)
 
 
-def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
-    """What this kind makes of a weight's buffers: made once, and anew when they have changed.
+def cached(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
+    """The object of this class for a weight's buffers: made once, and anew when they have changed.
 
     The buffers are the description's bytes and the parts by name, all on one device.
 
@@ -160,12 +163,15 @@ def kept(kind: type[_K], parts: Sequence[torch.Tensor], description: str) -> _K:
 
 
 def weight_of(parts: Sequence[torch.Tensor], description: str) -> Weight:
-    """The weight on the CPU whose buffers these are. See :func:`kept`."""
-    return kept(Weight, parts, description)
+    """The weight on the CPU whose buffers these are. See :func:`cached`."""
+    return cached(Weight, parts, description)
 
 
 def weight_made(anchor: torch.Tensor) -> Weight | None:
-    """What was made of the buffers of which this is the first, whatever they hold now."""
+    """The cached weight whose first buffer this is, if any.
+
+    Changes since then are not looked for.
+    """
     made = _weights.get(id(anchor))
     return made if type(made) is Weight and made._anchor() is anchor else None
 

@@ -1,7 +1,7 @@
-"""The ``Conv1D`` of transformers, which GPT-2 is made of: a linear layer, its weight transposed.
+"""The ``Conv1D`` of transformers, which GPT-2 uses: a linear layer with a transposed weight.
 
-A checkpoint has the weight as (inputs, outputs), and so it is compressed, with a scale and a rate
-for each input; the product is the transposed one. Imported only where transformers is.
+A checkpoint stores the weight as (inputs, outputs), and it is compressed in this form, with a scale
+and a rate for each input. The product is the transposed one. Imported only if transformers is.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from ._direct import linear
 from .compressed_module import CompressedModule
+from .kernels.direct import linear
 
 
 class CompressedConv1D(CompressedModule, Conv1D):

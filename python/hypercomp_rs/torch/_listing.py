@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class Listing(nn.Module):
-    """What a compressed module's parameters are, and when torch is not to see one of them."""
+    """A module whose parameters include a placeholder, which some of torch's methods do not see."""
 
     dtype: torch.dtype
     _parameters: dict[str, nn.Parameter | None]
     _weight: CompressedWeight
 
     def _place(self) -> None:
-        """Have a placeholder among the parameters, on the device of the codes and of their dtype.
+        """Put a placeholder among the parameters.
 
-        Tied modules share it.
+        It has the device of the codes and the module's dtype. Tied modules share it.
         """
         weight = self._weight
-        device = self._buffers[weight._said.buffer_names[0]].device
+        device = self._buffers[weight._layout.buffer_names[0]].device
         placeholder = self._parameters.get(NAME)
         if isinstance(placeholder, Placeholder) and placeholder.is_meta is (device.type == "meta"):
             placeholder.of = weakref.ref(weight)
@@ -42,21 +42,22 @@ class Listing(nn.Module):
 
     @property
     def placeholder(self) -> Placeholder | None:
-        """What stands for the weight among the parameters."""
+        """The parameter that represents the weight."""
         return cast(Placeholder | None, self._parameters.get(NAME))
 
     def _leave(self) -> None:
-        """Have the weight no more; a module that is left alone with it is tied to none."""
+        """Give the weight up. If one module is left with it, that one is no longer tied."""
         self._weight.leave(self)
         for module in self._weight.modules():
             module._list(module._parameters[NAME])
 
     def _list(self, placeholder: Placeholder | None) -> None:
-        """Have a placeholder among the parameters, or none."""
+        """Put this placeholder, or None, among the parameters."""
         names = [NAME]
         if len(self._weight.modules()) > 1:
             names.append(ALIAS)
-        # A new dictionary, as somebody may be going through this one: `requires_grad_` does.
+        # A new dictionary, as a caller may be iterating over the present one: `requires_grad_`
+        # does.
         self._parameters = {
             **{n: p for n, p in self._parameters.items() if n not in NAMES},
             **dict.fromkeys(names, placeholder),
@@ -64,7 +65,7 @@ class Listing(nn.Module):
 
     @contextmanager
     def _without_placeholder(self) -> Iterator[None]:
-        """While torch goes through the parameters: this one is not to be moved, saved or loaded."""
+        """Hide the placeholder while torch moves, saves or loads the parameters."""
         listed = {n: p for n, p in self._parameters.items() if n in NAMES}
         self._parameters.update(dict.fromkeys(listed))
         try:
@@ -73,10 +74,10 @@ class Listing(nn.Module):
             self._parameters.update(listed)
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """As of any module; among them a placeholder that stands for the compressed weight.
+        """The module's parameters. Among them is a placeholder for the compressed weight.
 
-        It has no elements, and the device and dtype of the weight. Made to require a gradient, it
-        becomes the module's dense weight: see :class:`hypercomp_rs.errors.MadeDenseWarning`.
+        It has no elements, and the device and dtype of the weight. If its ``requires_grad`` is set,
+        it becomes the module's dense weight: see :class:`hypercomp_rs.errors.MadeDenseWarning`.
         """
         for _, parameter in super().named_parameters(recurse=recurse):
             yield parameter
@@ -84,9 +85,10 @@ class Listing(nn.Module):
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Parameter]]:
-        """As of any module; without the placeholder if only the module's own are asked for.
+        """The module's parameters by name. Without `recurse` the placeholder is left out.
 
-        Those accelerate looks up in a state dict, which has no such entry.
+        accelerate looks up the names that it gets without `recurse` in a state dict, where there is
+        no placeholder.
         """
         for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
             if recurse or not isinstance(parameter, Placeholder):

@@ -1,4 +1,4 @@
-"""A model in memory as a source of tensors, so that bits are spread over it as over one on disk."""
+"""A model in memory as a source of tensors. So one plan serves models in memory and on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAFETENSORS = {name: dtype for dtype, name in FLOATS.items()}
 
 
 class ModelSource(Source):
-    """Weights by name, as they lie in a model."""
+    """The weights of a model, by name."""
 
     def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.path = Path("model")
@@ -40,7 +40,7 @@ class ModelSource(Source):
         return _bytes(self._weights[name])
 
     def pieces(self, name: str, size: int) -> Iterator[memoryview]:
-        """The bytes of a weight, in pieces; none of one on the meta device, which has none yet."""
+        """The bytes of a weight, in pieces. A weight on the meta device has none."""
         flat = self._weights[name].detach().reshape(-1)
         if flat.is_meta:
             return
@@ -49,7 +49,7 @@ class ModelSource(Source):
             yield _bytes(flat[start : start + step]).data
 
     def sample(self, name: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The bytes of some rows; no others are read."""
+        """The bytes of these rows. No others are read."""
         return _bytes(self._weights[name][list(rows)])
 
     def weights_files(self) -> Sequence[Path]:

@@ -1,11 +1,11 @@
-"""What peft has to be told of compressed modules, where it looks at parameters by name.
+"""Two functions of peft that are wrapped, because they look for parameters by name or shape.
 
-Adapters need none of this. Two other things do:
+Adapters work without this. Two other features of peft need it:
 
 * ``modules_to_save`` trains copies of modules, and saves and loads them by the names of their
-  entries. Codes do not train, so a copy is made dense.
-* Prompt learning looks for the table of tokens among the parameters, by its length. There a
-  compressed table is listed as its weight while peft looks.
+  entries. Codes cannot be trained, so the copies are made dense.
+* Prompt learning searches the parameters for the table of tokens, by its length. During the search
+  a compressed table is listed with the shape of its weight.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from .compressed_module import CompressedModule
+from . import _integrations
+from .compressed_module import CompressedModule
 
-_told = False
+_patched = False
 
 
-def tell_peft() -> None:
-    """Have peft, if it is imported, know compressed modules. Costs a look-up, but once."""
-    global _told
-    if _told or "peft" not in sys.modules:
+def patch_peft() -> None:
+    """Wrap the two functions if peft is imported. Only the first call after that does anything."""
+    global _patched
+    if _patched or "peft" not in sys.modules:
         return
     try:
         from peft import PeftModel
@@ -36,10 +36,10 @@ def tell_peft() -> None:
 
         set_up, update = PeftModel._setup_prompt_encoder, ModulesToSaveWrapper.update
     except (ImportError, AttributeError):
-        # In the middle of its import, or of a version that has these no more: then placeholders
-        # say what to do.
+        # peft is being imported, or is a version without these functions. Then placeholders raise
+        # errors that say what to do.
         return
-    _told = True
+    _patched = True
 
     @functools.wraps(set_up)
     def setup_prompt_encoder(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -58,14 +58,12 @@ def tell_peft() -> None:
 
 
 def _compressed(model: nn.Module) -> list[CompressedModule]:
-    from .compressed_module import CompressedModule
-
     return [module for module in model.modules() if isinstance(module, CompressedModule)]
 
 
 @contextmanager
 def _tables_listed(model: nn.Module) -> Iterator[None]:
-    """Have compressed tables among the parameters, as their shapes: of one number in memory."""
+    """List compressed tables among the parameters with their full shape, which takes no memory."""
     tables = [module for module in _compressed(model) if isinstance(module, nn.Embedding)]
     listed = [module._parameters for module in tables]
     try:
@@ -78,3 +76,6 @@ def _tables_listed(model: nn.Module) -> Iterator[None]:
     finally:
         for module, parameters in zip(tables, listed, strict=True):
             module._parameters = parameters
+
+
+_integrations.on_module(patch_peft)

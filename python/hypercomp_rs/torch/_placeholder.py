@@ -1,9 +1,10 @@
-"""What a compressed weight is among the parameters of its model: a parameter without elements.
+"""``Placeholder``: the parameter without elements that stands for a compressed weight.
 
-The codes are buffers. But models, trainers and adapters ask a module's *parameters* for its device
-and dtype (``next(module.parameters()).device``), for which weights are tied, and for what is to
-train. A placeholder answers, and notices when somebody wants the weight to train: codes cannot, so
-the module becomes dense. It is in no state dict.
+The codes are buffers. But models, trainers and adapters read a module's *parameters* to find its
+device and dtype (``next(module.parameters()).device``), which weights are tied, and which are to be
+trained. A placeholder has the right device and dtype. Codes cannot be trained, so if
+``requires_grad`` of a placeholder is set to True, its modules become dense. Placeholders are in no
+state dict.
 """
 
 from __future__ import annotations
@@ -16,45 +17,46 @@ import torch
 from torch import nn
 
 from ..errors import InvalidArgumentError, MadeDenseWarning
-from ._peft import tell_peft
+from . import _integrations
 
 if TYPE_CHECKING:
     from .weight import CompressedWeight
 
-# Its name among a module's parameters. Not "weight": accelerate would take the module's attribute
-# of that name, and put decoded weights in the place of this parameter.
+# Its name among a module's parameters. It is not "weight", because accelerate would read the
+# module's attribute of that name and replace the parameter by decoded weights.
 NAME = "compressed"
-# Tied modules list it by this name, too, for peft and transformers, which look for ties by the
-# names of weights. Only `named_parameters(remove_duplicate=False)` gives a second name.
+# Tied modules list it by this name, too. peft and transformers find tied weights by their names.
+# Only `named_parameters(remove_duplicate=False)` gives a parameter's second name.
 ALIAS = "weight"
 NAMES = (NAME, ALIAS)
 
 
 class Placeholder(nn.Parameter):
-    """Stands for a compressed weight where parameters are listed. Tied modules share one.
+    """Represents a compressed weight among parameters. Tied modules share one.
 
-    As torch's ``UninitializedParameter``, it becomes an ordinary parameter itself when it gets
-    elements, so that whoever holds it, an optimiser for one, holds the module's weight then.
+    When the weight is decoded for training, the placeholder itself becomes the ordinary parameter,
+    as torch's ``UninitializedParameter`` does. So an optimiser that already has it has the new
+    weight.
     """
 
     of: weakref.ref[CompressedWeight] | None
 
     def __new__(cls, data: torch.Tensor, requires_grad: bool = False) -> Placeholder:
         made: Placeholder = torch.Tensor._make_subclass(cls, data, False)
-        # Made of another one by accelerate, which moves parameters so.
+        # accelerate moves a parameter by making another one from it.
         made.of = getattr(data, "of", None)
         return made
 
     @classmethod
     def like(cls, weight: CompressedWeight, device: torch.device) -> Placeholder:
-        """One for a weight, on its codes' device."""
+        """A placeholder for a weight, on the device of its codes."""
         made = cls(empty(weight.dtype, device))
         made.of = weakref.ref(weight)
         return made
 
     @property
     def requires_grad(self) -> bool:
-        """Whether it trains: not as long as it is a placeholder."""
+        """Always False for a placeholder."""
         return False
 
     @requires_grad.setter
@@ -62,18 +64,18 @@ class Placeholder(nn.Parameter):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> torch.Tensor:
-        """Let the weight train, which makes its modules dense."""
+        """With True: make the modules dense and their weight trainable."""
         if requires_grad:
             self.materialize()
-            # An ordinary parameter's by now.
+            # It is an ordinary parameter by now.
             self.requires_grad_(True)
         else:
-            # peft freezes a model first of all, and may have been imported after it was compressed.
-            tell_peft()
+            # peft may have been imported after the model was compressed. It freezes a model first.
+            _integrations.prepare()
         return self
 
     def materialize(self) -> None:
-        """Become the parameter of decoded weights of all modules that this one stands for.
+        """Become the parameter of decoded weights of the modules that have the compressed weight.
 
         Raises
         ------
@@ -105,21 +107,22 @@ class Placeholder(nn.Parameter):
             module.decompress(self)
 
     def to(self, *args: Any, **kwargs: Any) -> Placeholder:
-        """Another one, which stands for the same weight."""
+        """Another placeholder for the same weight."""
         return Placeholder(super().to(*args, **kwargs)) if args or kwargs else self
 
     def data_ptr(self) -> int:
-        """An address that no tensor has: accelerate tells tied parameters by theirs."""
+        """A number that is the same for tied weights, which accelerate finds by addresses."""
         weight = None if self.of is None else self.of()
         return id(self if weight is None else weight)
 
     @property
     def ds_shape(self) -> Any:
-        """For peft, which asks so for the shape of a parameter without elements.
+        """The attribute that peft reads for the shape of a parameter without elements.
 
-        It looks for the table of tokens among the parameters, to learn a prompt before it. It would
-        not find it, and fail when the model is called. (It does find it if it knows of compressed
-        tables: see `_peft.py`.)
+        Prompt learning searches the parameters for the table of tokens. It would not find a
+        compressed table, and fail when the model is called. So this raises an error that says what
+        to do. (`_peft.py` wraps peft's search so that it finds compressed tables; this is for
+        versions where it cannot.)
         """
         weight = None if self.of is None else self.of()
         if weight is not None and any(isinstance(m, nn.Embedding) for m in weight.modules()):
@@ -131,12 +134,12 @@ class Placeholder(nn.Parameter):
         raise AttributeError("ds_shape")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Placeholder:
-        """One that stands for nothing yet: modules that are copied say for what."""
+        """A placeholder for no weight yet. A copied module sets the weight."""
         made = memo[id(self)] = Placeholder(empty(self.dtype, self.device))
         return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """As a copy."""
+        """Pickled as a placeholder for no weight."""
         return Placeholder, (torch.Tensor._make_subclass(torch.Tensor, self),)
 
     def __repr__(self) -> str:
@@ -144,6 +147,6 @@ class Placeholder(nn.Parameter):
 
 
 def empty(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A tensor without elements that is ordinary in any mode."""
+    """A tensor without elements. It is no inference tensor, whatever mode is on."""
     with torch.inference_mode(False):
         return torch.empty(0, dtype=dtype, device=device)

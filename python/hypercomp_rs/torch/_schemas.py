@@ -1,16 +1,19 @@
-"""What the operators take and give: schemas, shapes without data, gradients, autocast.
+"""The operators ``torch.ops.hypercomp``: schemas, fake implementations, gradients, autocast.
 
-``torch.ops.hypercomp`` has four. A compressed weight is passed as ``parts``, the buffers of a
-module (the description's bytes first, then the parts in the order of their names, each of uint8),
-and as its ``description``, the same JSON as text: what a compiler must know before there is data.
+There are four: ``decode``, ``embedding``, ``linear`` and ``convolution``. A compressed weight is
+passed in two forms. ``parts`` are the buffers of a module: the description's bytes first, then the
+parts in the order of their names, each of uint8. ``description`` is the same JSON as text, which a
+compiler needs before there is data.
 
-Every operator is pure: no result shares memory with an argument. The weight has no gradient; the
-others are
+Every operator is pure: no result shares memory with an argument. The weight has no gradient. The
+gradients of the other arguments are computed as follows:
 
-* ``linear``: y = x·Wᵀ + b, so the gradient of x is g·W: ``linear`` of the transposed weight;
-* ``convolution``: as torch's own, with the weight decoded once more rather than kept for it.
+* ``linear``: y = x·Wᵀ + b, so the gradient of x is g·W, which is ``linear`` with the transposed
+  weight;
+* ``convolution``: torch's own gradient. The weight is decoded again instead of being kept since the
+  forward pass.
 
-Implementations are registered by `_cpu.py` and `_cuda.py`.
+Implementations are registered by `kernels/cpu.py` and `kernels/cuda.py`.
 """
 
 from __future__ import annotations
@@ -113,7 +116,7 @@ def _keep_for_linear(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) ->
 
 
 def _linear_backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-    # Read once: a checkpointed layer's saved tensors can be unpacked only once.
+    # Read once, as the saved tensors of a checkpointed layer can be unpacked only once.
     parts = list(ctx.saved_tensors)
     of_x = of_bias = None
     if ctx.needs_input_grad[0]:
@@ -166,7 +169,7 @@ torch.library.register_autograd(
 
 
 def _cast(x: Any, dtype: torch.dtype) -> Any:
-    """As autocast casts the arguments of its own matrix products."""
+    """Cast an argument as autocast does for torch's own matrix products."""
     cast = isinstance(x, torch.Tensor) and x.is_floating_point() and x.dtype != torch.float64
     return x.to(dtype) if cast else x
 
@@ -212,7 +215,7 @@ register_autocast("cpu")
 
 for _name in ("decode", "embedding", "linear", "convolution"):
     _operator = getattr(torch.ops.hypercomp, _name).default
-    # What `torch.library.custom_op` does to its operators, from torch 2.15 on: arguments pass from
-    # Python kernel to Python kernel as they are. Worth a microsecond a call.
+    # From torch 2.15 on, `torch.library.custom_op` does the same: arguments pass between kernels in
+    # Python without conversion. That saves a microsecond per call.
     if hasattr(_operator, "_enable_pyobj_dispatch"):
         _operator._enable_pyobj_dispatch(True)

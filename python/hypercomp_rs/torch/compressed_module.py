@@ -1,8 +1,8 @@
-"""What all modules with a compressed weight have: its codes as buffers, and how they travel.
+"""The base class of modules with a compressed weight, whose codes are buffers of the module.
 
-The codes are buffers named as a checkpoint names them: ``weight_description``, ``weight_path``,
-``weight_cells``, … They move with ``.to(device)``; a cast of the model to another float leaves them
-alone and changes the dtype that is decoded to.
+The buffers have the names that a checkpoint uses: ``weight_description``, ``weight_path``,
+``weight_cells``, … They move with ``.to(device)``. A cast of the model to another float dtype does
+not change them; it changes the dtype that the weight is decoded to.
 """
 
 from __future__ import annotations
@@ -19,42 +19,40 @@ from torch import nn
 from ..compress import compress_tensor
 from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
+from . import _integrations
 from ._codes import DESCRIPTION, described, description_bytes, description_text, weight_of
-from ._diffusers import tell_diffusers
 from ._listing import Listing
-from ._peft import tell_peft
 from ._placeholder import NAME, NAMES, Placeholder
-from ._with_transformers import transformers_knows
-from .weight import PREFIX, CompressedWeight, Said
+from .weight import PREFIX, CompressedWeight, WeightLayout
 
 Module = TypeVar("Module", bound="CompressedModule")
 
-# What a function that moves tensors has made of those that several modules share: kept while it is
-# in use, so that tied weights are still tied afterwards.
+# For each function that moves tensors: the results for buffers that several modules share. They are
+# kept as long as the function exists, so that weights stay tied when a model is moved.
 _moved: weakref.WeakKeyDictionary[Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]
 _moved = weakref.WeakKeyDictionary()
 
 
 class CompressedModule(Listing):
-    """A module whose ``weight`` is compressed. Not made by users: see ``from_module``."""
+    """A module whose ``weight`` is compressed. Make one of its subclasses by ``from_module``."""
 
     dense_class: ClassVar[type[nn.Module]]
-    """What it is without compression."""
+    """The class of the same module without compression."""
     input_axis: ClassVar[int | None] = None
-    """Of the weight, along which the inputs of a linear layer lie; None where it is none."""
+    """The weight's axis of a linear layer's inputs; None for other layers."""
 
     dtype: torch.dtype
-    """Of the weight when it is decoded; that of the model."""
+    """The dtype that the weight is decoded to: that of the model."""
     tied: bool
     """Whether another module has the same buffers."""
-    _said: Said
+    _layout: WeightLayout
     _weight: CompressedWeight
     _trained: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """A dense module, if arguments are given: there is nothing yet to be compressed.
+        """With arguments: a dense module, as there are no weights yet to compress.
 
-        peft makes the layers of its adapters of the base layer's class.
+        peft makes the layers of its adapters by calling the base layer's class.
         """
         return cls.dense_class(*args, **kwargs) if args or kwargs else super().__new__(cls)
 
@@ -70,8 +68,8 @@ class CompressedModule(Listing):
         Parameters
         ----------
         module
-            Of the class that this one replaces. Bias, hooks, the training flag and whatever else it
-            has are taken over, not copied.
+            An instance of the class that this one replaces. The new module shares its bias, hooks,
+            training flag and all other attributes; nothing is copied.
         compressed
             Its weight, if it is compressed already.
         **options
@@ -80,7 +78,7 @@ class CompressedModule(Listing):
         Raises
         ------
         InvalidArgumentError
-            A module of another class, or with what this one does not do; `compressed` has another
+            A module of another class, or one that cannot be compressed; `compressed` has another
             shape.
         NonFiniteError, DtypeError
             As of :func:`hypercomp_rs.compress_tensor`.
@@ -108,14 +106,14 @@ class CompressedModule(Listing):
 
     @classmethod
     def replace(cls, module: nn.Module, description: str, buffers: list[torch.Tensor]) -> None:
-        """Make this class of a module in place, so that all that refers to it does so still."""
+        """Change a module's class to this one in place, so that references to it stay valid."""
         weight = cast(nn.Parameter, module._parameters["weight"])
         if described(description).shape != tuple(weight.shape):
             raise InvalidArgumentError(
                 f"a weight of shape {described(description).shape} for a "
                 f"{cls.dense_class.__name__} of {tuple(weight.shape)}"
             )
-        transformers_knows()
+        _integrations.prepare()
         del module._parameters["weight"]
         _rebind_forward(module, cls)
         module.__class__ = cls
@@ -123,35 +121,34 @@ class CompressedModule(Listing):
         replaced.dtype = weight.dtype
         replaced._trained = weight.requires_grad
         replaced.tied = False
-        # torch's `get_parameter` and `get_buffer`, by which transformers ties weights, give what
-        # an attribute is only if one of these names it. None is in no state dict.
+        # transformers ties weights through torch's `get_parameter` and `get_buffer`. These return
+        # an attribute only if it is among the parameters or buffers. A buffer that is None is in no
+        # state dict.
         replaced._buffers["weight"] = None
         replaced._set_buffers(description, buffers)
-        tell_peft()
-        tell_diffusers()
 
     @classmethod
     def tie(cls, module: nn.Module, other: CompressedModule) -> None:
-        """Make this class of a module whose weight is another's, which is compressed already."""
+        """Change a module's class to this one, and tie it to a compressed module."""
         cls.replace(module, other.description, other.weight_buffers())
         cast(CompressedModule, module)._share(other.weight)
 
     def tie_if_equal(self, other: CompressedModule) -> None:
-        """Take the buffers of a module that has the same codes."""
+        """Tie this module to another one if both have the same codes."""
         own, others = self.weight_buffers(), other.weight_buffers()
         if self.description == other.description and all(map(torch.equal, own, others)):
             self._share(other.weight)
 
     def _set_buffers(self, description: str, buffers: list[torch.Tensor]) -> None:
-        """Have these codes, which are no other module's."""
+        """Use these codes, which no other module uses."""
         self._put_buffers(description, buffers)
         weight = self.__dict__.get("_weight")
         if weight is not None and weight.modules() == [self]:
-            weight.renew(self._said)
+            weight.renew(self._layout)
         else:
             if weight is not None:
                 self._leave()
-            self._weight = CompressedWeight(self._said, self.dtype, self._buffers)
+            self._weight = CompressedWeight(self._layout, self.dtype, self._buffers)
             self._list(None)
         self._weight.join(self)
         self._place()
@@ -159,13 +156,13 @@ class CompressedModule(Listing):
     def _put_buffers(self, description: str, buffers: list[torch.Tensor]) -> None:
         for name in [name for name in self._buffers if name.startswith(PREFIX)]:
             del self._buffers[name]
-        self._said = Said(description)
-        for name, buffer in zip(self._said.buffer_names, buffers, strict=True):
+        self._layout = WeightLayout(description)
+        for name, buffer in zip(self._layout.buffer_names, buffers, strict=True):
             self.register_buffer(name, buffer)
 
     def _share(self, weight: CompressedWeight) -> None:
-        """Have the weight that other modules have."""
-        others = weight.modules()
+        """Use the weight of other modules."""
+        others = _modules_of(weight)
         if self in others:
             return
         if tuple(weight.shape) != self.weight_shape:
@@ -176,7 +173,7 @@ class CompressedModule(Listing):
         buffers = weight.buffers()
         self._leave()
         self._put_buffers(weight.description, buffers)
-        self._said, self._weight, self.dtype = weight._said, weight, weight.dtype
+        self._layout, self._weight, self.dtype = weight._layout, weight, weight.dtype
         weight.join(self)
         for module in (self, *others):
             module.tied = True
@@ -188,17 +185,17 @@ class CompressedModule(Listing):
     @property
     def description(self) -> str:
         """What the weight is, in JSON: see `docs/format.md`."""
-        return self._said.description
+        return self._layout.description
 
     def weight_buffers(self) -> list[torch.Tensor]:
         """The description's bytes, and the parts in the order of their names: uint8 each."""
-        # Not through getattr: it would look for them everywhere else first.
+        # Not through getattr, which searches everything else first.
         buffers = self._buffers
-        return [buffers[name] for name in self._said.buffer_names]
+        return [buffers[name] for name in self._layout.buffer_names]
 
     def named_weight_buffers(self) -> list[tuple[str, torch.Tensor]]:
         """The same with their names in the module, such as ``weight_path``."""
-        return [(name, self._buffers[name]) for name in self._said.buffer_names]
+        return [(name, self._buffers[name]) for name in self._layout.buffer_names]
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -207,20 +204,20 @@ class CompressedModule(Listing):
 
     @property
     def weight(self) -> CompressedWeight:
-        """What stands for the weight: see :class:`CompressedWeight`.
+        """The compressed weight: see :class:`CompressedWeight`.
 
-        A compressed weight can be assigned, which ties the module to those that have it; and a
-        parameter, which makes the module dense.
+        Assigning a compressed weight ties the module to those that have it. Assigning a parameter
+        makes the module dense.
         """
         weight = self._weight
-        # Tied modules share one. It is this module's as long as the codes are.
-        if weight.first_buffer() is not self._buffers[self._said.buffer_names[0]]:
+        # Tied modules share one. If this module's buffers were replaced, it is tied no more.
+        if weight.first_buffer() is not self._buffers[self._layout.buffer_names[0]]:
             weight.leave(self)
             self._set_buffers(self.description, self.weight_buffers())
         return self._weight
 
-    # What peft asks a quantised layer for, by the names by which it knows those of HQQ: DoRA needs
-    # the weight itself.
+    # DoRA of peft needs the weight itself. peft reads it from a quantised layer by these two names,
+    # which are those of HQQ's layers.
 
     @property
     def W_q(self) -> CompressedWeight:
@@ -232,12 +229,12 @@ class CompressedModule(Listing):
         return self.weight.decompress()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; the weight in its own way."""
+        """Set an attribute. For ``weight`` see the property."""
         if name == "weight":
             self._assign(value)
             return
         super().__setattr__(name, value)
-        # By a loader, which puts the codes in place one by one.
+        # A loader has set the codes' buffers one by one: the placeholder follows them.
         if name == f"{PREFIX}{DESCRIPTION}" and self._parameters.get(NAME) is not None:
             self._place()
 
@@ -251,7 +248,7 @@ class CompressedModule(Listing):
         super().__delattr__(name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Add a parameter; one that is called ``weight`` makes the module dense."""
+        """Add a parameter. One with the name ``weight`` makes the module dense."""
         if name == "weight":
             self._assign(param)
         else:
@@ -271,7 +268,7 @@ class CompressedModule(Listing):
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy, or from a pickle."""
+        """Restore a copied or unpickled module."""
         super().__setstate__(state)
         self._weight.join(self)
         self._place()
@@ -279,49 +276,54 @@ class CompressedModule(Listing):
     def decompress(
         self, weight: nn.Parameter | None = None, dtype: torch.dtype | None = None
     ) -> nn.Parameter:
-        """Make it the module that it was made of, in place.
+        """Make the module dense again, in place.
 
-        `weight` is its parameter then, that of a tied module; otherwise the decoded weights are.
+        Parameters
+        ----------
+        weight
+            Its parameter, if a tied module has it already. By default the decoded weights.
+        dtype
+            Of the decoded weights; by default that of the model.
         """
         if weight is None:
             dense = self.weight.decompress(dtype)
             weight = nn.Parameter(dense, requires_grad=self._trained)
         _rebind_forward(self, self.dense_class)
         self._leave()
-        for name in ("weight", *self._said.buffer_names):
+        for name in ("weight", *self._layout.buffer_names):
             del self._buffers[name]
         parameters = {n: p for n, p in self._parameters.items() if n not in NAMES}
-        for name in ("dtype", "tied", "_said", "_weight", "_trained"):
+        for name in ("dtype", "tied", "_layout", "_weight", "_trained"):
             del self.__dict__[name]
         module = cast(nn.Module, self)
         module.__class__ = self.dense_class
-        # In its place before the bias.
+        # The weight comes before the bias.
         module._parameters = {"weight": weight, **parameters}
         return weight
 
     def decompress_tied(self, dtype: torch.dtype | None = None) -> None:
-        """Make it dense with all modules that it is tied to, which stay tied."""
+        """Make the module and all modules that are tied to it dense. They stay tied."""
         dense: nn.Parameter | None = None
-        for module in self.weight.modules():
+        for module in _modules_of(self.weight):
             dense = module.decompress(dense, dtype)
 
     def check(self) -> None:
-        """Whether the codes can be decoded, without decoding them.
+        """Check that the codes can be decoded, without decoding them.
 
         Raises
         ------
         FormatError
-            They are damaged.
+            The codes are damaged.
         """
         buffers = self.weight_buffers()
         if buffers[0].device.type == "cpu":
             weight_of(buffers, self.description)
 
     def reset_parameters(self) -> None:
-        """Refused: codes are made of weights.
+        """Refused, as codes cannot be drawn at random.
 
-        While transformers loads a model it resets modules and leaves alone what was loaded. Codes
-        were, so that only the other parameters are reset then.
+        While transformers loads a model it resets all modules, in a mode that does not touch
+        parameters that were loaded. Codes were loaded, so only the other parameters are reset then.
         """
         loading = sys.modules.get("transformers.initialization")
         if loading is None or nn.init.uniform_ is not loading.uniform_:
@@ -329,12 +331,13 @@ class CompressedModule(Listing):
         self.dense_class.reset_parameters(self)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> CompressedModule:
-        """Move or cast: codes are moved, and what they are decoded to is cast."""
+        """Move or cast. Codes are moved, and a cast changes the dtype that they are decoded to."""
         dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
         if dtype.is_floating_point:
             self._weight.cast(dtype)
         codes = self.weight_buffers()
-        # Kept with what was made of it, so that its place in memory is not another's meanwhile.
+        # By the tensor's id, and with the tensor, so that no other tensor gets the same id
+        # meanwhile.
         seen = _moved.setdefault(fn, {}) if self.tied else {}
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
@@ -342,7 +345,7 @@ class CompressedModule(Listing):
                 return cast(torch.Tensor, fn(tensor))
             if id(tensor) not in seen:
                 moved = fn(tensor)
-                # `Module.type` casts whatever there is.
+                # `Module.type` casts all tensors; codes stay as they are.
                 seen[id(tensor)] = tensor, moved if moved.dtype == torch.uint8 else tensor
             return seen[id(tensor)][1]
 
@@ -367,7 +370,10 @@ class CompressedModule(Listing):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Take another weight's codes, whatever their lengths, if they are for this shape."""
+        """Load codes of a weight of the same shape.
+
+        Their lengths may differ from the present ones.
+        """
         given = {
             key.removeprefix(prefix + PREFIX): state_dict[key]
             for key in state_dict
@@ -383,7 +389,8 @@ class CompressedModule(Listing):
                 f"{prefix}weight: dense weights for a compressed module; "
                 "hypercomp_rs.torch.decompress_model(model) first makes it dense"
             )
-        # The rest, the bias, in torch's own way; of the codes it finds what was just put there.
+        # torch loads the rest, such as the bias. For the codes it gets the buffers that were just
+        # set.
         with self._without_placeholder():
             super()._load_from_state_dict(
                 {
@@ -413,17 +420,17 @@ class CompressedModule(Listing):
             device = self.weight_buffers()[0].device
             buffers = [buffer.to(device, copy=True) for buffer in buffers]
         if buffers[0].device.type == "cpu":
-            # Refused here and not by the first call.
+            # So that damaged codes are refused now and not by the first call.
             weight_of(buffers, description)
-        # Tied modules stay tied: it is the weight of all of them.
-        for module in self._weight.modules():
+        # Tied modules stay tied, as all of them get the new codes.
+        for module in _modules_of(self._weight):
             module._put_buffers(description, buffers)
-            module._said = self._said
-        self._weight.renew(self._said)
+            module._layout = self._layout
+        self._weight.renew(self._layout)
         self._place()
 
     def extra_repr(self) -> str:
-        """As of the module that it replaces, and what the weight takes."""
+        """The text of the dense module, the codec, and bits per weight."""
         said = described(self.description)
         weights = torch.Size(said.shape).numel()
         bits = 8 * said.nbytes / weights if weights else 0.0
@@ -433,7 +440,7 @@ class CompressedModule(Listing):
 def buffers_of(
     compressed: CompressedTensor, device: torch.device | None = None
 ) -> tuple[str, list[torch.Tensor]]:
-    """The description of a compressed tensor, and the buffers that a module keeps of it."""
+    """The description of a compressed tensor, and the buffers that a module with it has."""
     description, parts = compressed.to_parts()
     buffers = [description_bytes(description)]
     buffers += [torch.from_numpy(parts[name]) for name in described(description).bytes]
@@ -442,8 +449,13 @@ def buffers_of(
     return description, buffers
 
 
+def _modules_of(weight: CompressedWeight) -> list[CompressedModule]:
+    """The modules that have a weight: several if they are tied."""
+    return cast(list[CompressedModule], weight.modules())
+
+
 def _rebind_forward(module: nn.Module, cls: type[nn.Module]) -> None:
-    """Where a hook keeps the method that it wraps (accelerate does), let it be the new class's."""
+    """Let a hook that has stored the bound ``forward`` (accelerate's does) call the new class's."""
     for name in ("forward", "_old_forward"):
         bound = module.__dict__.get(name)
         if isinstance(bound, MethodType) and bound.__func__ is type(module).forward:

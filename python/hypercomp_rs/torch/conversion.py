@@ -1,4 +1,4 @@
-"""Models compressed in place, layer by layer, and back."""
+"""``compress_model`` and ``decompress_model``: models in memory, in place, layer by layer."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..checkpoint.sensitivity import Sensitivity
 from ..compress import Effort, Trellis
 from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
+from . import _integrations
 from ._bar import Bar
 from ._model_source import ModelSource
-from ._with_transformers import transformers_knows
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
 from .compressed_module import CompressedModule, buffers_of
@@ -53,67 +53,66 @@ def compress_model(
     Parameters
     ----------
     model
-        Any module. ``nn.Linear``, ``nn.Embedding``, ``nn.Conv1d`` and ``nn.Conv2d`` in it (and
-        transformers' ``Conv1D``) become :class:`CompressedLinear` and so on: the same objects, so
-        hooks, training flags and whoever refers to them stay. Tied weights stay tied.
+        Any module. The layers ``nn.Linear``, ``nn.Embedding``, ``nn.Conv1d`` and ``nn.Conv2d`` in
+        it (and transformers' ``Conv1D``) become :class:`CompressedLinear` and so on. They stay the
+        same objects, so hooks, training flags and references to them stay. Tied weights stay tied.
     target_bits
-        Bits a weight of all that is compressed together, 4 by default: spread over the layers by
-        equal slope, so that nothing is gained by taking a bit from one and giving it to another.
-        Among calibrated layers, if no `sensitivity` is given, by what errors in each do to the
-        model's output.
+        Mean bits per weight over all compressed layers; 4 by default. Bits are spread over the
+        layers by equal slope: moving bits from one layer to another would not lower the total
+        error. Among calibrated layers, if no `sensitivity` is given, the error that counts is that
+        of the model's output.
     bits, target_sqnr_db, effort, sparsity, incoherence, seed
         Instead, the same for each layer; as for :func:`hypercomp_rs.compress_tensor`.
     embeddings
-        "keep" leaves tables of tokens as they are: every ``nn.Embedding`` but those of positions
-        and token types, whatever its name, and also where it is the last layer's weight too.
+        "keep" leaves tables of tokens dense. These are all ``nn.Embedding`` but those of positions
+        and of token types, whatever their names, also if the last layer has the same weight.
     rules
         For weights whose names match a pattern, see :class:`hypercomp_rs.checkpoint.Rule`:
-        ``"*.attn.*=bits:5"``, ``"lm_head=keep"``. The first that matches wins. Weights of fewer
-        than 4096 elements are always kept; position and token type embeddings and experts' routers
-        are unless a rule names them. What is a position is told by its name, or by a length that
-        the configuration gives to positions alone.
+        ``"*.attn.*=bits:5"``, ``"lm_head=keep"``. The first rule that matches applies. Weights of
+        fewer than 4096 elements are always kept dense. Embeddings of positions and token types, and
+        routers of experts, are kept dense unless a rule names them. An embedding of positions is
+        recognised by its name, or by a length that the configuration uses only for positions.
     sensitivity
-        What errors cost, see :class:`hypercomp_rs.checkpoint.Sensitivity`.
+        How much errors in each weight cost, see :class:`hypercomp_rs.checkpoint.Sensitivity`.
     calibration
-        Batches of what the model is used for: each a tensor, a tuple of arguments, or a mapping of
-        keyword arguments such as a tokenizer gives (or of what a sentence encoder takes). The model
-        is run on them, and the codes of linear layers are chosen for the errors of their outputs
-        there (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or
-        anything that can be gone through several times; an iterator is made a list. An
-        ``attention_mask`` of (batch, length) keeps padding out of inputs (batch, length, ...). Each
-        of `report.layers` says whether it was `calibrated`. Others are compressed as they are
-        without calibration, and their `note` says why: no vector came to them, as to an expert that
-        no token is sent to, or they are no linear layers, or share their weight with one that is
-        none.
+        Batches of typical inputs. Each is a tensor, a tuple of arguments, or a mapping of keyword
+        arguments such as a tokenizer returns (or the input of a sentence encoder). The model is run
+        on them, and the codes of linear layers are chosen for the errors of the layers' outputs
+        (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or another
+        iterable that can be read several times; an iterator is made a list. An ``attention_mask``
+        of shape (batch, length) excludes padding from inputs of shape (batch, length, ...). Each of
+        `report.layers` says whether it was `calibrated`. The others are compressed as without
+        calibration, and their `note` says why: the layer got no input, as an expert that no token
+        is sent to; or it is no linear layer; or it shares its weight with another kind of layer.
     calibration_nbytes
-        The most that second moments may take at one time, inputs² numbers of 4 bytes for what each
-        layer gets; layers for which there is no room are calibrated in a further pass. By default a
-        quarter of the model, and at least a gibibyte.
+        The most bytes that second moments may take at one time. A layer needs 4 · inputs² bytes.
+        Layers that do not fit are calibrated in further passes over the batches. By default a
+        quarter of the model's size, and at least a gibibyte.
     threads
-        Threads to search with; None for one a core. The codes do not depend on it.
+        Number of threads; None for one per core. The codes do not depend on it.
     progress
-        Whether a bar is shown, where the error output is a terminal and rich is installed.
+        Whether to show a bar. It needs rich, and a terminal as error output.
 
     Returns
     -------
     ModelReport
-        What was compressed to what, and what was not and why.
+        The size and error of each compressed weight, and why others were not compressed.
 
     Raises
     ------
     InvalidArgumentError
-        An argument outside what is accepted, or a rule that matches nothing; no batches to
-        calibrate with, or one that the model does not take. The model is as it was.
+        An argument that is not accepted, or a rule that matches no weight; no batch to calibrate
+        with, or a batch that the model does not accept. The model is unchanged.
     NonFiniteError
-        A weight is NaN or infinite; the message names layer and index. Layers before it stay
-        compressed, as they do after Ctrl-C. An input of a layer is, in calibration: the message
-        names layer and batch.
+        A weight is NaN or infinite; the message names layer and index. Or an input of a layer in
+        calibration is; the message names layer and batch. Layers that were finished before stay
+        compressed, as they do after Ctrl-C.
 
     Notes
     -----
-    Memory: one layer's weights beside the model, which shrinks as it goes. Calibrated, what
-    `calibration_nbytes` says, one batch's activations, and for each thread the layer's weights and
-    twice its second moment in float64.
+    Memory: the weights of one layer, beside the model, which shrinks meanwhile. With calibration
+    also `calibration_nbytes`, the activations of one batch, and for each thread a layer's weights
+    and twice its second moment in float64.
 
     Examples
     --------
@@ -146,7 +145,8 @@ def compress_model(
     candidates, skipped = find_candidates(model, request.rules)
     plan, kept = _planned(candidates, request, tables_of(model, candidates))
     skipped += kept
-    # Taken off the list one by one: nothing but the model must hold on to a dense weight.
+    # Candidates are removed from the list one by one, so that only the model refers to a dense
+    # weight.
     waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
     del candidates
     order = [candidate.name for candidate, _ in waiting]
@@ -157,11 +157,12 @@ def compress_model(
             jobs = {c.name: (c, trellis) for c, trellis in waiting if layer_of(c, trellis)}
             waiting = deque(job for job in waiting if job[0].name not in jobs)
             notes |= {c.name: why_not(c, trellis) for c, trellis in waiting}
-            # Bits that were asked for the whole go where they help, unless they were told where.
+            # `target_bits` are spread over calibrated layers by the error of the model's output,
+            # except for layers to which a rule gives a rate.
             free = set(jobs) if target_bits is not None and sensitivity is None else set()
             free -= {name for name in free if _has_a_rate(name, request.rules)}
             most = moments_nbytes(model, calibration_nbytes)
-            # Closed, for searches to end where this does, by whatever error.
+            # Closed, so that searches end with this block, whatever error ends it.
             with closing(
                 calibrated(Calibration(model, calibration), jobs, free, most, threads, notes)
             ) as codes:
@@ -177,10 +178,7 @@ def compress_model(
             compressed = code_of(candidate, trellis, threads)
             done[candidate.name] = _install(candidate, compressed, notes.get(candidate.name, ""))
             bar.advance(candidate.weight.numel())
-    if transformers_knows():
-        from .transformers import mark_compressed
-
-        mark_compressed(model, request)
+    _integrations.model_compressed(model, request)
     return ModelReport(tuple(done[name] for name in order), tuple(skipped))
 
 
@@ -194,7 +192,7 @@ def _planned(
         if choice.kept is not None
     }
     rest = {name: weight for name, weight in weights.items() if name not in kept}
-    # Rules for what is kept have been heard.
+    # Rules that match only weights that are kept have been applied above.
     rules = tuple(rule for rule in request.rules if any(map(rule.matches, rest)))
     plan = make_plan(
         ModelSource(rest),
@@ -238,22 +236,23 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
     Parameters
     ----------
     model
-        What :func:`compress_model` was applied to, or what was loaded from compressed weights. Or a
-        part of it, ``model.lm_head``: then the rest stays compressed, but for weights that are tied
-        to the part's. Adapters of peft around its layers stay, and can be merged afterwards.
+        A model that :func:`compress_model` was applied to, or that was loaded from compressed
+        weights. Or a part of one, such as ``model.lm_head``: then the rest stays compressed, except
+        for weights that are tied to those of the part. Adapters of peft stay, and can be merged
+        afterwards.
     dtype
-        Of the decoded weights; by default what the model had, or has been cast to.
+        Of the decoded weights; by default that of the model.
 
     Returns
     -------
     torch.nn.Module
-        `model`. Its layers are torch's own; their weights are parameters, as trainable as they
-        were; tied ones are tied.
+        `model`. Its layers are torch's own. Their weights are parameters, trainable if they were
+        before, and tied if they were before.
 
     Raises
     ------
     FormatError
-        Codes that are damaged; the message names the layer. The model is as it was.
+        Codes are damaged; the message names the layer. The model is unchanged.
 
     Examples
     --------
@@ -272,11 +271,8 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
         except HypercompError as error:
             raise named(error, f"{name}.weight") from None
     for _, module in modules:
-        # With another that it is tied to, it has become dense.
+        # A module may have become dense already, with one that it is tied to.
         if isinstance(module, CompressedModule):
             module.decompress_tied(dtype)
-    if transformers_knows():
-        from .transformers import unmark_compressed
-
-        unmark_compressed(model)
+    _integrations.model_decompressed(model)
     return model

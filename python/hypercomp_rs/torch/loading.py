@@ -1,4 +1,4 @@
-"""Compressed weights into a model that never was dense."""
+"""``load_compressed``: loads compressed weights into a model that takes no memory before."""
 
 from __future__ import annotations
 
@@ -77,15 +77,16 @@ def load_compressed(
     Parameters
     ----------
     model
-        Dense, and best on the meta device, so that it takes no memory:
-        ``with torch.device("meta"): model = Model()``. Layers whose weights `source` has as codes
-        become compressed ones; one that has no compressed form gets decoded weights. What is
-        compressed already takes other codes.
+        Dense, and best on the meta device, where it takes no memory: ``with torch.device("meta"):
+        model = Model()``. A layer whose weight is compressed in `source` becomes a compressed
+        layer. If it has no compressed form, it gets the decoded weight. A layer that is compressed
+        already gets the new codes.
     source
-        A folder of safetensors files (``hypercomp-rs compress`` makes them) or one such file, which
-        is mapped into memory and not read; or a state dict.
+        A folder of safetensors files, as ``hypercomp-rs compress`` writes it, or one such file.
+        Files are mapped into memory. Or a state dict.
     strict
-        Whether every tensor must have its place, and every place its tensor.
+        Whether every tensor of `source` must belong to the model, and every tensor of the model
+        must be in `source`.
 
     Returns
     -------
@@ -99,8 +100,8 @@ def load_compressed(
     RuntimeError
         As torch's ``load_state_dict``: keys that are missing or unexpected.
     InvalidArgumentError
-        `strict`, and a model on the meta device has buffers that no state dict has, such as
-        frequencies that it computes when it is made. The weights are loaded.
+        `strict`, and a model on the meta device has buffers that are in no state dict, such as
+        frequencies that its constructor computes. The weights are loaded nevertheless.
 
     Examples
     --------
@@ -129,7 +130,7 @@ def load_compressed(
             continue
         group = groups.get(stored.name)
         if group is None:
-            continue  # Unexpected keys: torch says so below.
+            continue  # torch reports unexpected keys below.
         try:
             _place(stored, group, state)
         except HypercompError as error:
@@ -141,20 +142,20 @@ def load_compressed(
 
 
 def _refuse_without_values(model: nn.Module) -> None:
-    """Raise where a tensor is still on the meta device: a state dict lacks some buffers."""
+    """Raise if a tensor is still on the meta device, as some buffers are in no state dict."""
     tensors = (*model.named_parameters(), *model.named_buffers())
     left = [name for name, tensor in tensors if tensor.is_meta]
     if left:
         more = f" and {len(left) - 4} more" if len(left) > 4 else ""
         raise InvalidArgumentError(
-            f"{', '.join(left[:4])}{more}: on the meta device, and no state dict has values for "
-            "what a model computes when it is made; make the model without torch.device('meta'), "
-            "or load with strict=False and set these"
+            f"{', '.join(left[:4])}{more}: still on the meta device. The model computes these when "
+            "it is made, and no state dict has values for them: make the model without "
+            "torch.device('meta'), or load with strict=False and set them"
         )
 
 
 def _place(stored: StoredWeight, group: list[Owner], state: dict[str, torch.Tensor]) -> None:
-    """Make room for a weight in the modules that have it, and have the state dict say so."""
+    """Compress the modules that have a weight, and add its entries to the state dict for each."""
     if any(owner.refusal() is not None for owner in group):
         dense = stored.decompress(group[0].module._parameters[group[0].parameter_name].dtype)
         for key in stored.entries(stored.name):

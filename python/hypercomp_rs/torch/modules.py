@@ -1,7 +1,7 @@
 """Modules of torch with a compressed weight.
 
-Each is a subclass of the module that it replaces, as bitsandbytes' are: whoever looks for linear
-layers (``peft`` does) finds them.
+Each is a subclass of the module that it replaces, as those of bitsandbytes are. So libraries that
+search a model for linear layers, such as peft, find them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from . import _schemas as _schemas
-from ._direct import linear
 from .compressed_module import CompressedModule
+from .kernels.direct import linear
 
 _COMPUTED: Any = object()
 
@@ -21,8 +21,8 @@ _COMPUTED: Any = object()
 class CompressedLinear(CompressedModule, nn.Linear):
     """``nn.Linear`` with a compressed weight: its products are fused with decoding.
 
-    Takes vectors of float32, float64, float16 or bfloat16 and gives results of the same, whatever
-    the dtype of the model.
+    Accepts vectors of float32, float64, float16 or bfloat16 and returns results of the same dtype,
+    whatever the dtype of the model.
 
     Examples
     --------
@@ -41,8 +41,9 @@ class CompressedLinear(CompressedModule, nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x·Wᵀ + b for x of shape (..., in_features)."""
-        # Not `self.bias`, which looks for it everywhere else first: 0.4 of the 8 microseconds that
-        # a call costs beside the product. It is no parameter where it is computed.
+        # Not `self.bias`, which searches everything else first. That takes 0.4 of the 8
+        # microseconds that a call costs beside the product. A bias that a hook computes is no
+        # parameter.
         bias = self._parameters.get("bias", _COMPUTED)
         if bias is _COMPUTED:
             bias = self.bias
@@ -50,7 +51,7 @@ class CompressedLinear(CompressedModule, nn.Linear):
 
 
 class CompressedEmbedding(CompressedModule, nn.Embedding):
-    """``nn.Embedding`` with a compressed table, of which the rows asked for are decoded."""
+    """``nn.Embedding`` with a compressed table. A call decodes only the rows that it looks up."""
 
     dense_class = nn.Embedding
 
@@ -65,16 +66,16 @@ class CompressedEmbedding(CompressedModule, nn.Embedding):
     def forward(self, indices: torch.Tensor) -> torch.Tensor:
         """The rows of these indices, of shape (..., embedding_dim) and the model's dtype."""
         rows: torch.Tensor = torch.ops.hypercomp.embedding.default(
-            indices, self.weight_buffers(), self._said.description, self.dtype
+            indices, self.weight_buffers(), self._layout.description, self.dtype
         )
         return rows
 
 
 class _CompressedConvolution(CompressedModule):
-    """What convolutions of any number of dimensions do."""
+    """The forward pass of convolutions of any number of dimensions."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As of the dense module."""
+        """The convolution of x with the decoded weight."""
         module = cast(nn.Conv2d, self)
         padding = module.padding
         if isinstance(padding, str) or module.padding_mode != "zeros":
@@ -85,7 +86,7 @@ class _CompressedConvolution(CompressedModule):
         result: torch.Tensor = torch.ops.hypercomp.convolution.default(
             x.unsqueeze(0) if alone else x,
             self.weight_buffers(),
-            self._said.description,
+            self._layout.description,
             module.bias,
             module.stride,
             padding,

@@ -1,4 +1,4 @@
-"""Who has each weight of a model, and what becomes of them when it is compressed."""
+"""The modules that have each weight of a model, and their replacement by compressed modules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLASSES: tuple[type[CompressedModule], ...] = (
 def classes() -> dict[type[nn.Module], type[CompressedModule]]:
     """The compressed class of each class of modules that has one."""
     found: dict[type[nn.Module], type[CompressedModule]] = {c.dense_class: c for c in _CLASSES}
-    # GPT-2's layers, which are no module of torch.
+    # The layers of GPT-2, which are defined by transformers.
     if "transformers.pytorch_utils" in sys.modules:
         from ._conv1d import CompressedConv1D
 
@@ -34,7 +34,7 @@ def classes() -> dict[type[nn.Module], type[CompressedModule]]:
 
 
 class Owner(NamedTuple):
-    """A module that has a parameter, and under which name."""
+    """A module that has a parameter, and the parameter's name in it."""
 
     module_name: str
     module: nn.Module
@@ -42,11 +42,11 @@ class Owner(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As the state dict has it."""
+        """The parameter's name in the state dict."""
         return ".".join(filter(None, (self.module_name, self.parameter_name)))
 
     def refusal(self) -> str | None:
-        """Why it cannot have a compressed weight, or None."""
+        """Why the module cannot have this weight compressed, or None."""
         if isinstance(self.module, CompressedModule):
             return None
         compressed = classes().get(type(self.module))
@@ -56,7 +56,7 @@ class Owner(NamedTuple):
 
 
 def owners(model: nn.Module) -> dict[int, list[Owner]]:
-    """Who has each parameter: several where weights are tied. By the parameter's id."""
+    """The modules that have each parameter, by the parameter's id. Tied weights have several."""
     found: dict[int, list[Owner]] = {}
     for module_name, module in model.named_modules():
         for name, parameter in module._parameters.items():
@@ -66,7 +66,7 @@ def owners(model: nn.Module) -> dict[int, list[Owner]]:
 
 
 class Candidate(NamedTuple):
-    """A weight that can be compressed, and who has it."""
+    """A weight that can be compressed, and the modules that have it."""
 
     name: str
     weight: nn.Parameter
@@ -94,7 +94,7 @@ def find_candidates(
 
 
 def _known_to_rules(group: list[Owner], rules: tuple[Rule, ...]) -> str:
-    """Of the names of tied weights the one that the first rule is about."""
+    """The name of a tied weight that a rule matches; the first name if none does."""
     for rule in rules:
         for owner in group:
             if rule.matches(owner.name):
@@ -103,7 +103,7 @@ def _known_to_rules(group: list[Owner], rules: tuple[Rule, ...]) -> str:
 
 
 def install(description: str, buffers: list[torch.Tensor], group: list[Owner]) -> None:
-    """Give a weight to the modules that have it."""
+    """Replace the modules that have a weight by compressed ones, tied to each other."""
     first, *others = group
     classes()[type(first.module)].replace(first.module, description, buffers)
     for other in others:

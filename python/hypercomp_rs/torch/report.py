@@ -1,4 +1,4 @@
-"""What has become of each weight of a model."""
+"""The result of ``compress_model``: what each weight was compressed to, or why it was not."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ class CompressedLayer(NamedTuple):
     Attributes
     ----------
     name
-        As the model's state dict had it; of tied weights, that of one of them.
+        The weight's name in the model's state dict; for tied weights, one of their names.
     shape
         Lengths of its axes.
     nbytes, dense_nbytes
-        What it takes now, and what it took before.
+        Bytes of the weight, compressed and before.
     sqnr_db
         Signal to quantisation noise of the weights, in dB.
     calibrated
-        Whether it was compressed for the inputs that it had on calibration data: for its outputs'
-        noise then, and not for that of its weights.
+        Whether its codes were chosen for the noise of the layer's outputs on calibration data, and
+        not for the noise of the weights.
     note
-        What calibration could not do for it, and why; empty where there is nothing to say.
+        What calibration could not do for it, and why; otherwise empty.
     """
 
     name: str
@@ -37,12 +37,15 @@ class CompressedLayer(NamedTuple):
 
     @property
     def bits_per_weight(self) -> float:
-        """All overhead counted."""
+        """Bits per weight, all overhead counted."""
         return 8 * self.nbytes / math.prod(self.shape)
 
 
 class SkippedWeight(NamedTuple):
-    """A weight that stays as it is, and why. Biases, norms and the like are not listed."""
+    """A weight that stays dense, and why.
+
+    Weights of one axis, such as biases and norms, are not listed.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -51,14 +54,14 @@ class SkippedWeight(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What :func:`compress_model` has done; prints as a table.
+    """The result of :func:`compress_model`. It prints as a table.
 
     Attributes
     ----------
     layers
         The weights that were compressed, in the order of the model.
     skipped
-        Those of two axes and more that were not.
+        Weights of two or more axes that were not compressed.
     """
 
     layers: tuple[CompressedLayer, ...]
@@ -66,17 +69,17 @@ class ModelReport:
 
     @property
     def nbytes(self) -> int:
-        """What the compressed weights take together."""
+        """Bytes of all compressed weights together."""
         return sum(layer.nbytes for layer in self.layers)
 
     @property
     def dense_nbytes(self) -> int:
-        """What they took before."""
+        """Bytes of the same weights before."""
         return sum(layer.dense_nbytes for layer in self.layers)
 
     @property
     def bits_per_weight(self) -> float:
-        """Mean over the compressed weights; 0 where there is none."""
+        """Mean over the compressed weights; 0 if there is none."""
         weights = sum(math.prod(layer.shape) for layer in self.layers)
         return 8 * self.nbytes / weights if weights else 0.0
 

@@ -11,9 +11,9 @@ from torch import nn
 from ..checkpoint.rules import Table, table_by_name
 from .owners import Candidate
 
-# A component of a name that speaks of positions, such as "pos" or "position_table".
+# Matches a component of a name that stands for positions, such as "pos" or "position_table".
 _OF_POSITIONS = re.compile(r"(?:^|_)(?:pos|positions?|positional)(?:_|\d|$)")
-# What the configurations of transformers call the number of positions.
+# Keys of transformers' configurations for the number of positions.
 _POSITIONS = (
     "max_position_embeddings",
     "max_source_positions",
@@ -23,15 +23,17 @@ _POSITIONS = (
     "n_ctx",
     "block_size",
 )
+# Keys for the number of tokens.
 _VOCABULARIES = ("vocab_size", "n_words", "n_vocab")
 
 
 def tables_of(model: nn.Module, candidates: Iterable[Candidate]) -> dict[str, Table | None]:
-    """What each candidate is a table of; None for one that is no ``nn.Embedding``'s.
+    """What each candidate is a table of; None if it is not the weight of an ``nn.Embedding``.
 
-    A table of positions is one by its name, or by its length where the configuration gives that
-    number to positions alone. Any other ``nn.Embedding`` is taken for a table of tokens. Whatever
-    transformers' ``get_input_embeddings()`` names is one, also where it is tied to the last layer.
+    A table is one of positions if its name says so, or if the configuration uses its length as a
+    number of positions and as nothing else. Any other ``nn.Embedding`` is a table of tokens. The
+    module that transformers' ``get_input_embeddings()`` returns always is, even if it is tied to
+    the last layer.
     """
     inputs = _input_embeddings(model)
     positions, vocabularies = _numbers(model, _POSITIONS), _numbers(model, _VOCABULARIES)
@@ -45,7 +47,7 @@ def tables_of(model: nn.Module, candidates: Iterable[Candidate]) -> dict[str, Ta
             found[candidate.name] = "tokens"
         elif (
             "positions" in by_name
-            or any(_speaks_of_positions(owner.module_name) for owner in owners)
+            or any(_names_positions(owner.module_name) for owner in owners)
             or (candidate.weight.shape[0] in positions - vocabularies)
         ):
             found[candidate.name] = "positions"
@@ -54,12 +56,12 @@ def tables_of(model: nn.Module, candidates: Iterable[Candidate]) -> dict[str, Ta
     return found
 
 
-def _speaks_of_positions(module_name: str) -> bool:
+def _names_positions(module_name: str) -> bool:
     return any(_OF_POSITIONS.search(part) for part in module_name.split(".")[-2:])
 
 
 def _input_embeddings(model: nn.Module) -> set[int]:
-    """The modules that models of transformers say their tokens go into first, by id."""
+    """The ids of the modules that ``get_input_embeddings()`` returns, for all models in `model`."""
     found = set()
     for module in model.modules():
         ask = getattr(module, "get_input_embeddings", None)
@@ -68,7 +70,7 @@ def _input_embeddings(model: nn.Module) -> set[int]:
         try:
             embeddings = ask()
         except Exception:
-            # A model of something else than tokens; what it raises is up to its class.
+            # A model without tokens. Each class raises another exception.
             continue
         if isinstance(embeddings, nn.Embedding):
             found.add(id(embeddings))
@@ -76,7 +78,7 @@ def _input_embeddings(model: nn.Module) -> set[int]:
 
 
 def _numbers(model: nn.Module, keys: tuple[str, ...]) -> set[int]:
-    """The numbers that the configurations of a model and its parts have under these names."""
+    """The values of these keys in the configurations of a model and its parts."""
     configurations = {id(c): c for m in model.modules() if (c := getattr(m, "config", None))}
     found = set()
     for configuration in configurations.values():

@@ -1,4 +1,4 @@
-"""What stands where a compressed module's dense weight was."""
+"""``CompressedWeight``: the ``weight`` attribute of a compressed module."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ..errors import ReadOnlyError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described
 
-if TYPE_CHECKING:
-    from .compressed_module import CompressedModule
-
-# Names of the buffers of a module that are codes begin so.
+# The names of a module's buffers that hold codes begin with this.
 PREFIX = "weight_"
 
 
-class Said:
-    """The description of a weight, and the buffers that it calls for. Tied modules share one."""
+class WeightLayout:
+    """The description of a weight, and the names of the buffers that hold its codes.
+
+    Tied modules share one.
+    """
 
     __slots__ = ("buffer_names", "description", "take")
 
@@ -32,24 +33,48 @@ class Said:
         self.description = description
         names = (DESCRIPTION, *described(description).bytes)
         self.buffer_names = tuple(PREFIX + name for name in names)
-        # All of them at once, in a fifth of the time that a loop takes.
+        # Takes all of them from a dictionary, five times as fast as a loop does.
         self.take = itemgetter(*self.buffer_names)
 
 
+class Holder(Protocol):
+    """A module that has a compressed weight, as far as the weight and its placeholder use it.
+
+    :class:`CompressedModule` is the only one. It is not named here, as it is made of this file's
+    classes.
+    """
+
+    dtype: torch.dtype
+    _buffers: dict[str, Any]
+    _parameters: dict[str, nn.Parameter | None]
+
+    def decompress(
+        self, weight: nn.Parameter | None = None, dtype: torch.dtype | None = None
+    ) -> nn.Parameter:
+        """Make the module dense, with this parameter or with the decoded weights."""
+        ...
+
+    def _list(self, placeholder: nn.Parameter | None) -> None:
+        """Replace the placeholder among the module's parameters."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
 class CompressedWeight:
-    """The ``weight`` of a compressed module: it knows its shape, and decodes when it is used.
+    """The ``weight`` of a compressed module. It behaves like a read-only tensor.
 
-    It is no ``torch.Tensor``: a tensor of codes would have the wrong dtype and shape for code that
-    looks at a layer's weight (T5 looks at its dtype before each product), and torch's C++ code
-    would read its memory. It behaves as one that is read only:
+    It is not a ``torch.Tensor``. A tensor of codes would have the wrong dtype and shape for code
+    that reads a layer's weight (T5 reads its dtype before each product), and torch's C++ code would
+    read the codes as weights. Instead:
 
-    * shape, dtype, device and the like are known without decoding;
-    * a function of torch, a method or operator of ``torch.Tensor``, an index, and numpy get the
-      decoded weights, a copy;
-    * ``F.embedding`` decodes the rows asked for, and no others;
-    * whatever would write to it raises: ``w.add_``, ``w[0] = …``, ``w.data = …``,
+    * shape, dtype, device and similar attributes are known without decoding;
+    * functions of torch, methods and operators of ``torch.Tensor``, indices and numpy get a copy of
+      the decoded weights;
+    * ``F.embedding`` decodes only the rows that are asked for;
+    * everything that would write to it raises: ``w.add_``, ``w[0] = …``, ``w.data = …``,
       ``torch.mul(…, out=w)``;
-    * ``w.data`` and ``w.detach()`` are the weight itself, so that what writes to them raises, too.
+    * ``w.data`` and ``w.detach()`` are the weight itself, so that writing to them raises, too.
 
     Modules with tied weights have the same object: ``a.weight is b.weight``. To tie a module,
     assign it: ``a.weight = b.weight``.
@@ -71,26 +96,26 @@ read only: decompress() gives a tensor, a copy; to change the weights of a modul
 hypercomp_rs.torch.decompress_model first
     """
 
-    # Or numpy would take `array * weight` apart itself.
+    # Without this, numpy would treat the weight in `array * weight` as a sequence.
     __array_priority__ = 1000
 
     grad_fn = None
     is_leaf = True
-    # For transformers, which initialises what does not say so.
+    # transformers initialises parameters that lack this attribute.
     _is_hf_initialized = True
 
-    def __init__(self, said: Said, dtype: torch.dtype, buffers: dict[str, Any]) -> None:
-        self._set(_said=said, _dtype=dtype, _buffers=buffers, _modules=weakref.WeakSet())
+    def __init__(self, layout: WeightLayout, dtype: torch.dtype, buffers: dict[str, Any]) -> None:
+        self._set(_layout=layout, _dtype=dtype, _buffers=buffers, _modules=weakref.WeakSet())
 
     def _set(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
 
-    # What is known without decoding.
+    # Attributes that are known without decoding.
 
     @property
     def shape(self) -> torch.Size:
         """Lengths of the axes."""
-        return cast(torch.Size, torch.Size(described(self._said.description).shape))
+        return cast(torch.Size, torch.Size(described(self._layout.description).shape))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -99,8 +124,8 @@ hypercomp_rs.torch.decompress_model first
 
     @property
     def device(self) -> torch.device:
-        """Where the codes are."""
-        return cast(torch.device, self._buffers[self._said.buffer_names[0]].device)
+        """The device of the codes."""
+        return cast(torch.device, self._buffers[self._layout.buffer_names[0]].device)
 
     @property
     def is_meta(self) -> bool:
@@ -143,20 +168,20 @@ hypercomp_rs.torch.decompress_model first
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    # What it is read as.
+    # Reading.
 
     def decompress(self, dtype: torch.dtype | None = None) -> torch.Tensor:
         """All weights as a new tensor, by default of the module's dtype."""
         dense: torch.Tensor = torch.ops.hypercomp.decode.default(
-            self.buffers(), self._said.description, dtype or self._dtype
+            self.buffers(), self._layout.description, dtype or self._dtype
         )
         return dense
 
     def compressed(self) -> CompressedTensor:
         """The codes as :class:`hypercomp_rs.CompressedTensor`, which shares their memory."""
-        names = described(self._said.description).bytes
+        names = described(self._layout.description).bytes
         parts = dict(zip(names, self.buffers()[1:], strict=True))
-        return CompressedTensor.from_parts(self._said.description, parts)
+        return CompressedTensor.from_parts(self._layout.description, parts)
 
     def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The decoded weights, of another dtype, on another device, or as they are."""
@@ -209,7 +234,7 @@ hypercomp_rs.torch.decompress_model first
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call a function of torch with the decoded weights, or compute from the codes."""
+        """Call a function of torch with decoded weights, or compute its result from the codes."""
         kwargs = kwargs or {}
         name = getattr(function, "__name__", "")
         written = _written(name, args, kwargs)
@@ -225,7 +250,7 @@ hypercomp_rs.torch.decompress_model first
         return result
 
     def __getattr__(self, name: str) -> Any:
-        """What ``torch.Tensor`` has of this name, of the decoded weights."""
+        """The attribute of ``torch.Tensor`` of this name, for the decoded weights."""
         kind = _kind_of(name)
         if kind == "none":
             raise AttributeError(f"'CompressedWeight' object has no attribute {name!r}")
@@ -243,9 +268,12 @@ hypercomp_rs.torch.decompress_model first
         return getattr(self.decompress(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Models put flags of their own on a weight; what a tensor has cannot be set."""
+        """Set an attribute that tensors do not have, such as a flag of a model.
+
+        Others are refused.
+        """
         if name == "_is_param":
-            # By `torch.nn.Parameter`, for which it would otherwise be one.
+            # `torch.nn.Parameter(weight)` sets this, and would return the weight as a parameter.
             raise ReadOnlyError(
                 f"torch.nn.Parameter of a compressed weight of shape {tuple(self.shape)}: "
                 "weight.decompress() gives a tensor, which is accepted"
@@ -271,59 +299,68 @@ hypercomp_rs.torch.decompress_model first
         return iter(self.decompress())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copies and pickles hold the codes, and no modules: a module that is copied joins it."""
-        return _weight_of_codes, (self._said, self._dtype, self.buffers())
+        """Copies and pickles hold the codes and no modules.
+
+        A copied module joins the copy itself.
+        """
+        return _weight_of_codes, (self._layout, self._dtype, self.buffers())
 
     def data_ptr(self) -> int:
-        """A number that tells weights apart, as tied ones are told from others; no address."""
+        """A number that is the same for tied weights and different for others. It is no address."""
         return id(self)
 
-    # Whose weight it is.
+    # The modules that have the weight.
 
     @property
     def description(self) -> str:
-        """What the weight is, in JSON: see `docs/format.md`."""
-        return cast(str, self._said.description)
+        """Codec, shape, dtype and parts of the weight, in JSON: see `docs/format.md`."""
+        return cast(str, self._layout.description)
 
     def buffers(self) -> list[torch.Tensor]:
         """The description's bytes, and the parts in the order of their names: uint8 each."""
-        return [self._buffers[name] for name in self._said.buffer_names]
+        return [self._buffers[name] for name in self._layout.buffer_names]
 
     def first_buffer(self) -> torch.Tensor | None:
-        """That of the description, by which codes are told from others."""
-        return cast(torch.Tensor | None, self._buffers.get(self._said.buffer_names[0]))
+        """The buffer of the description.
+
+        Two weights have the same codes if it is the same tensor.
+        """
+        return cast(torch.Tensor | None, self._buffers.get(self._layout.buffer_names[0]))
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Change what it is decoded to, for all modules that have it."""
+        """Change the dtype that it is decoded to, for all modules that have it."""
         self._set(_dtype=dtype)
         for module in self._modules:
             module.dtype = dtype
 
-    def renew(self, said: Said) -> None:
-        """Take other codes, which its modules have got."""
-        self._set(_said=said)
+    def renew(self, layout: WeightLayout) -> None:
+        """Use other codes, which its modules already have."""
+        self._set(_layout=layout)
 
-    def join(self, module: CompressedModule) -> None:
+    def join(self, module: Holder) -> None:
         """Note that a module has this weight, and read its codes from there."""
         self._set(_buffers=module._buffers)
         self._modules.add(module)
 
-    def leave(self, module: CompressedModule) -> None:
-        """Note that a module has it no more, and read the codes from another, or from a copy."""
+    def leave(self, module: Holder) -> None:
+        """Note that a module no longer has it.
+
+        The codes are then read from another one's buffers.
+        """
         self._modules.discard(module)
         if self._buffers is module._buffers:
-            kept = {name: self._buffers.get(name) for name in self._said.buffer_names}
+            kept = {name: self._buffers.get(name) for name in self._layout.buffer_names}
             self._set(_buffers=next((other._buffers for other in self._modules), kept))
 
-    def modules(self) -> list[CompressedModule]:
-        """The modules that have it: several where weights are tied."""
+    def modules(self) -> list[Holder]:
+        """The modules that have it: several if their weights are tied."""
         return list(self._modules)
 
 
 def _weight_of_codes(
-    said: Said, dtype: torch.dtype, parts: Sequence[torch.Tensor]
+    layout: WeightLayout, dtype: torch.dtype, parts: Sequence[torch.Tensor]
 ) -> CompressedWeight:
-    return CompressedWeight(said, dtype, dict(zip(said.buffer_names, parts, strict=True)))
+    return CompressedWeight(layout, dtype, dict(zip(layout.buffer_names, parts, strict=True)))
 
 
 def _read_only(weight: CompressedWeight, what: str) -> ReadOnlyError:
@@ -355,9 +392,9 @@ def _written(name: str, args: Any, kwargs: dict[str, Any]) -> CompressedWeight |
     return None
 
 
-# Methods and attributes of a tensor that say where its memory is.
+# Methods and attributes of a tensor that give its memory.
 _ADDRESSES = {"storage", "untyped_storage", "const_data_ptr", "mutable_data_ptr"}
-# Those that say how it lies there, for any device.
+# Those that describe its layout in memory. They are the same on any device.
 _LAYOUT = {
     "stride", "is_contiguous", "element_size", "itemsize", "nbytes", "layout", "names", "has_names",
     "storage_offset", "ndimension", "is_complex", "is_signed", "is_quantized", "is_sparse",
@@ -367,7 +404,7 @@ _LAYOUT = {
 
 @cache
 def _kind_of(name: str) -> str:
-    """What a tensor's attribute of this name is."""
+    """The kind of a tensor's attribute of this name."""
     if name.startswith("_") or not hasattr(torch.Tensor, name):
         return "none"
     if name.endswith("_"):
@@ -387,7 +424,7 @@ def _embedding(indices: Any, weight: Any, padding_idx: Any = None, max_norm: Any
     if max_norm is not None:
         raise _read_only(weight, "embedding with max_norm")
     return torch.ops.hypercomp.embedding.default(
-        indices, weight.buffers(), weight._said.description, weight.dtype
+        indices, weight.buffers(), weight._layout.description, weight.dtype
     )
 
 
@@ -406,7 +443,10 @@ _OTHERS = (
 
 
 def _operator(name: str, *, in_place: bool = False) -> Callable[..., Any]:
-    """What an operator of Python does to a compressed weight: it reads, or is refused."""
+    """An operator of Python on a compressed weight.
+
+    It gets decoded weights, or is refused if in place.
+    """
 
     def operator(self: CompressedWeight, *args: Any, **kwargs: Any) -> Any:
         if in_place:
@@ -419,7 +459,7 @@ def _operator(name: str, *, in_place: bool = False) -> Callable[..., Any]:
     return operator
 
 
-# Python looks operators up in the class, and not by `__getattr__`.
+# Python looks up operators in the class, not through `__getattr__`.
 for _name in (*_READ, *(f"r{name}" for name in _READ), *_OTHERS):
     if hasattr(torch.Tensor, f"__{_name}__"):
         setattr(CompressedWeight, f"__{_name}__", _operator(f"__{_name}__"))

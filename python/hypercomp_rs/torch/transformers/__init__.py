@@ -1,18 +1,18 @@
-"""The quantiser for transformers: ``from_pretrained`` compresses, and loads what is compressed.
+"""The quantiser for transformers: ``from_pretrained`` compresses models, and loads compressed ones.
 
-Importing this module registers it, after which a folder that says ``"quant_method": "hypercomp"``
-loads like any other:
+Importing this module registers the quantiser. After that, a folder whose configuration has
+``"quant_method": "hypercomp"`` loads like any other:
 
 >>> import hypercomp_rs.torch.transformers
 
 The modules, in the order in which a model passes through them:
 
-* ``config``: what is asked for, and what ``config.json`` says of a compressed model;
+* ``config``: the parameters of compression, and the entry of a compressed model in ``config.json``;
 * ``quantizer``: the class that transformers calls while it loads a model;
-* ``names``: what a model calls the tensors of a checkpoint;
-* ``stored``: compressed tensors as the loader of transformers takes any tensor;
-* ``loading``: what the loader is given, and the check of what it made of it;
-* ``saving``: every compressed model is saved as one.
+* ``names``: the names that a model has for the tensors of a checkpoint;
+* ``stored``: compressed tensors in a form that the loader of transformers accepts;
+* ``loading``: the wrapped loader, and the check of its result;
+* ``saving``: the wrapped functions that save a model.
 """
 
 from ...errors import MissingExtraError
@@ -26,7 +26,7 @@ except MissingExtraError:
     raise
 except ImportError as error:
     raise MissingExtraError(
-        f"transformers is not there, or of a version that this package does not know ({error}): "
+        f"transformers is not installed, or a version that this package does not know ({error}): "
         "pip install 'hypercomp-rs[transformers]'"
     ) from error
 

@@ -1,4 +1,4 @@
-"""What ``from_pretrained`` is asked for, and what ``config.json`` says of a compressed model."""
+"""``HypercompConfig``: the parameters for ``from_pretrained``, and the entry in ``config.json``."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ FORMAT = 1
 
 @register_quantization_config(METHOD)
 class HypercompConfig(QuantizationConfigMixin):
-    """What ``from_pretrained(path, quantization_config=...)`` is asked for.
+    """How ``from_pretrained(path, quantization_config=...)`` compresses a model.
 
     Parameters
     ----------
     bits, target_bits, target_sqnr_db
-        Bits a weight of each compressed tensor (the default, 4); or of the whole checkpoint,
-        everything counted, spread over its tensors by equal slope; or decibels of each.
+        One of: bits per weight of each compressed tensor (the default, 4); bits per weight of the
+        whole checkpoint, everything counted, spread over its tensors by equal slope; decibels of
+        each tensor.
     effort, sparsity, incoherence, seed
         As for :func:`hypercomp_rs.compress_tensor`.
     embeddings
-        "keep" leaves tables of tokens as they are.
+        "keep" leaves tables of tokens dense.
     rules
         For tensors whose names in the checkpoint match a pattern, see
         :class:`hypercomp_rs.checkpoint.Rule`.
     modules_to_not_convert
-        Names of modules, or their endings, or regular expressions for them, which stay dense.
+        Modules that stay dense: names, endings of names, or regular expressions.
     quant_method, format
-        What ``config.json`` says: "hypercomp", and the number of the stored form. A folder of
-        another form is refused.
+        For ``config.json``: "hypercomp", and the number of the stored form. A folder with another
+        number is refused.
     transformers_weights
-        What ``config.json`` says: the file of the weights, where it has a name of its own.
+        For ``config.json``: the name of the file of weights, if it is not the usual one.
 
     Raises
     ------
     InvalidArgumentError
-        An argument outside what is accepted.
+        An argument that is not accepted.
     FormatError
-        A folder made by a later version of this package.
+        A folder that was made by a later version of this package.
 
     Examples
     --------
@@ -110,12 +111,12 @@ class HypercompConfig(QuantizationConfigMixin):
 
     @classmethod
     def of_size(cls, nbytes: int, weights: int) -> HypercompConfig:
-        """A configuration for codes of which nobody has said how they were made: by their size."""
+        """A configuration with their mean rate, for codes made with unknown parameters."""
         bits = 8 * nbytes / max(1, weights)
         return cls(min(8.0, max(1.0, round(bits, 2))))
 
     def request(self) -> Request:
-        """The same request as the commands of this package make it."""
+        """The same parameters in the form that :func:`compress_checkpoint` uses."""
         trellis = Trellis(
             bits=self.bits,
             target_sqnr_db=self.target_sqnr_db,
@@ -129,7 +130,7 @@ class HypercompConfig(QuantizationConfigMixin):
         )
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An entry; transformers takes the configuration of a loaded model for a dict."""
+        """An entry. transformers uses the configuration of a loaded model as a dict."""
         return self.to_dict().get(name, default)
 
     def to_dict(self) -> dict[str, Any]:

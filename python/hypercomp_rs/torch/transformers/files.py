@@ -1,6 +1,6 @@
-"""The safetensors files that transformers has found of a model, as a source of tensors.
+"""The safetensors files that transformers has found for a model, as a source of tensors.
 
-They are not looked for again: which of a folder's files are meant depends on arguments of
+This package does not search the folder again, because the choice of files depends on arguments of
 ``from_pretrained`` such as ``variant``.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FoundFiles(Source):
-    """Safetensors files of one model."""
+    """The tensors of several safetensors files of one model."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.path = files[0].parent
@@ -51,7 +51,7 @@ class FoundFiles(Source):
         return self._of[name].sample(name, rows)
 
     def files(self) -> Mapping[str, Path]:
-        """The configuration, if there is one; nothing is copied."""
+        """The configuration, if there is one. No other file is needed, as nothing is copied."""
         config = self.path / CONFIG
         return {CONFIG: config} if config.is_file() else {}
 
@@ -64,12 +64,12 @@ class FoundFiles(Source):
         return next(f.metadata(shard) for f in self._files if f.path.name == shard)
 
     def descriptions(self) -> dict[str, str]:
-        """What the compressed tensors among them say, by their names.
+        """The descriptions of the compressed tensors, by their names.
 
         Raises
         ------
         FormatError
-            A description that is no text.
+            A description is no text.
         """
         found = {}
         for key, entry in self._entries.items():

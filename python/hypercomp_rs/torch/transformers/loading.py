@@ -1,12 +1,12 @@
-"""What the loader of transformers is given of a compressed checkpoint, and what it made of it.
+"""The wrapped loader of transformers: its input, and the check of its result.
 
-A quantiser may change a model before its weights are loaded, but it sees neither all tensors of the
-checkpoint nor what the loader reports. So one function of transformers is wrapped: the one that
-takes all tensors of a checkpoint and puts them into a model.
+A quantiser may change a model before its weights are loaded. But it gets neither all tensors of the
+checkpoint nor the loader's report. So the function of transformers is wrapped that loads all
+tensors of a checkpoint into a model:
 
-* It is given the tensors by the names of the dense checkpoint (``stored``).
-* Its report is checked. Where the model is the one that was compressed, a weight that is left to be
-  initialised at random is an error.
+* Compressed tensors are passed to it with their names in the dense checkpoint (``stored``).
+* Its report is checked. If the model is of the class that was compressed, a missing weight, which
+  transformers would initialise at random, is an error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _wrapped(load: Callable[..., Any]) -> Callable[..., Any]:
         quantizer = load_config.hf_quantizer
         ours = isinstance(quantizer, HypercompQuantizer)
         if stored and quantizer is None:
-            # The configuration came from elsewhere, or is that of a part of the model.
+            # The configuration is another one, or that of a part of the model.
             quantizer = HypercompQuantizer(_config_of(stored), pre_quantized=True)
             load_config = dataclasses.replace(load_config, hf_quantizer=quantizer)
         elif stored and not (ours and quantizer.pre_quantized):
@@ -78,15 +78,15 @@ def _config_of(stored: list[LazyWeight]) -> HypercompConfig:
 
 
 def _check(model: Any, stored: list[LazyWeight], info: Any) -> None:
-    """Hold what the loader has done to what the checkpoint is.
+    """Check that the loader used all compressed tensors and that no weight is missing.
 
     Raises
     ------
     FormatError
-        The model is the one that was compressed, and not all of its weights were there.
+        The model is of the class that was compressed, and the checkpoint lacks weights of it.
     """
     if info.conversion_errors:
-        return  # An error that transformers raises itself, with all of them.
+        return  # transformers raises an error with all of them.
     unused = [s.name for s in stored if not s.used]
     missing = sorted(_missing(model, info.missing_keys))
     architectures = getattr(model.config, "architectures", None) or []
@@ -118,7 +118,7 @@ def _check(model: Any, stored: list[LazyWeight], info: Any) -> None:
 
 
 def _missing(model: Any, keys: Iterable[str]) -> set[str]:
-    """Of the parameters that were not loaded those that nothing else provides for."""
+    """The parameters that were not loaded, and are neither tied to loaded ones nor optional."""
     keys = set(keys).intersection(name for name, _ in model.named_parameters())
     ignored = _ignored(model, "_keys_to_ignore_on_load_missing")
     groups: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""What a model calls the tensors of a checkpoint, and who has them in it."""
+"""The places of a checkpoint's tensors in a model: names, modules and ties."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from transformers.core_model_loading import (
 
 from ..owners import Owner
 
-# Names that a message spells out.
+# Number of names that a message lists.
 _NAMED = 4
 
 
 def listed(names: Iterable[str]) -> str:
-    """Some names for a message, and how many more there are."""
+    """The first names for a message, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
@@ -33,7 +33,7 @@ class Place(NamedTuple):
     Attributes
     ----------
     name
-        The parameter or buffer that it becomes, or becomes a part of; None where there is none.
+        The parameter or buffer that it becomes, or becomes a part of; None if there is none.
     converted
         Whether transformers converts it on the way: merges, splits, permutes or reshapes it.
     """
@@ -43,16 +43,16 @@ class Place(NamedTuple):
 
 
 class Renaming:
-    """From names in a checkpoint to names in a model whose weights are not loaded yet.
+    """Maps names in a checkpoint to names in a model whose weights are not loaded yet.
 
-    Follows ``convert_and_load_state_dict_in_model`` of transformers.
+    It follows ``convert_and_load_state_dict_in_model`` of transformers.
 
     Parameters
     ----------
     model
-        Its names are those of ``model.state_dict()``, or of `state`.
+        The model. Its names are those of ``model.state_dict()``, or of `state`.
     mapping
-        How transformers renames and converts tensors; by default, as it does for this model.
+        How transformers renames and converts tensors; by default as for this model.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ def owner_of(model: nn.Module, name: str) -> Owner | None:
 
 
 def tied_to(model: nn.Module, name: str) -> list[str]:
-    """The parameters that transformers ties to this one, or it to them."""
+    """The parameters that transformers ties to this one, in either direction."""
     ties: Mapping[str, str] = model.all_tied_weights_keys
     source = ties.get(name, name)
     group = [source, *(target for target, other in ties.items() if other == source)]
@@ -98,6 +98,6 @@ def tied_to(model: nn.Module, name: str) -> list[str]:
 
 
 def untie(model: nn.Module, names: Iterable[str]) -> None:
-    """Keep transformers from tying these itself: it ties parameters, and codes are none."""
+    """Keep transformers from tying these itself, as it can tie only parameters and not codes."""
     for name in names:
         model.all_tied_weights_keys.pop(name, None)

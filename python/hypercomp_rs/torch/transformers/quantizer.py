@@ -1,10 +1,10 @@
-"""The quantiser: what transformers calls while it loads a model.
+"""``HypercompQuantizer``: the class that transformers calls while it loads a model.
 
-Before weights are loaded the model is there on the meta device, dense. Of a dense checkpoint it is
-planned which weights are compressed and how, with the very plan of ``hypercomp-rs compress``. Then
-transformers reads one weight after the other. One that is planned is compressed, and its module
-becomes a compressed one; so does the module of a weight that comes as codes (``stored``). What is
-compressed of a layer that has no compressed form comes as dense weights.
+Before weights are loaded, the model exists on the meta device and is dense. For a dense checkpoint
+a plan is made, the same as by ``hypercomp-rs compress``. Then transformers reads one weight after
+the other. A weight that is in the plan is compressed, and its module is replaced by a compressed
+one. So is the module of a weight that is stored as codes (``stored``). If a layer has no compressed
+form, its codes are decoded.
 """
 
 from __future__ import annotations
@@ -50,38 +50,38 @@ class HypercompQuantizer(HfQuantizer):
 
     def __init__(self, quantization_config: HypercompConfig, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
-        # How tensors are to be compressed, by the checkpoint's names and by the model's.
+        # The parameters of each tensor, by the checkpoint's names and by the model's.
         self._asked: Mapping[str, Trellis] = {}
         self._plan: dict[str, Trellis] = {}
-        # The model's weights that come as codes.
+        # The model's weights that are stored as codes.
         self._codes: set[str] = set()
         # Bytes of a weight in the model, for device maps.
         self._element_sizes: dict[str, float] = {}
-        # Which of the model's weights the checkpoint has.
+        # The model's weights that are in the checkpoint.
         self._present: set[str | None] = set()
-        # The weights that tied ones will get when they are there.
+        # For each weight the names of those that will be tied to it.
         self._ties: dict[str, list[str]] = {}
-        # Of modules that have no weight until then, what stood for it.
+        # Parameters that are removed from modules until these are tied.
         self._absent: dict[str, tuple[Owner, nn.Parameter]] = {}
-        # Whether codes may be put on the disk.
+        # Whether codes may be offloaded to the disk.
         self._offloads = False
-        # The first error that transformers was not to report in its own way.
+        # The first error of ours, which transformers would report as one of its own.
         self._error: BaseException | None = None
 
     @property
     def quantized_element_size(self) -> float:
-        """Bytes of a weight that is to be compressed, about."""
+        """Approximate bytes of a weight that will be compressed."""
         bits = self.quantization_config.bits or self.quantization_config.target_bits or 4
         return min(bits, 8.0) / 8
 
     def param_element_size(self, model: nn.Module, param_name: str, param: torch.Tensor) -> float:
-        """Bytes of a weight of this parameter once it is loaded."""
+        """Bytes per weight of this parameter when it is loaded."""
         if param_name in self._element_sizes:
             return self._element_sizes[param_name]
         return float(super().param_element_size(model, param_name, param))
 
     def update_attn_implementation(self, config: Any) -> Any:
-        """Take away the entry for which others refuse the model; called before files are found."""
+        """Remove the entry of ``load_guard``. transformers calls this before it looks for files."""
         said = getattr(config, WEIGHTS, None)
         if self.pre_quantized and said is not None and not is_file_of_weights(said):
             delattr(config, WEIGHTS)
@@ -90,7 +90,7 @@ class HypercompQuantizer(HfQuantizer):
         return config
 
     def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The model's dtype: where it was taken from the files, it may be that of codes."""
+        """The model's dtype. If transformers took it from the files, it may be that of codes."""
         if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
             return torch.get_default_dtype()
         return dtype
@@ -119,7 +119,7 @@ class HypercompQuantizer(HfQuantizer):
         return model
 
     def _measure(self, model: nn.Module, files: list[Path]) -> None:
-        """Take note of what weights will take, for device maps. Only descriptions are read."""
+        """Note the bytes of each weight, for device maps. Reads only descriptions."""
         if not files:
             return
         renaming = Renaming(model)
@@ -135,7 +135,7 @@ class HypercompQuantizer(HfQuantizer):
     def _make_plan(
         self, model: nn.Module, names: Sequence[str], mapping: Sequence[WeightTransform] | None
     ) -> list[str]:
-        """Plan what is compressed, by the model's names. Returns what should be and cannot be."""
+        """Make the plan by the model's names. Returns planned tensors that cannot be compressed."""
         renaming = Renaming(model, mapping)
         places = {name: renaming(name) for name in names}
         self._present = {place.name for place in places.values()}
@@ -144,7 +144,7 @@ class HypercompQuantizer(HfQuantizer):
         for name, trellis in self._asked.items():
             place = places[name]
             if place.name is None:
-                continue  # Of another part of the model: transformers reports it.
+                continue  # It belongs to another part of the model; transformers reports it.
             if not self._is_asked(place):
                 continue
             if self._compressible(model, place):
@@ -154,13 +154,13 @@ class HypercompQuantizer(HfQuantizer):
         return dense
 
     def _is_asked(self, place: Place) -> bool:
-        """Whether a module is none of those that were to stay as they are."""
+        """Whether the module is not among those that are to stay dense."""
         assert place.name is not None
         module = place.name.rpartition(".")[0]
         return bool(should_convert_module(module, self.quantization_config.modules_to_not_convert))
 
     def _compressible(self, model: nn.Module, place: Place) -> bool:
-        """Whether a weight has a compressed form, and so have those that are tied to it."""
+        """Whether a weight, and every weight that is tied to it, can be compressed."""
         assert place.name is not None
         if place.converted:
             return False
@@ -176,11 +176,11 @@ class HypercompQuantizer(HfQuantizer):
         return True
 
     def param_needs_quantization(self, model: nn.Module, param_name: str, **kwargs: Any) -> bool:
-        """Whether a weight becomes codes when it is read, or comes as such."""
+        """Whether a weight is compressed when it is read, or is stored as codes."""
         return param_name in self._plan or param_name in self._codes
 
     def get_quantize_ops(self) -> ConversionOps:
-        """What compresses it."""
+        """The operation that compresses a weight."""
         return _Compress(self)
 
     @contextmanager
@@ -191,18 +191,18 @@ class HypercompQuantizer(HfQuantizer):
         names: Iterable[str],
         load_config: Any,
     ) -> Iterator[None]:
-        """The time in which transformers loads the tensors of a checkpoint.
+        """Prepare for loading a checkpoint; at the end of the block, tie weights and raise errors.
 
         Parameters
         ----------
         model
-            On the meta device, dense.
+            The model, dense and on the meta device.
         stored
-            Those of the tensors that are compressed.
+            The compressed tensors of the checkpoint.
         names
-            Of all tensors of the checkpoint.
+            The names of all tensors of the checkpoint.
         load_config
-            The ``LoadStateDictConfig`` of transformers: how they are renamed, and where they go.
+            The ``LoadStateDictConfig`` of transformers, with renaming and devices.
         """
         before = self.pre_quantized
         mapping = load_config.weight_mapping
@@ -217,10 +217,10 @@ class HypercompQuantizer(HfQuantizer):
             )
         if self.pre_quantized:
             self._place(model, stored, names, mapping)
-            # transformers asks for the operation that makes codes only of dense checkpoints.
+            # transformers uses `get_quantize_ops` only if this is False.
             self.pre_quantized = False
         else:
-            self._say_what_stays_dense(model, self._make_plan(model, list(names), mapping))
+            self._warn_of_dense_weights(model, self._make_plan(model, list(names), mapping))
         try:
             yield
             if self._error is not None:
@@ -237,7 +237,7 @@ class HypercompQuantizer(HfQuantizer):
         names: Iterable[str],
         mapping: Sequence[WeightTransform] | None,
     ) -> None:
-        """Decide which compressed weights become compressed modules; others come decoded."""
+        """Decide which compressed weights become compressed modules. The others are decoded."""
         renaming = Renaming(model, mapping)
         self._present = {renaming(name).name for name in names}
         self._codes = set()
@@ -247,13 +247,13 @@ class HypercompQuantizer(HfQuantizer):
                 continue
             owner = cast(Owner, owner_of(model, place.name))
             parameter = owner.module._parameters[owner.parameter_name]
-            # Of another shape, it is transformers' to refuse it, or to make a new head.
+            # With another shape, transformers refuses the weight or makes a new head.
             weight.misfit = parameter is not None and parameter.shape != weight.shape
             weight.as_codes = not weight.misfit
             if weight.as_codes:
                 self._codes.add(place.name)
 
-    def _say_what_stays_dense(self, model: nn.Module, names: list[str]) -> None:
+    def _warn_of_dense_weights(self, model: nn.Module, names: list[str]) -> None:
         if names:
             warnings.warn(
                 f"{type(model).__name__}: weights stay dense, as the layers that have them, or "
@@ -265,29 +265,29 @@ class HypercompQuantizer(HfQuantizer):
     def made_codes(
         self, model: nn.Module, name: str, codes: tuple[str, list[torch.Tensor]], dtype: torch.dtype
     ) -> list[str]:
-        """Give a module its codes. The names of the weights that are there by that."""
+        """Make a module compressed. Returns the names of the weights that are loaded with it."""
         owner = cast(Owner, owner_of(model, name))
         empty = cast(nn.Parameter, owner.module._parameters[owner.parameter_name])
         if empty.dtype != dtype:
-            # Some layers have a dtype of their own: what was read tells which.
+            # Some layers have a dtype of their own, which is that of the weight that was read.
             other = torch.empty_like(empty, dtype=dtype)
             owner.module._parameters[owner.parameter_name] = nn.Parameter(other)
         install(*codes, [owner])
         module = cast(CompressedModule, owner.module)
         for buffer in module.weight_buffers():
             buffer._is_hf_initialized = True
-        return [name, *self._take_away_ties(model, name)]
+        return [name, *self._remove_tied_parameters(model, name)]
 
     def to_be_offloaded(self, model: nn.Module, name: str) -> dict[str, torch.Tensor]:
-        """The codes of a weight by their names in the model, where some are to lie on the disk."""
+        """The codes of a weight by their names in the model, if codes are offloaded to the disk."""
         module = _compressed_module(model, name)
         if module is None or not self._offloads:
             return {}
         prefix = name.removesuffix("weight")
         return {f"{prefix}{key}": buffer for key, buffer in module.named_weight_buffers()}
 
-    def _take_away_ties(self, model: nn.Module, name: str) -> list[str]:
-        """Of modules that get this weight, take away the parameter, for nobody to miss it."""
+    def _remove_tied_parameters(self, model: nn.Module, name: str) -> list[str]:
+        """Remove parameters that will be tied to this weight, so that none counts as missing."""
         others = self._ties.get(name, [])
         untie(model, [name, *others])
         absent = [other for other in others if other not in self._present]
@@ -311,31 +311,31 @@ class HypercompQuantizer(HfQuantizer):
                     second.tie_if_equal(first)
 
     def trellis_of(self, name: str, shape: tuple[int, ...], model: nn.Module) -> Trellis | None:
-        """How a weight that was read is to be compressed; None where it does not fit the model."""
+        """The parameters for a weight that was read; None if its shape does not fit the model."""
         owner = cast(Owner, owner_of(model, name))
         parameter = owner.module._parameters[owner.parameter_name]
         if parameter is not None and parameter.shape == shape:
             return self._plan[name]
-        # Of another shape, it is transformers' to refuse it, or to make a new head.
+        # With another shape, transformers refuses the weight or makes a new head.
         del self._plan[name]
         return None
 
     def failed(self, error: BaseException) -> None:
-        """Keep an error that transformers would report as one of its own."""
+        """Store an error, which is raised when loading ends."""
         self._error = self._error or error
 
     def is_serializable(self) -> bool:
-        """Whether such a model can be saved: it can."""
+        """Whether the model can be saved. Always True."""
         return True
 
     @property
     def is_trainable(self) -> bool:
-        """Whether adapters on top can be trained: they can."""
+        """Whether adapters can be trained. Always True."""
         return True
 
     @property
     def is_compileable(self) -> bool:
-        """Whether ``torch.compile`` works: it does."""
+        """Whether ``torch.compile`` works. Always True."""
         return True
 
     def _dequantize(self, model: nn.Module, dtype: torch.dtype | str | None = None) -> nn.Module:
@@ -351,7 +351,7 @@ def _compressed_module(model: nn.Module, name: str) -> CompressedModule | None:
 
 
 class _Compress(ConversionOps):
-    """Makes a module of a weight that was just read a compressed one."""
+    """Compresses a weight that was just read, and replaces its module by a compressed one."""
 
     def __init__(self, quantizer: HypercompQuantizer) -> None:
         self._quantizer = quantizer
@@ -385,7 +385,7 @@ class _Compress(ConversionOps):
     def _codes(
         self, name: str, weight: torch.Tensor | Codes, model: nn.Module
     ) -> tuple[str, list[torch.Tensor]] | None:
-        """The codes of a weight; None where it stays dense."""
+        """The codes of a weight; None if it stays dense."""
         if isinstance(weight, Codes):
             return weight.description, weight.buffers
         trellis = self._quantizer.trellis_of(name, tuple(weight.shape), model)

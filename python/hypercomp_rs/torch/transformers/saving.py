@@ -1,10 +1,13 @@
-"""Every compressed model of transformers is saved as one.
+"""The wrapped functions of transformers that save a model, which mark compressed models.
 
-transformers writes what a configuration and a quantiser say. A model whose layers were compressed
-one by one, or within a part of it, has neither; and names are turned into those of the original
-checkpoint by patterns that do not know the entries of codes. So three functions are wrapped: models
-are marked before they are saved, configurations get the entries of ``load_guard``, and codes travel
-by the name of their weight through the renaming.
+transformers saves what the model's configuration and quantiser say. A model whose layers were
+compressed one by one, or only in a part, has neither. And transformers changes names back to those
+of the original checkpoint by patterns that do not match the entries of codes. So three functions
+are wrapped:
+
+* ``save_pretrained`` gives the model a configuration and a quantiser first;
+* the function that writes a configuration adds the entries of ``load_guard``;
+* the function that changes names gets each compressed weight under the name of the dense weight.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ def _saves_marked(save: Callable[..., None]) -> Callable[..., None]:
 
 
 def _config_of(layers: list[CompressedModule]) -> HypercompConfig:
-    """A configuration for layers of which nobody has said how they were compressed."""
+    """A configuration for layers that were compressed with unknown parameters."""
     said = [described(layer.description) for layer in layers]
     return HypercompConfig.of_size(
         sum(one.nbytes for one in said), sum(math.prod(one.shape) for one in said)
@@ -97,11 +100,12 @@ def _by_weight(revert: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _kept_apart(model: Any, weights: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What is saved by the model's names, and which compressed weights are saved dense.
+    """The tensors that are saved with the model's names, and the weights that are saved dense.
 
-    transformers merges some tensors as it saves them, such as projections that the original
-    checkpoint has as one. Codes cannot be merged. All tensors that would become one stay as they
-    are, if a model that is loaded takes them by these names.
+    transformers merges some tensors when it saves them, such as projections that are one tensor in
+    the original checkpoint. Codes cannot be merged. The tensors of such a group keep the model's
+    names if a model can be loaded with these names. Otherwise compressed tensors of the group are
+    saved dense.
     """
     converters = _converters(model)
     groups: dict[str, list[str]] = {}
@@ -122,7 +126,7 @@ def _kept_apart(model: Any, weights: dict[str, Any]) -> tuple[dict[str, Any], li
 
 
 def _converters(model: Any) -> list[WeightConverter]:
-    """What converts tensors on the way from a model to a checkpoint."""
+    """The conversions that transformers applies when it saves a model."""
     conversions = getattr(model, "_weight_conversions", None)
     if conversions is None:
         conversions = get_model_conversion_mapping(model, add_legacy=False)
@@ -131,7 +135,7 @@ def _converters(model: Any) -> list[WeightConverter]:
 
 
 def _entries(state: dict[str, Any], stored: dict[int, Any]) -> Iterator[tuple[str, Any]]:
-    """The entries of a state dict whose compressed weights go by their own names."""
+    """A state dict in which each compressed weight is replaced by its entries."""
     for name, value in state.items():
         weight = stored.get(id(value))
         if weight is None:
@@ -141,7 +145,7 @@ def _entries(state: dict[str, Any], stored: dict[int, Any]) -> Iterator[tuple[st
 
 
 def mark_compressed(model: nn.Module, request: Request) -> None:
-    """Have the models of transformers in `model` know that they are compressed, for saving them."""
+    """Give all models of transformers in `model` the configuration of a compressed model."""
     mark_as(
         model,
         HypercompConfig(
@@ -159,7 +163,7 @@ def mark_compressed(model: nn.Module, request: Request) -> None:
 
 
 def mark_as(model: nn.Module, config: HypercompConfig) -> None:
-    """The same, by what is to stand in their configurations."""
+    """The same with a given configuration."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel) and any(
             isinstance(part, CompressedModule) for part in module.modules()
@@ -172,12 +176,12 @@ def mark_as(model: nn.Module, config: HypercompConfig) -> None:
 
 
 def unmark_compressed(model: nn.Module) -> None:
-    """The opposite, for models without a compressed layer."""
+    """Remove the configuration from models that have no compressed layer."""
     for module in model.modules():
         if not isinstance(module, PreTrainedModel) or any(compressed_modules(module)):
             continue
         if isinstance(getattr(module, "hf_quantizer", None), HypercompQuantizer):
-            # Not by `remove_quantization_config`, which forgets how the names are turned back.
+            # Not by `remove_quantization_config`, which also removes how names are changed back.
             del module.hf_quantizer, module.quantization_method
             module.is_quantized = False
         _unmark_config(module.config)

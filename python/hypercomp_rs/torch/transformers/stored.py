@@ -1,9 +1,9 @@
-"""Compressed tensors of a checkpoint, as the loader of transformers takes any tensor.
+"""Compressed tensors of a checkpoint in a form that the loader of transformers accepts.
 
-The loader knows a checkpoint as names and tensors that are read when they are indexed with ``...``.
-Here the entries of a compressed tensor become one such tensor, by the name that it had in the dense
-checkpoint. So all that transformers does with names (it strips prefixes, renames, merges experts)
-is done with the names that it was written for.
+For the loader, a checkpoint is a mapping from names to tensors that are read when they are indexed
+with ``...``. Here the entries of a compressed tensor become one such tensor, with its name in the
+dense checkpoint. So the renaming of transformers (stripped prefixes, merged experts, …) applies to
+the names that it was written for.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .._codes import DESCRIPTION, described, description_text
 
 
 class Codes(NamedTuple):
-    """A compressed tensor that was read.
+    """The codes of a compressed tensor, read from the files.
 
     Attributes
     ----------
     description
-        What the codes say, in JSON.
+        The description in JSON.
     buffers
-        The description's bytes and the parts in the order of their names, of uint8 each.
+        The description's bytes and the parts in the order of their names, each of uint8.
     dtype
-        What the weights are decoded to.
+        The dtype that the weights are decoded to.
     """
 
     description: str
@@ -38,14 +38,14 @@ class Codes(NamedTuple):
 
 
 class LazyWeight:
-    """A compressed tensor of a checkpoint, which is read when it is used.
+    """A compressed tensor of a checkpoint. It is read when it is used.
 
     Parameters
     ----------
     name
         Of the tensor in the dense checkpoint.
     description
-        What the codes say, in JSON.
+        The description in JSON.
     entries
         The entries of the checkpoint, description first: tensors, or slices of safetensors files.
     """
@@ -54,11 +54,14 @@ class LazyWeight:
         self.name = name
         self.description = description
         self.used = False
-        """Whether the loader has asked for it."""
+        """Whether the loader has used it."""
         self.as_codes = False
-        """Whether the loader is given the codes; otherwise it is given dense weights."""
+        """Whether the loader gets the codes. Otherwise it gets dense weights."""
         self.misfit = False
-        """Whether the model has another shape, so that the loader is to see no more than ours."""
+        """Whether the model has another shape.
+
+        Then the loader gets an empty tensor of this shape.
+        """
         self._entries = entries
 
     @property
@@ -77,7 +80,10 @@ class LazyWeight:
         return described(self.description).nbytes
 
     def __getitem__(self, index: Any) -> LazyWeight:
-        """All of it; the loader asks for no part, unless it shards tensors over devices."""
+        """The whole tensor.
+
+        The loader asks for parts only in tensor parallelism, which is refused.
+        """
         if index is not Ellipsis:
             raise FormatError(
                 f"{self.name}: compressed weights cannot be split over devices by tensor "
@@ -86,7 +92,7 @@ class LazyWeight:
         return self
 
     def to(self, *, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor | Codes:
-        """The codes on a device, or the weights that they are decoded to."""
+        """The codes or the decoded weights, on a device."""
         self.used = True
         said = described(self.description)
         dtype = dtype or said.dtype
@@ -103,13 +109,13 @@ class LazyWeight:
         return cast(torch.Tensor, weights).to(device=device)
 
     def entries(self, name: str) -> dict[str, Any]:
-        """Its entries in a checkpoint that calls it so."""
+        """Its entries in a checkpoint in which it has this name."""
         keys = (DESCRIPTION, *described(self.description).bytes)
         return {f"{name}_{key}": e for key, e in zip(keys, self._entries, strict=True)}
 
 
 def grouped(entries: Mapping[str, Any]) -> tuple[dict[str, Any], list[LazyWeight]]:
-    """A checkpoint by the names of its tensors, and those of them that are compressed.
+    """A checkpoint with one entry for each tensor, and the list of compressed tensors.
 
     Parameters
     ----------
@@ -119,7 +125,7 @@ def grouped(entries: Mapping[str, Any]) -> tuple[dict[str, Any], list[LazyWeight
     Raises
     ------
     FormatError
-        A description that is none, or parts that are not there; the message names the tensor.
+        A description is invalid, or parts are missing. The message names the tensor.
     """
     found = []
     rest = dict(entries)

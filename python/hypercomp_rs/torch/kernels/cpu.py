@@ -1,4 +1,4 @@
-"""The operators on the CPU, by the Rust core. Nothing is copied on the way."""
+"""The operators on the CPU, by the Rust core. No argument is copied."""
 
 from __future__ import annotations
 
@@ -6,38 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
-from ..errors import DtypeError, InvalidArgumentError
-from . import _scratch
-from ._ahead import Part, taken
-from ._blocks import SHORT, multiply
-from ._codes import DTYPES, Weight, weight_of
-from ._schemas import LIBRARY, Parts, _convolve
-
-# From so many vectors on a layer is decoded, and torch multiplies (measured from 1 to 512). Below,
-# and for the types that are not here, the core is faster, as it multiplies while it decodes. Some
-# machines multiply bfloat16 themselves; with 256-bit vectors torch is closer to what they can do.
-NEVER = 1 << 62
-if SHORT:
-    MANY = {torch.bfloat16: 96}
-elif torch.backends.cpu.get_cpu_capability() == "AVX2":
-    MANY = {torch.float32: 96, torch.float16: 256, torch.bfloat16: 512}
-else:
-    MANY = {}
-# Codes that run along the outputs (a transposed weight, or one stored by input) are added up
-# row by row, with more to load and store for each vector. The core adds up in float32: for float64
-# that is only good enough where nothing else is asked for.
-MANY_TRANSPOSED = {
-    torch.float64: 2,
-    torch.float32: 48,
-    torch.float16: 128,
-    torch.bfloat16: 24 if SHORT else 128,
-}
-
-
-def fewest_decoded(weight: Weight, dtype: torch.dtype, transposed: bool) -> int:
-    """From how many vectors on a weight is decoded for torch to multiply."""
-    many = MANY if transposed is weight.swapped else MANY_TRANSPOSED
-    return many.get(dtype, NEVER)
+from ...errors import DtypeError, InvalidArgumentError
+from .._codes import DTYPES, Weight, weight_of
+from .._schemas import LIBRARY, Parts, _convolve
+from . import scratch
+from .ahead import Rows, decoded
+from .blocks import multiply
+from .choice import blocks_from
+from .paths import recorder
 
 
 def _named(dtype: torch.dtype) -> str:
@@ -49,15 +25,18 @@ def _named(dtype: torch.dtype) -> str:
 
 
 def _whole(weight: Weight, dtype: torch.dtype) -> torch.Tensor:
-    """All of a weight, in memory that is to be given back."""
+    """All of a weight, in scratch memory."""
     _named(dtype)
     rows = range(weight.shape[0]) if weight.shape else range(1)
-    return taken(weight, Part(rows, dtype)).view(weight.shape)
+    return decoded(weight, Rows(rows, dtype)).view(weight.shape)
 
 
 def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
     """The weights as a dense tensor."""
-    return _scratch.own(_whole(weight_of(parts, description), dtype))
+    weight = weight_of(parts, description)
+    dense = scratch.own(_whole(weight, dtype))
+    recorder.add("decode", "cpu", weight.shape, 0, dtype, "whole")
+    return dense
 
 
 def embedding(
@@ -72,6 +51,7 @@ def embedding(
     flat = out.view(-1)
     elements = flat.view(torch.uint16) if flat.element_size() == 2 else flat
     weight.code.rows_into(wanted, elements.numpy(), _named(dtype), torch.get_num_threads())
+    recorder.add("embedding", "cpu", weight.shape, len(wanted), dtype, "rows")
     return out
 
 
@@ -82,7 +62,7 @@ def linear(
     bias: torch.Tensor | None = None,
     transposed: bool = False,
 ) -> torch.Tensor:
-    """x·Wᵀ + b, or x·W + b, without W where there are few vectors."""
+    """x·Wᵀ + b, or x·W + b. For few vectors W is never decoded as a whole."""
     weight = weight_of(parts, description)
     if len(weight.shape) != 2:
         raise InvalidArgumentError(
@@ -103,11 +83,16 @@ def linear(
             )
         if bias.dtype is not dtype or not bias.is_contiguous():
             bias = bias.to(dtype).contiguous()
-    # Not of one tuple of lengths, which torch takes half a microsecond longer to read.
+    # Lengths one by one: torch takes half a microsecond longer to read a tuple of them.
     out = x.new_empty(*shape[:-1], outputs)
     batch = out.numel() // outputs if outputs else 0
-    if batch >= fewest_decoded(weight, dtype, transposed):
+    least = blocks_from(weight, dtype, transposed)
+    if batch >= least:
+        why = f"from {least} vectors on that is faster"
+        recorder.add("linear", "cpu", weight.shape, batch, dtype, "blocks", why)
         return multiply(x, weight, bias, transposed)
+    if recorder.calls is not None:
+        recorder.add("linear", "cpu", weight.shape, batch, dtype, "fused")
     if not x.is_contiguous():
         x = x.contiguous()
     weight.code.linear_at(
@@ -133,11 +118,13 @@ def convolution(
     groups: int,
 ) -> torch.Tensor:
     """Torch's convolution with the decoded weight."""
-    weight = _whole(weight_of(parts, description), x.dtype)
+    weight = weight_of(parts, description)
+    dense = _whole(weight, x.dtype)
+    recorder.add("convolution", "cpu", weight.shape, len(x), x.dtype, "whole")
     if bias is not None:
         bias = bias.to(x.dtype)
-    result = _convolve(x, weight, bias, stride, padding, dilation, groups)
-    _scratch.give_back(weight)
+    result = _convolve(x, dense, bias, stride, padding, dilation, groups)
+    scratch.give_back(dense)
     return result
 
 

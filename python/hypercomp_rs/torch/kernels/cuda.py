@@ -1,8 +1,9 @@
 """The operators on CUDA devices, by the kernels of ``cuda/`` on torch's memory and current stream.
 
-A weight's planes are read where torch has them. What kernels need beside them (32 bytes for each
-row of the weight) is worked out and put on the device at the first call, which therefore must not
-be captured by a CUDA graph; later calls only launch. Memory for the time of a call is torch's.
+Kernels read a weight's planes from torch's own tensors. They also need a table of 32 bytes for each
+row of the weight. The host computes the table and copies it to the device at the first call, so a
+CUDA graph must not capture that call. Later calls only launch kernels. Memory that is needed during
+a call is torch's.
 """
 
 from __future__ import annotations
@@ -16,43 +17,40 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .. import _core
-from ..errors import DtypeError, InvalidArgumentError, SlowPathWarning
-from ..tensor import CompressedTensor
-from ._codes import DTYPES, Kept, described, kept
-from ._schemas import LIBRARY, Parts, _convolve, register_autocast
+from ... import _core
+from ...errors import DtypeError, InvalidArgumentError, SlowPathWarning
+from ...tensor import CompressedTensor
+from .._codes import DTYPES, CachedWeight, cached, described
+from .._schemas import LIBRARY, Parts, _convolve, register_autocast
+from .choice import (
+    CUDA_DTYPES,
+    CUDA_FUSED_TO,
+    CUDA_WARN_FROM_ELEMENTS,
+    CUDA_WIDENS_BELOW_EXPONENT,
+    why_not_fused_on_cuda,
+)
+from .paths import Way, recorder
 
-# While the driver is still there: modules are unloaded and contexts released in their order.
+# Before the driver is unloaded: modules are unloaded and contexts released in the right order.
 atexit.register(_core.close_devices)
 
-# Up to so many vectors are multiplied by the codes, which is one pass over them; for more, a weight
-# is decoded once and cuBLAS multiplies with tensor cores.
-FEW = 8
-
-# Weights from which on it is worth a warning that all are decoded for a few vectors.
-LARGE = 1 << 20
-# Weights whose exponent is nearer to 0 than this are normal float32s, whatever their row's scale.
-MOST_EXPONENT = 60
-# The reasons that this process has been warned of.
+# The reasons for a slow path that this process has already warned of.
 _warned: set[str] = set()
 
-# What kernels write and read; float64 is decoded as float32 and widened.
-_KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-# Numbers of eight bytes in a row of the table of streams, and which of them is the place of the
-# stream's first weight in the output (`HcStream` in cuda/launch.h).
-_ROW_NUMBERS = 4
-_FIRST = 2
+# The table of streams has a row of 64-bit numbers for each stream: how many, and which of them is
+# the place of the stream's first weight in the output (`HcStream` in cuda/launch.h).
+_STREAM_NUMBERS = 4
+_STREAM_FIRST = 2
 
 
 def _stream(device: torch.device) -> int:
-    """Torch's current stream on a device, without the object around it."""
+    """The handle of torch's current stream on a device."""
     number: int = torch._C._cuda_getCurrentRawStream(device.index)
     return number
 
 
-class DeviceWeight(Kept):
-    """A compressed weight as kernels read it."""
+class DeviceWeight(CachedWeight):
+    """A compressed weight on a device, prepared for the kernels."""
 
     __slots__ = ("_code", "_copies", "_decoded_whole", "_table", "by_input", "prepared", "widens")
 
@@ -60,14 +58,14 @@ class DeviceWeight(Kept):
         super().__init__(parts, description)
         by_name = dict(zip(described(description).bytes, parts[1:], strict=True))
         self._code = CompressedTensor.from_parts(description, _on_host(by_name))._code
-        # What kernels know as the matrix is the transpose of the weight then.
+        # If so, the matrix of the kernels is the transpose of the weight.
         self.by_input = self._code.swapped
         names = _core.DeviceTensor.planes_of(self._code)
         planes = {name: by_name[name] for name in names if name in by_name}
-        # Kernels read words: a slice of a larger tensor may begin anywhere.
+        # Kernels read words of 4 bytes, and a slice of a larger tensor may begin at any byte.
         self._copies = {n: p.clone() for n, p in planes.items() if p.data_ptr() % 4}
         lent = {n: self._copies.get(n, plane) for n, plane in planes.items()}
-        # A plane of no bytes is no part: at rates of up to a bit there are no cells.
+        # An empty plane is not among the parts: at rates of up to one bit there are no cells.
         spans = {name: (plane.data_ptr(), plane.numel()) for name, plane in lent.items()}
         device = parts[0].device
         self.prepared = _core.DeviceTensor(
@@ -77,7 +75,7 @@ class DeviceWeight(Kept):
             [spans.get(name, (0, 0)) for name in names],
         )
         self._decoded_whole = False
-        # Not taken from `parts` later: nothing here may keep them alive.
+        # Computed now, as nothing here may keep `parts` alive for later.
         self.widens = _widens(description)
         self._table: torch.Tensor | None = None
 
@@ -89,50 +87,38 @@ class DeviceWeight(Kept):
         return self._table
 
     def decoded_whole(self, why: str) -> None:
-        """Warn, once for a weight and a reason in this process, that a call decodes all of it."""
+        """Warn that a call decodes all of the weight: once for each reason in this process."""
         if self._decoded_whole:
             return
         self._decoded_whole = True
-        if math.prod(self.shape) >= LARGE and why not in _warned:
+        if math.prod(self.shape) >= CUDA_WARN_FROM_ELEMENTS and why not in _warned:
             _warned.add(why)
             warnings.warn(
                 f"a weight of shape {self.shape} is decoded whole at every call on this CUDA "
-                f"device: {why}. Others of that kind are, too (docs/gpu.md, 'The host path')",
+                f"device: {why}. So are other weights of that kind (docs/gpu.md, 'The host path')",
                 SlowPathWarning,
                 stacklevel=2,
             )
 
-    def slow(self, transposed: bool) -> str:
-        """Why kernels do not multiply by the codes; empty where they do."""
-        if not self.prepared.multiplies:
-            return (
-                "the kernels multiply by trellis codes of rows of at least 128 weights, without "
-                "zeros or exact weights that are kept apart"
-            )
-        if transposed == self.by_input:
-            return ""
-        if self.by_input:
-            return (
-                "it is stored input by input, as calibration stores layers, and the kernels "
-                "multiply in the order of the codes"
-            )
-        return "the product is transposed, and the kernels multiply in the order of the codes"
+    def way(self, dtype: torch.dtype) -> Way:
+        """Whether kernels decode the weight to this dtype, or the host does."""
+        return "host" if dtype == torch.float64 and not self.widens else "whole"
 
     def dense(self, dtype: torch.dtype, parts: Parts) -> torch.Tensor:
-        """All of the weight, in new memory; in the stored order, so not always C order."""
+        """All of the weight, in new memory and in the stored order, which is not always C order."""
         device = parts[0].device
         if dtype == torch.float64:
             if self.widens:
                 return self.dense(torch.float32, parts).to(dtype)
             self.decoded_whole(
-                "kernels write float32, which does not hold what float64 holds of weights that are "
-                "stored exactly or are very large or small, so the host decodes it"
+                "kernels write float32, which cannot represent weights that are stored exactly in "
+                "float64 or are very large or small, so the host decodes it"
             )
             return _decoded_on_host(parts, self._description).to(device)
         name = _named(dtype)
         stored = self.shape[::-1] if self.by_input else self.shape
         out = torch.empty(stored, dtype=dtype, device=device)
-        room = _room(self.prepared.decode_workspace(name), device)
+        room = _workspace(self.prepared.decode_workspace(name), device)
         self.prepared.decode_into(
             name,
             0,
@@ -145,12 +131,12 @@ class DeviceWeight(Kept):
 
 
 def _widens(description: str) -> bool:
-    """Whether weights decoded to float32 are all that float64 has of them."""
+    """Whether weights decoded to float32 have the values that they have in float64."""
     said = described(description)
     if said.codec == "raw" or "exact" in said.bytes:
         return said.dtype is not torch.float64
     trellis = json.loads(description).get("trellis") or {"exponent": 0}
-    return abs(int(trellis["exponent"])) <= MOST_EXPONENT
+    return abs(int(trellis["exponent"])) <= CUDA_WIDENS_BELOW_EXPONENT
 
 
 def _decoded_on_host(parts: Parts, description: str) -> torch.Tensor:
@@ -161,9 +147,10 @@ def _decoded_on_host(parts: Parts, description: str) -> torch.Tensor:
 
 
 def _on_host(parts: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """The parts as the core needs them to prepare a weight: of planes it needs the length alone.
+    """The parts as the core needs them to prepare a weight: of planes it needs only the lengths.
 
-    So those are not copied from the device; their stand-ins are pages that nobody ever touches.
+    So planes are not copied from the device. Empty arrays of the same lengths replace them; their
+    pages are never accessed, and so take no memory.
     """
     return {
         name: np.zeros(part.numel(), np.uint8) if name in ("path", "cells") else part.cpu().numpy()
@@ -172,18 +159,18 @@ def _on_host(parts: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
 
 
 def _named(dtype: torch.dtype) -> str:
-    if dtype not in _KERNEL_DTYPES:
+    if dtype not in CUDA_DTYPES:
         accepted = "float32, float64, float16 and bfloat16 are accepted"
         raise DtypeError(f"{dtype}: {accepted}")
     return DTYPES[dtype]
 
 
-def _room(nbytes: int, device: torch.device) -> torch.Tensor:
-    """Memory for the time of a call: torch reuses it in the order of the stream."""
+def _workspace(nbytes: int, device: torch.device) -> torch.Tensor:
+    """Memory for the duration of a call. Torch reuses it in the order of the stream."""
     return torch.empty(nbytes, dtype=torch.uint8, device=device)
 
 
-def _together(tensor: torch.Tensor, parts: Parts, name: str) -> None:
+def _check_same_device(tensor: torch.Tensor, parts: Parts, name: str) -> None:
     if tensor.device != parts[0].device:
         raise InvalidArgumentError(
             f"{name} is on {tensor.device}, and the compressed weight on {parts[0].device}"
@@ -192,7 +179,9 @@ def _together(tensor: torch.Tensor, parts: Parts, name: str) -> None:
 
 def decode(parts: Parts, description: str, dtype: torch.dtype) -> torch.Tensor:
     """The weights as a dense tensor."""
-    return kept(DeviceWeight, parts, description).dense(dtype, parts).contiguous()
+    weight = cached(DeviceWeight, parts, description)
+    recorder.add("decode", "cuda", weight.shape, 0, dtype, weight.way(dtype))
+    return weight.dense(dtype, parts).contiguous()
 
 
 def embedding(
@@ -200,31 +189,34 @@ def embedding(
 ) -> torch.Tensor:
     """The entries along the first axis that are asked for.
 
-    Where every row has streams of its own, the device picks the rows of the table of streams by
-    indices that the host never sees, so this neither waits nor decodes anything else. Otherwise all
-    rows are decoded.
+    If every row has streams of its own, the device selects rows of the table of streams by the
+    indices. The host does not read the indices, so it does not wait for the device, and no other
+    row is decoded. Otherwise all rows are decoded.
     """
     if indices.dtype not in (torch.int64, torch.int32):
         raise DtypeError(f"indices have dtype {indices.dtype}: int64 and int32 are accepted")
-    _together(indices, parts, "indices")
-    weight = kept(DeviceWeight, parts, description)
+    _check_same_device(indices, parts, "indices")
+    weight = cached(DeviceWeight, parts, description)
     device = parts[0].device
     wanted = indices.reshape(-1)
     pieces = weight.prepared.streams_a_row
     if pieces is None or weight.by_input or (dtype == torch.float64 and not weight.widens):
-        weight.decoded_whole(
+        why = (
             "rows are looked up by themselves where the kernels can multiply by a table: trellis "
             "codes of rows of at least 128 weights, without zeros or exact weights kept apart"
         )
+        weight.decoded_whole(why)
+        recorder.add("embedding", "cuda", weight.shape, len(wanted), dtype, weight.way(dtype), why)
         rows = weight.dense(dtype, parts).index_select(0, wanted)
         return rows.reshape(*indices.shape, *weight.shape[1:])
     if dtype == torch.float64:
         return embedding(indices, parts, description, torch.float32).to(dtype)
+    recorder.add("embedding", "cuda", weight.shape, len(wanted), dtype, "rows")
     columns = weight.shape[1]
     out = torch.empty((*indices.shape, columns), dtype=dtype, device=device)
     table = weight.table(device).index_select(0, wanted)
     moved = columns * (torch.arange(len(wanted), device=device) - wanted)
-    table.view(len(wanted), pieces, _ROW_NUMBERS)[:, :, _FIRST] += moved[:, None]
+    table.view(len(wanted), pieces, _STREAM_NUMBERS)[:, :, _STREAM_FIRST] += moved[:, None]
     weight.prepared.decode_rows_into(
         _named(dtype),
         (table.data_ptr(), table.nbytes),
@@ -241,8 +233,8 @@ def linear(
     bias: torch.Tensor | None = None,
     transposed: bool = False,
 ) -> torch.Tensor:
-    """x·Wᵀ + b, or x·W + b; without W where there are few vectors."""
-    weight = kept(DeviceWeight, parts, description)
+    """x·Wᵀ + b, or x·W + b. For few vectors W is never decoded as a whole."""
+    weight = cached(DeviceWeight, parts, description)
     if len(weight.shape) != 2:
         raise InvalidArgumentError(
             f"a weight of shape {weight.shape}: a matrix (outputs, inputs) is accepted"
@@ -253,23 +245,26 @@ def linear(
     shape = x.shape
     if not shape or shape[-1] != inputs:
         raise InvalidArgumentError(f"x has shape {tuple(shape)}: (..., {inputs}) is accepted")
-    _together(x, parts, "x")
+    _check_same_device(x, parts, "x")
     if bias is not None and bias.dtype != x.dtype:
         bias = bias.to(x.dtype)
     batch = x.numel() // inputs if inputs else 0
     prepared = weight.prepared
-    # Codes are multiplied by in the order in which they are stored.
-    codes = prepared.multiplies and transposed == weight.by_input
-    if not codes or batch > FEW or x.dtype not in _KERNEL_DTYPES:
-        # For many vectors that is the faster way, and it is what gradients take.
-        if 0 < batch <= FEW and not transposed:
-            weight.decoded_whole(weight.slow(transposed) or "the vectors are of float64")
+    why = why_not_fused_on_cuda(prepared.multiplies, weight.by_input, transposed, x.dtype, batch)
+    if why:
+        # No warning for many vectors, where this is the faster way, nor for transposed products,
+        # which are those of gradients.
+        if 0 < batch <= CUDA_FUSED_TO and not transposed:
+            weight.decoded_whole(why)
+        way = weight.way(x.dtype)
+        recorder.add("linear", "cuda", weight.shape, batch, x.dtype, way, why)
         dense = weight.dense(x.dtype, parts)
         return torch.nn.functional.linear(x, dense.t() if transposed else dense, bias)
+    recorder.add("linear", "cuda", weight.shape, batch, x.dtype, "fused")
     if not x.is_contiguous():
         x = x.contiguous()
     out = x.new_empty((*shape[:-1], outputs))
-    room = _room(prepared.product_workspace(batch), x.device)
+    room = _workspace(prepared.product_workspace(batch), x.device)
     prepared.multiply_into(
         DTYPES[x.dtype],
         batch,
@@ -292,11 +287,14 @@ def convolution(
     groups: int,
 ) -> torch.Tensor:
     """Torch's convolution with the decoded weight."""
-    _together(x, parts, "x")
-    weight = kept(DeviceWeight, parts, description).dense(x.dtype, parts)
+    _check_same_device(x, parts, "x")
+    weight = cached(DeviceWeight, parts, description)
+    way = weight.way(x.dtype)
+    recorder.add("convolution", "cuda", weight.shape, len(x), x.dtype, way)
+    dense = weight.dense(x.dtype, parts)
     if bias is not None:
         bias = bias.to(x.dtype)
-    return _convolve(x, weight, bias, stride, padding, dilation, groups)
+    return _convolve(x, dense, bias, stride, padding, dilation, groups)
 
 
 for _operator in (decode, embedding, linear, convolution):

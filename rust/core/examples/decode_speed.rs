@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::decode::{Memory, Plans, Source, dot, integer, levels};
+use hypercomp_core::codec::kernels::decode::{Memory, Plans, Source, dot, integer, levels};
 
 const COLUMNS: usize = 4096;
 const ROWS: usize = 64;

@@ -23,8 +23,9 @@
 //! samples, and prints a line anew if it is better on those held apart too: 0.00 to 0.08 dB, the more
 //! the higher the rate and the narrower the window, and mostly by wider levels.
 
-use hypercomp_core::codec::constants::CODES;
-use hypercomp_core::codec::scoring::{census, gap_db, gaussian, held_apart, noise};
+use hypercomp_core::codec::encode::scoring::{census, gap_db, held_apart, noise};
+use hypercomp_core::codec::numbers::gaussian::gaussian;
+use hypercomp_core::codec::trellis::constants::CODES;
 use hypercomp_core::codec::trellis::{Axis, Code, HALF_BITS, Trellis};
 use rayon::prelude::*;
 

@@ -2,13 +2,13 @@
 //! range against the whole.
 
 use half::{bf16, f16};
-use hypercomp_core::codec::bitstream::Reader;
-use hypercomp_core::codec::element::{Element, PowerOfTwo};
-use hypercomp_core::codec::hadamard::Incoherence;
-use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::format::layout::Layout;
+use hypercomp_core::codec::kernels::hadamard::Incoherence;
+use hypercomp_core::codec::numbers::bitstream::Reader;
+use hypercomp_core::codec::numbers::element::{Element, PowerOfTwo};
 use hypercomp_core::codec::trellis::Trellis;
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind, SimdLevel};
 use proptest::prelude::*;

@@ -1,9 +1,9 @@
 //! Products with a compressed matrix against decompressing and multiplying in `f64`.
 
 use half::f16;
-use hypercomp_core::codec::element::PowerOfTwo;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::PowerOfTwo;
+use hypercomp_core::codec::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind, SimdLevel};
 use proptest::prelude::*;

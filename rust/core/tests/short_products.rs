@@ -3,8 +3,8 @@
 
 use half::{bf16, f16};
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{Codec, CompressedTensor, Payload, TrellisParams};
 use proptest::prelude::*;
 
 mod compressed;

@@ -1,10 +1,10 @@
 //! Compressed tensors as a user of the crate meets them: any type, any shape, hostile bytes.
 
 use half::{bf16, f16};
-use hypercomp_core::codec::constants::WINDOWS;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::trellis::constants::WINDOWS;
+use hypercomp_core::codec::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 

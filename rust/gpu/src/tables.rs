@@ -1,10 +1,10 @@
 //! What kernels are told about a trellis tensor beside its planes, worked out on the host once.
 
-use hypercomp_core::codec::constants::CODES;
-use hypercomp_core::codec::element::PowerOfTwo;
-use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::mask::Mask;
-use hypercomp_core::codec::tensor::{Placement, Streams};
+use hypercomp_core::codec::format::layout::Layout;
+use hypercomp_core::codec::format::mask::Mask;
+use hypercomp_core::codec::numbers::element::PowerOfTwo;
+use hypercomp_core::codec::trellis::constants::CODES;
+use hypercomp_core::codec::{Placement, Streams};
 
 use crate::abi;
 

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::{Dtype, Element};
+use hypercomp_core::codec::{
     Axes, Codec, CompressedTensor, Goal, Linear, Parts, Payload, SecondMoment, TrellisParams,
 };
-use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

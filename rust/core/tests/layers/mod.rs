@@ -1,7 +1,7 @@
 //! Linear layers for the tests of products.
 
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{CompressedTensor, Linear};
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{CompressedTensor, Linear};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, SimdLevel};
 

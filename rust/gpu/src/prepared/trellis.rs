@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::tensor::Streams;
+use hypercomp_core::codec::Streams;
+use hypercomp_core::codec::format::layout::Layout;
 
 use super::lent::{Plane, Span, Vectors, holds, invalid};
 use super::target::{TILE_THREADS, Target};

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::CHUNK;
+use super::params::CHUNK;
 use crate::codec::numbers::bitstream::packed_len;
 
 /// The codes of a tensor.

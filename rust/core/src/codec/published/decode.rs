@@ -4,19 +4,79 @@
 //! many more are to be decoded, all of them are worked out first, and decoding is a field of bits
 //! and a load; else each is worked out as it comes. The weights are the same.
 
+use std::ops::Range;
+
 use super::coder::Coder;
 use super::codes::Codes;
-use super::{CHUNK, Winding};
+use super::params::{CHUNK, with_group};
+use super::winding::Winding;
 use crate::codec::numbers::element::{Element, PowerOfTwo};
-use crate::team::SHARED_FROM;
-use crate::team::{Alone, Team, share};
-use crate::{Control, Result, SimdLevel};
+use crate::team::{Alone, CurrentPool, SHARED_FROM, Team, share};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// The most groups that are tabled: a megabyte at K = 4.
 const TABLED: usize = 1 << 16;
 /// Groups to be decoded for each one in the table; working one out takes eight times as long as
 /// looking it up.
 const WORTH: usize = 2;
+
+impl Winding {
+    /// Decode all weights, in C order. `control` is advanced by n.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] unless `out` has [`len`](Self::len) places,
+    /// [`ErrorKind::Cancelled`] through `control`.
+    pub fn decode(&self, out: &mut [f32], control: &Control) -> Result<()> {
+        self.decode_as(0..self.len, out, &CurrentPool, control)
+    }
+
+    /// Decode the weights of a range of flat C-order indices, rounded to any type of weights.
+    /// O(length), wherever it starts. `control` is advanced by the length.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a range that is not within the tensor or unless `out` has
+    /// its length, [`ErrorKind::Cancelled`] through `control`.
+    pub fn decode_as<T: Element>(
+        &self,
+        range: Range<usize>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        self.check_range(&range, out.len())?;
+        with_group!(
+            self.params,
+            decode_all(self, range.start, out, team, control)
+        )
+    }
+
+    /// Decode the weights of a range of flat C-order indices on the calling thread. O(length),
+    /// wherever it starts.
+    ///
+    /// # Errors
+    /// As [`decode_as`](Self::decode_as), of which there is nothing to cancel.
+    pub fn decode_range(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        self.check_range(&range, out.len())?;
+        with_group!(self.params, decode_some(self, range.start, out));
+        Ok(())
+    }
+
+    /// What fills a slice with the weights from an index on, for many calls.
+    pub(in crate::codec) fn filler(&self) -> Filler<'_> {
+        with_group!(self.params, filler(self))
+    }
+
+    fn check_range(&self, range: &Range<usize>, places: usize) -> Result<()> {
+        let why = if range.start > range.end || range.end > self.len {
+            format!("weights {range:?}: the tensor has 0..{}", self.len)
+        } else if places != range.len() {
+            format!("{places} places for {} weights", range.len())
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, why))
+    }
+}
 
 /// How the groups of one tensor are decoded.
 struct Groups<'w, const K: usize> {
@@ -73,7 +133,7 @@ impl<'w, const K: usize> Groups<'w, K> {
 }
 
 /// Decode the weights from index `start` on, in parallel.
-pub fn decode_all<const K: usize>(
+fn decode_all<const K: usize>(
     winding: &Winding,
     start: usize,
     out: &mut [impl Element],
@@ -100,7 +160,7 @@ pub fn decode_all<const K: usize>(
 }
 
 /// Decode the weights from index `start` on.
-pub fn decode_some<const K: usize>(winding: &Winding, start: usize, out: &mut [f32]) {
+fn decode_some<const K: usize>(winding: &Winding, start: usize, out: &mut [f32]) {
     Groups::<K>::new(winding, out.len()).fill(start, out);
 }
 
@@ -108,7 +168,7 @@ pub fn decode_some<const K: usize>(winding: &Winding, start: usize, out: &mut [f
 pub type Filler<'w> = Box<dyn Fn(usize, &mut [f32]) + Sync + 'w>;
 
 /// The [`Filler`] of all weights.
-pub fn filler<const K: usize>(winding: &Winding) -> Filler<'_> {
+fn filler<const K: usize>(winding: &Winding) -> Filler<'_> {
     let groups = Groups::<K>::new(winding, winding.len);
     Box::new(move |start, out| groups.fill(start, out))
 }

@@ -5,29 +5,49 @@
 
 use rayon::prelude::*;
 
-use super::CHUNK;
 use super::coder::Coder;
-use super::params::WindingParams;
+use super::codes::Codes;
+use super::params::{CHUNK, WindingParams, with_group};
 use super::survey::{Survey, group};
+use super::winding::Winding;
 use crate::{Control, Result};
 
-/// What a search settles.
-pub struct Encoded<const K: usize> {
-    /// The tensor's centre and farthest group.
-    pub survey: Survey<K>,
-    /// M.
-    pub classes: u32,
-    /// A code for each group.
-    pub codes: Vec<u32>,
+impl Winding {
+    /// Encode finite weights. No weights make an empty result.
+    ///
+    /// The same bytes for any number of threads (rayon's current pool). O(n) for each number of
+    /// categories tried. `control` is advanced by n.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for parameters that are not accepted,
+    /// [`ErrorKind::Cancelled`] through `control`.
+    pub fn encode(weights: &[f32], params: &WindingParams, control: &Control) -> Result<Self> {
+        params.validate()?;
+        if weights.is_empty() {
+            return Ok(Self::empty(params));
+        }
+        with_group!(params, encode_groups(weights, params, control))
+    }
+
+    fn empty(params: &WindingParams) -> Self {
+        Self {
+            params: params.clone(),
+            len: 0,
+            centre: vec![0.0; params.group],
+            farthest: vec![0.0; params.group],
+            classes: 0,
+            codes: Codes::pack(&[]),
+        }
+    }
 }
 
 /// Encode finite weights, at least one, with validated parameters.
-pub fn encode<const K: usize>(
+fn encode_groups<const K: usize>(
     weights: &[f32],
     params: &WindingParams,
     control: &Control,
-) -> Result<Encoded<K>> {
-    let mut search = Search {
+) -> Result<Winding> {
+    let mut search = GroupSearch::<K> {
         weights,
         params,
         control,
@@ -35,15 +55,18 @@ pub fn encode<const K: usize>(
         codes: vec![0; weights.len().div_ceil(K)],
     };
     let classes = search.settle()?;
-    Ok(Encoded {
-        survey: search.survey,
+    Ok(Winding {
+        params: params.clone(),
+        len: weights.len(),
+        centre: search.survey.centre.to_vec(),
+        farthest: search.survey.farthest.to_vec(),
         classes,
-        codes: search.codes,
+        codes: Codes::pack(&search.codes),
     })
 }
 
 /// The searches over one tensor, one after the other into the same codes.
-struct Search<'a, const K: usize> {
+struct GroupSearch<'a, const K: usize> {
     weights: &'a [f32],
     params: &'a WindingParams,
     control: &'a Control,
@@ -65,7 +88,7 @@ struct Errors {
     outside: f64,
 }
 
-impl<const K: usize> Search<'_, K> {
+impl<const K: usize> GroupSearch<'_, K> {
     /// Find M, and leave its codes: the first of 1..=class_max whose mean absolute error is within
     /// the threshold, else the one with the least, the lowest of several; 0 when no group is
     /// outside the cube.

@@ -4,6 +4,10 @@ use std::ops::RangeInclusive;
 
 use crate::{Error, ErrorKind, Result};
 
+/// Groups searched or decoded between two looks at the stop flag, well under a millisecond; a
+/// multiple of eight, so that chunks of packed codes end on whole bytes.
+pub const CHUNK: usize = 4096;
+
 /// The group sizes K that have a code.
 pub const GROUPS: RangeInclusive<usize> = 1..=4;
 /// Accepted U. 2²⁴ is a square, a cube and a fourth power, so m^K ≤ 2²⁴ for every K, and a sample's
@@ -71,6 +75,19 @@ fn within<T: PartialOrd + std::fmt::Debug>(
         format!("winding {name} {value:?}: accepted are {least:?} to {most:?}"),
     ))
 }
+
+/// Call a function that is generic over K with the K of the parameters, which are validated.
+macro_rules! with_group {
+    ($params:expr, $call:ident($($argument:expr),*)) => {
+        match $params.group {
+            1 => $call::<1>($($argument),*),
+            2 => $call::<2>($($argument),*),
+            3 => $call::<3>($($argument),*),
+            _ => $call::<4>($($argument),*),
+        }
+    };
+}
+pub(super) use with_group;
 
 #[cfg(test)]
 mod tests {

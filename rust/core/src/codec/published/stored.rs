@@ -16,21 +16,42 @@
 //!
 //! class_max and threshold are not needed to decode; they say how the code was made.
 
+use super::category;
 use super::codes::{Codes, width};
 use super::params::WindingParams;
-use super::{Winding, category};
+use super::winding::Winding;
 use crate::{Error, ErrorKind, Result};
+
+impl Winding {
+    /// Append the stored form, [`nbytes`](Self::nbytes) bytes; `docs/format.md` has its fields.
+    pub fn to_bytes(&self, out: &mut Vec<u8>) {
+        write(self, out);
+    }
+
+    /// Read the stored form; all of `bytes` must be it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Format`] for anything that [`to_bytes`](Self::to_bytes) does not write.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        read(bytes)
+    }
+
+    /// Bytes of the stored form.
+    pub fn nbytes(&self) -> usize {
+        header_len(self.params.group) + self.codes.bytes().len()
+    }
+}
 
 /// Bytes before the centre.
 const FIXED: usize = 32;
 
 /// Bytes before the codes.
-pub fn header_len(group: usize) -> usize {
+fn header_len(group: usize) -> usize {
     FIXED + 8 * group
 }
 
 /// Append the bytes of `winding`.
-pub fn write(winding: &Winding, out: &mut Vec<u8>) {
+fn write(winding: &Winding, out: &mut Vec<u8>) {
     let params = &winding.params;
     out.reserve(winding.nbytes());
     out.extend([
@@ -50,7 +71,7 @@ pub fn write(winding: &Winding, out: &mut Vec<u8>) {
 }
 
 /// Read what [`write`] wrote, and nothing else: every field is checked, and every code decodes.
-pub fn read(bytes: &[u8]) -> Result<Winding> {
+fn read(bytes: &[u8]) -> Result<Winding> {
     let mut rest = bytes;
     let [group, class_max, classes, bits] = take(&mut rest)?.map(u32::from);
     let params = WindingParams {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::CHUNK;
+use super::params::CHUNK;
 use crate::{Control, Result};
 
 /// The centre of the groups and the farthest of them.

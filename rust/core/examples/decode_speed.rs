@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use hypercomp_core::SimdLevel;
 use hypercomp_core::codec::kernels::decode::{Memory, Plans, Source, dot, integer, levels};
+use hypercomp_core::codec::trellis::CodeSet;
 
 const COLUMNS: usize = 4096;
 const ROWS: usize = 64;
@@ -19,7 +20,7 @@ fn main() {
     let bits: f64 = arguments.next().map_or(4.0, |a| a.parse().unwrap());
     let window = arguments.next().map_or(8, |a| a.parse().unwrap());
     let rate = (2.0 * bits) as u8;
-    let plans = Plans::new(window, &[rate]).unwrap();
+    let plans = Plans::new(CodeSet::FIRST.window(window).unwrap(), &[rate]).unwrap();
     let mut state = 1u64;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         state = state

@@ -1,5 +1,5 @@
-//! Finds the constants in `codec/constants.rs`: for a window and each rate, the winding of the
-//! register and the shape of the levels that leave the least error on a Gaussian source.
+//! Finds the constants in `codec/trellis/code_set_1.txt`: for a window and each rate, the state map
+//! and the shape of the levels that leave the least error on a Gaussian source.
 //!
 //! ```text
 //! cargo run --release --example search_constants -- WINDOW WEIGHTS_A_STEP TRIES
@@ -25,8 +25,7 @@
 
 use hypercomp_core::codec::encode::scoring::{census, gap_db, held_apart, noise};
 use hypercomp_core::codec::numbers::gaussian::gaussian;
-use hypercomp_core::codec::trellis::constants::CODES;
-use hypercomp_core::codec::trellis::{Axis, Code, HALF_BITS, Trellis};
+use hypercomp_core::codec::trellis::{Axis, Code, CodeSet, HALF_BITS, Trellis};
 use rayon::prelude::*;
 
 /// Windings of each of four rates that are scored a second time.
@@ -56,11 +55,9 @@ impl Random {
 
 /// Sizes that all codes of a window share: (offset bits, run bits).
 fn sizes(window: u32) -> (u32, u32) {
-    match window {
-        8 => (7, 4),
-        10 => (7, 5),
-        _ => (8, 5),
-    }
+    let codes = CodeSet::FIRST.window(window).expect("a window of the set");
+    let code = codes.iter().next().expect("a window has codes");
+    (code.offset_bits, code.run_bits)
 }
 
 /// A code without a winding of its own.
@@ -156,7 +153,8 @@ fn polished(mut code: Code, samples: &[f32]) -> Code {
 fn polish(window: u32) {
     let many = gaussian(4, if window > 12 { 1 << 17 } else { 1 << 20 });
     let held_apart = held_apart(window);
-    for code in CODES.into_iter().filter(|code| code.window == window) {
+    let codes = CodeSet::FIRST.window(window).expect("a window of the set");
+    for &code in codes.iter() {
         let better = polished(code, &many);
         let error = noise(better, &held_apart);
         if error < noise(code, &held_apart) {
@@ -167,12 +165,19 @@ fn polish(window: u32) {
 
 /// A line of the table.
 fn print(code: Code, noise: f64) {
-    let [first, second] = code.axes.map(|axis| (axis.turn, axis.skew));
+    let [first, second] = code.axes;
+    let [a, b, c] = code.shape;
     println!(
-        "    code({}, {}, [{first:?}, {second:?}], {:?}, {noise:.4e}), // {:.3} dB",
+        "{:>3} {:>2} {} {:>3} {:>4} {:>10} {:>4} {:>10} {a:>7} {b:>7} {c:>7} {:>10} # {:.3} dB",
         code.window,
         code.half_bits,
-        code.shape,
+        code.offset_bits,
+        code.run_bits,
+        first.turn,
+        first.skew,
+        second.turn,
+        second.skew,
+        format!("{noise:.4e}"),
         gap_db(code.half_bits, noise)
     );
 }

@@ -80,7 +80,10 @@ impl PreparedTrellis {
         };
         let offsets = match tables.matrix {
             None => None,
-            Some(_) => OffsetTables::of(device, &tensor, tables.rate, stream)?,
+            Some(_) => match tables.code {
+                Some(code) => OffsetTables::of(device, &tensor, code, stream)?,
+                None => None,
+            },
         };
         if let Some(offsets) = &offsets {
             tensor.table = offsets.pointer();

@@ -7,7 +7,7 @@ use crate::codec::format::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::format::streams::Span;
 use crate::codec::numbers::element::exp2i;
 use crate::codec::trellis::code::HALF_BITS;
-use crate::codec::trellis::tables::Trellis;
+use crate::codec::trellis::code_set::WindowCodes;
 use crate::{Error, ErrorKind, Result};
 
 /// How far rates may spread, and how far scales may turn out from what the weights say.
@@ -41,10 +41,10 @@ pub(super) struct Allotment {
 }
 
 /// Mean squared error of variance 1 by half bits; 1 at none.
-pub(super) fn noises(window: u32) -> Result<Vec<f64>> {
+pub(super) fn noises(codes: WindowCodes) -> Result<Vec<f64>> {
     let mut noise = vec![1.0];
     for half_bits in HALF_BITS {
-        noise.push(Trellis::pinned(half_bits, window)?.code.noise.into());
+        noise.push(codes.code(half_bits)?.code().noise.into());
     }
     Ok(noise)
 }
@@ -133,7 +133,7 @@ impl Purse {
         &self,
         layout: &Layout,
         sources: &[Source],
-        window: u32,
+        codes: WindowCodes,
         spread: Spread,
         header: usize,
     ) -> Result<Allotment> {
@@ -145,7 +145,7 @@ impl Purse {
             Some(below) => (2.0 * (rate - below)).ceil().clamp(1.0, 16.0) as u8,
             None => 0,
         };
-        let noise = noises(window)?;
+        let noise = noises(codes)?;
         // Where two weights share a bit of the path, the last of an odd number has one to itself.
         let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
         let mut allotment = Allotment {

@@ -19,7 +19,7 @@ use crate::codec::kernels::viterbi::{Search, SearchTables};
 use crate::codec::numbers::bitstream::{Writer, pack, packed_len};
 use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::codec::trellis::code::HALF_BITS;
-use crate::codec::trellis::tables::Trellis;
+use crate::codec::trellis::code_set::WindowCodes;
 use crate::{Control, Result, SimdLevel};
 
 /// What the search of every chain reads.
@@ -103,7 +103,8 @@ impl Streams {
             false => purse,
         };
         let spread = Spread::PLAIN;
-        let allotment = purse.allot(&layout, &sources, params.window, spread, header)?;
+        let codes = params.codes()?;
+        let allotment = purse.allot(&layout, &sources, codes, spread, header)?;
         let rates = allotment.rates;
         let encoder = Encoder {
             weights,
@@ -117,7 +118,7 @@ impl Streams {
                 .iter()
                 .map(|source| source.variance.sqrt())
                 .collect(),
-            tables: tables(&rates, params.window)?,
+            tables: tables(&rates, codes)?,
             rates,
             mask,
             lengths,
@@ -135,6 +136,7 @@ impl Streams {
             |part: fn(&Chain) -> &[u8]| chains.iter().map(part).collect::<Vec<_>>().concat();
         let mut streams = Self {
             exponent: exponent as i16,
+            code_set: params.code_set,
             window: params.window,
             seed: params.seed,
             scales: joined(|chain| &chain.scales),
@@ -184,14 +186,16 @@ fn normalise_into<T: Element>(weights: &[T], normalise: PowerOfTwo, values: &mut
 }
 
 /// Search tables for the rates that occur.
-pub(super) fn tables(rates: &[u8], window: u32) -> Result<Vec<Option<SearchTables<'static>>>> {
+pub(super) fn tables(
+    rates: &[u8],
+    codes: WindowCodes,
+) -> Result<Vec<Option<SearchTables<'static>>>> {
     (0..=*HALF_BITS.end())
         .map(|half_bits| {
             if half_bits == 0 || !rates.contains(&(half_bits as u8)) {
                 return Ok(None);
             }
-            let trellis = Trellis::pinned(half_bits, window)?;
-            Ok(Some(SearchTables::new(trellis)))
+            Ok(Some(SearchTables::new(codes.code(half_bits)?.trellis())))
         })
         .collect()
 }

@@ -13,7 +13,6 @@ use crate::codec::format::streams::Streams;
 use crate::codec::format::tensor::Energy;
 use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::codec::operations::decoder::Decoder;
-use crate::codec::trellis::tables::Trellis;
 use crate::team::CurrentPool;
 use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
@@ -120,7 +119,7 @@ fn at_least(
     attempt: impl Fn(f64) -> Result<Attempt>,
 ) -> Result<Attempt> {
     let (mut too_low, highest) = (*BITS.start(), *BITS.end());
-    let noise = Trellis::pinned(8, params.window)?.code.noise;
+    let noise = params.codes()?.code(8)?.code().noise;
     let four_bits = -10.0 * f64::from(noise).log10();
     let mut rate = (4.0 + (db - four_bits) / DB_A_BIT + 0.02).clamp(too_low, highest);
     let mut best: Option<(f64, Attempt)> = None;

@@ -1,6 +1,6 @@
 //! What the trellis codec is asked for.
 
-use crate::codec::trellis::tables::Trellis;
+use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
 use crate::{Error, ErrorKind, Result};
 
 /// What is asked of a compressed tensor.
@@ -53,7 +53,9 @@ impl Goal {
 pub struct TrellisParams {
     /// What is asked for.
     pub goal: Goal,
-    /// W, bits of the register: 8, 10, 12 or 16.
+    /// Whose codes are used.
+    pub code_set: &'static CodeSet,
+    /// W, bits of the register: one of [`CodeSet::windows`].
     pub window: u32,
     /// Seed of the incoherence transform's signs; `None` codes the weights as they are.
     pub seed: Option<u64>,
@@ -68,6 +70,7 @@ impl TrellisParams {
     pub fn new(bits: f64, window: u32, seed: Option<u64>) -> Self {
         Self {
             goal: Goal::Bits(bits),
+            code_set: CodeSet::FIRST,
             window,
             seed,
             keep_zeros: false,
@@ -75,8 +78,13 @@ impl TrellisParams {
         }
     }
 
+    /// The codes that may be used.
+    pub(super) fn codes(&self) -> Result<WindowCodes> {
+        self.code_set.window(self.window)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
-        Trellis::pinned(1, self.window)?;
+        self.codes()?;
         self.goal.validate(self.keep_zeros)?;
         match self.max_error {
             Some(bound) if bound.is_nan() || bound < 0.0 => Err(Error::new(

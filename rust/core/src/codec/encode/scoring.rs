@@ -97,12 +97,12 @@ pub fn gap_db(half_bits: u32, noise: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::trellis::constants::CODES;
+    use crate::codec::trellis::code_set::PinnedCode;
 
     /// The table's noise is what it was found by, on the very samples that took no part in finding it.
     #[test]
     fn the_pinned_table_is_what_its_scoring_says() {
-        for code in CODES {
+        for code in PinnedCode::all().map(|code| *code.code()) {
             // The widest register takes minutes on all samples: a part of them tells a wrong line too. (The
             // search measures with integers that follow from the noise of the round before.)
             let samples = held_apart(code.window);

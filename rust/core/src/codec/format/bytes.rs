@@ -9,26 +9,21 @@ use super::axes::Axes;
 use super::sections::{Head, Section, Sections, read_streams, sections_len};
 use super::streams::{Span, Streams};
 use super::tensor::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
+use super::version::FormatVersion;
 use crate::Result;
 use crate::codec::numbers::element::Dtype;
 use crate::codec::numbers::input::{Input, malformed, number_len, push_number};
 use crate::codec::published::Winding;
 
 const MAGIC: [u8; 4] = *b"HYPC";
-/// The version of tensors that are stored in the order of their axes, and of the others.
-const VERSIONS: [u16; 2] = [1, 2];
 
 impl CompressedTensor {
     /// The stored form, as `docs/format.md` describes it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.nbytes());
         out.extend(MAGIC);
-        let [in_order, swapped] = VERSIONS;
-        let version = match self.axes {
-            Axes::InOrder => in_order,
-            Axes::Swapped => swapped,
-        };
-        out.extend(version.to_le_bytes());
+        let version = FormatVersion::of(self.axes, &self.payload);
+        out.extend(version.number().to_le_bytes());
         out.push(self.dtype as u8);
         out.push(match &self.payload {
             Payload::Zeros => 0,
@@ -77,12 +72,13 @@ impl CompressedTensor {
                 "not a compressed tensor: it must begin with HYPC",
             ));
         }
-        let version = u16::from_le_bytes(input.array("the version")?);
-        if !VERSIONS.contains(&version) {
+        let number = u16::from_le_bytes(input.array("the version")?);
+        let Some(version) = FormatVersion::from_number(number.into()) else {
             return Err(malformed(format!(
-                "format version {version}: this program reads versions {VERSIONS:?}"
+                "format version {number}: this program reads versions {:?}",
+                FormatVersion::numbers()
             )));
-        }
+        };
         let Some(body) = input.rest().len().checked_sub(4) else {
             return Err(malformed("truncated before the checksum"));
         };
@@ -97,9 +93,9 @@ impl CompressedTensor {
         let dtype = Dtype::from_code(input.byte("the dtype")?)?;
         let kind = input.byte("the codec number")?;
         let shape = read_shape(&mut input)?;
-        let axes = match version {
-            1 => Axes::InOrder,
-            _ => {
+        let axes = match version.stores_axes() {
+            false => Axes::InOrder,
+            true => {
                 let numbers = input.take(shape.len(), "the order of the axes")?;
                 Axes::from_numbers(numbers, &shape, kind == 2)?
             }
@@ -120,7 +116,7 @@ impl CompressedTensor {
                     .to_vec(),
             ),
             2 => {
-                let streams = read_trellis(&mut input, &axes.stored(&shape), dtype)?;
+                let streams = read_trellis(&mut input, version, &axes.stored(&shape), dtype)?;
                 Payload::Trellis(Box::new(streams))
             }
             3 => {
@@ -212,7 +208,12 @@ fn read_span(input: &mut Input<'_>, what: &str) -> Result<Span> {
     })
 }
 
-fn read_trellis(input: &mut Input<'_>, shape: &[usize], dtype: Dtype) -> Result<Streams> {
+fn read_trellis(
+    input: &mut Input<'_>,
+    version: &FormatVersion,
+    shape: &[usize],
+    dtype: Dtype,
+) -> Result<Streams> {
     let exponent = i16::from_le_bytes(input.array("the exponent")?);
     let window = input.byte("the window")?.into();
     let flags = input.byte("the flags")?;
@@ -221,6 +222,7 @@ fn read_trellis(input: &mut Input<'_>, shape: &[usize], dtype: Dtype) -> Result<
     }
     let head = Head {
         exponent,
+        code_set: version.code_set(),
         window,
         seed: match flags & SEED {
             0 => None,

@@ -11,6 +11,7 @@ pub mod scale;
 pub(in crate::codec) mod sections;
 pub mod streams;
 pub mod tensor;
+mod version;
 
 pub use axes::Axes;
 pub use exceptions::Exceptions;
@@ -18,3 +19,4 @@ pub use parts::Parts;
 pub use placement::{CodesAt, Placement};
 pub use streams::Streams;
 pub use tensor::{CompressedTensor, Payload};
+pub use version::FormatVersion;

@@ -13,13 +13,11 @@ use super::axes::Axes;
 use super::sections::{Head, Section, Sections, read_streams};
 use super::streams::Span;
 use super::tensor::{CompressedTensor, Energy, Payload, weight_count};
+use super::version::FormatVersion;
 use crate::Result;
 use crate::codec::numbers::element::Dtype;
 use crate::codec::numbers::input::{Input, malformed};
 use crate::codec::published::Winding;
-
-/// The version of descriptions of tensors that are stored in the order of their axes, and of the others.
-const FORMATS: [u32; 2] = [1, 2];
 
 /// The part of a tensor that is kept as it is.
 const RAW: &str = "raw";
@@ -116,7 +114,7 @@ impl CompressedTensor {
             axes => Some(axes.numbers().to_vec()),
         };
         let description = Description {
-            format: FORMATS[usize::from(axes.is_some())],
+            format: FormatVersion::of(self.axes, &self.payload).number().into(),
             codec,
             dtype: self.dtype.name().to_owned(),
             shape: self.shape.clone(),
@@ -146,17 +144,27 @@ impl CompressedTensor {
         let Parts { description, parts } = parts;
         let description: Description = serde_json::from_str(&description)
             .map_err(|e| malformed(format!("the description of a compressed tensor: {e}")))?;
-        let axes = match (description.format, &description.axes) {
-            (1, None) => Axes::InOrder,
-            (2, Some(numbers)) => {
+        let number = description.format;
+        let Some(version) = FormatVersion::from_number(number) else {
+            return Err(malformed(format!(
+                "format {number}: this program reads formats {:?}",
+                FormatVersion::numbers()
+            )));
+        };
+        let axes = match (version.stores_axes(), &description.axes) {
+            (false, None) => Axes::InOrder,
+            (true, Some(numbers)) => {
                 let codes = matches!(description.codec, CodecName::Trellis);
                 Axes::from_numbers(numbers, &description.shape, codes)?
             }
-            (1, Some(_)) => return Err(malformed("format 1 with axes: they are of format 2")),
-            (2, None) => return Err(malformed("format 2 without axes: that is format 1")),
-            (other, _) => {
+            (false, Some(_)) => {
                 return Err(malformed(format!(
-                    "format {other}: this program reads formats {FORMATS:?}"
+                    "format {number} with axes: the order of axes is not stored in this format"
+                )));
+            }
+            (true, None) => {
+                return Err(malformed(format!(
+                    "format {number} without axes: the order of axes is stored in this format"
                 )));
             }
         };
@@ -182,7 +190,7 @@ impl CompressedTensor {
                 let trellis = description
                     .trellis
                     .ok_or_else(|| malformed("a trellis without its numbers"))?;
-                let head = trellis.head(&parts.0);
+                let head = trellis.head(version, &parts.0);
                 let stored = axes.stored(&description.shape);
                 let streams = read_streams(&head, &stored, dtype, &mut parts)?;
                 Payload::Trellis(Box::new(streams))
@@ -225,13 +233,14 @@ impl Trellis {
         }
     }
 
-    fn head(&self, parts: &BTreeMap<String, Bytes>) -> Head {
+    fn head(&self, version: &FormatVersion, parts: &BTreeMap<String, Bytes>) -> Head {
         let span = |(lowest, width): (u8, u8)| Span {
             lowest,
             width: width.into(),
         };
         Head {
             exponent: self.exponent,
+            code_set: version.code_set(),
             window: self.window.into(),
             seed: self.seed,
             grid: self.scale_grid,

@@ -13,7 +13,7 @@ use crate::codec::numbers::bitstream::{Reader, pack, packed_len};
 use crate::codec::numbers::element::Dtype;
 use crate::codec::numbers::input::{Input, malformed};
 use crate::codec::trellis::code::HALF_BITS;
-use crate::codec::trellis::tables::Trellis;
+use crate::codec::trellis::code_set::CodeSet;
 
 /// A section of the stored streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,7 @@ pub(in crate::codec) fn sections_len(streams: &Streams) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::codec) struct Head {
     pub exponent: i16,
+    pub code_set: &'static CodeSet,
     pub window: u32,
     pub seed: Option<u64>,
     /// Top and step of the scale grid.
@@ -139,6 +140,7 @@ impl Head {
     pub fn of(streams: &Streams) -> Self {
         Self {
             exponent: streams.exponent,
+            code_set: streams.code_set,
             window: streams.window,
             seed: streams.seed,
             grid: streams.grid.parts(),
@@ -201,7 +203,8 @@ pub(in crate::codec) fn read_streams(
     from: &mut impl Sections,
 ) -> Result<Streams> {
     let layout = &Layout::new(shape);
-    Trellis::pinned(1, head.window).map_err(|e| malformed(e.message()))?;
+    let codes = head.code_set.window(head.window);
+    codes.map_err(|e| malformed(e.message()))?;
     let grid = ScaleGrid::from_parts(head.grid.0, head.grid.1)?;
     // Every stream has codes, so that bytes bound the number of streams before they are walked.
     if layout.len() / 8 > from.left() {
@@ -215,6 +218,7 @@ pub(in crate::codec) fn read_streams(
     let rates = numbers(from, Section::Rates, head.rates, layout.len())?;
     let mut streams = Streams {
         exponent: head.exponent,
+        code_set: head.code_set,
         window: head.window,
         seed: head.seed,
         grid,

@@ -9,13 +9,17 @@ use super::exceptions::Exceptions;
 use super::layout::Layout;
 use super::mask::Mask;
 use super::scale::{ScaleGrid, ZERO_ROW};
+use crate::Result;
 use crate::codec::kernels::decode::Source;
+use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
 
 /// Trellis codes of all streams of a tensor (see [`Layout`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Streams {
     /// The weights were divided by 2^exponent.
     pub exponent: i16,
+    /// Whose codes they are.
+    pub code_set: &'static CodeSet,
     /// W.
     pub window: u32,
     /// Seed of the incoherence transform's signs; `None` where the weights are coded as they are.
@@ -38,6 +42,16 @@ pub struct Streams {
     pub starts: Starts,
     /// Which streams are multiplied by integer levels.
     pub near: Near,
+}
+
+impl Streams {
+    /// The codes that the streams use.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the set has no such window.
+    pub fn codes(&self) -> Result<WindowCodes> {
+        self.code_set.window(self.window)
+    }
 }
 
 /// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits

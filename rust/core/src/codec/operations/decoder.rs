@@ -41,7 +41,7 @@ impl<'a> Decoder<'a> {
             incoherence: streams
                 .seed
                 .map(|seed| Incoherence::new(unit, seed, layout.longest())),
-            plans: Plans::new(streams.window, &streams.rates)?,
+            plans: Plans::new(streams.codes()?, &streams.rates)?,
             unit,
             restore: PowerOfTwo::new(streams.exponent.into()),
         })

@@ -1,114 +1,162 @@
-//! The constants of the format: a winding and a set of levels for each rate and window.
+//! The reader of a code set's constants, which works while the program is compiled.
 //!
-//! Found by `cargo run --release --example search_constants`, which can be run again for any line;
-//! `docs/codec.md` says how. A test holds every line to the gap that stands beside it.
+//! A file of constants has one line for each code, of twelve numbers (`code_set_1.txt` says which). Text
+//! from `#` to the end of a line is a comment. What is not such a file does not compile.
 
 use super::code::{Axis, Code};
 
-/// The windows W that have codes, from the fastest search to the best.
-pub const WINDOWS: [u32; 4] = [8, 10, 12, 16];
-
-/// What all codes of a window share: W, s, log2 of a run of registers.
-const fn sizes(window: u32) -> (u32, u32) {
-    match window {
-        8 => (7, 4),
-        10 => (7, 5),
-        _ => (8, 5),
+/// How many codes a file of constants has.
+pub const fn count(text: &str) -> usize {
+    let mut file = ConstantsFile::new(text);
+    let mut count = 0;
+    while file.next_line() {
+        file.code();
+        count += 1;
     }
+    count
 }
 
-const fn code(
-    window: u32,
-    half_bits: u32,
-    axes: [(u32, u32); 2],
-    shape: [f32; 3],
-    noise: f32,
-) -> Code {
-    let (offset_bits, run_bits) = sizes(window);
-    let [(turn, skew), (second_turn, second_skew)] = axes;
-    Code {
-        half_bits,
-        window,
-        offset_bits,
-        run_bits,
-        axes: [
-            Axis { turn, skew },
-            Axis {
-                turn: second_turn,
-                skew: second_skew,
-            },
-        ],
-        shape,
-        noise,
+/// The codes of a file of constants, which has [`count`] of them.
+pub const fn codes<const COUNT: usize>(text: &str) -> [Code; COUNT] {
+    let mut file = ConstantsFile::new(text);
+    let nothing = Code {
+        half_bits: 0,
+        window: 0,
+        offset_bits: 0,
+        run_bits: 0,
+        axes: [Axis { turn: 0, skew: 0 }; 2],
+        shape: [0.0; 3],
+        noise: 0.0,
+    };
+    let mut codes = [nothing; COUNT];
+    let mut i = 0;
+    while file.next_line() {
+        codes[i] = file.code();
+        i += 1;
     }
+    assert!(i == COUNT, "the file has fewer codes");
+    codes
 }
 
-/// Every code, by window and rate: the axes of its winding as (turn, skew), the shape of its levels
-/// and its mean squared error, with the distance to the rate-distortion bound in dB.
-#[rustfmt::skip]
-pub const CODES: [Code; 64] = [
-    code(8, 1, [(57, 1879613317), (77, 3246424787)], [1.333, -0.1115, 0.0107], 5.3727e-1), // 0.312 dB
-    code(8, 2, [(59, 1661057111), (0, 0)], [1.2588, 0.1259, 0.0043], 2.7919e-1), // 0.480 dB
-    code(8, 3, [(57, 1879613317), (77, 3246424787)], [1.3785, 0.1804, 0.0027], 1.4618e-1), // 0.680 dB
-    code(8, 4, [(59, 1661057111), (0, 0)], [1.3477, 0.2261, -0.0001], 7.2054e-2), // 0.618 dB
-    code(8, 5, [(49, 2097873747), (53, 3592393333)], [1.4618, 0.2228, 0.0007], 3.7642e-2), // 0.808 dB
-    code(8, 6, [(59, 1661057111), (0, 0)], [1.3863, 0.2459, 0.0021], 1.8280e-2), // 0.682 dB
-    code(8, 7, [(49, 2097873747), (53, 3592393333)], [1.5055, 0.2272, 0.0035], 9.5432e-3), // 0.869 dB
-    code(8, 8, [(55, 3070664291), (0, 0)], [1.4205, 0.2374, 0.0043], 4.6049e-3), // 0.715 dB
-    code(8, 9, [(49, 2097873747), (53, 3592393333)], [1.4915, 0.2363, 0.0047], 2.4010e-3), // 0.897 dB
-    code(8, 10, [(59, 1661057111), (0, 0)], [1.4307, 0.2422, 0.0054], 1.1548e-3), // 0.728 dB
-    code(8, 11, [(57, 1879613317), (77, 3246424787)], [1.5156, 0.2328, 0.0054], 6.0274e-4), // 0.915 dB
-    code(8, 12, [(59, 1661057111), (0, 0)], [1.4078, 0.2312, 0.0102], 2.8961e-4), // 0.742 dB
-    code(8, 13, [(57, 352793251), (81, 519572807)], [1.4921, 0.2331, 0.0062], 1.5066e-4), // 0.914 dB
-    code(8, 14, [(59, 1661057111), (0, 0)], [1.4501, 0.2311, 0.0076], 7.2574e-5), // 0.752 dB
-    code(8, 15, [(57, 1879613317), (77, 3246424787)], [1.5372, 0.2277, 0.006], 3.7759e-5), // 0.925 dB
-    code(8, 16, [(59, 1661057111), (0, 0)], [1.4149, 0.2436, 0.006], 1.8188e-5), // 0.763 dB
-    code(10, 1, [(47, 1344384211), (49, 457119453)], [1.1867, -0.0344, 0.0137], 5.2858e-1), // 0.241 dB
-    code(10, 2, [(55, 968998317), (0, 0)], [1.1878, 0.1764, -0.0005], 2.7171e-1), // 0.362 dB
-    code(10, 3, [(57, 3643054625), (75, 316803799)], [1.3684, 0.1787, 0.0021], 1.4237e-1), // 0.565 dB
-    code(10, 4, [(55, 968998317), (0, 0)], [1.318, 0.2273, 0.0014], 6.9709e-2), // 0.474 dB
-    code(10, 5, [(57, 3204485907), (79, 424223531)], [1.4626, 0.1948, 0.0053], 3.6564e-2), // 0.682 dB
-    code(10, 6, [(55, 461650163), (0, 0)], [1.3636, 0.2295, 0.0055], 1.7612e-2), // 0.520 dB
-    code(10, 7, [(51, 2466678181), (69, 2596125983)], [1.4813, 0.2124, 0.0054], 9.2323e-3), // 0.725 dB
-    code(10, 8, [(53, 1795669031), (0, 0)], [1.3626, 0.2232, 0.0078], 4.4335e-3), // 0.550 dB
-    code(10, 9, [(47, 1344384211), (49, 457119453)], [1.4835, 0.221, 0.0049], 2.3233e-3), // 0.754 dB
-    code(10, 10, [(53, 1795669031), (0, 0)], [1.3839, 0.2367, 0.0063], 1.1128e-3), // 0.567 dB
-    code(10, 11, [(53, 721576339), (71, 275264119)], [1.4973, 0.2269, 0.0038], 5.8313e-4), // 0.771 dB
-    code(10, 12, [(53, 1795669031), (0, 0)], [1.3881, 0.2517, 0.0055], 2.7876e-4), // 0.576 dB
-    code(10, 13, [(47, 1848537867), (61, 3118570725)], [1.4745, 0.2284, 0.0064], 1.4604e-4), // 0.779 dB
-    code(10, 14, [(57, 2436908147), (0, 0)], [1.3952, 0.2432, 0.0069], 6.9838e-5), // 0.585 dB
-    code(10, 15, [(57, 3204485907), (79, 424223531)], [1.4681, 0.2359, 0.006], 3.6495e-5), // 0.777 dB
-    code(10, 16, [(57, 2436908147), (0, 0)], [1.4019, 0.2323, 0.0071], 1.7517e-5), // 0.599 dB
-    code(12, 1, [(93, 430458965), (133, 411149883)], [1.1102, 0.0326, 0.0058], 5.2183e-1), // 0.186 dB
-    code(12, 2, [(113, 3738167865), (0, 0)], [1.1516, 0.19, -0.0006], 2.6685e-1), // 0.283 dB
-    code(12, 3, [(123, 890778071), (149, 2029260379)], [1.3605, 0.1734, 0.0037], 1.3967e-1), // 0.482 dB
-    code(12, 4, [(113, 1729092793), (0, 0)], [1.3056, 0.2196, 0.0024], 6.8072e-2), // 0.371 dB
-    code(12, 5, [(109, 1375841609), (135, 2236675799)], [1.4595, 0.189, 0.0054], 3.5836e-2), // 0.595 dB
-    code(12, 6, [(117, 2973750125), (0, 0)], [1.3511, 0.2283, 0.0045], 1.7175e-2), // 0.411 dB
-    code(12, 7, [(95, 3095879705), (91, 1333015397)], [1.478, 0.2056, 0.0055], 9.0387e-3), // 0.633 dB
-    code(12, 8, [(113, 3326616075), (0, 0)], [1.3528, 0.2322, 0.0049], 4.3077e-3), // 0.425 dB
-    code(12, 9, [(99, 864621539), (107, 3637993179)], [1.477, 0.2165, 0.004], 2.2675e-3), // 0.648 dB
-    code(12, 10, [(113, 3326616075), (0, 0)], [1.3511, 0.2313, 0.0055], 1.0799e-3), // 0.437 dB
-    code(12, 11, [(105, 290448985), (181, 2263307653)], [1.4553, 0.2228, 0.0041], 5.6993e-4), // 0.671 dB
-    code(12, 12, [(113, 3326616075), (0, 0)], [1.3472, 0.2323, 0.0056], 2.7035e-4), // 0.443 dB
-    code(12, 13, [(115, 446136585), (97, 1709307513)], [1.4713, 0.2165, 0.0059], 1.4233e-4), // 0.667 dB
-    code(12, 14, [(115, 2908734345), (0, 0)], [1.3552, 0.231, 0.0058], 6.7893e-5), // 0.462 dB
-    code(12, 15, [(105, 71313929), (165, 3945689043)], [1.4729, 0.2094, 0.0057], 3.5627e-5), // 0.672 dB
-    code(12, 16, [(113, 3326616075), (0, 0)], [1.3651, 0.2281, 0.006], 1.7025e-5), // 0.476 dB
-    code(16, 1, [(95, 3831234959), (173, 2517816615)], [0.9191, 0.1623, -0.0044], 5.1429e-1), // 0.122 dB
-    code(16, 2, [(117, 58950171), (0, 0)], [1.0847, 0.2343, -0.0056], 2.6053e-1), // 0.179 dB
-    code(16, 3, [(95, 3909465089), (59, 2606617051)], [1.3642, 0.154, 0.0079], 1.3692e-1), // 0.396 dB
-    code(16, 4, [(113, 44187835), (0, 0)], [1.2754, 0.2153, 0.0037], 6.6144e-2), // 0.246 dB
-    code(16, 5, [(105, 1326890841), (115, 4147406563)], [1.4378, 0.1954, 0.004], 3.4939e-2), // 0.485 dB
-    code(16, 6, [(113, 44187835), (0, 0)], [1.3511, 0.217, 0.0061], 1.6641e-2), // 0.274 dB
-    code(16, 7, [(95, 3831234959), (173, 2517816615)], [1.441, 0.2095, 0.0037], 8.8058e-3), // 0.520 dB
-    code(16, 8, [(117, 3952018787), (0, 0)], [1.3125, 0.2311, 0.0037], 4.1694e-3), // 0.283 dB
-    code(16, 9, [(107, 1368011067), (113, 603068007)], [1.4363, 0.2141, 0.0066], 2.2127e-3), // 0.542 dB
-    code(16, 10, [(117, 1948681239), (0, 0)], [1.3345, 0.2325, 0.0051], 1.0465e-3), // 0.300 dB
-    code(16, 11, [(115, 1951207535), (155, 1094587503)], [1.4446, 0.2239, 0.0062], 5.5543e-4), // 0.560 dB
-    code(16, 12, [(105, 3911942631), (0, 0)], [1.358, 0.2295, 0.0066], 2.6223e-4), // 0.310 dB
-    code(16, 13, [(119, 2262514057), (169, 105508347)], [1.4355, 0.2157, 0.0026], 1.3836e-4), // 0.544 dB
-    code(16, 14, [(107, 661780117), (0, 0)], [1.3715, 0.2272, 0.0066], 6.5611e-5), // 0.314 dB
-    code(16, 15, [(105, 1326890841), (115, 4147406563)], [1.4055, 0.2297, 0.0067], 3.4826e-5), // 0.574 dB
-    code(16, 16, [(117, 1948681239), (0, 0)], [1.3499, 0.2231, 0.006], 1.6372e-5), // 0.306 dB
-];
+/// Powers of ten that an `f32` holds exactly.
+const POWERS_OF_TEN: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
+
+/// A file of constants that has been read up to a place.
+struct ConstantsFile<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl<'t> ConstantsFile<'t> {
+    const fn new(text: &'t str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+        }
+    }
+
+    /// The next byte, 0 at the end.
+    const fn next(&self) -> u8 {
+        if self.at < self.text.len() {
+            self.text[self.at]
+        } else {
+            0
+        }
+    }
+
+    /// Skip white space and comments. Whether there is a line after that.
+    const fn next_line(&mut self) -> bool {
+        loop {
+            match self.next() {
+                b' ' | b'\n' | b'\r' => self.at += 1,
+                b'#' => {
+                    while !matches!(self.next(), b'\n' | 0) {
+                        self.at += 1;
+                    }
+                }
+                next => return next != 0,
+            }
+        }
+    }
+
+    /// The twelve numbers of a line.
+    const fn code(&mut self) -> Code {
+        let (window, half_bits) = (self.whole(), self.whole());
+        let (offset_bits, run_bits) = (self.whole(), self.whole());
+        let axes = [self.axis(), self.axis()];
+        let shape = [self.real(), self.real(), self.real()];
+        let noise = self.real();
+        self.blanks();
+        assert!(
+            matches!(self.next(), b'#' | b'\n' | b'\r' | 0),
+            "a line has twelve numbers"
+        );
+        Code {
+            half_bits,
+            window,
+            offset_bits,
+            run_bits,
+            axes,
+            shape,
+            noise,
+        }
+    }
+
+    const fn axis(&mut self) -> Axis {
+        let (turn, skew) = (self.whole(), self.whole());
+        Axis { turn, skew }
+    }
+
+    const fn blanks(&mut self) {
+        while self.next() == b' ' {
+            self.at += 1;
+        }
+    }
+
+    const fn whole(&mut self) -> u32 {
+        self.blanks();
+        let (value, digits) = self.digits(0);
+        assert!(digits > 0 && value <= u32::MAX as u64, "a whole number");
+        value as u32
+    }
+
+    /// The digits that come next, after those of `value`; and how many they are.
+    const fn digits(&mut self, mut value: u64) -> (u64, usize) {
+        let mut digits = 0;
+        while self.next().is_ascii_digit() {
+            value = 10 * value + (self.next() - b'0') as u64;
+            self.at += 1;
+            digits += 1;
+        }
+        (value, digits)
+    }
+
+    /// A decimal number, with or without a negative exponent: the `f32` nearest to it. That is the one
+    /// quotient of two numbers that `f32` holds exactly.
+    const fn real(&mut self) -> f32 {
+        self.blanks();
+        let negative = self.next() == b'-';
+        if negative {
+            self.at += 1;
+        }
+        let (mut value, whole) = self.digits(0);
+        let mut places = 0;
+        if self.next() == b'.' {
+            self.at += 1;
+            (value, places) = self.digits(value);
+        }
+        assert!(whole + places > 0, "a number");
+        if self.next() == b'e' {
+            self.at += 1;
+            assert!(self.next() == b'-', "a negative exponent");
+            self.at += 1;
+            let (exponent, digits) = self.digits(0);
+            assert!(digits > 0, "an exponent");
+            places += exponent as usize;
+        }
+        assert!(value < 1 << f32::MANTISSA_DIGITS, "too many digits");
+        assert!(places < POWERS_OF_TEN.len(), "too many places");
+        let value = value as f32 / POWERS_OF_TEN[places];
+        if negative { -value } else { value }
+    }
+}

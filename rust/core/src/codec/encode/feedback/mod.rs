@@ -186,8 +186,8 @@ fn encode<T: Element>(
     };
     let mut attempt = 1;
     loop {
-        let allotment = purse.allot(&layout, &sources, params.window, spread, header)?;
-        let plan = Plan::new(&sources, &allotment, spread, params.window)?;
+        let allotment = purse.allot(&layout, &sources, params.codes()?, spread, header)?;
+        let plan = Plan::new(&sources, &allotment, spread, params.codes()?)?;
         let coder = Coder {
             vectors,
             layout,
@@ -207,6 +207,7 @@ fn encode<T: Element>(
         }
         let streams = Streams {
             exponent: exponent as i16,
+            code_set: params.code_set,
             window: params.window,
             seed: params.seed,
             grid: plan.grid,

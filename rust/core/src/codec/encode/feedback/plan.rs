@@ -9,6 +9,7 @@ use crate::codec::encode::rate::Source;
 use crate::codec::format::scale::ScaleGrid;
 use crate::codec::kernels::viterbi::SearchTables;
 use crate::codec::trellis::code::HALF_BITS;
+use crate::codec::trellis::code_set::WindowCodes;
 
 /// What the streams may choose from: what was paid for.
 pub struct Plan {
@@ -27,7 +28,7 @@ impl Plan {
         sources: &[Source],
         allotment: &Allotment,
         spread: Spread,
-        window: u32,
+        codes: WindowCodes,
     ) -> Result<Self> {
         let grid = grid(sources, &allotment.rates, spread);
         let coded = sources.iter().zip(&allotment.rates);
@@ -48,10 +49,10 @@ impl Plan {
         let below = (many - (highest - lowest + 1)) / 2;
         let lowest = lowest.saturating_sub(below).max(1);
         let rates = lowest..(lowest + many).min(*HALF_BITS.end() as u8 + 1);
-        let mut noise = noises(window)?;
+        let mut noise = noises(codes)?;
         noise.truncate(usize::from(rates.end));
         noise[1..usize::from(rates.start)].fill(f64::INFINITY);
-        let tables = tables(&rates.clone().collect::<Vec<u8>>(), window)?;
+        let tables = tables(&rates.clone().collect::<Vec<u8>>(), codes)?;
         Ok(Self {
             grid,
             scales: start..end,

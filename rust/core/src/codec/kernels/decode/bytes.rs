@@ -19,6 +19,9 @@ use super::codes::{CHUNK, Codes, PATH_BEFORE};
 use super::plan::BLOCK;
 use crate::codec::trellis::code::Code;
 
+/// Bits of an offset, which leaves the top bit of a byte to carries.
+const OFFSET_BITS: u32 = 7;
+
 /// Consecutive weights of a lane.
 pub const EIGHT: usize = 8;
 
@@ -66,9 +69,13 @@ type Find = unsafe fn(&Codes<'_>, &Table, usize, &mut [MaybeUninit<Chunk>]);
 impl Table {
     /// The table of a code whose register and offset are short enough for one.
     pub fn new(code: &Code) -> Option<Self> {
-        let find = match (code.window, code.run_bits, code.offset_bits) {
-            (8, 4, 7) => find_of::<false>(code),
-            (10, 5, 7) => find_of::<true>(code),
+        // A register of two parts of equal length, of which a shuffle looks up sixteen values.
+        if code.offset_bits != OFFSET_BITS || code.window != 2 * code.run_bits {
+            return None;
+        }
+        let find = match code.run_bits {
+            4 => find_of::<false>(code),
+            5 => find_of::<true>(code),
             _ => return None,
         };
         let (run, group) = (code.run_bits, code.weights_a_step());

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::codec::trellis::code::{Code, HALF_BITS};
-use crate::codec::trellis::constants::CODES;
+use crate::codec::trellis::code_set::{PinnedCode, WindowCodes};
 use crate::codec::trellis::integer_levels::IntegerLevels;
 use crate::codec::trellis::tables::Trellis;
 use crate::{Result, SimdLevel};
@@ -130,18 +130,16 @@ pub struct Plans([Option<(&'static Trellis, &'static OfCode)>; *HALF_BITS.end() 
 
 impl Plans {
     /// The plans for streams of these rates, in half bits; 0 is passed over.
-    pub fn new(window: u32, rates: &[u8]) -> Result<Self> {
-        static PLANS: [OfCode; CODES.len()] =
-            [const { [const { OnceLock::new() }; 8] }; CODES.len()];
+    pub fn new(codes: WindowCodes, rates: &[u8]) -> Result<Self> {
+        static PLANS: [OfCode; PinnedCode::COUNT] =
+            [const { [const { OnceLock::new() }; 8] }; PinnedCode::COUNT];
         let mut plans = [None; _];
         for &rate in rates {
             if rate == 0 || plans.get(usize::from(rate)).is_some_and(Option::is_some) {
                 continue;
             }
-            let trellis = Trellis::pinned(rate.into(), window)?;
-            let index = CODES.iter().position(|code| *code == trellis.code);
-            let index = index.expect("a pinned code is one of them");
-            plans[usize::from(rate)] = Some((trellis, &PLANS[index]));
+            let code = codes.code(rate.into())?;
+            plans[usize::from(rate)] = Some((code.trellis(), &PLANS[code.number()]));
         }
         Ok(Self(plans))
     }

@@ -4,14 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec::numbers::bitstream::Reader;
-use crate::codec::trellis::constants::{CODES, WINDOWS};
-use crate::codec::trellis::tables::Trellis;
+use crate::codec::trellis::code_set::{PinnedCode, WindowCodes};
 
-/// The levels of weights `..len` of a stream by [`Trellis::decode`], whose chain begins `run` path
+/// The levels of weights `..len` of a stream by [`decode`](crate::codec::trellis::Trellis::decode), whose chain begins `run` path
 /// bits before it.
-fn plain(source: Source<'_>, window: u32, run: usize, len: usize) -> Vec<f32> {
-    let trellis = Trellis::pinned(source.rate.into(), window).unwrap();
-    let before = run.min(window as usize);
+fn plain(source: Source<'_>, codes: WindowCodes, run: usize, len: usize) -> Vec<f32> {
+    let trellis = codes.code(source.rate.into()).unwrap().trellis();
+    let before = run.min(trellis.code.window as usize);
     let mut path = Reader::starting_at(source.path, 1, source.path_bit - before);
     let register = (0..before).fold(0, |r, _| r << 1 | path.next_field() as usize);
     let cells = Reader::starting_at(source.cells, trellis.code.cell_bits(), source.cell_bit);
@@ -27,7 +26,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 proptest! {
     #[test]
     fn every_unit_gives_the_bits_of_the_plain_decoder(
-        code in 0..CODES.len(),
+        number in 0..PinnedCode::COUNT,
         bytes in proptest::collection::vec(any::<u8>(), 700),
         chain in 0usize..40,
         run in 0usize..80,
@@ -35,18 +34,18 @@ proptest! {
         len in 0usize..300,
         from in 0usize..300,
     ) {
-        let (half_bits, window) = (CODES[code].half_bits, CODES[code].window);
+        let (code, window) = (PinnedCode::of_number(number).code(), PinnedCode::of_number(number).siblings());
         let path_bit = chain * 8 + run;
         // Planes that end where the codes do: nothing beyond may be read.
-        let path_end = (path_bit + CODES[code].path_len(len)).div_ceil(8);
-        let cell_end = (cell_bit + CODES[code].cells_len(len)).div_ceil(8);
+        let path_end = (path_bit + code.path_len(len)).div_ceil(8);
+        let cell_end = (cell_bit + code.cells_len(len)).div_ceil(8);
         let source = Source {
             path: &bytes[..path_end],
             cells: &bytes[bytes.len() - cell_end..],
             chain,
             path_bit,
             cell_bit,
-            rate: half_bits as u8,
+            rate: code.half_bits as u8,
         };
         let expected = plain(source, window, run, len);
         let plans = Plans::new(window, &[source.rate]).unwrap();
@@ -88,30 +87,33 @@ fn all_phases_of_all_codes_decode_alike() {
     })
     .take(1 << 17)
     .collect();
-    for window in WINDOWS {
-        for rate in 1..=16u8 {
-            let source = Source {
-                path: &bytes,
-                cells: &bytes,
-                chain: 0,
-                path_bit: 0,
-                cell_bit: 3,
-                rate,
-            };
-            let plans = Plans::new(window, &[rate]).unwrap();
-            let len = 1 << 16;
-            let expected = plain(source, window, 0, len);
-            for unit in SimdLevel::available() {
-                let mut memory = Memory::default();
-                let mut out = vec![0.0; len];
-                levels(
-                    unit,
-                    &memory.load(unit, &plans, source, 0, len),
-                    0,
-                    &mut out,
-                );
-                assert!(bits(&out) == bits(&expected), "{unit:?} {window} {rate}");
-            }
+    for pinned in PinnedCode::all() {
+        let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
+        let source = Source {
+            path: &bytes,
+            cells: &bytes,
+            chain: 0,
+            path_bit: 0,
+            cell_bit: 3,
+            rate,
+        };
+        let plans = Plans::new(window, &[rate]).unwrap();
+        let len = 1 << 16;
+        let expected = plain(source, window, 0, len);
+        for unit in SimdLevel::available() {
+            let mut memory = Memory::default();
+            let mut out = vec![0.0; len];
+            levels(
+                unit,
+                &memory.load(unit, &plans, source, 0, len),
+                0,
+                &mut out,
+            );
+            assert!(
+                bits(&out) == bits(&expected),
+                "{unit:?} {:?}",
+                pinned.code()
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::codec::numbers::bitstream::{Reader, Writer, packed_len};
 use crate::codec::numbers::gaussian::gaussian;
-use crate::codec::trellis::constants::CODES;
+use crate::codec::trellis::code_set::{CodeSet, PinnedCode};
 
 /// Viterbi's algorithm as a textbook has it: every register, every cell, squared errors in `f64`,
 /// no metric ever rounded. Gives the least possible squared error of each length.
@@ -75,7 +75,10 @@ fn squared_error(tables: &SearchTables<'_>, targets: &[i16], levels: &[f32]) -> 
 
 #[test]
 fn the_integer_search_is_as_good_as_the_plain_one() {
-    for code in CODES.iter().filter(|c| c.window <= 12) {
+    for code in PinnedCode::all()
+        .map(PinnedCode::code)
+        .filter(|c| c.window <= 12)
+    {
         let trellis = Trellis::new(*code);
         let tables = SearchTables::new(&trellis);
         let n = if code.window == 12 { 301 } else { 1001 };
@@ -91,7 +94,7 @@ fn the_integer_search_is_as_good_as_the_plain_one() {
 
 #[test]
 fn blocks_of_a_long_chain_are_settled_without_loss() {
-    let trellis = Trellis::pinned(8, 12).unwrap();
+    let trellis = CodeSet::FIRST.code(8, 12).unwrap().trellis();
     let tables = SearchTables::new(trellis);
     // More than four blocks of decisions.
     let n = 4 * SETTLED_BYTES / (4 * trellis.code.states() / 32) + 30_000;
@@ -105,7 +108,10 @@ fn blocks_of_a_long_chain_are_settled_without_loss() {
 
 #[test]
 fn what_the_search_says_is_what_a_decoder_finds() {
-    for code in CODES.iter().filter(|c| c.window <= 10) {
+    for code in PinnedCode::all()
+        .map(PinnedCode::code)
+        .filter(|c| c.window <= 10)
+    {
         let trellis = Trellis::new(*code);
         let tables = SearchTables::new(&trellis);
         for n in [1, 2, 5, 7, 8, 9, 31, 100] {
@@ -134,10 +140,11 @@ proptest! {
 
     #[test]
     fn every_lane_width_finds_the_same_path(
-        code in 0..CODES.len(),
+        number in 0..PinnedCode::COUNT,
         deviations in proptest::collection::vec(-6f32..6.0, 0..80),
     ) {
-        let trellis = Trellis::new(CODES[code]);
+        let code = PinnedCode::of_number(number).code();
+        let trellis = Trellis::new(*code);
         let tables = SearchTables::new(&trellis);
         let targets: Vec<i16> = deviations.iter().map(|x| tables.target(*x)).collect();
         let portable = found(&tables, SimdLevel::Portable, &targets);
@@ -147,15 +154,16 @@ proptest! {
     }
 
     #[test]
-    fn the_nearest_level_of_an_offset_is_among_three_cells(code in 0..CODES.len(), x: i16, offset: u32) {
-        let trellis = Trellis::new(CODES[code]);
+    fn the_nearest_level_of_an_offset_is_among_three_cells(number in 0..PinnedCode::COUNT, x: i16, offset: u32) {
+        let code = PinnedCode::of_number(number).code();
+        let trellis = Trellis::new(*code);
         let tables = SearchTables::new(&trellis);
         let offset = offset as usize % tables.positions();
         let distance = |cell: usize| {
-            let level = tables.levels[cell << CODES[code].offset_bits | offset];
+            let level = tables.levels[cell << code.offset_bits | offset];
             (i32::from(x) - i32::from(level)).abs()
         };
-        let best = (0..1usize << CODES[code].cell_bits()).map(distance).min();
+        let best = (0..1usize << code.cell_bits()).map(distance).min();
         prop_assert_eq!(Some(distance(tables.nearest(x, offset))), best);
     }
 }

@@ -4,8 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::codec::kernels::decode::{Memory, Plans, Source};
-use crate::codec::trellis::constants::{CODES, WINDOWS};
-use crate::codec::trellis::tables::Trellis;
+use crate::codec::trellis::code_set::{CodeSet, PinnedCode};
 
 /// Pseudo-random bytes.
 fn bytes(count: usize, seed: u64) -> Vec<u8> {
@@ -36,18 +35,19 @@ fn quantised(values: &[f32], order: Order) -> (Vec<i16>, Vec<f32>) {
 proptest! {
     #[test]
     fn every_unit_gives_the_same_bits(
-        code in 0..CODES.len(),
+        number in 0..PinnedCode::COUNT,
         seed: u64,
         len in 1usize..3000,
         path_bit in 0usize..70,
         cell_bit in 0usize..70,
     ) {
-        let (rate, window) = (CODES[code].half_bits as u8, CODES[code].window);
+        let pinned = PinnedCode::of_number(number);
+        let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
         let bytes = bytes(4000, seed);
         let source = Source { path: &bytes, cells: &bytes[200..], chain: 0, path_bit, cell_bit, rate };
         let plans = Plans::new(window, &[rate]).unwrap();
         prop_assume!(plans.has_integer_levels(rate));
-        let trellis = Trellis::pinned(rate.into(), window).unwrap();
+        let trellis = pinned.trellis();
         let values: Vec<f32> = (0..len).map(|i| (i as f32 * 0.7).sin()).collect();
         let padded = len.next_multiple_of(PAIR);
         let mut known: Option<(Vec<i16>, f32)> = None;
@@ -81,7 +81,7 @@ proptest! {
             // 54 dB below the product of the norms. An integer level misses its level by about 1e-3,
             // and by 9e-3 at most, wherever that lies. So a row of few levels, or of levels near
             // zero, is held to the norm of 64 levels of variance 1, or of as many as it has:
-            // products take such rows in floats (`tensor/product/near.rs`).
+            // products take such rows in floats (`operations/multiply/near.rs`).
             let pairs = floats.iter().zip(&values);
             let exact: f64 = pairs.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
             let norm = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
@@ -119,21 +119,20 @@ proptest! {
 #[test]
 fn the_worst_activations_do_not_overflow() {
     // The level furthest from 0 all along, and activations that fill all lanes with one sign.
-    for window in WINDOWS {
-        for rate in 1..=16u8 {
-            let plans = Plans::new(window, &[rate]).unwrap();
-            if !plans.has_integer_levels(rate) {
-                continue;
-            }
-            let trellis = Trellis::pinned(rate.into(), window).unwrap();
-            let table = &trellis.integer.as_ref().unwrap().table;
-            let most = table
-                .iter()
-                .map(|level| level.unsigned_abs())
-                .max()
-                .unwrap();
-            assert!(i64::from(LANE) * i64::from(most) < 1 << 31);
+    for pinned in PinnedCode::all() {
+        let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
+        let plans = Plans::new(window, &[rate]).unwrap();
+        if !plans.has_integer_levels(rate) {
+            continue;
         }
+        let trellis = pinned.trellis();
+        let table = &trellis.integer.as_ref().unwrap().table;
+        let most = table
+            .iter()
+            .map(|level| level.unsigned_abs())
+            .max()
+            .unwrap();
+        assert!(i64::from(LANE) * i64::from(most) < 1 << 31);
     }
     for values in [vec![1.0f32; STRETCH], {
         let mut lane = vec![0.0f32; STRETCH];
@@ -141,7 +140,7 @@ fn the_worst_activations_do_not_overflow() {
         lane
     }] {
         let bytes = [0xFF; 2000];
-        let plans = Plans::new(8, &[8]).unwrap();
+        let plans = Plans::new(CodeSet::FIRST.window(8).unwrap(), &[8]).unwrap();
         let source = Source {
             path: &bytes,
             cells: &bytes,

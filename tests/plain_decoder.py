@@ -3,33 +3,47 @@
 It reads the trellis codec only, and gives the values in float64 before they are rounded to a dtype.
 """
 
-import re
+import functools
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/constants.rs"
-SIZES = {8: (7, 4), 10: (7, 5), 12: (8, 5), 16: (8, 5)}
+CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/trellis/code_set_1.txt"
 
 
+class Code(NamedTuple):
+    """A line of the constants."""
+
+    s: int
+    run: int
+    axes: tuple  # (turn, skew) of the first weight of a step, and of the second
+    shape: tuple
+    error: float
+
+
+@functools.cache
 def codes():
-    """(W, h) -> ([(turn, skew), (turn, skew)], shape), as the table in the source has them."""
-    pattern = r"code\((\d+), (\d+), \[\((\d+), (\d+)\), \((\d+), (\d+)\)\], \[([^\]]*)\], [^)]*\)"
-    return {
-        (int(m[0]), int(m[1])): (
-            [(int(m[2]), int(m[3])), (int(m[4]), int(m[5]))],
-            [np.float32(x) for x in m[6].split(",")],
-        )
-        for m in re.findall(pattern, CONSTANTS.read_text())
-    }
+    """(W, h) -> the constants, as the file in the source has them."""
+    found = {}
+    for line in CONSTANTS.read_text().splitlines():
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        window, h, s, run, turn, skew, second_turn, second_skew = map(int, words[:8])
+        *shape, error = words[8:]
+        shape = tuple(np.float32(x) for x in shape)
+        axes = ((turn, skew), (second_turn, second_skew))
+        found[window, h] = Code(s, run, axes, shape, float(error))
+    return found
 
 
 def levels(window, h):
     """The level of every phase."""
-    size = SIZES[window][0] + (h - 1) // 2
-    shape = codes()[window, h][1]
+    code = codes()[window, h]
+    size, shape = code.s + (h - 1) // 2, code.shape
     t = ((2.0 * np.arange(2**size) + 1 - 2**size) / 2**size).astype(np.float32)
 
     def fma(a, b, c):
@@ -217,8 +231,7 @@ def decode(data):
                 values = np.zeros(coded[i], np.float32)
             else:
                 h, n = int(rates[i]), coded[i]
-                axes_of, _ = codes()[window, h]
-                s, run = SIZES[window]
+                s, run, axes_of, _, _ = codes()[window, h]
                 path = fields(data, planes[0][i], 1, bits_of(0, i))
                 cells = fields(data, planes[1][i], (h - 1) // 2, n)
                 phases = []

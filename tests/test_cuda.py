@@ -397,7 +397,7 @@ def levels_by_table(window, rate):
     cell = (rate - 1) // 2
     size, down = 7 + cell, max(0, 3 - cell)
     half, u32 = np.float16, np.uint32
-    shape = [np.float32(x) for x in plain.codes()[window, rate][1]]
+    shape = [np.float32(x) for x in plain.codes()[window, rate].shape]
     a, b, c = (float(x) for x in shape)
     d = 16 + (1023 - 64 * (15 - 2 * down)) / 64 + 7.5 / 1024
     up = 2.0**down

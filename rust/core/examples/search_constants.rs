@@ -10,12 +10,12 @@
 //! rates, 2: halves), with the distance to the rate–distortion bound D(R) = 2^(−2R) on samples that
 //! took no part. Deterministic: the same arguments give the same lines.
 //!
-//! 1. TRIES windings are drawn at random, the first turn near the golden section of a cell, where
+//! 1. TRIES state maps are drawn at random, the first turn near the golden section of a cell, where
 //!    all good ones lie. They are scored at four rates on few samples, the best [`POOL`] of each
 //!    again on more, and a third of those stay.
 //! 2. For each rate the pool is scored with levels fitted to the rate, and the best [`FINALISTS`]
 //!    once more on many samples.
-//! 3. The levels of each finalist are fitted to its own winding: search, least squares of the shape
+//! 3. The levels of each finalist are fitted to its own state map: search, least squares of the shape
 //!    over the weights that chose each phase (Lloyd's algorithm, with three parameters), and again.
 //!
 //! Fitting ends where neither levels nor paths alone can be better. The second form moves both: it
@@ -28,9 +28,9 @@ use hypercomp_core::codec::numbers::gaussian::gaussian;
 use hypercomp_core::codec::trellis::{Axis, Code, CodeSet, HALF_BITS, Trellis};
 use rayon::prelude::*;
 
-/// Windings of each of four rates that are scored a second time.
+/// State maps of each of four rates that are scored a second time.
 const POOL: usize = 192;
-/// Windings whose levels are fitted.
+/// State maps whose levels are fitted.
 const FINALISTS: usize = 8;
 /// Rounds of search and fit.
 const ROUNDS: usize = 6;
@@ -60,7 +60,7 @@ fn sizes(window: u32) -> (u32, u32) {
     (code.offset_bits, code.run_bits)
 }
 
-/// A code without a winding of its own.
+/// A code without a state map of its own.
 fn draft(window: u32, half_bits: u32) -> Code {
     let (offset_bits, run_bits) = sizes(window);
     let rate = f64::from(half_bits) / 2.0;
@@ -75,8 +75,8 @@ fn draft(window: u32, half_bits: u32) -> Code {
     }
 }
 
-/// A winding with as many axes as a step has weights.
-fn winding(random: &mut Random, window: u32, weights_a_step: u32) -> [Axis; 2] {
+/// A state map with as many axes as a step has weights.
+fn state_map(random: &mut Random, window: u32, weights_a_step: u32) -> [Axis; 2] {
     let (offset_bits, _) = sizes(window);
     let mut axis = |low, high| Axis {
         turn: random.turn(offset_bits, low, high),
@@ -238,7 +238,7 @@ fn main() {
 
     let mut random = Random(u64::from(window * 10 + weights_a_step));
     let drawn: Vec<[Axis; 2]> = (0..tries)
-        .map(|_| winding(&mut random, window, weights_a_step))
+        .map(|_| state_map(&mut random, window, weights_a_step))
         .collect();
     let level = |half_bits| Code {
         axes: drawn[0],
@@ -256,7 +256,7 @@ fn main() {
         pool.extend(codes.iter().map(|code| code.axes));
     }
     for half_bits in rates {
-        // Levels for the rate, with any good winding.
+        // Levels for the rate, with any good state map.
         let level = Code {
             axes: pool[0],
             ..draft(window, half_bits)

@@ -32,7 +32,7 @@ impl CompressedTensor {
     /// Compress `weights`, the C-order elements of a tensor of this shape.
     ///
     /// The result depends on the weights, the shape and the codec alone, not on the number of
-    /// threads or the machine. Time O(n·2^W) for the trellis, O(n) for the winding.
+    /// threads or the machine. Time O(n·2^W) for the trellis, O(n) for the published codec.
     pub fn compress<T: Element>(
         weights: &[T],
         shape: &[usize],

@@ -41,7 +41,7 @@ struct Encoder<'a, T> {
 }
 
 /// Memory of one thread.
-struct Workspace {
+struct SearchBuffers {
     search: Search,
     /// Transformed weights of the chain.
     values: Vec<f32>,
@@ -50,7 +50,7 @@ struct Workspace {
     levels: Vec<f32>,
 }
 
-impl Workspace {
+impl SearchBuffers {
     fn new(window: u32, simd: SimdLevel) -> Self {
         Self {
             search: Search::new(window, simd),
@@ -63,7 +63,7 @@ impl Workspace {
 }
 
 /// What the search of a chain found.
-struct Chain {
+struct CodedChain {
     path: Vec<u8>,
     cells: Vec<u8>,
     scales: Vec<u8>,
@@ -126,14 +126,14 @@ impl Streams {
         let chains = (0..layout.chains())
             .into_par_iter()
             .map_init(
-                || Workspace::new(params.window, simd),
+                || SearchBuffers::new(params.window, simd),
                 |workspace, chain| encoder.chain(chain, workspace, control),
             )
-            .collect::<Result<Vec<Chain>>>()?;
+            .collect::<Result<Vec<CodedChain>>>()?;
         // In the order of the chains, whatever order the threads finished in.
         let mut energy = chains.iter().map(|chain| chain.energy).sum();
         let joined =
-            |part: fn(&Chain) -> &[u8]| chains.iter().map(part).collect::<Vec<_>>().concat();
+            |part: fn(&CodedChain) -> &[u8]| chains.iter().map(part).collect::<Vec<_>>().concat();
         let mut streams = Self {
             exponent: exponent as i16,
             code_set: params.code_set,
@@ -206,7 +206,12 @@ impl<T: Element> Encoder<'_, T> {
         self.tables[usize::from(self.rates[stream])].as_ref()
     }
 
-    fn chain(&self, chain: usize, work: &mut Workspace, control: &Control) -> Result<Chain> {
+    fn chain(
+        &self,
+        chain: usize,
+        work: &mut SearchBuffers,
+        control: &Control,
+    ) -> Result<CodedChain> {
         self.load(chain, &mut work.values);
         work.targets.resize(work.values.len(), 0);
         work.search.start(0);
@@ -248,14 +253,14 @@ impl<T: Element> Encoder<'_, T> {
     }
 
     /// Cells and scales for the path that the search has found.
-    fn choose(&self, chain: usize, work: &mut Workspace) -> Chain {
+    fn choose(&self, chain: usize, work: &mut SearchBuffers) -> CodedChain {
         let streams = self.layout.chain(chain);
         let mut path = &work.search.path[..];
         let cells_len = |stream: usize| {
             let tables = self.tables(stream);
             tables.map_or(0, |t| t.trellis().code.cells_len(self.lengths[stream]))
         };
-        let mut chain = Chain {
+        let mut chain = CodedChain {
             path: vec![0; packed_len(path.len(), 1)],
             cells: vec![0; streams.clone().map(cells_len).sum::<usize>().div_ceil(8)],
             scales: Vec::with_capacity(streams.len()),

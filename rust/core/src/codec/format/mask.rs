@@ -121,12 +121,12 @@ fn code(bits: &[(bool, u16)]) -> Vec<u8> {
 }
 
 /// Reads what [`code`] wrote.
-struct Decoder<'a> {
+struct MaskDecoder<'a> {
     words: &'a [[u8; 4]],
     state: u64,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a> MaskDecoder<'a> {
     fn new(bytes: &'a [u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<4>();
         let (&[high, low], words) = words.split_first_chunk::<2>()?;
@@ -418,7 +418,7 @@ fn check_expansion(weights: usize, stored: usize) -> Result<()> {
 }
 
 fn decode_chain(coded: &[u8], model: &[u16], layout: &Layout, chain: usize) -> Option<Vec<bool>> {
-    let mut decoder = Decoder::new(coded)?;
+    let mut decoder = MaskDecoder::new(coded)?;
     let mut contexts = Contexts::new(layout.stream(layout.chain(chain).start).len());
     for _ in layout.chain_weights(chain) {
         let bit = decoder.next(model[contexts.next() % model.len()]);

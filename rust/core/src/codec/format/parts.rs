@@ -55,13 +55,13 @@ struct Description {
     signal: f64,
     error: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    trellis: Option<Trellis>,
-    parts: BTreeMap<String, Part>,
+    trellis: Option<TrellisDescription>,
+    parts: BTreeMap<String, PartDescription>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Trellis {
+struct TrellisDescription {
     exponent: i16,
     window: u8,
     seed: Option<u64>,
@@ -75,7 +75,7 @@ struct Trellis {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Part {
+struct PartDescription {
     bytes: usize,
     crc32: u32,
 }
@@ -91,7 +91,7 @@ impl CompressedTensor {
             }
             Payload::Trellis(streams) => {
                 let parts = Section::ALL.map(|part| (part.name(), part.write(streams)));
-                let head = Trellis::of(&Head::of(streams));
+                let head = TrellisDescription::of(&Head::of(streams));
                 (CodecName::Trellis, Some(head), parts.to_vec())
             }
             Payload::Winding(winding) => {
@@ -105,7 +105,7 @@ impl CompressedTensor {
             .filter(|(_, bytes)| !bytes.is_empty())
             .map(|(name, bytes)| (name.to_owned(), bytes))
             .collect();
-        let part = |bytes: &Bytes| Part {
+        let part = |bytes: &Bytes| PartDescription {
             bytes: bytes.len(),
             crc32: crc32fast::hash(bytes),
         };
@@ -219,7 +219,7 @@ impl CompressedTensor {
     }
 }
 
-impl Trellis {
+impl TrellisDescription {
     fn of(head: &Head) -> Self {
         let pair = |span: Span| (span.lowest, span.width as u8);
         Self {

@@ -10,7 +10,7 @@ use super::layout::Layout;
 use super::mask::Mask;
 use super::scale::{ScaleGrid, ZERO_ROW};
 use crate::Result;
-use crate::codec::kernels::decode::Source;
+use crate::codec::kernels::decode::StreamCodes;
 use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
 
 /// Trellis codes of all streams of a tensor (see [`Layout`]).
@@ -264,7 +264,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next stream's number, and its codes; `None` for one of zeros.
-    pub fn next(&mut self) -> (usize, Option<Source<'a>>) {
+    pub fn next(&mut self) -> (usize, Option<StreamCodes<'a>>) {
         let stream = self.stream;
         if stream == self.next_chain_start {
             let start = self.starts[self.next_chain];
@@ -274,7 +274,7 @@ impl<'a> Cursor<'a> {
             self.next_chain += 1;
         }
         let rate = self.streams.rates[stream];
-        let source = (rate > 0).then_some(Source {
+        let source = (rate > 0).then_some(StreamCodes {
             path: &self.streams.path,
             cells: &self.streams.cells,
             chain: self.chain_path,

@@ -12,7 +12,7 @@ pub enum Payload {
     /// Every weight is zero, or there is none.
     Zeros,
     /// The weights' own little-endian bytes: of fewer than ten weights, for which the header alone
-    /// outweighs them, and of tensors that the winding cannot hold within its error limit.
+    /// outweighs them, and of tensors that the published codec cannot hold within its error limit.
     Raw(Vec<u8>),
     /// Trellis codes.
     Trellis(Box<Streams>),

@@ -24,7 +24,7 @@ pub trait Real: Copy + Default + Send + Sync + 'static {
     ///
     /// # Safety
     /// The machine has the unit; the lengths are those that [`accumulate`] asserts.
-    unsafe fn accumulate(unit: SimdLevel, tile: Tile<Self>, rows: usize);
+    unsafe fn accumulate(simd: SimdLevel, tile: Tile<Self>, rows: usize);
 }
 
 /// Where a tile's factors and sums begin.
@@ -45,7 +45,7 @@ pub struct Tile<R> {
 /// `factors` has [`HEIGHT`] numbers for each row of the `panel`; the sums of the first of the `rows`
 /// come first, those of the next begin `stride` further.
 pub fn accumulate<R: Real>(
-    unit: SimdLevel,
+    simd: SimdLevel,
     rows: Range<usize>,
     factors: &[R],
     panel: &[R],
@@ -67,11 +67,11 @@ pub fn accumulate<R: Real>(
         stride,
     };
     // SAFETY: the token proves that the machine has these instructions, and the lengths were checked.
-    unsafe { R::accumulate(unit, tile, rows.len()) }
+    unsafe { R::accumulate(simd, tile, rows.len()) }
 }
 
 /// Some floats side by side.
-trait Lanes: Copy {
+trait FloatVector: Copy {
     type Real: Copy;
     const COUNT: usize;
     unsafe fn load(from: *const Self::Real) -> Self;
@@ -99,7 +99,7 @@ impl<R: Copy> Tile<R> {
     /// # Safety
     /// The machine has the lanes; `H` rows of the sums and so many columns are there.
     #[inline(always)]
-    unsafe fn add<L: Lanes<Real = R>, const H: usize, const V: usize>(
+    unsafe fn add<L: FloatVector<Real = R>, const H: usize, const V: usize>(
         self,
         width: usize,
         from: usize,
@@ -136,8 +136,8 @@ impl<R: Copy> Tile<R> {
     }
 }
 
-/// Lanes of plain Rust.
-impl Lanes for f32 {
+/// A vector of one float, in plain Rust.
+impl FloatVector for f32 {
     type Real = f32;
     const COUNT: usize = 1;
     unsafe fn load(from: *const f32) -> f32 {
@@ -156,7 +156,7 @@ impl Lanes for f32 {
     }
 }
 
-impl Lanes for f64 {
+impl FloatVector for f64 {
     type Real = f64;
     const COUNT: usize = 1;
     unsafe fn load(from: *const f64) -> f64 {
@@ -179,11 +179,11 @@ impl Lanes for f64 {
 mod vectors {
     use std::arch::x86_64::*;
 
-    use super::{HEIGHT, Lanes, Tile};
+    use super::{FloatVector, HEIGHT, Tile};
 
     macro_rules! lanes {
         ($vector:ty, $real:ty, $count:literal, $load:ident, $store:ident, $splat:ident, $fused:ident) => {
-            impl Lanes for $vector {
+            impl FloatVector for $vector {
                 type Real = $real;
                 const COUNT: usize = $count;
                 #[inline(always)]
@@ -301,10 +301,10 @@ macro_rules! real {
         impl Real for $real {
             const PANEL: usize = 128 / size_of::<Self>();
 
-            unsafe fn accumulate(unit: SimdLevel, mut tile: Tile<Self>, rows: usize) {
+            unsafe fn accumulate(simd: SimdLevel, mut tile: Tile<Self>, rows: usize) {
                 // SAFETY: the contract is this function's own.
                 unsafe {
-                    match unit {
+                    match simd {
                         SimdLevel::Portable => {
                             for _ in 0..rows {
                                 for column in 0..Self::PANEL {
@@ -355,10 +355,10 @@ mod tests {
                 }
             }
         }
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut sums = before.clone();
-            accumulate(unit, rows.clone(), &factors, &panel, &mut sums, stride);
-            assert_eq!(sums, plain, "{unit:?}");
+            accumulate(simd, rows.clone(), &factors, &panel, &mut sums, stride);
+            assert_eq!(sums, plain, "{simd:?}");
         }
     }
 

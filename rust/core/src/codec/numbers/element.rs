@@ -136,11 +136,11 @@ pub trait Element: Copy + Send + Sync + Default + 'static {
     /// Nearest value, ties to even; what is too large becomes an infinity, as sums do.
     fn nearest(value: f32) -> Self;
     /// Append the values as `f32`, rounded where they are wider.
-    fn widen(values: &[Self], unit: SimdLevel, out: &mut Vec<f32>);
+    fn widen(values: &[Self], simd: SimdLevel, out: &mut Vec<f32>);
     /// Append its little-endian bytes.
     fn push_le(self, bytes: &mut Vec<u8>);
-    /// `from_f64(power.times(value))` of every value, in the vectors of `unit`.
-    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]);
+    /// `from_f64(power.times(value))` of every value, in the vectors of `simd`.
+    fn restore(values: &[f32], power: PowerOfTwo, simd: SimdLevel, out: &mut [Self]);
 }
 
 impl Element for f32 {
@@ -160,11 +160,11 @@ impl Element for f32 {
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, simd: SimdLevel, out: &mut [Self]) {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
-        unit.run(move || {
+        simd.run(move || {
             for (place, value) in out.iter_mut().zip(values) {
                 *place = (value * first * second).clamp(f32::MIN, f32::MAX);
             }
@@ -183,14 +183,14 @@ impl Element for f64 {
     fn nearest(value: f32) -> Self {
         value.into()
     }
-    fn widen(values: &[Self], unit: SimdLevel, out: &mut Vec<f32>) {
-        unit.run(|| out.extend(values.iter().map(|value| *value as f32)));
+    fn widen(values: &[Self], simd: SimdLevel, out: &mut Vec<f32>) {
+        simd.run(|| out.extend(values.iter().map(|value| *value as f32)));
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
-        unit.run(|| restore_slowly(values, power, out));
+    fn restore(values: &[f32], power: PowerOfTwo, simd: SimdLevel, out: &mut [Self]) {
+        simd.run(|| restore_slowly(values, power, out));
     }
 }
 
@@ -213,12 +213,12 @@ impl Element for f16 {
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, simd: SimdLevel, out: &mut [Self]) {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
         // What is rounded on the way through `f32`, its subnormals, is nothing in an `f16`.
-        unit.run(move || {
+        simd.run(move || {
             for (place, value) in out.iter_mut().zip(values) {
                 let product = (value * first * second).clamp(-F16_MAX, F16_MAX);
                 *place = f16::from_bits(f16_bits(product));
@@ -238,20 +238,20 @@ impl Element for bf16 {
     fn nearest(value: f32) -> Self {
         bf16::from_f32(value)
     }
-    fn widen(values: &[Self], unit: SimdLevel, out: &mut Vec<f32>) {
+    fn widen(values: &[Self], simd: SimdLevel, out: &mut Vec<f32>) {
         // A `bf16` is the upper half of an `f32`; without a look at NaNs a loop becomes vectors.
         let widened = |value: &Self| f32::from_bits(u32::from(value.to_bits()) << 16);
-        unit.run(|| out.extend(values.iter().map(widened)));
+        simd.run(|| out.extend(values.iter().map(widened)));
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
-    fn restore(values: &[f32], power: PowerOfTwo, unit: SimdLevel, out: &mut [Self]) {
+    fn restore(values: &[f32], power: PowerOfTwo, simd: SimdLevel, out: &mut [Self]) {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
         for (out, values) in out.chunks_mut(RESTORED).zip(values.chunks(RESTORED)) {
-            let subnormal = unit.run(|| {
+            let subnormal = simd.run(|| {
                 let mut subnormal = false;
                 for (place, value) in out.iter_mut().zip(values) {
                     let product = (value * first * second).clamp(-BF16_MAX, BF16_MAX);
@@ -401,10 +401,10 @@ mod tests {
         let power = PowerOfTwo::new(exponent);
         let mut expected = vec![T::default(); values.len()];
         restore_slowly(values, power, &mut expected);
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut out = vec![T::default(); values.len()];
-            T::restore(values, power, unit, &mut out);
-            assert_eq!(out, expected, "{unit:?} 2^{exponent}");
+            T::restore(values, power, simd, &mut out);
+            assert_eq!(out, expected, "{simd:?} 2^{exponent}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::codec::format::layout::Layout;
 use crate::codec::format::streams::{Cursor, Streams};
-use crate::codec::kernels::decode::{BLOCK, Memory, Plans, Source, levels};
+use crate::codec::kernels::decode::{BLOCK, DecodePlans, Memory, StreamCodes, levels};
 use crate::codec::kernels::hadamard::{Incoherence, closure};
 use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::team::SHARED_FROM;
@@ -19,30 +19,30 @@ pub(in crate::codec) struct Decoder<'a> {
     streams: &'a Streams,
     pub layout: Layout,
     pub incoherence: Option<Incoherence>,
-    pub plans: Plans,
-    pub unit: SimdLevel,
+    pub plans: DecodePlans,
+    pub simd: SimdLevel,
     pub restore: PowerOfTwo,
 }
 
 /// Memory of one thread.
 #[derive(Default)]
-pub(in crate::codec) struct Workspace {
+pub(in crate::codec) struct DecodeBuffers {
     codes: Memory,
     values: Vec<f32>,
 }
 
 impl<'a> Decoder<'a> {
     /// A decoder of a tensor of this shape.
-    pub fn new(streams: &'a Streams, shape: &[usize], unit: SimdLevel) -> Result<Self> {
+    pub fn new(streams: &'a Streams, shape: &[usize], simd: SimdLevel) -> Result<Self> {
         let layout = Layout::new(shape);
         Ok(Self {
             streams,
             layout,
             incoherence: streams
                 .seed
-                .map(|seed| Incoherence::new(unit, seed, layout.longest())),
-            plans: Plans::new(streams.codes()?, &streams.rates)?,
-            unit,
+                .map(|seed| Incoherence::new(simd, seed, layout.longest())),
+            plans: DecodePlans::new(streams.codes()?, &streams.rates)?,
+            simd,
             restore: PowerOfTwo::new(streams.exponent.into()),
         })
     }
@@ -58,7 +58,7 @@ impl<'a> Decoder<'a> {
         rows: Range<usize>,
         index: usize,
         count: usize,
-    ) -> impl Iterator<Item = (usize, Option<Source<'a>>)> {
+    ) -> impl Iterator<Item = (usize, Option<StreamCodes<'a>>)> {
         let mut cursor = self.cursor(rows.start * count + index);
         rows.enumerate().map(move |(i, _)| {
             // Those of a row that are passed over, before the next is asked for.
@@ -110,10 +110,10 @@ impl<'a> Decoder<'a> {
             .map(|chain| chain.start.max(range.start)..chain.end.min(range.end))
             .collect();
         let parts = crate::team::split_mut(out, runs.iter().map(Range::len)).into_iter();
-        let decode = |workspace: &mut Workspace, (out, run): (&mut [T], &Range<usize>)| {
+        let decode = |workspace: &mut DecodeBuffers, (out, run): (&mut [T], &Range<usize>)| {
             self.decode_run(run.clone(), out, workspace, control)
         };
-        share(team, parts.zip(&runs), Workspace::default, decode)
+        share(team, parts.zip(&runs), DecodeBuffers::default, decode)
     }
 
     /// The same on the calling thread.
@@ -123,7 +123,7 @@ impl<'a> Decoder<'a> {
         out: &mut [T],
         control: &Control,
     ) -> Result<()> {
-        self.decode_run(range.clone(), out, &mut Workspace::default(), control)?;
+        self.decode_run(range.clone(), out, &mut DecodeBuffers::default(), control)?;
         self.mend(range, out);
         Ok(())
     }
@@ -132,7 +132,7 @@ impl<'a> Decoder<'a> {
         &self,
         range: Range<usize>,
         mut out: &mut [T],
-        workspace: &mut Workspace,
+        workspace: &mut DecodeBuffers,
         control: &Control,
     ) -> Result<()> {
         if range.is_empty() {
@@ -157,7 +157,7 @@ impl<'a> Decoder<'a> {
         &self,
         cursor: &mut Cursor<'_>,
         weights: Range<usize>,
-        workspace: &mut Workspace,
+        workspace: &mut DecodeBuffers,
         out: &mut [T],
     ) {
         let (index, source) = cursor.next();
@@ -187,7 +187,7 @@ impl<'a> Decoder<'a> {
         rows: Range<usize>,
         columns: Range<usize>,
         row_len: usize,
-        workspace: &mut Workspace,
+        workspace: &mut DecodeBuffers,
         out: &mut [T],
         control: &Control,
     ) -> Result<()> {
@@ -260,11 +260,11 @@ impl<'a> Decoder<'a> {
     /// Decode the weights `within` a stream of `n`.
     fn decode_part<T: Element>(
         &self,
-        source: Source<'_>,
+        source: StreamCodes<'_>,
         scale: f32,
         n: usize,
         within: Range<usize>,
-        workspace: &mut Workspace,
+        workspace: &mut DecodeBuffers,
         out: &mut [T],
     ) {
         let needed = match &self.incoherence {
@@ -281,10 +281,10 @@ impl<'a> Decoder<'a> {
         let values = &mut workspace.values[..padded];
         let codes = workspace
             .codes
-            .load(self.unit, &self.plans, source, start, needed.end);
-        levels(self.unit, &codes, 0, values);
+            .load(self.simd, &self.plans, source, start, needed.end);
+        levels(self.simd, &codes, 0, values);
         let values = &mut values[needed.start - start..count];
-        self.unit.run(|| {
+        self.simd.run(|| {
             for value in values.iter_mut() {
                 *value *= scale;
             }
@@ -293,6 +293,6 @@ impl<'a> Decoder<'a> {
             incoherence.inverse_part(values, needed.start, n);
         }
         let values = &values[within.start - needed.start..][..within.len()];
-        T::restore(values, self.restore, self.unit, out);
+        T::restore(values, self.restore, self.simd, out);
     }
 }

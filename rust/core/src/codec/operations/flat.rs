@@ -9,23 +9,23 @@ use crate::codec::published::Filler;
 use crate::{Control, Result, SimdLevel};
 
 /// What decodes a tensor, worked out once.
-pub(in crate::codec) enum Flat<'a> {
+pub(in crate::codec) enum StoredWeights<'a> {
     Zeros,
     Raw(&'a [u8], Dtype),
     Trellis(Box<Decoder<'a>>),
     Winding(Filler<'a>),
 }
 
-impl<'a> Flat<'a> {
+impl<'a> StoredWeights<'a> {
     /// The weights of `tensor`.
-    pub fn new(tensor: &'a CompressedTensor, unit: SimdLevel) -> Result<Self> {
+    pub fn new(tensor: &'a CompressedTensor, simd: SimdLevel) -> Result<Self> {
         Ok(match &tensor.payload {
             Payload::Zeros => Self::Zeros,
             Payload::Raw(bytes) => Self::Raw(bytes, tensor.dtype),
             Payload::Trellis(streams) => Self::Trellis(Box::new(Decoder::new(
                 streams,
                 &tensor.stored_shape(),
-                unit,
+                simd,
             )?)),
             Payload::Winding(winding) => Self::Winding(winding.filler()),
         })

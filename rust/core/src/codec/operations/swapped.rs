@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::decoder::{Decoder, Workspace};
+use super::decoder::{DecodeBuffers, Decoder};
 use crate::codec::format::tensor::{CompressedTensor, Payload};
 use crate::codec::numbers::element::Element;
 use crate::team::SHARED_FROM;
@@ -25,7 +25,7 @@ const OUTPUTS: usize = 4096;
 const TILE: usize = 16;
 
 /// Some elements of a row of the tensor, which begin at an input.
-struct Part<'o, T> {
+struct RowPart<'o, T> {
     input: usize,
     out: &'o mut [T],
 }
@@ -59,7 +59,8 @@ impl CompressedTensor {
         } else {
             team
         };
-        let turn = |workspace: &mut Turning<T>, (from, mut parts): (usize, Vec<Part<'_, T>>)| {
+        let turn = |workspace: &mut TurningBuffers<T>,
+                    (from, mut parts): (usize, Vec<RowPart<'_, T>>)| {
             let inputs = from..(from + BAND).min(columns.end);
             workspace.band(
                 &decoder,
@@ -70,8 +71,8 @@ impl CompressedTensor {
                 control,
             )
         };
-        let new = || Turning {
-            decoding: Workspace::default(),
+        let new = || TurningBuffers {
+            decoding: DecodeBuffers::default(),
             values: Vec::new(),
         };
         share(team, bands.into_iter(), new, turn)
@@ -85,9 +86,9 @@ fn bands<'o, T>(
     inputs: usize,
     first: usize,
     columns: &Range<usize>,
-) -> Vec<(usize, Vec<Part<'o, T>>)> {
+) -> Vec<(usize, Vec<RowPart<'o, T>>)> {
     let starts = columns.clone().step_by(BAND);
-    let mut bands: Vec<(usize, Vec<Part<'o, T>>)> = starts.map(|at| (at, Vec::new())).collect();
+    let mut bands: Vec<(usize, Vec<RowPart<'o, T>>)> = starts.map(|at| (at, Vec::new())).collect();
     let mut from = first;
     while !out.is_empty() {
         let to = inputs.min(from + out.len());
@@ -96,7 +97,7 @@ fn bands<'o, T>(
             let end = (*start + BAND).min(columns.end).min(to).max(input);
             let part;
             (part, out) = out.split_at_mut(end - input);
-            parts.push(Part { input, out: part });
+            parts.push(RowPart { input, out: part });
         }
         from = 0;
     }
@@ -104,12 +105,12 @@ fn bands<'o, T>(
 }
 
 /// Memory of one thread.
-struct Turning<T> {
-    decoding: Workspace,
+struct TurningBuffers<T> {
+    decoding: DecodeBuffers,
     values: Vec<T>,
 }
 
-impl<T: Element> Turning<T> {
+impl<T: Element> TurningBuffers<T> {
     /// Decode a band of inputs for the outputs from `first` on, one for each of the parts.
     fn band(
         &mut self,
@@ -117,7 +118,7 @@ impl<T: Element> Turning<T> {
         outputs: usize,
         first: usize,
         inputs: Range<usize>,
-        parts: &mut [Part<'_, T>],
+        parts: &mut [RowPart<'_, T>],
         control: &Control,
     ) -> Result<()> {
         let end = first + parts.len();
@@ -149,7 +150,7 @@ impl<T: Element> Turning<T> {
     }
 
     /// Put decoded inputs in their places.
-    fn turn(&self, inputs: Range<usize>, parts: &mut [Part<'_, T>]) {
+    fn turn(&self, inputs: Range<usize>, parts: &mut [RowPart<'_, T>]) {
         let width = parts.len();
         let mut tile = [[T::default(); TOGETHER]; TILE];
         for (at, parts) in parts.chunks_mut(TILE).enumerate() {

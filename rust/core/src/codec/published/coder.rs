@@ -30,7 +30,7 @@ pub struct Decoding {
 
 /// The map between groups of K weights and codes for one tensor and one number of categories.
 #[derive(Clone, Debug)]
-pub struct Coder<const K: usize> {
+pub struct GroupCoder<const K: usize> {
     orbit: Orbit<K>,
     centre: [f64; K],
     categories: Categories,
@@ -40,7 +40,7 @@ pub struct Coder<const K: usize> {
     points: u32,
 }
 
-impl<const K: usize> Coder<K> {
+impl<const K: usize> GroupCoder<K> {
     /// The coder of validated parameters around `centre`, with `classes` categories up to the
     /// distance of `farthest`.
     pub fn new(

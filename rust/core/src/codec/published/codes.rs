@@ -9,7 +9,7 @@ use crate::codec::numbers::bitstream::packed_len;
 
 /// The codes of a tensor.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Codes {
+pub struct PackedCodes {
     len: usize,
     bits: u32,
     bytes: Vec<u8>,
@@ -21,7 +21,7 @@ pub fn width(largest: u32) -> u32 {
     (u32::BITS - largest.leading_zeros()).max(1)
 }
 
-impl Codes {
+impl PackedCodes {
     /// Pack `codes` in as many bits as the largest needs.
     pub fn pack(codes: &[u32]) -> Self {
         let bits = width(codes.par_iter().copied().max().unwrap_or(0));
@@ -123,15 +123,15 @@ mod tests {
         #[test]
         fn what_is_packed_is_got(codes in prop::collection::vec(any::<u32>(), 0..300), shift in 0u32..32) {
             let codes: Vec<u32> = codes.iter().map(|c| c >> shift).collect();
-            let packed = Codes::pack(&codes);
+            let packed = PackedCodes::pack(&codes);
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), codes.clone());
-            let again = Codes::from_packed(codes.len(), packed.bits(), packed.bytes());
+            let again = PackedCodes::from_packed(codes.len(), packed.bits(), packed.bytes());
             prop_assert_eq!(again, Some(packed));
         }
 
         #[test]
         fn narrow_codes_are_a_bitstream(codes in prop::collection::vec(any::<u8>(), 1..300)) {
-            let packed = Codes::pack(&codes.iter().map(|c| u32::from(*c)).collect::<Vec<_>>());
+            let packed = PackedCodes::pack(&codes.iter().map(|c| u32::from(*c)).collect::<Vec<_>>());
             let mut bytes = vec![0; packed_len(codes.len(), packed.bits())];
             crate::codec::numbers::bitstream::pack(&codes, packed.bits(), &mut bytes);
             prop_assert_eq!(packed.bytes(), bytes);
@@ -141,17 +141,17 @@ mod tests {
     #[test]
     fn chunks_join_without_a_gap() {
         let codes: Vec<u32> = (0..2 * CHUNK as u32 + 77).map(|i| i * 7 % 1601).collect();
-        assert!(Codes::pack(&codes).iter().eq(codes));
+        assert!(PackedCodes::pack(&codes).iter().eq(codes));
     }
 
     #[test]
     fn a_wrong_size_or_a_set_spare_bit_is_refused() {
-        assert!(Codes::from_packed(3, 3, &[0xFF, 0x80]).is_some());
-        assert!(Codes::from_packed(3, 3, &[0xFF, 0xC0]).is_none());
-        assert!(Codes::from_packed(3, 3, &[0xFF]).is_none());
-        assert!(Codes::from_packed(3, 3, &[0xFF, 0x80, 0]).is_none());
-        assert!(Codes::from_packed(3, 0, &[]).is_none());
-        assert!(Codes::from_packed(8, 33, &[0; 33]).is_none());
-        assert!(Codes::from_packed(usize::MAX, 3, &[0xFF]).is_none());
+        assert!(PackedCodes::from_packed(3, 3, &[0xFF, 0x80]).is_some());
+        assert!(PackedCodes::from_packed(3, 3, &[0xFF, 0xC0]).is_none());
+        assert!(PackedCodes::from_packed(3, 3, &[0xFF]).is_none());
+        assert!(PackedCodes::from_packed(3, 3, &[0xFF, 0x80, 0]).is_none());
+        assert!(PackedCodes::from_packed(3, 0, &[]).is_none());
+        assert!(PackedCodes::from_packed(8, 33, &[0; 33]).is_none());
+        assert!(PackedCodes::from_packed(usize::MAX, 3, &[0xFF]).is_none());
     }
 }

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::coder::Coder;
-use super::codes::Codes;
+use super::coder::GroupCoder;
+use super::codes::PackedCodes;
 use super::params::{CHUNK, with_group};
 use super::winding::Winding;
 use crate::codec::numbers::element::{Element, PowerOfTwo};
@@ -80,8 +80,8 @@ impl Winding {
 
 /// How the groups of one tensor are decoded.
 struct Groups<'w, const K: usize> {
-    codes: &'w Codes,
-    coder: Coder<K>,
+    codes: &'w PackedCodes,
+    coder: GroupCoder<K>,
     /// The group of every code; empty where they are not tabled.
     table: Vec<[f32; K]>,
 }
@@ -141,12 +141,12 @@ fn decode_all<const K: usize>(
     control: &Control,
 ) -> Result<()> {
     let groups = Groups::<K>::new(winding, out.len());
-    let (unit, one) = (SimdLevel::in_use()?, PowerOfTwo::new(0));
+    let (simd, one) = (SimdLevel::in_use()?, PowerOfTwo::new(0));
     let decode = |values: &mut Vec<f32>, (chunk, out): (usize, &mut [_])| {
         control.check()?;
         values.resize(out.len(), 0.0);
         groups.fill(start + chunk * CHUNK * K, values);
-        Element::restore(values, one, unit, out);
+        Element::restore(values, one, simd, out);
         control.advance(out.len() as u64);
         Ok(())
     };

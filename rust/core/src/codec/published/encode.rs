@@ -5,8 +5,8 @@
 
 use rayon::prelude::*;
 
-use super::coder::Coder;
-use super::codes::Codes;
+use super::coder::GroupCoder;
+use super::codes::PackedCodes;
 use super::params::{CHUNK, WindingParams, with_group};
 use super::survey::{Survey, group};
 use super::winding::Winding;
@@ -36,7 +36,7 @@ impl Winding {
             centre: vec![0.0; params.group],
             farthest: vec![0.0; params.group],
             classes: 0,
-            codes: Codes::pack(&[]),
+            codes: PackedCodes::pack(&[]),
         }
     }
 }
@@ -61,7 +61,7 @@ fn encode_groups<const K: usize>(
         centre: search.survey.centre.to_vec(),
         farthest: search.survey.farthest.to_vec(),
         classes,
-        codes: Codes::pack(&search.codes),
+        codes: PackedCodes::pack(&search.codes),
     })
 }
 
@@ -125,7 +125,7 @@ impl<const K: usize> GroupSearch<'_, K> {
             padding,
             ..
         } = self.survey;
-        let coder = Coder::<K>::new(self.params, &centre, &farthest, classes);
+        let coder = GroupCoder::<K>::new(self.params, &centre, &farthest, classes);
         let chunks = self
             .weights
             .par_chunks(CHUNK * K)
@@ -146,7 +146,7 @@ impl<const K: usize> GroupSearch<'_, K> {
 }
 
 fn search_chunk<const K: usize>(
-    coder: &Coder<K>,
+    coder: &GroupCoder<K>,
     weights: &[f32],
     padding: f32,
     which: Which,

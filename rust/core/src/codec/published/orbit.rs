@@ -39,7 +39,7 @@
 /// conversions, which would take half of the search's time.
 #[derive(Clone, Debug)]
 pub struct Orbit<const K: usize> {
-    axes: [Axis; K],
+    axes: [OrbitAxis; K],
     /// m.
     base: u32,
     /// m^(K−1), and a value within rounding of its inverse.
@@ -51,7 +51,7 @@ pub struct Orbit<const K: usize> {
 
 /// Coordinate i.
 #[derive(Clone, Copy, Debug)]
-struct Axis {
+struct OrbitAxis {
     /// m^i.
     scale: f64,
     /// m^(K−i), and a value within rounding of its inverse.
@@ -117,7 +117,7 @@ fn lesser(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
 }
 
-impl Axis {
+impl OrbitAxis {
     /// Coordinate i of K for U = `samples` and base m.
     fn new(i: usize, k: usize, m: u32, samples: u32) -> Self {
         let place = m.pow((k - 1 - i) as u32);
@@ -150,7 +150,7 @@ impl<const K: usize> Orbit<K> {
         let m = base(samples, K as u32);
         let step = f64::from(m.pow(K as u32 - 1));
         Self {
-            axes: std::array::from_fn(|i| Axis::new(i, K, m, samples)),
+            axes: std::array::from_fn(|i| OrbitAxis::new(i, K, m, samples)),
             base: m,
             step,
             per_step: 1.0 / step,

@@ -17,7 +17,7 @@
 //! class_max and threshold are not needed to decode; they say how the code was made.
 
 use super::category;
-use super::codes::{Codes, width};
+use super::codes::{PackedCodes, width};
 use super::params::WindingParams;
 use super::winding::Winding;
 use crate::{Error, ErrorKind, Result};
@@ -86,7 +86,7 @@ fn read(bytes: &[u8]) -> Result<Winding> {
     let len = usize::try_from(weights).map_err(|_| wrong_size(weights, bits))?;
     let centre = floats(&mut rest, params.group)?;
     let farthest = floats(&mut rest, params.group)?;
-    let codes = Codes::from_packed(len.div_ceil(params.group), bits, rest)
+    let codes = PackedCodes::from_packed(len.div_ceil(params.group), bits, rest)
         .ok_or_else(|| wrong_size(weights, bits))?;
     let winding = Winding {
         params,

@@ -1,7 +1,7 @@
 //! A tensor's trajectory codes, and what is known of them.
 
-use super::coder::{Coder, Decoding};
-use super::codes::Codes;
+use super::coder::{Decoding, GroupCoder};
+use super::codes::PackedCodes;
 use super::params::{WindingParams, with_group};
 
 /// A tensor's codes, with what decodes them.
@@ -32,7 +32,7 @@ pub struct Winding {
     pub(super) centre: Vec<f32>,
     pub(super) farthest: Vec<f32>,
     pub(super) classes: u32,
-    pub(super) codes: Codes,
+    pub(super) codes: PackedCodes,
 }
 
 impl Winding {
@@ -87,10 +87,10 @@ impl Winding {
     }
 
     /// The coder of this tensor, whose K must be the parameters'.
-    pub(super) fn coder<const K: usize>(&self) -> Coder<K> {
+    pub(super) fn coder<const K: usize>(&self) -> GroupCoder<K> {
         let place = |values: &[f32]| std::array::from_fn(|i| values[i]);
         let (centre, farthest) = (place(&self.centre), place(&self.farthest));
-        Coder::new(&self.params, &centre, &farthest, self.classes)
+        GroupCoder::new(&self.params, &centre, &farthest, self.classes)
     }
 }
 

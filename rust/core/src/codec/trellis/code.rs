@@ -1,8 +1,8 @@
-//! The trellis code: where the winding of a shift register places a weight.
+//! The trellis code: where the state map places a weight.
 //!
 //! A weight stores *cell* bits, and every step of one or two weights stores one *path* bit. The path
 //! bits run through a register of W bits (the Bernoulli shift), w_t = (2·w_{t−1} + path_t) mod 2^W,
-//! and a winding of the register gives each weight of the step its offset inside its cell:
+//! and the *state map* of the register gives each weight of the step its offset inside its cell:
 //!
 //! ```text
 //! hi = ⌊w/2^run⌋, lo = w mod 2^run
@@ -14,7 +14,7 @@
 //!
 //! A step of the path bit moves the offset by `turn`, so the branches out of a state are spread
 //! evenly over the cell (three-distance theorem); that is what a random labelling lacks. Two weights
-//! of one step have a `turn` and a `skew` each: the winding then runs in the square, and a code of
+//! of one step have a `turn` and a `skew` each: the state map then has two axes, and a code of
 //! half a bit more or less than a whole rate is as good as its neighbours (0.2 dB behind them), where
 //! rows of two whole rates side by side would lose 0.9 dB.
 //!
@@ -26,7 +26,7 @@
 /// The rates that have codes, in half bits a weight.
 pub const HALF_BITS: std::ops::RangeInclusive<u32> = 1..=16;
 
-/// One axis of a code's winding.
+/// One axis of a code's state map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axis {
     /// The odd factor by which a position turns into an offset.
@@ -35,7 +35,7 @@ pub struct Axis {
     pub skew: u32,
 }
 
-/// One code of the format: its rate, its window, and the constants of its winding and levels.
+/// One code of the format: its rate, its window, and the constants of its state map and levels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Code {
     /// Twice the rate: half bits a weight, 1 to 16.
@@ -46,7 +46,7 @@ pub struct Code {
     pub offset_bits: u32,
     /// log2 of the number of consecutive registers whose positions are consecutive too.
     pub run_bits: u32,
-    /// The winding's axis of the first weight of a step, and of the second where there are two.
+    /// The state map's axis of the first weight of a step, and of the second where there are two.
     pub axes: [Axis; 2],
     /// Coefficients of 1, v and v² in level/t, v = −log₂(1 − t²); levels are in standard deviations.
     pub shape: [f32; 3],

@@ -41,7 +41,7 @@ pub const MOST_ERROR: f64 = 3e-6;
 
 /// What the lines of all codes with phases of some length have in common.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fit {
+pub struct LineFit {
     /// What a start is a multiple of.
     pub unit: u8,
     /// Ones where a phase has the bits that its slope is multiplied by: those of how far it is along its
@@ -53,9 +53,9 @@ pub struct Fit {
 
 /// By the bits of a phase, from 7 on: of all units the one with the least error, at the code that has
 /// most. With a longer phase, a line is longer than [`TAIL`].
-const FITS: [Fit; 5] = {
-    const fn fit(unit: u8, along: u8, tail: usize) -> Fit {
-        Fit { unit, along, tail }
+const FITS: [LineFit; 5] = {
+    const fn fit(unit: u8, along: u8, tail: usize) -> LineFit {
+        LineFit { unit, along, tail }
     }
     [
         fit(35, 31, 16),
@@ -90,7 +90,7 @@ pub type Plane = [[u8; 16]; 2];
 #[derive(Clone, Debug, Default)]
 pub struct Planes {
     /// What all lines of such codes have in common.
-    pub fit: Fit,
+    pub fit: LineFit,
     /// The slope of each line; where they are in the tail, that of the tail.
     pub slope: Plane,
     /// What the lines have where the low bits are zero.
@@ -101,7 +101,7 @@ pub struct Planes {
 
 impl Planes {
     /// The planes nearest to the levels from the middle on.
-    fn new(fit: Fit, upper: &[f64]) -> Option<Self> {
+    fn new(fit: LineFit, upper: &[f64]) -> Option<Self> {
         let mut planes = Self {
             fit,
             ..Self::default()
@@ -193,7 +193,7 @@ impl IntegerLevels {
     }
 }
 
-impl Fit {
+impl LineFit {
     /// What the slope of the phase that is this far above the middle is multiplied by.
     fn along(self, above: usize) -> f64 {
         (above & usize::from(self.along)) as f64
@@ -208,7 +208,7 @@ impl Fit {
 
 /// The slope and the start of the line that is nearest to the levels of consecutive phases, whose slope is
 /// multiplied by `first` at the first of them.
-fn line(fit: Fit, first: f64, levels: &[f64]) -> Option<(u8, u8)> {
+fn line(fit: LineFit, first: f64, levels: &[f64]) -> Option<(u8, u8)> {
     let count = levels.len() as f64;
     let mean = levels.iter().sum::<f64>() / count;
     let middle = (count - 1.0) / 2.0;
@@ -231,7 +231,7 @@ fn line(fit: Fit, first: f64, levels: &[f64]) -> Option<(u8, u8)> {
 
 /// The slope that brings the levels of the tail, which begins so far above the middle, nearest to
 /// multiples of the unit.
-fn tail_slope(fit: Fit, first: usize, tail: &[f64]) -> Option<u8> {
+fn tail_slope(fit: LineFit, first: usize, tail: &[f64]) -> Option<u8> {
     let slopes = (0..=u8::MAX).filter_map(|slope| {
         let errors = tail.iter().enumerate().map(|(i, level)| {
             let along = f64::from(slope) * fit.along(first + i);

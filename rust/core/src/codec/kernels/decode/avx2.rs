@@ -2,12 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes::{FOUND, NOTHING, in_order};
+use super::bytes::{FOUND, NOTHING, in_weight_order};
 use super::codes::{CHUNK, Codes};
-use super::plan::{BLOCK, PerLane, Plan};
+use super::plan::{BLOCK, DecodePlan, PerLane};
 
-/// What differs from lane to lane in a [`Plan`], for one half of them.
-struct Half {
+/// What differs from lane to lane in a [`DecodePlan`], for one half of them.
+struct HalfOfPhaseVectors {
     cell_bytes: __m256i,
     cell_up: __m256i,
     upper_down: __m256i,
@@ -16,9 +16,9 @@ struct Half {
     turn: __m256i,
 }
 
-/// What finds phases: the part of a [`Plan`] without levels, in registers.
-struct Lanes {
-    halves: [Half; 2],
+/// What finds phases: the part of a [`DecodePlan`] without levels, in registers.
+struct PhaseVectors {
+    halves: [HalfOfPhaseVectors; 2],
     upper_mask: __m256i,
     lower_mask: __m256i,
     offset_mask: __m256i,
@@ -27,14 +27,14 @@ struct Lanes {
 }
 
 /// The levels of a code, in registers.
-struct Curve {
+struct LevelCurve {
     t_line: [__m256; 2],
     shape: [__m256; 3],
 }
 
-impl Curve {
+impl LevelCurve {
     #[target_feature(enable = "avx2")]
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &DecodePlan) -> Self {
         Self {
             t_line: plan.t_line.map(|x| _mm256_set1_ps(x)),
             shape: plan.shape.map(|x| _mm256_set1_ps(x)),
@@ -44,7 +44,7 @@ impl Curve {
     /// The curve for twice the phases.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn of_twice(plan: &Plan) -> Self {
+    fn of_twice(plan: &DecodePlan) -> Self {
         let mut curve = Self::new(plan);
         curve.t_line[0] = _mm256_set1_ps(plan.t_line[0] / 2.0);
         curve
@@ -64,15 +64,15 @@ impl Curve {
     }
 }
 
-impl Lanes {
+impl PhaseVectors {
     #[target_feature(enable = "avx2")]
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &DecodePlan) -> Self {
         let broadcast = |value: u32| _mm256_set1_epi32(value as i32);
         // SAFETY: each half of an array has 32 bytes.
         let load = |lanes: &PerLane<u32>, half: usize| unsafe {
             _mm256_loadu_si256(lanes[8 * half..].as_ptr().cast())
         };
-        let half = |i| Half {
+        let half = |i| HalfOfPhaseVectors {
             // SAFETY: as above.
             cell_bytes: unsafe { _mm256_loadu_si256(plan.cell_bytes[8 * i..].as_ptr().cast()) },
             cell_up: load(&plan.cell_up, i),
@@ -95,7 +95,7 @@ impl Lanes {
     /// cells.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn half_block(&self, half: &Half, window: __m256i, cells: __m256i) -> __m256i {
+    fn half_block(&self, half: &HalfOfPhaseVectors, window: __m256i, cells: __m256i) -> __m256i {
         let upper = _mm256_and_si256(_mm256_srlv_epi32(window, half.upper_down), self.upper_mask);
         let lower = _mm256_and_si256(_mm256_srlv_epi32(window, half.lower_down), self.lower_mask);
         let spread = _mm256_srl_epi32(_mm256_mullo_epi32(upper, half.skew), self.spread_down);
@@ -124,7 +124,7 @@ pub unsafe fn each_block(
     if count == 0 {
         return;
     }
-    let lanes = Lanes::new(codes.plan);
+    let lanes = PhaseVectors::new(codes.plan);
     let mut path = codes.path_to(from).as_ptr_range().end.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..count {
@@ -163,7 +163,7 @@ unsafe fn each_levels(
     mut take: impl FnMut(usize, [__m256; 2]),
 ) {
     let Some(table) = &codes.plan.bytes else {
-        let curve = Curve::new(codes.plan);
+        let curve = LevelCurve::new(codes.plan);
         // SAFETY: the contract is this function's own.
         return unsafe {
             each_block(codes, from, count, |i, phases| {
@@ -172,7 +172,7 @@ unsafe fn each_levels(
         };
     };
     const BLOCKS: usize = CHUNK / BLOCK;
-    let curve = Curve::of_twice(codes.plan);
+    let curve = LevelCurve::of_twice(codes.plan);
     let mut found = NOTHING;
     let mut ordered = [[0; BLOCK]; BLOCKS];
     for first in (0..count).step_by(FOUND * BLOCKS) {
@@ -180,7 +180,7 @@ unsafe fn each_levels(
         // SAFETY: the contract is this function's own.
         let found = unsafe { table.find_phases(codes, from + first * BLOCK, chunks, &mut found) };
         for (i, chunk) in found.iter().enumerate() {
-            in_order(table, chunk, &mut ordered);
+            in_weight_order(table, chunk, &mut ordered);
             let first = first + i * BLOCKS;
             for (i, phases) in ordered.iter().enumerate().take(count - first) {
                 // SAFETY: a block has two times eight words.

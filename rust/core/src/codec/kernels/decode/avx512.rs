@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::codes::Codes;
-use super::plan::{BLOCK, PerLane, Plan};
+use super::plan::{BLOCK, DecodePlan, PerLane};
 
-/// What finds phases: the part of a [`Plan`] without levels, in registers.
-struct Lanes {
+/// What finds phases: the part of a [`DecodePlan`] without levels, in registers.
+struct PhaseVectors {
     cell_bytes: __m512i,
     cell_up: __m512i,
     upper_down: __m512i,
@@ -21,14 +21,14 @@ struct Lanes {
 }
 
 /// The levels of a code, in registers.
-pub struct Curve {
+pub struct LevelCurve {
     t_line: [__m512; 2],
     shape: [__m512; 3],
 }
 
-impl Curve {
+impl LevelCurve {
     #[target_feature(enable = "avx512f")]
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &DecodePlan) -> Self {
         Self {
             t_line: plan.t_line.map(|x| _mm512_set1_ps(x)),
             shape: plan.shape.map(|x| _mm512_set1_ps(x)),
@@ -56,9 +56,9 @@ impl Curve {
     }
 }
 
-impl Lanes {
+impl PhaseVectors {
     #[target_feature(enable = "avx512f")]
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &DecodePlan) -> Self {
         let broadcast = |value: u32| _mm512_set1_epi32(value as i32);
         // SAFETY: each array has 64 bytes.
         let load = |lanes: &PerLane<u32>| unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
@@ -109,7 +109,7 @@ pub unsafe fn each_block(
     if count == 0 {
         return;
     }
-    let lanes = Lanes::new(codes.plan);
+    let lanes = PhaseVectors::new(codes.plan);
     let (path_step, cell_step) = (codes.plan.path_step, codes.plan.cell_step);
     let mut path = codes.path_to(from).as_ptr_range().end.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
@@ -135,7 +135,7 @@ pub unsafe fn each_block(
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     let (start, blocks) = (out.as_mut_ptr(), out.len() / BLOCK);
-    let curve = Curve::new(codes.plan);
+    let curve = LevelCurve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `out`.
     unsafe {
         each_block(codes, from, blocks, |i, phases| {
@@ -150,7 +150,7 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 /// The machine has AVX-512 F and BW, and [`Codes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn dot(codes: &Codes<'_>, from: usize, x: &[f32], mut sum: __m512) -> PerLane<f32> {
-    let curve = Curve::new(codes.plan);
+    let curve = LevelCurve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {
         each_block(codes, from, x.len() / BLOCK, |i, phases| {

@@ -9,8 +9,8 @@
 //! need the same one: each of 32 *lanes* has eight consecutive weights, whose path bits are a byte (or
 //! half of one) and whose cells are as many bytes as a cell has bits, and vector s has weight s of all
 //! lanes. The parts of registers that end one bit apart are a byte's shifts; those that are four bits
-//! apart are the same parts, found once. Weights come out in another order than they are stored in:
-//! what minds puts them back ([`in_order`]).
+//! apart are the same parts, found once. Weights come out in another order than they are stored in;
+//! [`in_weight_order`] restores it.
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
@@ -55,7 +55,7 @@ type Adds = [[u8; 16]; 2];
 
 /// The constants of a code.
 #[derive(Debug)]
-pub struct Table {
+pub struct ByteLookup {
     /// By axis, for the lower and the upper part of the register.
     adds: [[Adds; 2]; 2],
     /// Bits of a cell.
@@ -64,9 +64,9 @@ pub struct Table {
 }
 
 /// See [`find_phases_of`].
-type Find = unsafe fn(&Codes<'_>, &Table, usize, &mut [MaybeUninit<Chunk>]);
+type Find = unsafe fn(&Codes<'_>, &ByteLookup, usize, &mut [MaybeUninit<Chunk>]);
 
-impl Table {
+impl ByteLookup {
     /// The table of a code whose register and offset are short enough for one.
     pub fn new(code: &Code) -> Option<Self> {
         // A register of two parts of equal length, of which a shuffle looks up sixteen values.
@@ -370,7 +370,7 @@ fn cell<const BITS: usize>(cells: &[__m256i; 7], s: usize) -> __m256i {
 #[target_feature(enable = "avx2")]
 unsafe fn find_phases_of<const WIDE: bool, const HALF: bool, const BITS: usize>(
     codes: &Codes<'_>,
-    table: &Table,
+    table: &ByteLookup,
     from: usize,
     out: &mut [MaybeUninit<Chunk>],
 ) {
@@ -431,7 +431,7 @@ unsafe fn find_phases_of<const WIDE: bool, const HALF: bool, const BITS: usize>(
 /// Twice the phases of a chunk as words, in the order of the weights.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn in_order(table: &Table, chunk: &Chunk, out: &mut [[u16; BLOCK]; CHUNK / BLOCK]) {
+pub fn in_weight_order(table: &ByteLookup, chunk: &Chunk, out: &mut [[u16; BLOCK]; CHUNK / BLOCK]) {
     let cell_mask = bytes(((1u32 << table.cell_bits) - 1) as u8);
     let cell_down = _mm_cvtsi32_si128(8 - table.cell_bits as i32);
     let words = |phases: &Phases| {

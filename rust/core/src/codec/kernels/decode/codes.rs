@@ -7,7 +7,7 @@
 //! What looks up bytes ([`bytes`](super::bytes)) wants codes that begin with a byte, in order. Those are
 //! read where they are, too, but for the ends of planes and for streams that begin within a byte.
 
-use super::plan::{BLOCK, Plan, Plans};
+use super::plan::{BLOCK, DecodePlan, DecodePlans};
 use crate::SimdLevel;
 
 /// Bytes before the first path bit: a window is read as the last of eight.
@@ -22,7 +22,7 @@ pub const CHUNK: usize = 256;
 
 /// Where the codes of a stream are.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct StreamCodes<'a> {
     /// The path plane.
     pub path: &'a [u8],
     /// The cell plane.
@@ -41,23 +41,23 @@ pub struct Source<'a> {
 #[derive(Debug)]
 pub struct Codes<'m> {
     /// The lanes' constants.
-    pub plan: &'static Plan,
+    pub plan: &'static DecodePlan,
     path: &'m [u8],
     cells: &'m [u8],
-    order: Order,
+    order: PathByteOrder,
     /// Bits of a block's eight path bytes after its window, where they are turned round.
     pub window_down: u32,
 }
 
 /// The order of a path's bytes.
 #[derive(Clone, Copy, Debug)]
-enum Order {
+enum PathByteOrder {
     /// The last first: a window is a little-endian word. The eight bytes of the first block's begin
     /// here; those of the next are before them.
-    Turned(usize),
+    Reversed(usize),
     /// As in the plane, from [`PATH_BEFORE`] bytes before the first block's on, which begins with a
     /// byte; so do the cells.
-    Kept,
+    AsStored,
 }
 
 /// Memory for [`Codes`], to be used again and again.
@@ -72,9 +72,9 @@ impl Memory {
     /// number of blocks.
     pub fn load<'m>(
         &'m mut self,
-        unit: SimdLevel,
-        plans: &Plans,
-        source: Source<'m>,
+        simd: SimdLevel,
+        plans: &DecodePlans,
+        source: StreamCodes<'m>,
         from: usize,
         to: usize,
     ) -> Codes<'m> {
@@ -85,34 +85,34 @@ impl Memory {
         let path_bit = source.path_bit + (from >> shared);
         let cell_bit = source.cell_bit + from * cell_bits;
         let plan = plans.plan(source.rate, (cell_bit % 8) as u32);
-        if plan.in_order(unit) {
+        if plan.reads_stored_order(simd) {
             let blocks = (to - from).div_ceil(BLOCK);
             let plane = &source.path[source.chain..];
             return Codes {
                 plan,
-                path: in_order(
+                path: load_stored_order(
                     &mut self.path,
-                    unit,
+                    simd,
                     plane,
                     path_bit as isize - 8 * (source.chain + PATH_BEFORE) as isize,
                     PATH_BEFORE + blocks * plan.path_step,
                     CHUNK / BLOCK * plan.path_step,
                 ),
-                cells: in_order(
+                cells: load_stored_order(
                     &mut self.cells,
-                    unit,
+                    simd,
                     source.cells,
                     cell_bit as isize,
                     blocks * plan.cell_step,
                     CHUNK / BLOCK * plan.cell_step,
                 ),
-                order: Order::Kept,
+                order: PathByteOrder::AsStored,
                 window_down: 0,
             };
         }
         let path = load_path(
             &mut self.path,
-            unit,
+            simd,
             source,
             path_bit / 8,
             blocks * plan.path_step,
@@ -131,7 +131,7 @@ impl Memory {
                 cell_bit / 8,
                 blocks * plan.cell_step,
             ),
-            order: Order::Turned(first),
+            order: PathByteOrder::Reversed(first),
             window_down: (8 - skipped as u32) % 8,
         }
     }
@@ -159,8 +159,8 @@ fn fetch_ahead(next: &[u8], len: usize) {
 /// before the chain and after the plane.
 fn load_path<'m>(
     memory: &'m mut Vec<u8>,
-    unit: SimdLevel,
-    source: Source<'_>,
+    simd: SimdLevel,
+    source: StreamCodes<'_>,
     byte: usize,
     len: usize,
 ) -> &'m [u8] {
@@ -178,7 +178,7 @@ fn load_path<'m>(
     memory[size - before..].fill(0);
     fetch_ahead(&source.path[end..], len);
     let reversed = &mut memory[after..size - before];
-    unit.run(|| reverse(known, reversed));
+    simd.run(|| reverse(known, reversed));
     memory
 }
 
@@ -214,9 +214,9 @@ fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: us
 
 /// `len` bytes of a plane from `bit` on, which may be before it or within a byte, and `room` more: the
 /// plane itself where that is possible, else a copy with zeros on either side of it.
-fn in_order<'m>(
+fn load_stored_order<'m>(
     memory: &'m mut Vec<u8>,
-    unit: SimdLevel,
+    simd: SimdLevel,
     plane: &'m [u8],
     bit: isize,
     len: usize,
@@ -239,7 +239,7 @@ fn in_order<'m>(
     let known = (size + 1 - zeros).min(plane.len() - start);
     memory[zeros..zeros + known].copy_from_slice(&plane[start..start + known]);
     if shift > 0 {
-        unit.run(|| shift_up(memory, shift));
+        simd.run(|| shift_up(memory, shift));
     }
     &memory[..size]
 }
@@ -261,13 +261,13 @@ impl<'m> Codes<'m> {
         assert!(from * BLOCK <= blocks * BLOCK && count.is_multiple_of(BLOCK));
         let here = match self.order {
             _ if from == blocks => true,
-            Order::Turned(first) => {
+            PathByteOrder::Reversed(first) => {
                 let last = blocks - 1;
                 last * self.plan.path_step <= first
                     && first + BEFORE <= self.path.len()
                     && last * self.plan.cell_step + AFTER <= self.cells.len()
             }
-            Order::Kept => {
+            PathByteOrder::AsStored => {
                 let end = from + (blocks - from).next_multiple_of(CHUNK / BLOCK);
                 PATH_BEFORE + end * self.plan.path_step <= self.path.len()
                     && end * self.plan.cell_step <= self.cells.len()
@@ -279,7 +279,7 @@ impl<'m> Codes<'m> {
     /// All bytes of the path before and with the eight, last first, whose last bits but `window_down`
     /// are the window of the block from weight `from` on.
     pub fn path_to(&self, from: usize) -> &'m [u8] {
-        let Order::Turned(first) = self.order else {
+        let PathByteOrder::Reversed(first) = self.order else {
             unreachable!("the path was loaded for what reads it in order");
         };
         &self.path[..first + BEFORE - from / BLOCK * self.plan.path_step]
@@ -287,7 +287,7 @@ impl<'m> Codes<'m> {
 
     /// The bytes of the path from [`PATH_BEFORE`] before the block from weight `from` on.
     pub fn path_from(&self, from: usize) -> &'m [u8] {
-        assert!(matches!(self.order, Order::Kept));
+        assert!(matches!(self.order, PathByteOrder::AsStored));
         &self.path[from / BLOCK * self.plan.path_step..]
     }
 

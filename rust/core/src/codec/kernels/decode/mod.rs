@@ -13,7 +13,7 @@
 //!    [`Code::level`](crate::codec::trellis::code::Code::level) to the letter, so every lane has its bits.
 //!
 //! That is some 25 instructions for sixteen weights in 512-bit vectors. What the lanes need is the
-//! same for all streams of a code whose cells begin at the same bit of a byte: a [`Plan`].
+//! same for all streams of a code whose cells begin at the same bit of a byte: a [`DecodePlan`].
 //!
 //! Where vectors can look up bytes, and no more, phases come from `bytes`, 256 at a time.
 //!
@@ -36,8 +36,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vbmi;
 
-pub use codes::{Codes, Memory, Source};
-pub use plan::{BLOCK, Plan, Plans};
+pub use codes::{Codes, Memory, StreamCodes};
+pub use plan::{BLOCK, DecodePlan, DecodePlans};
 
 use crate::SimdLevel;
 
@@ -45,9 +45,9 @@ use crate::SimdLevel;
 /// one too. The levels after the last weight are of no meaning.
 ///
 /// Every [`SimdLevel`] gives the same bits.
-pub fn levels(unit: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     codes.check(from, out.len());
-    match unit {
+    match simd {
         SimdLevel::Portable => portable::levels(codes, from, out),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and `check` held.
@@ -65,9 +65,9 @@ pub fn levels(unit: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) 
 /// weights ≡ i mod 16 in order. `x` has a multiple of [`BLOCK`] values, zeros after the last weight.
 ///
 /// Every [`SimdLevel`] gives the same bits.
-pub fn dot(unit: SimdLevel, codes: &Codes<'_>, x: &[f32]) -> f32 {
+pub fn dot(simd: SimdLevel, codes: &Codes<'_>, x: &[f32]) -> f32 {
     codes.check(0, x.len());
-    let sums = match unit {
+    let sums = match simd {
         SimdLevel::Portable => portable::dot(codes, x),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and `check` held.

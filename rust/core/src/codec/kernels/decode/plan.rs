@@ -17,7 +17,7 @@ pub type PerLane<T> = [T; BLOCK];
 /// The constants of a code, for cells that begin at one bit of a byte.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub struct Plan {
+pub struct DecodePlan {
     /// For each lane four byte numbers within the cells of a block, least significant first: the
     /// first byte of the lane's cell and the one after it above two empty ones (0x80).
     pub cell_bytes: [[u8; 4]; BLOCK],
@@ -27,7 +27,7 @@ pub struct Plan {
     pub upper_down: PerLane<u32>,
     /// Shifts that bring the lower part there.
     pub lower_down: PerLane<u32>,
-    /// The axis of the winding: the factor of the upper part.
+    /// The skew of the lane's axis: the factor of the upper part.
     pub skew: PerLane<u32>,
     /// The factor of the position.
     pub turn: PerLane<u32>,
@@ -49,17 +49,17 @@ pub struct Plan {
     pub shape: [f32; 3],
     /// The same for 32 lanes, where the code allows it.
     #[cfg(target_arch = "x86_64")]
-    pub table: Option<super::vbmi::Table>,
+    pub table: Option<super::vbmi::WordLookup>,
     /// And in bytes, where it allows that.
     #[cfg(target_arch = "x86_64")]
-    pub bytes: Option<super::bytes::Table>,
+    pub bytes: Option<super::bytes::ByteLookup>,
     /// Bytes of a block in the path plane.
     pub path_step: usize,
     /// Bytes of a block in the cell plane.
     pub cell_step: usize,
 }
 
-impl Plan {
+impl DecodePlan {
     /// The plan of a code whose cells begin `skipped` bits into a byte.
     fn new(trellis: &'static Trellis, skipped: u32) -> Self {
         let code = &trellis.code;
@@ -88,9 +88,9 @@ impl Plan {
             t_line: [2.0 / points, 1.0 / points - 1.0],
             shape: code.scaled_shape(),
             #[cfg(target_arch = "x86_64")]
-            table: super::vbmi::Table::new(code, skipped),
+            table: super::vbmi::WordLookup::new(code, skipped),
             #[cfg(target_arch = "x86_64")]
-            bytes: super::bytes::Table::new(code),
+            bytes: super::bytes::ByteLookup::new(code),
             path_step: (steps / 8) as usize,
             cell_step: 2 * code.cell_bits() as usize,
         }
@@ -101,9 +101,9 @@ impl Plan {
         &self.trellis.code
     }
 
-    /// Whether a unit looks up bytes, and so reads codes in order.
-    pub fn in_order(&self, unit: SimdLevel) -> bool {
-        match unit {
+    /// Whether a level looks up bytes, and so reads path bytes in the order in which they are stored.
+    pub fn reads_stored_order(&self, simd: SimdLevel) -> bool {
+        match simd {
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx2(_) => self.bytes.is_some(),
             _ => false,
@@ -122,13 +122,15 @@ const fn ones(bits: u32) -> u32 {
 }
 
 /// The plans of a code, by the bit of a byte at which cells begin.
-type OfCode = [OnceLock<Plan>; 8];
+type OfCode = [OnceLock<DecodePlan>; 8];
 
 /// The plans of all rates of one window.
 #[derive(Clone, Copy, Debug)]
-pub struct Plans([Option<(&'static Trellis, &'static OfCode)>; *HALF_BITS.end() as usize + 1]);
+pub struct DecodePlans(
+    [Option<(&'static Trellis, &'static OfCode)>; *HALF_BITS.end() as usize + 1],
+);
 
-impl Plans {
+impl DecodePlans {
     /// The plans for streams of these rates, in half bits; 0 is passed over.
     pub fn new(codes: WindowCodes, rates: &[u8]) -> Result<Self> {
         static PLANS: [OfCode; PinnedCode::COUNT] =
@@ -155,15 +157,15 @@ impl Plans {
         self.0[usize::from(rate)].is_some_and(|(trellis, _)| trellis.integer.is_some())
     }
 
-    /// Whether a unit reads codes in order (see [`Plan::in_order`]): all rates of a window are alike.
-    pub fn in_order(&self, unit: SimdLevel) -> bool {
+    /// Whether a level reads path bytes in the stored order (see [`DecodePlan::reads_stored_order`]): all rates of a window are alike.
+    pub fn reads_stored_order(&self, simd: SimdLevel) -> bool {
         let rate = self.0.iter().position(Option::is_some);
-        rate.is_some_and(|rate| self.plan(rate as u8, 0).in_order(unit))
+        rate.is_some_and(|rate| self.plan(rate as u8, 0).reads_stored_order(simd))
     }
 
     /// The plan of streams of `rate` half bits whose cells begin `skipped` bits into a byte.
-    pub fn plan(&self, rate: u8, skipped: u32) -> &'static Plan {
+    pub fn plan(&self, rate: u8, skipped: u32) -> &'static DecodePlan {
         let (trellis, plans) = self.0[usize::from(rate)].expect("the rate was announced");
-        plans[skipped as usize].get_or_init(|| Plan::new(trellis, skipped))
+        plans[skipped as usize].get_or_init(|| DecodePlan::new(trellis, skipped))
     }
 }

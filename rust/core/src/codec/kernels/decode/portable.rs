@@ -1,7 +1,7 @@
 //! Sixteen lanes in plain Rust.
 
 use super::codes::Codes;
-use super::plan::{BLOCK, PerLane, Plan};
+use super::plan::{BLOCK, DecodePlan, PerLane};
 
 /// Whether the machine that this is compiled for has fused multiply-adds; one that has not would
 /// call a library function for each, where the table of levels costs a load.
@@ -68,7 +68,7 @@ pub fn each_phases<T>(
 }
 
 #[inline(always)]
-fn phases(plan: &Plan, window: u32, cells: &[u8; 16]) -> PerLane<u32> {
+fn phases(plan: &DecodePlan, window: u32, cells: &[u8; 16]) -> PerLane<u32> {
     std::array::from_fn(|i| {
         let upper = window >> plan.upper_down[i] & plan.upper_mask;
         let lower = window >> plan.lower_down[i] & plan.lower_mask;
@@ -86,7 +86,7 @@ fn phases(plan: &Plan, window: u32, cells: &[u8; 16]) -> PerLane<u32> {
 }
 
 #[inline(always)]
-fn level(plan: &Plan, phase: u32) -> f32 {
+fn level(plan: &DecodePlan, phase: u32) -> f32 {
     let ([scale, start], [a, b, c]) = (plan.t_line, plan.shape);
     let t = (phase as i32 as f32).mul_add(scale, start);
     let u = (-t).mul_add(t, 1.0);

@@ -8,7 +8,7 @@ use crate::codec::trellis::code_set::{PinnedCode, WindowCodes};
 
 /// The levels of weights `..len` of a stream by [`decode`](crate::codec::trellis::Trellis::decode), whose chain begins `run` path
 /// bits before it.
-fn plain(source: Source<'_>, codes: WindowCodes, run: usize, len: usize) -> Vec<f32> {
+fn plain(source: StreamCodes<'_>, codes: WindowCodes, run: usize, len: usize) -> Vec<f32> {
     let trellis = codes.code(source.rate.into()).unwrap().trellis();
     let before = run.min(trellis.code.window as usize);
     let mut path = Reader::starting_at(source.path, 1, source.path_bit - before);
@@ -39,7 +39,7 @@ proptest! {
         // Planes that end where the codes do: nothing beyond may be read.
         let path_end = (path_bit + code.path_len(len)).div_ceil(8);
         let cell_end = (cell_bit + code.cells_len(len)).div_ceil(8);
-        let source = Source {
+        let source = StreamCodes {
             path: &bytes[..path_end],
             cells: &bytes[bytes.len() - cell_end..],
             chain,
@@ -48,24 +48,24 @@ proptest! {
             rate: code.half_bits as u8,
         };
         let expected = plain(source, window, run, len);
-        let plans = Plans::new(window, &[source.rate]).unwrap();
+        let plans = DecodePlans::new(window, &[source.rate]).unwrap();
         let from = (from.min(len) / BLOCK) * BLOCK;
         let padded = (len - from).next_multiple_of(BLOCK);
         let x: Vec<f32> = (0..padded)
             .map(|i| if from + i < len { (i as f32 * 0.7).sin() } else { 0.0 })
             .collect();
         let mut products = Vec::new();
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut memory = Memory::default();
-            let codes = memory.load(unit, &plans, source, from, len);
+            let codes = memory.load(simd, &plans, source, from, len);
             let mut out = vec![0.0; padded];
-            levels(unit, &codes, 0, &mut out);
-            prop_assert_eq!(bits(&out[..len - from]), bits(&expected[from..]), "{:?}", unit);
-            products.push(dot(unit, &codes, &x));
+            levels(simd, &codes, 0, &mut out);
+            prop_assert_eq!(bits(&out[..len - from]), bits(&expected[from..]), "{:?}", simd);
+            products.push(dot(simd, &codes, &x));
             // From the middle of a copy, too.
             if padded > BLOCK {
                 let mut rest = vec![0.0; padded - BLOCK];
-                levels(unit, &codes, BLOCK, &mut rest);
+                levels(simd, &codes, BLOCK, &mut rest);
                 prop_assert_eq!(bits(&rest), bits(&out[BLOCK..]));
             }
         }
@@ -89,7 +89,7 @@ fn all_phases_of_all_codes_decode_alike() {
     .collect();
     for pinned in PinnedCode::all() {
         let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
-        let source = Source {
+        let source = StreamCodes {
             path: &bytes,
             cells: &bytes,
             chain: 0,
@@ -97,21 +97,21 @@ fn all_phases_of_all_codes_decode_alike() {
             cell_bit: 3,
             rate,
         };
-        let plans = Plans::new(window, &[rate]).unwrap();
+        let plans = DecodePlans::new(window, &[rate]).unwrap();
         let len = 1 << 16;
         let expected = plain(source, window, 0, len);
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut memory = Memory::default();
             let mut out = vec![0.0; len];
             levels(
-                unit,
-                &memory.load(unit, &plans, source, 0, len),
+                simd,
+                &memory.load(simd, &plans, source, 0, len),
                 0,
                 &mut out,
             );
             assert!(
                 bits(&out) == bits(&expected),
-                "{unit:?} {:?}",
+                "{simd:?} {:?}",
                 pinned.code()
             );
         }

@@ -13,9 +13,9 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512::{self, Curve};
+use super::avx512::{self, LevelCurve};
 use super::codes::Codes;
-use super::plan::{BLOCK, PerLane, Plan};
+use super::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::code::Code;
 
 /// The weight of each 16-bit lane.
@@ -27,7 +27,7 @@ const fn weight(lane: usize) -> usize {
 /// lower part of the register first.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub struct Table {
+pub struct WordLookup {
     /// Where in the path's word each part begins.
     begin: [[u8; 2]; 32],
     /// Ones as long as each part.
@@ -44,7 +44,7 @@ pub struct Table {
     not_cell: u16,
 }
 
-impl Table {
+impl WordLookup {
     /// The table of a code whose register is short enough for one.
     pub fn new(code: &Code, skipped: u32) -> Option<Self> {
         let (run, upper) = (code.run_bits, code.window - code.run_bits);
@@ -95,8 +95,8 @@ impl Table {
     }
 }
 
-/// A [`Table`] in registers.
-struct Lanes {
+/// A [`WordLookup`] in registers.
+struct LookupVectors {
     begin: __m512i,
     mask: __m512i,
     base: __m512i,
@@ -106,11 +106,11 @@ struct Lanes {
     not_cell: __m512i,
 }
 
-impl Lanes {
+impl LookupVectors {
     /// The lanes for words that go on for `window_down` bits after the window.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn new(table: &Table, window_down: u32) -> Self {
+    fn new(table: &WordLookup, window_down: u32) -> Self {
         // SAFETY: every array of the table has 64 bytes.
         let load = |array: *const u8| unsafe { _mm512_loadu_si512(array.cast()) };
         Self {
@@ -144,19 +144,19 @@ impl Lanes {
 }
 
 /// What makes floats of the phases in both halves of 32-bit lanes.
-struct Curves {
+struct LevelCurves {
     /// Shift that brings the phase in the lower half to the top of a mantissa, and the one that
     /// brings the other there.
     mantissa: [__m128i; 2],
     mantissa_mask: __m512i,
     /// 3 − 2^−L.
     centre: __m512,
-    curve: Curve,
+    curve: LevelCurve,
 }
 
-impl Curves {
+impl LevelCurves {
     #[target_feature(enable = "avx512f")]
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &DecodePlan) -> Self {
         let phase_bits = plan.code().phase_bits() as i32;
         let shift = |by| _mm_cvtsi32_si128(by);
         Self {
@@ -164,7 +164,7 @@ impl Curves {
             mantissa: [shift(23 - phase_bits), shift(phase_bits - 7)],
             mantissa_mask: _mm512_set1_epi32(((1 << phase_bits) - 1) << (23 - phase_bits)),
             centre: _mm512_set1_ps(2.0 - plan.t_line[1]),
-            curve: Curve::new(plan),
+            curve: LevelCurve::new(plan),
         }
     }
 
@@ -194,7 +194,7 @@ impl Curves {
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub unsafe fn each_pair(
     codes: &Codes<'_>,
-    table: &Table,
+    table: &WordLookup,
     from: usize,
     pairs: usize,
     mut take: impl FnMut(usize, __m512i),
@@ -203,7 +203,7 @@ pub unsafe fn each_pair(
         return;
     }
     let plan = codes.plan;
-    let lanes = Lanes::new(table, codes.window_down);
+    let lanes = LookupVectors::new(table, codes.window_down);
     // The window of a pair ends where that of its second block does.
     let path = codes.path_to(from + BLOCK).as_ptr_range().end;
     let mut path = path.wrapping_sub(8);
@@ -231,7 +231,7 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     let mut done = 0;
     if let Some(table) = &codes.plan.table {
         let (start, pairs) = (out.as_mut_ptr(), out.len() / (2 * BLOCK));
-        let curves = Curves::new(codes.plan);
+        let curves = LevelCurves::new(codes.plan);
         // SAFETY: the contract is this function's own; pair i is within `out`.
         unsafe {
             each_pair(codes, table, from, pairs, |i, phases| {
@@ -256,7 +256,7 @@ pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut done = 0;
     if let Some(table) = &codes.plan.table {
         let (start, pairs) = (x.as_ptr(), x.len() / (2 * BLOCK));
-        let curves = Curves::new(codes.plan);
+        let curves = LevelCurves::new(codes.plan);
         // SAFETY: the contract is this function's own; pair i is within `x`.
         unsafe {
             each_pair(codes, table, 0, pairs, |i, phases| {

@@ -32,14 +32,14 @@ pub type Sums = [f32; BLOCK];
 /// has those of the first row first. `len` is a multiple of [`BLOCK`].
 ///
 /// Every [`SimdLevel`] gives the same bits. O(rows·vectors·len).
-pub fn accumulate(unit: SimdLevel, len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
+pub fn accumulate(simd: SimdLevel, len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
     if len == 0 {
         return;
     }
     let batch = vectors.len() / len;
     assert!(len.is_multiple_of(BLOCK) && rows.len().is_multiple_of(len));
     assert!(batch * len == vectors.len() && rows.len() / len * batch == sums.len());
-    match unit {
+    match simd {
         SimdLevel::Portable => portable(len, rows, vectors, sums),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
@@ -56,9 +56,9 @@ pub fn accumulate(unit: SimdLevel, len: usize, rows: &[f32], vectors: &[f32], su
 /// [`BLOCK`]; each sum has the rows in order.
 ///
 /// Every [`SimdLevel`] gives the same bits. O(rows·len).
-pub fn add_rows(unit: SimdLevel, rows: &[f32], factors: &[f32], sums: &mut [f32]) {
+pub fn add_rows(simd: SimdLevel, rows: &[f32], factors: &[f32], sums: &mut [f32]) {
     assert!(sums.len().is_multiple_of(BLOCK) && factors.len() * sums.len() == rows.len());
-    match unit {
+    match simd {
         SimdLevel::Portable => add_rows_portable(rows, factors, sums),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
@@ -119,14 +119,14 @@ mod tests {
             let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) ^ seed) as f32 / 4e9 - 0.5;
             let levels: Vec<f32> = (0..rows * len).map(value).collect();
             let vectors: Vec<f32> = (0..batch * len).map(|i| value(i + 77_777)).collect();
-            let on = |unit| {
+            let on = |simd| {
                 let mut sums = vec![[0.25f32; BLOCK]; rows * batch];
-                accumulate(unit, len, &levels, &vectors, &mut sums);
+                accumulate(simd, len, &levels, &vectors, &mut sums);
                 sums
             };
             let plain = on(SimdLevel::Portable);
-            for unit in SimdLevel::available() {
-                prop_assert!(on(unit) == plain, "{:?}", unit);
+            for simd in SimdLevel::available() {
+                prop_assert!(on(simd) == plain, "{:?}", simd);
             }
             for (i, sums) in plain.iter().enumerate() {
                 let (row, vector) = (&levels[i / batch * len..][..len], &vectors[i % batch * len..][..len]);
@@ -143,15 +143,15 @@ mod tests {
             let value = |i: usize| ((i as u32).wrapping_mul(2_654_435_761) ^ seed) as f32 / 4e9 - 0.5;
             let levels: Vec<f32> = (0..rows * len).map(value).collect();
             let factors: Vec<f32> = (0..rows).map(|i| value(i + 77_777)).collect();
-            for unit in SimdLevel::available() {
+            for simd in SimdLevel::available() {
                 let mut sums = vec![0.25f32; len];
-                add_rows(unit, &levels, &factors, &mut sums);
+                add_rows(simd, &levels, &factors, &mut sums);
                 for (i, sum) in sums.iter().enumerate() {
                     let expected = factors
                         .iter()
                         .enumerate()
                         .fold(0.25f32, |sum, (r, f)| levels[r * len + i].mul_add(*f, sum));
-                    prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?}", unit);
+                    prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?}", simd);
                 }
             }
         }

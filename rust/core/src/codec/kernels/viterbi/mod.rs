@@ -61,7 +61,7 @@ const OUTERMOST: f32 = 28_000.0;
 /// is one load wherever it begins.
 const WRAP: usize = 32;
 
-/// What a search reads of an axis of the winding.
+/// What a search reads of an axis of the state map.
 #[derive(Debug)]
 struct AxisTables {
     /// Where the run of registers with this upper part begins, as a position.

@@ -22,7 +22,7 @@ mod vectors;
 use std::ops::Range;
 
 use super::decoder::Decoder;
-use super::flat::Flat;
+use super::flat::StoredWeights;
 use crate::codec::format::axes::Axes;
 use crate::codec::format::streams::NearStreams;
 use crate::codec::format::tensor::{CompressedTensor, Payload};
@@ -69,7 +69,7 @@ impl CompressedTensor {
     /// The same on a vector unit that the machine has, by a team.
     pub fn matmul_on(
         &self,
-        unit: SimdLevel,
+        simd: SimdLevel,
         team: &dyn Team,
         x: &[f32],
         batch: usize,
@@ -82,7 +82,7 @@ impl CompressedTensor {
             bias: None,
             transposed: false,
         };
-        self.linear_on(unit, team, linear, out, control)
+        self.linear_on(simd, team, linear, out, control)
     }
 
     /// A linear layer: vectors and results of any element type, with a bias, or transposed.
@@ -94,7 +94,7 @@ impl CompressedTensor {
     /// Otherwise as [`matmul`](Self::matmul), which says what is refused.
     pub fn linear_on<T: Element>(
         &self,
-        unit: SimdLevel,
+        simd: SimdLevel,
         team: &dyn Team,
         linear: Linear<'_, T>,
         out: &mut [T],
@@ -145,7 +145,7 @@ impl CompressedTensor {
             }
             return Ok(());
         }
-        let mut matrix = Matrix::new(self, unit, rows, columns)?;
+        let mut matrix = Matrix::new(self, simd, rows, columns)?;
         if T::DTYPE.size() == 2 {
             matrix.look_for_integers(self, team, control)?;
         }
@@ -196,17 +196,17 @@ fn invalid(message: String) -> Error {
 }
 
 /// Where a row's factors come from.
-enum Source<'a> {
+enum RowSource<'a> {
     /// Levels of whole streams.
     Streams(Box<Decoder<'a>>),
     /// Weights.
-    Flat(Flat<'a>),
+    StoredWeights(StoredWeights<'a>),
 }
 
 /// A matrix to be multiplied by some batches.
 struct Matrix<'a> {
-    source: Source<'a>,
-    unit: SimdLevel,
+    source: RowSource<'a>,
+    simd: SimdLevel,
     rows: usize,
     /// Those that are multiplied.
     columns: usize,
@@ -223,12 +223,12 @@ struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     fn new(
         tensor: &'a CompressedTensor,
-        unit: SimdLevel,
+        simd: SimdLevel,
         rows: usize,
         columns: usize,
     ) -> Result<Self> {
         if let Payload::Trellis(streams) = &tensor.payload {
-            let decoder = Decoder::new(streams, &tensor.stored_shape(), unit)?;
+            let decoder = Decoder::new(streams, &tensor.stored_shape(), simd)?;
             let kept = match &streams.mask {
                 Some(mask) => mask.columns(rows, columns).filter(|kept| !kept.is_empty()),
                 None => None,
@@ -247,8 +247,8 @@ impl<'a> Matrix<'a> {
                     segments: streams.map(|s| place(s.start)..place(s.end)).collect(),
                     restore: decoder.restore,
                     near: None,
-                    source: Source::Streams(Box::new(decoder)),
-                    unit,
+                    source: RowSource::Streams(Box::new(decoder)),
+                    simd,
                     rows,
                     columns: kept.map_or(columns, <[usize]>::len),
                     kept,
@@ -257,8 +257,8 @@ impl<'a> Matrix<'a> {
         }
         let whole = 0..columns;
         Ok(Self {
-            source: Source::Flat(Flat::new(tensor, unit)?),
-            unit,
+            source: RowSource::StoredWeights(StoredWeights::new(tensor, simd)?),
+            simd,
             rows,
             columns,
             kept: None,
@@ -275,7 +275,7 @@ impl<'a> Matrix<'a> {
         team: &dyn Team,
         control: &Control,
     ) -> Result<()> {
-        if let (Source::Streams(decoder), Payload::Trellis(streams)) =
+        if let (RowSource::Streams(decoder), Payload::Trellis(streams)) =
             (&self.source, &tensor.payload)
         {
             let near = near::near(streams, decoder, team, control)?;

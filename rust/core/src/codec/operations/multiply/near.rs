@@ -11,7 +11,7 @@
 
 use crate::codec::format::streams::{NearStreams, Streams};
 use crate::codec::kernels::decode::integer::{self, PAIR};
-use crate::codec::kernels::decode::{self, BLOCK, Memory, Source};
+use crate::codec::kernels::decode::{self, BLOCK, Memory, StreamCodes};
 use crate::codec::operations::decoder::Decoder;
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 use crate::team::{Team, share};
@@ -23,15 +23,15 @@ const MOST: f32 = 4e-6;
 
 /// Memory of one thread.
 #[derive(Default)]
-struct Workspace {
+struct ComparisonBuffers {
     codes: Memory,
     levels: Vec<f32>,
     integers: Vec<i16>,
 }
 
-impl Workspace {
+impl ComparisonBuffers {
     /// Whether a stream of this length has integer levels near enough.
-    fn is_near(&mut self, decoder: &Decoder<'_>, source: Source<'_>, length: usize) -> bool {
+    fn is_near(&mut self, decoder: &Decoder<'_>, source: StreamCodes<'_>, length: usize) -> bool {
         if !decoder.plans.has_integer_levels(source.rate) {
             return false;
         }
@@ -40,14 +40,14 @@ impl Workspace {
             levels,
             integers,
         } = self;
-        let unit = decoder.unit;
-        let codes = codes.load(unit, &decoder.plans, source, 0, length);
+        let simd = decoder.simd;
+        let codes = codes.load(simd, &decoder.plans, source, 0, length);
         levels.resize(length.next_multiple_of(PAIR), 0.0);
         integers.resize(length.next_multiple_of(PAIR), 0);
-        decode::levels(unit, &codes, 0, levels);
-        integer::levels(unit, &codes, 0, integers);
+        decode::levels(simd, &codes, 0, levels);
+        integer::levels(simd, &codes, 0, integers);
         // As wide as the unit is; the order of the sums stays what it is.
-        unit.run(|| are_near(levels, integers, length))
+        simd.run(|| are_near(levels, integers, length))
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) fn near<'a>(
         let layout = decoder.layout;
         let lengths = (0..layout.chains()).map(|i| layout.chain(i).len());
         let chains = crate::team::split_mut(&mut each, lengths).into_iter();
-        let look = |workspace: &mut Workspace, (chain, each): (usize, &mut [bool])| {
+        let look = |workspace: &mut ComparisonBuffers, (chain, each): (usize, &mut [bool])| {
             control.check()?;
             let mut cursor = decoder.cursor(layout.chain(chain).start);
             for near in each {
@@ -77,7 +77,7 @@ pub(super) fn near<'a>(
             }
             Ok(())
         };
-        share(team, chains.enumerate(), Workspace::default, look)?;
+        share(team, chains.enumerate(), ComparisonBuffers::default, look)?;
     }
     // Another thread may have been as fast, with the same result.
     let found = Box::new(NearStreams::new(each, &streams.rates));

@@ -7,13 +7,13 @@
 
 use std::ops::Range;
 
-use super::vectors::{Integers, Scales, Vectors};
-use super::{Matrix, Source};
+use super::vectors::{BatchVectors, Integers, Scales};
+use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::{BLOCK, Codes, Memory, dot, integer, lane_sum, levels};
 use crate::codec::kernels::product::{self, PANEL, ROWS, Sums, accumulate};
 use crate::codec::numbers::element::Element;
 use crate::codec::operations::decoder::Decoder;
-use crate::codec::operations::flat::Flat;
+use crate::codec::operations::flat::StoredWeights;
 use crate::team::SHARED_FROM;
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
@@ -23,7 +23,7 @@ const PIECE: usize = 1 << 18;
 
 /// Memory of one thread.
 #[derive(Default)]
-struct Workspace {
+struct RowBuffers {
     codes: [Memory; ROWS],
     levels: Vec<f32>,
     integers: Vec<i16>,
@@ -74,7 +74,7 @@ impl Matrix<'_> {
 
     fn times_vectors<T: Element>(
         &self,
-        vectors: &Vectors,
+        vectors: &BatchVectors,
         bias: Option<&[T]>,
         out: &mut [T],
         team: &dyn Team,
@@ -85,7 +85,7 @@ impl Matrix<'_> {
             1 => PIECE.div_ceil(self.columns).next_multiple_of(ROWS),
             _ => ROWS,
         };
-        let times = |workspace: &mut Workspace, (block, mut out): (usize, Vec<&mut [T]>)| {
+        let times = |workspace: &mut RowBuffers, (block, mut out): (usize, Vec<&mut [T]>)| {
             control.check()?;
             let first = block * height;
             let rows = first..(first + height).min(self.rows);
@@ -106,7 +106,7 @@ impl Matrix<'_> {
         };
         if batch == 1 {
             let blocks = out.chunks_mut(height).map(|out| vec![out]).enumerate();
-            return share(team, blocks, Workspace::default, times);
+            return share(team, blocks, RowBuffers::default, times);
         }
         let mut blocks: Vec<Vec<&mut [T]>> = Vec::new();
         blocks.resize_with(self.rows.div_ceil(height), || Vec::with_capacity(batch));
@@ -118,7 +118,7 @@ impl Matrix<'_> {
         share(
             team,
             blocks.into_iter().enumerate(),
-            Workspace::default,
+            RowBuffers::default,
             times,
         )
     }
@@ -127,22 +127,24 @@ impl Matrix<'_> {
     fn rows_times(
         &self,
         rows: Range<usize>,
-        vectors: &Vectors,
-        workspace: &mut Workspace,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
         control: &Control,
     ) -> Result<()> {
         workspace.totals.clear();
         workspace.totals.resize(rows.len() * vectors.batch, 0.0);
         match &self.source {
-            Source::Streams(decoder) if vectors.batch == 1 => {
+            RowSource::Streams(decoder) if vectors.batch == 1 => {
                 self.streams_times_one(decoder, rows, vectors, workspace);
                 Ok(())
             }
-            Source::Streams(decoder) => {
+            RowSource::Streams(decoder) => {
                 self.streams_times(decoder, rows, vectors, workspace);
                 Ok(())
             }
-            Source::Flat(flat) => self.weights_times(flat, rows, vectors, workspace, control),
+            RowSource::StoredWeights(flat) => {
+                self.weights_times(flat, rows, vectors, workspace, control)
+            }
         }
     }
 
@@ -150,8 +152,8 @@ impl Matrix<'_> {
         &self,
         decoder: &Decoder<'_>,
         rows: Range<usize>,
-        vectors: &Vectors,
-        workspace: &mut Workspace,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
     ) {
         let mut cursor = decoder.cursor(rows.start * self.segments.len());
         for total in &mut workspace.totals {
@@ -167,13 +169,13 @@ impl Matrix<'_> {
                     continue;
                 };
                 let memory = &mut workspace.codes[0];
-                let codes = memory.load(self.unit, &decoder.plans, source, 0, segment.len());
+                let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
                 *total += decoder.scale(stream)
                     * match x {
                         Some(x) if self.near.is_some_and(|near| near.has(stream)) => {
-                            integer::dot(self.unit, &codes, x)
+                            integer::dot(self.simd, &codes, x)
                         }
-                        _ => dot(self.unit, &codes, part),
+                        _ => dot(self.simd, &codes, part),
                     };
             }
         }
@@ -183,10 +185,10 @@ impl Matrix<'_> {
         &self,
         decoder: &Decoder<'_>,
         rows: Range<usize>,
-        vectors: &Vectors,
-        workspace: &mut Workspace,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
     ) {
-        let Workspace {
+        let RowBuffers {
             codes: memories,
             levels,
             integers,
@@ -202,7 +204,7 @@ impl Matrix<'_> {
                 let Some(source) = source else {
                     continue;
                 };
-                let codes = memory.load(self.unit, &decoder.plans, source, 0, segment.len());
+                let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
                 loaded.push(Row {
                     scale: decoder.scale(stream),
                     in_integers: vectors.integers.is_some()
@@ -250,11 +252,11 @@ impl Matrix<'_> {
                 .next_multiple_of(integer::PAIR);
             let levels = &mut levels[..rows.len() * len];
             for (row, levels) in rows.iter().zip(levels.chunks_exact_mut(len)) {
-                integer::levels(self.unit, &row.codes, from, levels);
+                integer::levels(self.simd, &row.codes, from, levels);
             }
             let stretch;
             (stretch, rest) = rest.split_at(len * batch);
-            product::integer::accumulate(self.unit, len, levels, stretch, units, sums);
+            product::integer::accumulate(self.simd, len, levels, stretch, units, sums);
         }
     }
 
@@ -278,20 +280,20 @@ impl Matrix<'_> {
             let len = (len - from).min(PANEL).next_multiple_of(BLOCK);
             let factors = &mut factors[..rows.len() * len];
             for (row, factors) in rows.iter().zip(factors.chunks_exact_mut(len)) {
-                levels(self.unit, &row.codes, from, factors);
+                levels(self.simd, &row.codes, from, factors);
             }
             let panel;
             (panel, x) = x.split_at(len * batch);
-            accumulate(self.unit, len, factors, panel, sums);
+            accumulate(self.simd, len, factors, panel, sums);
         }
     }
 
     fn weights_times(
         &self,
-        flat: &Flat<'_>,
+        flat: &StoredWeights<'_>,
         rows: Range<usize>,
-        vectors: &Vectors,
-        workspace: &mut Workspace,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
         control: &Control,
     ) -> Result<()> {
         workspace.sums.clear();
@@ -320,7 +322,7 @@ impl Matrix<'_> {
             let panel;
             (panel, rest) = rest.split_at(len * vectors.batch);
             accumulate(
-                self.unit,
+                self.simd,
                 len,
                 &workspace.levels,
                 panel,

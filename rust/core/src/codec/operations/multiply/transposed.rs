@@ -16,14 +16,14 @@
 
 use std::ops::Range;
 
-use super::{Matrix, Source};
+use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::integer::{PAIR, Scale};
 use crate::codec::kernels::decode::{Codes, Memory, integer, levels};
 use crate::codec::kernels::product::add_rows;
 use crate::codec::kernels::product::integer::{self as integer_product, GROUP, column};
 use crate::codec::numbers::element::Element;
 use crate::codec::operations::decoder::Decoder;
-use crate::codec::operations::flat::Flat;
+use crate::codec::operations::flat::StoredWeights;
 use crate::team::SHARED_FROM;
 use crate::team::{Alone, Team, share};
 use crate::{Control, Result};
@@ -50,7 +50,7 @@ struct Piece {
 }
 
 /// Memory of one thread.
-struct Workspace {
+struct TransposedBuffers {
     codes: [Memory; GROUP],
     /// Levels of a group.
     integers: Vec<i16>,
@@ -58,7 +58,7 @@ struct Workspace {
     rows: Vec<f32>,
 }
 
-impl Workspace {
+impl TransposedBuffers {
     fn new() -> Self {
         Self {
             codes: Default::default(),
@@ -97,7 +97,7 @@ impl Matrix<'_> {
         control: &Control,
     ) -> Result<()> {
         let mut wide = Vec::with_capacity(x.len());
-        T::widen(x, self.unit, &mut wide);
+        T::widen(x, self.simd, &mut wide);
         let team: &dyn Team = if self.columns * x.len() < SHARED_FROM {
             &Alone
         } else {
@@ -107,17 +107,17 @@ impl Matrix<'_> {
         share(
             team,
             pieces.iter_mut(),
-            Workspace::new,
+            TransposedBuffers::new,
             |workspace, piece| {
                 for first in piece.rows.clone().step_by(GROUP) {
                     control.check()?;
                     let rows = first..(first + GROUP).min(piece.rows.end);
                     control.advance((rows.len() * self.segments[piece.segment].len()) as u64);
                     match &self.source {
-                        Source::Streams(decoder) => {
+                        RowSource::Streams(decoder) => {
                             self.add_group(decoder, rows, &wide, piece, workspace)
                         }
-                        Source::Flat(flat) => self.add_weights(
+                        RowSource::StoredWeights(flat) => self.add_weights(
                             flat,
                             rows,
                             &wide,
@@ -159,7 +159,7 @@ impl Matrix<'_> {
         rows: Range<usize>,
         x: &[f32],
         piece: &mut Piece,
-        workspace: &mut Workspace,
+        workspace: &mut TransposedBuffers,
     ) {
         let columns = self.segments[piece.segment].len();
         let streams = decoder.streams(rows.clone(), piece.segment, self.segments.len());
@@ -168,7 +168,7 @@ impl Matrix<'_> {
             let Some(source) = source else {
                 continue;
             };
-            let codes = memory.load(self.unit, &decoder.plans, source, 0, columns);
+            let codes = memory.load(self.simd, &decoder.plans, source, 0, columns);
             let scale = decoder.scale(stream);
             let row = Row {
                 place,
@@ -206,7 +206,7 @@ impl Matrix<'_> {
             let made = &mut memory[..rows.len().next_multiple_of(2) * len];
             for (i, made) in made.chunks_exact_mut(len).enumerate() {
                 match rows.get(i) {
-                    Some(row) => integer::levels(self.unit, &row.codes, from, made),
+                    Some(row) => integer::levels(self.simd, &row.codes, from, made),
                     None => made.fill(0),
                 }
             }
@@ -215,7 +215,7 @@ impl Matrix<'_> {
                 if !factors.integers.is_empty() {
                     let sums = &mut sums[from..from + len];
                     integer_product::add_rows(
-                        self.unit,
+                        self.simd,
                         made,
                         &factors.integers,
                         factors.unit,
@@ -241,13 +241,13 @@ impl Matrix<'_> {
             for (i, rows) in rows.chunks(TOGETHER).enumerate() {
                 let made = &mut memory[..rows.len() * len];
                 for (row, made) in rows.iter().zip(made.chunks_exact_mut(len)) {
-                    levels(self.unit, &row.codes, from, made);
+                    levels(self.simd, &row.codes, from, made);
                 }
                 let sums = piece.floats.chunks_exact_mut(padded);
                 for (factors, sums) in factors.iter().zip(sums) {
                     if factors.any_floats {
                         let factors = &factors.floats[i * TOGETHER..][..rows.len()];
-                        add_rows(self.unit, made, factors, &mut sums[from..from + len]);
+                        add_rows(self.simd, made, factors, &mut sums[from..from + len]);
                     }
                 }
             }
@@ -257,7 +257,7 @@ impl Matrix<'_> {
     /// Add up to [`GROUP`] rows of weights to the sums of their piece.
     fn add_weights(
         &self,
-        flat: &Flat<'_>,
+        flat: &StoredWeights<'_>,
         rows: Range<usize>,
         x: &[f32],
         piece: &mut Piece,
@@ -281,7 +281,7 @@ impl Matrix<'_> {
                 let sums = piece.floats.chunks_exact_mut(padded);
                 for (x, sums) in x.chunks_exact(self.rows).zip(sums) {
                     let factors = &x[first..first + count];
-                    add_rows(self.unit, made, factors, &mut sums[from..from + len]);
+                    add_rows(self.simd, made, factors, &mut sums[from..from + len]);
                 }
             }
         }
@@ -312,7 +312,7 @@ impl Matrix<'_> {
                     image[column(i)] += sum;
                 }
                 image.truncate(segment.len());
-                if let Source::Streams(decoder) = &self.source
+                if let RowSource::Streams(decoder) = &self.source
                     && let Some(incoherence) = &decoder.incoherence
                 {
                     incoherence.inverse(&mut image);
@@ -336,7 +336,7 @@ impl Matrix<'_> {
         total.resize(padded, 0.0);
         for sums in pieces.filter(|sums| !sums.is_empty()) {
             let sums = &sums[v * padded..][..padded];
-            self.unit.run(|| {
+            self.simd.run(|| {
                 for (total, sum) in total.iter_mut().zip(sums) {
                     *total += sum;
                 }

@@ -5,14 +5,14 @@
 //! the floats' range, is left as floats for all rows: so what becomes of a vector depends on itself
 //! alone.
 
-use super::{Matrix, Source};
+use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::BLOCK;
-use crate::codec::kernels::decode::integer::{Activations, Order, STRETCH, Scale};
+use crate::codec::kernels::decode::integer::{ActivationOrder, Activations, STRETCH, Scale};
 use crate::codec::kernels::product::PANEL;
 use crate::codec::numbers::element::Element;
 
 /// A batch in the basis of the rows' factors.
-pub(super) struct Vectors {
+pub(super) struct BatchVectors {
     pub batch: usize,
     /// For each segment its panels of [`PANEL`] columns one after the other, in a panel the vectors,
     /// each filled up with zeros to a multiple of [`BLOCK`]. Nothing where no row needs it.
@@ -27,7 +27,7 @@ pub(super) struct Integers {
     /// One unit for each.
     pub units: Vec<f32>,
     /// That of levels for several vectors, or of one vector's product.
-    pub order: Order,
+    pub order: ActivationOrder,
 }
 
 impl Integers {
@@ -48,8 +48,8 @@ impl Matrix<'_> {
     /// Vectors in the basis of the rows' factors, one after the other.
     pub(super) fn images<T: Element>(&self, x: &[T]) -> Vec<f32> {
         let mut images = Vec::with_capacity(x.len());
-        T::widen(x, self.unit, &mut images);
-        if let Source::Streams(decoder) = &self.source
+        T::widen(x, self.simd, &mut images);
+        if let RowSource::Streams(decoder) = &self.source
             && let Some(incoherence) = &decoder.incoherence
         {
             for image in images.chunks_mut(self.columns) {
@@ -68,14 +68,14 @@ impl Matrix<'_> {
             .iter()
             .flat_map(|segment| image[segment.clone()].chunks(STRETCH));
         stretches
-            .map(|stretch| Scale::of(self.unit, stretch))
+            .map(|stretch| Scale::of(self.simd, stretch))
             .collect()
     }
 
     /// Images, all with scales or all without, as the kernels read them.
-    pub(super) fn vectors(&self, images: &[f32], scales: &[Scales]) -> Vectors {
+    pub(super) fn vectors(&self, images: &[f32], scales: &[Scales]) -> BatchVectors {
         let in_integers = scales.iter().all(Option::is_some);
-        Vectors {
+        BatchVectors {
             batch: scales.len(),
             floats: match in_integers && self.near.is_some_and(|near| near.all) {
                 true => Vec::new(),
@@ -106,10 +106,10 @@ impl Matrix<'_> {
 
     fn in_stretches(&self, images: &[f32], scales: &[Scales]) -> Integers {
         let order = match &self.source {
-            Source::Streams(decoder) if scales.len() == 1 => {
-                Order::of_dot(self.unit, &decoder.plans)
+            RowSource::Streams(decoder) if scales.len() == 1 => {
+                ActivationOrder::of_dot(self.simd, &decoder.plans)
             }
-            _ => Order::Pairs,
+            _ => ActivationOrder::Pairs,
         };
         let padded: usize = self
             .segments
@@ -125,7 +125,7 @@ impl Matrix<'_> {
                 for (image, scales) in images.chunks(self.columns).zip(scales.iter().flatten()) {
                     let scale = scales[stretch];
                     let start = values.len();
-                    scale.append_pairs(self.unit, &image[columns.clone()], &mut values);
+                    scale.append_pairs(self.simd, &image[columns.clone()], &mut values);
                     order.arrange(&mut values, start);
                     units.push(scale.unit);
                 }

@@ -10,10 +10,10 @@ use std::hint::black_box;
 use super::{Activations, PAIR, STRETCH};
 use crate::codec::kernels::decode::avx2::each_block;
 use crate::codec::kernels::decode::bytes::{
-    Chunk, EIGHT, FOUND, Index, NOTHING, Phases, Table, twice,
+    ByteLookup, Chunk, EIGHT, FOUND, Index, NOTHING, Phases, twice,
 };
 use crate::codec::kernels::decode::codes::{CHUNK, Codes};
-use crate::codec::kernels::decode::plan::{BLOCK, PerLane, Plan};
+use crate::codec::kernels::decode::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::integer_levels::Plane;
 
 /// The levels at eight phases, each with the next phase's in the upper half of its lane.
@@ -30,7 +30,7 @@ unsafe fn gather(table: &[i16], phases: __m256i) -> __m256i {
 }
 
 /// The integer levels of a code, in registers. `LONG` tails have more than sixteen phases.
-struct Lines<const LONG: bool> {
+struct IntegerLines<const LONG: bool> {
     slope: [__m256i; 2],
     start: [__m256i; 2],
     tail: [__m256i; 2],
@@ -45,10 +45,10 @@ struct Lines<const LONG: bool> {
     minus_one: __m256i,
 }
 
-impl<const LONG: bool> Lines<LONG> {
+impl<const LONG: bool> IntegerLines<LONG> {
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &DecodePlan) -> Self {
         let planes = &plan.integer_levels().planes;
         let load = |plane: &Plane| [twice(&plane[0]), twice(&plane[1])];
         let swap = |[a, b]: [__m256i; 2]| [b, a];
@@ -226,11 +226,11 @@ fn store(out: &mut [i16; PAIR], [low, high]: [__m256i; 2]) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn levels_of<const LONG: bool>(
     codes: &Codes<'_>,
-    table: &Table,
+    table: &ByteLookup,
     from: usize,
     out: &mut [i16],
 ) {
-    let lines = Lines::<LONG>::new(codes.plan);
+    let lines = IntegerLines::<LONG>::new(codes.plan);
     let mut found = NOTHING;
     for (i, out) in out.chunks_mut(FOUND * CHUNK).enumerate() {
         let (from, chunks) = (from + i * FOUND * CHUNK, out.len().div_ceil(CHUNK));
@@ -295,11 +295,11 @@ fn lanes(sums: [__m256; 2]) -> PerLane<f32> {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn dot_of<const LONG: bool>(
     codes: &Codes<'_>,
-    table: &Table,
+    table: &ByteLookup,
     x: Activations<'_>,
 ) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
-    let lines = Lines::<LONG>::new(codes.plan);
+    let lines = IntegerLines::<LONG>::new(codes.plan);
     let mut found = NOTHING;
     let chunks = x.values.as_chunks::<CHUNK>().0;
     for (i, (x, unit)) in chunks.chunks(STRETCH / CHUNK).zip(x.units).enumerate() {

@@ -5,11 +5,11 @@ use std::arch::x86_64::*;
 use super::{Activations, PAIR, STRETCH};
 use crate::codec::kernels::decode::avx512::each_block;
 use crate::codec::kernels::decode::codes::Codes;
-use crate::codec::kernels::decode::plan::{BLOCK, PerLane, Plan};
+use crate::codec::kernels::decode::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::integer_levels::{SEGMENTS, TAIL};
 
 /// The integer levels of a code, in registers.
-pub struct Lines {
+pub struct IntegerLines {
     base: [__m512i; 2],
     slope: [__m512i; 2],
     tail: [__m512i; 2],
@@ -18,10 +18,10 @@ pub struct Lines {
     inner: __m512i,
 }
 
-impl Lines {
+impl IntegerLines {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &DecodePlan) -> Self {
         let levels = plan.integer_levels();
         // SAFETY: 64 words are two vectors.
         let load = |words: &[i16; SEGMENTS]| unsafe {
@@ -69,7 +69,7 @@ unsafe fn each_pair(
     count: usize,
     mut take: impl FnMut(usize, __m512i),
 ) {
-    let lines = Lines::new(codes.plan);
+    let lines = IntegerLines::new(codes.plan);
     let mut first = _mm512_setzero_si512();
     // SAFETY: the contract is this function's own.
     unsafe {

@@ -22,7 +22,7 @@ mod tests;
 mod vbmi;
 
 use super::codes::CHUNK;
-use super::{BLOCK, Codes, Plans, lane_sum};
+use super::{BLOCK, Codes, DecodePlans, lane_sum};
 use crate::SimdLevel;
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 
@@ -36,17 +36,17 @@ pub const LANE: i32 = (1 << 16) - 1;
 
 /// The order of the values of a stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ActivationOrder {
     /// [`PAIR`] after [`PAIR`].
     Pairs,
     /// [`CHUNK`] after [`CHUNK`], in each of them by the weight of a lane.
     Chunks,
 }
 
-impl Order {
+impl ActivationOrder {
     /// What [`dot`] asks for.
-    pub fn of_dot(unit: SimdLevel, plans: &Plans) -> Self {
-        match plans.in_order(unit) {
+    pub fn of_dot(simd: SimdLevel, plans: &DecodePlans) -> Self {
+        match plans.reads_stored_order(simd) {
             true => Self::Chunks,
             false => Self::Pairs,
         }
@@ -88,7 +88,7 @@ pub struct Activations<'a> {
     /// The unit of each stretch (see [`Scale`]).
     pub units: &'a [f32],
     /// What the values of a stretch are in.
-    pub order: Order,
+    pub order: ActivationOrder,
 }
 
 impl<'a> Activations<'a> {
@@ -116,9 +116,9 @@ impl<'a> Activations<'a> {
 /// too. `codes` are of a code with integer levels.
 ///
 /// Every [`SimdLevel`] gives the same.
-pub fn levels(unit: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
     codes.check(from, out.len());
-    match unit {
+    match simd {
         SimdLevel::Portable => portable::levels(codes, from, out),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and `check` held.
@@ -134,15 +134,15 @@ pub fn levels(unit: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) 
 
 /// Σ level·x over the weights of `codes`, in standard deviations and sixteen lanes, as
 /// [`dot`](super::dot) has it. `codes` are of a code with integer levels, and `x` is in
-/// [`Order::of_dot`].
+/// [`ActivationOrder::of_dot`].
 ///
 /// Every [`SimdLevel`] gives the same bits.
-pub fn dot(unit: SimdLevel, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
+pub fn dot(simd: SimdLevel, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
     codes.check(0, x.values.len());
-    assert!((x.order == Order::Chunks) == codes.plan.in_order(unit));
+    assert!((x.order == ActivationOrder::Chunks) == codes.plan.reads_stored_order(simd));
     assert!(x.values.len().is_multiple_of(x.order.group()));
     assert!(x.values.len().div_ceil(STRETCH) == x.units.len());
-    let sums = match unit {
+    let sums = match simd {
         SimdLevel::Portable => portable::dot(codes, x),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and `check` held.
@@ -168,9 +168,9 @@ pub struct Scale {
 
 impl Scale {
     /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
-    pub fn of(unit: SimdLevel, values: &[f32]) -> Option<Self> {
+    pub fn of(simd: SimdLevel, values: &[f32]) -> Option<Self> {
         debug_assert!(values.len() <= STRETCH);
-        let (sums, largest) = unit.run(|| {
+        let (sums, largest) = simd.run(|| {
             let mut sums = [0.0f32; BLOCK];
             let mut largest = [0.0f32; BLOCK];
             let (blocks, rest) = values.as_chunks::<BLOCK>();
@@ -225,11 +225,11 @@ impl Scale {
     }
 
     /// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
-    pub fn append_pairs(self, unit: SimdLevel, values: &[f32], out: &mut Vec<i16>) {
+    pub fn append_pairs(self, simd: SimdLevel, values: &[f32], out: &mut Vec<i16>) {
         let start = out.len();
         out.resize(start + values.len().next_multiple_of(PAIR), 0);
         let places = out[start..].as_chunks_mut::<PAIR>().0;
-        unit.run(move || {
+        simd.run(move || {
             let (pairs, rest) = values.as_chunks::<PAIR>();
             let mut last = [0.0; PAIR];
             last[..rest.len()].copy_from_slice(rest);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::kernels::decode::{Memory, Plans, Source};
+use crate::codec::kernels::decode::{DecodePlans, Memory, StreamCodes};
 use crate::codec::trellis::code_set::{CodeSet, PinnedCode};
 
 /// Pseudo-random bytes.
@@ -20,7 +20,7 @@ fn bytes(count: usize, seed: u64) -> Vec<u8> {
 }
 
 /// A vector of `len` values as integers.
-fn quantised(values: &[f32], order: Order) -> (Vec<i16>, Vec<f32>) {
+fn quantised(values: &[f32], order: ActivationOrder) -> (Vec<i16>, Vec<f32>) {
     let (mut integers, mut units) = (Vec::new(), Vec::new());
     for stretch in values.chunks(STRETCH) {
         let scale = Scale::of(SimdLevel::Portable, stretch).unwrap();
@@ -44,32 +44,32 @@ proptest! {
         let pinned = PinnedCode::of_number(number);
         let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
         let bytes = bytes(4000, seed);
-        let source = Source { path: &bytes, cells: &bytes[200..], chain: 0, path_bit, cell_bit, rate };
-        let plans = Plans::new(window, &[rate]).unwrap();
+        let source = StreamCodes { path: &bytes, cells: &bytes[200..], chain: 0, path_bit, cell_bit, rate };
+        let plans = DecodePlans::new(window, &[rate]).unwrap();
         prop_assume!(plans.has_integer_levels(rate));
         let trellis = pinned.trellis();
         let values: Vec<f32> = (0..len).map(|i| (i as f32 * 0.7).sin()).collect();
         let padded = len.next_multiple_of(PAIR);
         let mut known: Option<(Vec<i16>, f32)> = None;
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut memory = Memory::default();
-            let codes = memory.load(unit, &plans, source, 0, len);
+            let codes = memory.load(simd, &plans, source, 0, len);
             let mut out = vec![0; padded];
-            levels(unit, &codes, 0, &mut out);
-            let order = Order::of_dot(unit, &plans);
+            levels(simd, &codes, 0, &mut out);
+            let order = ActivationOrder::of_dot(simd, &plans);
             let (integers, units) = quantised(&values, order);
             let x = Activations { values: &integers, units: &units, order };
-            let product = dot(unit, &codes, x);
+            let product = dot(simd, &codes, x);
             let (expected, sum) = known.get_or_insert_with(|| (out.clone(), product));
-            prop_assert_eq!(&out, &*expected, "{:?}", unit);
-            prop_assert_eq!(product.to_bits(), sum.to_bits(), "{:?}", unit);
+            prop_assert_eq!(&out, &*expected, "{:?}", simd);
+            prop_assert_eq!(product.to_bits(), sum.to_bits(), "{:?}", simd);
             // From the middle on, too.
             let mut rest = vec![0; padded - PAIR];
-            levels(unit, &codes, PAIR, &mut rest);
+            levels(simd, &codes, PAIR, &mut rest);
             prop_assert_eq!(&rest[..], &expected[PAIR..]);
             // The same weights in floats.
             let mut floats = vec![0.0; padded];
-            crate::codec::kernels::decode::levels(unit, &codes, 0, &mut floats);
+            crate::codec::kernels::decode::levels(simd, &codes, 0, &mut floats);
             let phase = |level: f32| trellis.levels.partition_point(|l| *l < level);
             let table = &trellis.integer.as_ref().unwrap().table;
             for (k, pair) in out.chunks(PAIR).enumerate() {
@@ -121,7 +121,7 @@ fn the_worst_activations_do_not_overflow() {
     // The level furthest from 0 all along, and activations that fill all lanes with one sign.
     for pinned in PinnedCode::all() {
         let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
-        let plans = Plans::new(window, &[rate]).unwrap();
+        let plans = DecodePlans::new(window, &[rate]).unwrap();
         if !plans.has_integer_levels(rate) {
             continue;
         }
@@ -140,8 +140,8 @@ fn the_worst_activations_do_not_overflow() {
         lane
     }] {
         let bytes = [0xFF; 2000];
-        let plans = Plans::new(CodeSet::FIRST.window(8).unwrap(), &[8]).unwrap();
-        let source = Source {
+        let plans = DecodePlans::new(CodeSet::FIRST.window(8).unwrap(), &[8]).unwrap();
+        let source = StreamCodes {
             path: &bytes,
             cells: &bytes,
             chain: 0,
@@ -149,25 +149,25 @@ fn the_worst_activations_do_not_overflow() {
             cell_bit: 0,
             rate: 8,
         };
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut memory = Memory::default();
-            let codes = memory.load(unit, &plans, source, 0, STRETCH);
+            let codes = memory.load(simd, &plans, source, 0, STRETCH);
             let mut floats = vec![0.0; STRETCH];
-            crate::codec::kernels::decode::levels(unit, &codes, 0, &mut floats);
+            crate::codec::kernels::decode::levels(simd, &codes, 0, &mut floats);
             let exact: f64 = floats
                 .iter()
                 .zip(&values)
                 .map(|(w, x)| f64::from(w * x))
                 .sum();
-            let order = Order::of_dot(unit, &plans);
+            let order = ActivationOrder::of_dot(simd, &plans);
             let (integers, units) = quantised(&values, order);
             let x = Activations {
                 values: &integers,
                 units: &units,
                 order,
             };
-            let product = dot(unit, &codes, x);
-            assert!((f64::from(product) / exact - 1.0).abs() < 2e-3, "{unit:?}");
+            let product = dot(simd, &codes, x);
+            assert!((f64::from(product) / exact - 1.0).abs() < 2e-3, "{simd:?}");
         }
     }
 }
@@ -178,8 +178,8 @@ fn what_has_no_unit_is_left_to_floats() {
         for at in [0, 17, 1023] {
             let mut values = vec![0.0; STRETCH];
             values[at] = value;
-            for unit in SimdLevel::available() {
-                assert!(Scale::of(unit, &values).is_none(), "{value}");
+            for simd in SimdLevel::available() {
+                assert!(Scale::of(simd, &values).is_none(), "{value}");
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512::{self, Lines};
+use super::avx512::{self, IntegerLines};
 use super::{Activations, PAIR, STRETCH};
 use crate::codec::kernels::decode::codes::Codes;
 use crate::codec::kernels::decode::plan::{BLOCK, PerLane};
@@ -19,7 +19,7 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
         // SAFETY: the contract is this function's own.
         return unsafe { avx512::levels(codes, from, out) };
     };
-    let lines = Lines::new(codes.plan);
+    let lines = IntegerLines::new(codes.plan);
     let start = out.as_mut_ptr();
     // SAFETY: the contract is this function's own; pair i is within `out`.
     unsafe {
@@ -39,7 +39,7 @@ pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
         // SAFETY: the contract is this function's own.
         return unsafe { avx512::dot(codes, x) };
     };
-    let lines = Lines::new(codes.plan);
+    let lines = IntegerLines::new(codes.plan);
     let mut sums = _mm512_setzero_ps();
     for (i, (values, unit)) in x.values.chunks(STRETCH).zip(x.units).enumerate() {
         let mut whole = _mm512_setzero_si512();

@@ -27,7 +27,7 @@ pub const GROUP: usize = 16;
 ///
 /// Every [`SimdLevel`] gives the same bits. O(rows·vectors·len).
 pub fn accumulate(
-    unit: SimdLevel,
+    simd: SimdLevel,
     len: usize,
     rows: &[i16],
     vectors: &[i16],
@@ -39,7 +39,7 @@ pub fn accumulate(
     }
     assert!(len.is_multiple_of(PAIR) && len <= STRETCH && rows.len().is_multiple_of(len));
     assert!(units.len() * len == vectors.len() && rows.len() / len * units.len() == sums.len());
-    match unit {
+    match simd {
         SimdLevel::Portable => portable::accumulate(len, rows, vectors, units, sums),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
@@ -60,10 +60,10 @@ pub fn accumulate(
 /// magnitudes of the factors come to [`LANE`](crate::codec::kernels::decode::integer::LANE) at most.
 ///
 /// Every [`SimdLevel`] gives the same bits. O(rows·len).
-pub fn add_rows(unit: SimdLevel, rows: &[i16], factors: &[i16], one: f32, sums: &mut [f32]) {
+pub fn add_rows(simd: SimdLevel, rows: &[i16], factors: &[i16], one: f32, sums: &mut [f32]) {
     assert!(sums.len().is_multiple_of(PAIR) && factors.len().is_multiple_of(2));
     assert!(factors.len() <= GROUP && factors.len() * sums.len() == rows.len());
-    match unit {
+    match simd {
         SimdLevel::Portable => portable::add_rows(rows, factors, one, sums),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions, and the lengths fit.

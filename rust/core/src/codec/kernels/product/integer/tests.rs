@@ -18,9 +18,9 @@ proptest! {
         let levels: Vec<i16> = (0..rows * len).map(|i| value(i, seed)).collect();
         let vectors: Vec<i16> = (0..batch * len).map(|i| value(i + 77_777, seed) >> 5).collect();
         let units: Vec<f32> = (0..batch).map(|i| 0.5 + i as f32).collect();
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut sums = vec![[0.25f32; BLOCK]; rows * batch];
-            accumulate(unit, len, &levels, &vectors, &units, &mut sums);
+            accumulate(simd, len, &levels, &vectors, &units, &mut sums);
             for (i, sums) in sums.iter().enumerate() {
                 let (row, vector) = (i / batch, i % batch);
                 for (lane, sum) in sums.iter().enumerate() {
@@ -29,7 +29,7 @@ proptest! {
                         .map(|w| i64::from(levels[row * len + w]) * i64::from(vectors[vector * len + w]))
                         .sum();
                     let expected = (whole as f32).mul_add(units[vector], 0.25);
-                    prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?}", unit);
+                    prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?}", simd);
                 }
             }
         }
@@ -41,9 +41,9 @@ proptest! {
         let levels: Vec<i16> = (0..rows * len).map(|i| value(i, seed)).collect();
         let factors: Vec<i16> = (0..rows).map(|i| value(i + 999, seed) / GROUP as i16).collect();
         prop_assert!(factors.iter().map(|f| i32::from(*f).abs()).sum::<i32>() <= LANE);
-        for unit in SimdLevel::available() {
+        for simd in SimdLevel::available() {
             let mut sums = vec![0.25f32; len];
-            add_rows(unit, &levels, &factors, 0.3, &mut sums);
+            add_rows(simd, &levels, &factors, 0.3, &mut sums);
             for (i, sum) in sums.iter().enumerate() {
                 let column = column(i);
                 let word = column / PAIR * PAIR + column % BLOCK * 2 + column % PAIR / BLOCK;
@@ -53,7 +53,7 @@ proptest! {
                     .map(|(r, f)| i64::from(levels[r * len + word]) * i64::from(*f))
                     .sum();
                 let expected = (whole as f32).mul_add(0.3, 0.25);
-                prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?} {}", unit, i);
+                prop_assert_eq!(sum.to_bits(), expected.to_bits(), "{:?} {}", simd, i);
             }
         }
     }

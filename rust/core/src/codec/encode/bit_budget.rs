@@ -4,7 +4,7 @@ use super::params::Budget;
 use super::rate::{Source, allocate};
 use crate::codec::format::layout::Layout;
 use crate::codec::format::scale::{ScaleGrid, ZERO_ROW};
-use crate::codec::format::streams::Span;
+use crate::codec::format::streams::StoredRange;
 use crate::codec::numbers::element::exp2i;
 use crate::codec::trellis::code::HALF_BITS;
 use crate::codec::trellis::code_set::WindowCodes;
@@ -66,7 +66,7 @@ pub(super) fn grid(sources: &[Source], rates: &[u8], spread: Spread) -> ScaleGri
 const SMALL_MASK: usize = 64;
 
 /// The bits that codes and scales may take, once the mask is paid, or codes alone.
-pub(super) struct Purse {
+pub(super) struct BitBudget {
     bits: f64,
     codes_alone: bool,
     /// The mask's, where it was asked for and must leave half a bit for each of the others.
@@ -74,7 +74,7 @@ pub(super) struct Purse {
     weights: usize,
 }
 
-impl Purse {
+impl BitBudget {
     /// For so many weights, of which `coded` have codes, where `masked` bytes keep the zeros of the
     /// others. Weights without codes leave their bits to those with codes, which get half a bit each
     /// even if less is left.
@@ -127,7 +127,7 @@ impl Purse {
         }
     }
 
-    /// Half bits for each stream, so that codes and all that is stored beside them take the purse's
+    /// Half bits for each stream, so that codes and all that is stored beside them take the budget's
     /// bits; the codes alone, in a tensor so small that the rest would take more than half.
     pub fn allot(
         &self,
@@ -170,7 +170,7 @@ impl Purse {
             };
             allotment.codes = self.at_least(codes, coded)?;
             allotment.rates = allocate(sources, &noise, least, allotment.codes);
-            if rate_bits > 0 && Span::of_rates(&allotment.rates).width <= rate_bits {
+            if rate_bits > 0 && StoredRange::of_rates(&allotment.rates).width <= rate_bits {
                 break;
             }
         }
@@ -189,7 +189,7 @@ fn scale_bits(sources: &[Source], rates: &[u8], spread: Spread) -> u32 {
         _ => grid.nearest(source.variance.sqrt()),
     });
     let mut numbers: Vec<u8> = numbers.collect();
-    let span = Span::of_scales(&numbers);
+    let span = StoredRange::of_scales(&numbers);
     // Few weights say little of their best scale: fitted again, it may be several numbers away.
     let coded: usize = sources.iter().map(|source| source.len).sum();
     let away = if coded < SHORT * sources.len() { 4 } else { 1 };
@@ -203,5 +203,5 @@ fn scale_bits(sources: &[Source], rates: &[u8], spread: Spread) -> u32 {
             .saturating_sub(spread.larger.saturating_add(away)),
     );
     numbers.push(most.map_or(0, |most| most.saturating_add(away)).min(254));
-    Span::of_scales(&numbers).width
+    StoredRange::of_scales(&numbers).width
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::bit_budget::{Purse, Spread, grid};
+use super::bit_budget::{BitBudget, Spread, grid};
 use super::fit::{Fit, dot};
 use super::params::{Budget, TrellisParams};
 use super::rate::Source;
@@ -15,7 +15,7 @@ use crate::codec::format::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::format::streams::{Near, Starts, Streams, coded_lengths};
 use crate::codec::format::tensor::Energy;
 use crate::codec::kernels::hadamard::Incoherence;
-use crate::codec::kernels::viterbi::{Search, SearchTables};
+use crate::codec::kernels::viterbi::{SearchTables, ViterbiSearch};
 use crate::codec::numbers::bitstream::{Writer, pack, packed_len};
 use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::codec::trellis::code::HALF_BITS;
@@ -42,7 +42,7 @@ struct Encoder<'a, T> {
 
 /// Memory of one thread.
 struct SearchBuffers {
-    search: Search,
+    search: ViterbiSearch,
     /// Transformed weights of the chain.
     values: Vec<f32>,
     targets: Vec<i16>,
@@ -53,7 +53,7 @@ struct SearchBuffers {
 impl SearchBuffers {
     fn new(window: u32, simd: SimdLevel) -> Self {
         Self {
-            search: Search::new(window, simd),
+            search: ViterbiSearch::new(window, simd),
             values: Vec::new(),
             targets: Vec::new(),
             cells: Vec::new(),
@@ -97,14 +97,14 @@ impl Streams {
         let lengths = coded_lengths(&layout, mask.as_ref());
         let normalise = PowerOfTwo::new(-exponent);
         let sources = sources(weights, &layout, &lengths, normalise, control)?;
-        let purse = Purse::new(budget, weights.len(), lengths.iter().sum(), beside);
-        let purse = match params.keep_zeros {
-            true => purse.refusing_masks(beside),
-            false => purse,
+        let bit_budget = BitBudget::new(budget, weights.len(), lengths.iter().sum(), beside);
+        let bit_budget = match params.keep_zeros {
+            true => bit_budget.refusing_masks(beside),
+            false => bit_budget,
         };
         let spread = Spread::PLAIN;
         let codes = params.codes()?;
-        let allotment = purse.allot(&layout, &sources, codes, spread, header)?;
+        let allotment = bit_budget.allot(&layout, &sources, codes, spread, header)?;
         let rates = allotment.rates;
         let encoder = Encoder {
             weights,

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::codec::kernels::viterbi::{Search, SearchTables};
+use crate::codec::kernels::viterbi::{SearchTables, ViterbiSearch};
 use crate::codec::numbers::gaussian::gaussian;
 use crate::codec::trellis::code::Code;
 use crate::codec::trellis::tables::Trellis;
@@ -41,7 +41,7 @@ pub fn census(code: Code, samples: &[f32]) -> Census {
             sum: vec![0.0; trellis.levels.len()],
             error: 0.0,
         };
-        let mut search = Search::new(code.window, simd);
+        let mut search = ViterbiSearch::new(code.window, simd);
         let targets: Vec<i16> = weights.iter().map(|w| tables.target(*w)).collect();
         search.start(0);
         search

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::axes::Axes;
 use super::sections::{Head, Section, Sections, read_streams, sections_len};
-use super::streams::{Span, Streams};
+use super::streams::{StoredRange, Streams};
 use super::tensor::{CompressedTensor, Energy, MAX_AXES, Payload, weight_count};
 use super::version::FormatVersion;
 use crate::Result;
@@ -200,9 +200,9 @@ fn write_trellis(streams: &Streams, out: &mut Vec<u8>) {
     }
 }
 
-fn read_span(input: &mut Input<'_>, what: &str) -> Result<Span> {
+fn read_span(input: &mut Input<'_>, what: &str) -> Result<StoredRange> {
     let [lowest, width] = input.array(what)?;
-    Ok(Span {
+    Ok(StoredRange {
         lowest,
         width: width.into(),
     })

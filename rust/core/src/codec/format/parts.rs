@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::axes::Axes;
 use super::sections::{Head, Section, Sections, read_streams};
-use super::streams::Span;
+use super::streams::StoredRange;
 use super::tensor::{CompressedTensor, Energy, Payload, weight_count};
 use super::version::FormatVersion;
 use crate::Result;
@@ -221,7 +221,7 @@ impl CompressedTensor {
 
 impl TrellisDescription {
     fn of(head: &Head) -> Self {
-        let pair = |span: Span| (span.lowest, span.width as u8);
+        let pair = |span: StoredRange| (span.lowest, span.width as u8);
         Self {
             exponent: head.exponent,
             window: head.window as u8,
@@ -234,7 +234,7 @@ impl TrellisDescription {
     }
 
     fn head(&self, version: &FormatVersion, parts: &BTreeMap<String, Bytes>) -> Head {
-        let span = |(lowest, width): (u8, u8)| Span {
+        let span = |(lowest, width): (u8, u8)| StoredRange {
             lowest,
             width: width.into(),
         };

@@ -7,7 +7,7 @@ use super::exceptions::Exceptions;
 use super::layout::Layout;
 use super::mask::Mask;
 use super::scale::{ScaleGrid, ZERO_ROW};
-use super::streams::{Near, Span, Starts, Streams, coded_length, starts};
+use super::streams::{Near, Starts, StoredRange, Streams, coded_length, starts};
 use crate::Result;
 use crate::codec::numbers::bitstream::{Reader, pack, packed_len};
 use crate::codec::numbers::element::Dtype;
@@ -92,7 +92,7 @@ fn packed(numbers: impl Iterator<Item = u8>, width: u32) -> Bytes {
 }
 
 fn packed_scales(scales: &[u8]) -> Bytes {
-    let span = Span::of_scales(scales);
+    let span = StoredRange::of_scales(scales);
     let number = |scale: u8| match scale {
         ZERO_ROW => span.mark(),
         scale => scale - span.lowest,
@@ -101,7 +101,7 @@ fn packed_scales(scales: &[u8]) -> Bytes {
 }
 
 fn packed_rates(rates: &[u8]) -> Bytes {
-    let span = Span::of_rates(rates);
+    let span = StoredRange::of_rates(rates);
     let number = |rate: &u8| rate.saturating_sub(span.lowest);
     packed(rates.iter().map(number), span.width)
 }
@@ -109,8 +109,8 @@ fn packed_rates(rates: &[u8]) -> Bytes {
 /// Bytes of all sections.
 pub(in crate::codec) fn sections_len(streams: &Streams) -> usize {
     let count = streams.scales.len();
-    let scales = packed_len(count, Span::of_scales(&streams.scales).width);
-    let rates = packed_len(count, Span::of_rates(&streams.rates).width);
+    let scales = packed_len(count, StoredRange::of_scales(&streams.scales).width);
+    let rates = packed_len(count, StoredRange::of_rates(&streams.rates).width);
     let mask = streams.mask.as_ref().map_or(0, |mask| mask.stored().len());
     let exceptions = match streams.exceptions.is_empty() {
         true => 0,
@@ -128,8 +128,8 @@ pub(in crate::codec) struct Head {
     pub seed: Option<u64>,
     /// Top and step of the scale grid.
     pub grid: (i8, u8),
-    pub scales: Span,
-    pub rates: Span,
+    pub scales: StoredRange,
+    pub rates: StoredRange,
     /// Whether the highest scale number marks streams of zeros.
     pub zero_streams: bool,
     pub mask: bool,
@@ -144,8 +144,8 @@ impl Head {
             window: streams.window,
             seed: streams.seed,
             grid: streams.grid.parts(),
-            scales: Span::of_scales(&streams.scales),
-            rates: Span::of_rates(&streams.rates),
+            scales: StoredRange::of_scales(&streams.scales),
+            rates: StoredRange::of_rates(&streams.rates),
             zero_streams: streams.scales.contains(&ZERO_ROW),
             mask: streams.mask.is_some(),
             exact: !streams.exceptions.is_empty(),
@@ -174,7 +174,7 @@ pub(in crate::codec) trait Sections {
 fn numbers(
     from: &mut impl Sections,
     section: Section,
-    span: Span,
+    span: StoredRange,
     count: usize,
 ) -> Result<Vec<u32>> {
     let what = section.what();

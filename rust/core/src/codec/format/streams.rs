@@ -57,14 +57,14 @@ impl Streams {
 /// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits
 /// as that takes. Streams of zeros have none, or the highest that the bits can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct StoredRange {
     /// The lowest of the numbers; 0 where there is none.
     pub lowest: u8,
     /// Bits of each.
     pub width: u32,
 }
 
-impl Span {
+impl StoredRange {
     /// The span of the rates of the streams that are not zeros.
     pub fn of_rates(rates: &[u8]) -> Self {
         Self::of(rates.iter().copied().filter(|rate| *rate > 0), 0)

@@ -1,7 +1,7 @@
 //! Streams coded one after the other, each for what the errors before it have made its target.
 
 use super::ldl::{Factor, Finished, Targets};
-use super::plan::Plan;
+use super::plan::StreamChoices;
 use super::steps::Step;
 use super::vectors::Vectors;
 use crate::codec::encode::fit::{Fit, dot};
@@ -12,7 +12,7 @@ use crate::codec::format::mask::Mask;
 use crate::codec::format::scale::ZERO_ROW;
 use crate::codec::format::tensor::Energy;
 use crate::codec::kernels::hadamard::Incoherence;
-use crate::codec::kernels::viterbi::{Search, SearchTables};
+use crate::codec::kernels::viterbi::{SearchTables, ViterbiSearch};
 use crate::codec::numbers::bitstream::{Writer, pack, packed_len};
 use crate::codec::numbers::element::Element;
 use crate::{Control, Result, SimdLevel};
@@ -29,7 +29,7 @@ pub struct Coder<'a, T> {
     pub apart: &'a Exceptions,
     pub sources: &'a [Source],
     pub factor: &'a Factor,
-    pub plan: &'a Plan,
+    pub plan: &'a StreamChoices,
     pub incoherence: Option<&'a Incoherence>,
 }
 
@@ -66,7 +66,7 @@ struct Spending {
 /// What changes from stream to stream.
 struct State {
     finished: Finished,
-    search: Search,
+    search: ViterbiSearch,
     /// Targets of the search, and the levels found.
     targets: Vec<i16>,
     levels: Vec<f32>,
@@ -88,7 +88,7 @@ impl<T: Element> Coder<'_, T> {
         let simd = SimdLevel::in_use()?;
         let mut state = State {
             finished: Finished::new(simd, inputs, outputs),
-            search: Search::new(window, simd),
+            search: ViterbiSearch::new(window, simd),
             targets: Vec::new(),
             levels: Vec::new(),
             chain: Chain::default(),
@@ -259,7 +259,7 @@ impl<T: Element> Coder<'_, T> {
         state: &mut State,
         control: &Control,
     ) -> Result<u8> {
-        let Plan { grid, scales, .. } = self.plan;
+        let StreamChoices { grid, scales, .. } = self.plan;
         let State {
             search,
             targets,

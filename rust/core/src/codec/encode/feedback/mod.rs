@@ -17,11 +17,11 @@ mod steps;
 mod vectors;
 
 use coder::Coder;
-use plan::Plan;
+use plan::StreamChoices;
 use steps::{blocks, sources, steps};
 use vectors::Vectors;
 
-use super::bit_budget::{Purse, Spread};
+use super::bit_budget::{BitBudget, Spread};
 use super::feedback::ldl::Factor;
 use super::params::TrellisParams;
 use super::params::{Budget, Goal};
@@ -175,7 +175,7 @@ fn encode<T: Element>(
     let header = header_len(&stored, vectors.axes) + trellis_header(params.seed);
     let weights = vectors.weights.len();
     let coded = lengths.iter().sum();
-    let purse = Purse::new(Budget::All(bits), weights, coded, beside);
+    let bit_budget = BitBudget::new(Budget::All(bits), weights, coded, beside);
     let simd = SimdLevel::in_use()?;
     let incoherence = params
         .seed
@@ -186,8 +186,8 @@ fn encode<T: Element>(
     };
     let mut attempt = 1;
     loop {
-        let allotment = purse.allot(&layout, &sources, params.codes()?, spread, header)?;
-        let plan = Plan::new(&sources, &allotment, spread, params.codes()?)?;
+        let allotment = bit_budget.allot(&layout, &sources, params.codes()?, spread, header)?;
+        let plan = StreamChoices::new(&sources, &allotment, spread, params.codes()?)?;
         let coder = Coder {
             vectors,
             layout,

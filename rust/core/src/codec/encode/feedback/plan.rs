@@ -12,7 +12,7 @@ use crate::codec::trellis::code::HALF_BITS;
 use crate::codec::trellis::code_set::WindowCodes;
 
 /// What the streams may choose from: what was paid for.
-pub struct Plan {
+pub struct StreamChoices {
     pub grid: ScaleGrid,
     /// Scale numbers.
     pub scales: Range<u8>,
@@ -23,7 +23,7 @@ pub struct Plan {
     pub tables: Vec<Option<SearchTables<'static>>>,
 }
 
-impl Plan {
+impl StreamChoices {
     pub fn new(
         sources: &[Source],
         allotment: &Allotment,

@@ -21,7 +21,7 @@
 //! [`SearchTables::choose`] runs the register forward from where it really starts.
 //!
 //! **Memory.** Survivors merge: far enough back, the paths into all states are the same. So decisions
-//! are traced when [`Search`] holds a block of them and [`LOOKAHEAD`]·W more, and those of the block
+//! are traced when [`ViterbiSearch`] holds a block of them and [`LOOKAHEAD`]·W more, and those of the block
 //! are dropped. An exception costs accuracy alone, but not little: the register is lost for W steps.
 //! (The textbook's 5·W steps are far too few for so many states that are nearly as good: at W = 16,
 //! 32·W lost 0.7 dB, 64·W still 0.15 dB in one chain of eight, 128·W nothing.)
@@ -217,7 +217,7 @@ impl<'t> SearchTables<'t> {
 
 /// A search over one chain after another, with its own memory.
 #[derive(Debug)]
-pub struct Search {
+pub struct ViterbiSearch {
     simd: SimdLevel,
     window: u32,
     metrics: Vec<u16>,
@@ -229,7 +229,7 @@ pub struct Search {
     pub path: Vec<u8>,
 }
 
-impl Search {
+impl ViterbiSearch {
     /// Memory for searches with a register of `window` bits.
     pub fn new(window: u32, simd: SimdLevel) -> Self {
         let states = 1 << (window - 1);

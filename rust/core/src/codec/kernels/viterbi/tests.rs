@@ -59,7 +59,7 @@ fn found(
     simd: SimdLevel,
     targets: &[i16],
 ) -> (Vec<u8>, Vec<u8>, Vec<f32>) {
-    let mut search = Search::new(tables.trellis.code.window, simd);
+    let mut search = ViterbiSearch::new(tables.trellis.code.window, simd);
     search.start(0);
     search.advance(tables, targets, &Control::new()).unwrap();
     search.finish();

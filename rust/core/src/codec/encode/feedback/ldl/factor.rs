@@ -58,7 +58,7 @@ impl Factor {
 
     /// The same on a vector unit that the machine has.
     pub fn on<H: Element>(
-        unit: SimdLevel,
+        simd: SimdLevel,
         matrix: &[H],
         inputs: usize,
         damping: f64,
@@ -86,8 +86,8 @@ impl Factor {
             let block = start..(start + BLOCK).min(inputs);
             control.check()?;
             factor.factorise_diagonal(block.clone(), &diagonal, damping)?;
-            let solved = factor.solve_below(unit, block.clone(), control)?;
-            factor.subtract(unit, block, &solved, control)?;
+            let solved = factor.solve_below(simd, block.clone(), control)?;
+            factor.subtract(simd, block, &solved, control)?;
         }
         Ok(factor)
     }
@@ -251,7 +251,7 @@ impl Factor {
     /// The rows below a block, in place; and as panels of sixteen rows, one after the other.
     fn solve_below(
         &mut self,
-        unit: SimdLevel,
+        simd: SimdLevel,
         block: Range<usize>,
         control: &Control,
     ) -> Result<Vec<f64>> {
@@ -271,7 +271,7 @@ impl Factor {
                     place[lane] = *value;
                 }
             }
-            unit.run(|| substitute(panel, corner, block.start, stride, inverses));
+            simd.run(|| substitute(panel, corner, block.start, stride, inverses));
             for (lane, row) in rows.chunks_exact_mut(stride).enumerate() {
                 for (place, value) in row[block.clone()].iter_mut().zip(panel.iter()) {
                     *place = value[lane];
@@ -285,7 +285,7 @@ impl Factor {
     /// Take the products of a block's columns from all that is to the right of them.
     fn subtract(
         &mut self,
-        unit: SimdLevel,
+        simd: SimdLevel,
         block: Range<usize>,
         solved: &[f64],
         control: &Control,
@@ -305,7 +305,7 @@ impl Factor {
                     // Above the diagonal there is nothing to be known.
                     if column < first + band * ROWS + row + height {
                         let sums = &mut rows[row * stride + column..];
-                        accumulate(unit, 0..height, factors, panel, sums, stride);
+                        accumulate(simd, 0..height, factors, panel, sums, stride);
                     }
                 }
             }

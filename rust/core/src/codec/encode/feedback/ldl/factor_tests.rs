@@ -60,11 +60,11 @@ proptest! {
 #[test]
 fn every_unit_and_any_threads_give_the_same_bits() {
     let matrix = moment(333, 200, 4);
-    let on = |unit: SimdLevel, threads: usize| {
+    let on = |simd: SimdLevel, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let factor = pool
             .unwrap()
-            .install(|| Factor::on(unit, &matrix, 333, 0.01, &Control::new()))
+            .install(|| Factor::on(simd, &matrix, 333, 0.01, &Control::new()))
             .unwrap();
         let mut bits: Vec<u64> = (0..333).map(|j| factor.pivot(j).to_bits()).collect();
         for j in 0..333 {
@@ -73,9 +73,9 @@ fn every_unit_and_any_threads_give_the_same_bits() {
         bits
     };
     let plain = on(SimdLevel::Portable, 1);
-    for unit in SimdLevel::available() {
+    for simd in SimdLevel::available() {
         for threads in [1, 3] {
-            assert!(on(unit, threads) == plain, "{unit:?} {threads}");
+            assert!(on(simd, threads) == plain, "{simd:?} {threads}");
         }
     }
 }

@@ -17,7 +17,7 @@ const DEPTH: usize = 128;
 
 /// The errors e_i of finished vectors, in panels of outputs, so that feedback is a product of panels.
 pub struct Finished {
-    unit: SimdLevel,
+    simd: SimdLevel,
     inputs: usize,
     outputs: usize,
     /// For each panel of outputs, all inputs, one after the other.
@@ -35,9 +35,9 @@ pub struct Targets {
 
 impl Finished {
     /// Of a matrix of so many inputs and outputs, of which none is finished.
-    pub fn new(unit: SimdLevel, inputs: usize, outputs: usize) -> Self {
+    pub fn new(simd: SimdLevel, inputs: usize, outputs: usize) -> Self {
         Self {
-            unit,
+            simd,
             inputs,
             outputs,
             errors: vec![0.0; outputs.div_ceil(PANEL) * inputs * PANEL],
@@ -63,7 +63,7 @@ impl Finished {
         weights: &[f32],
         control: &Control,
     ) -> Result<Targets> {
-        let (unit, before, count) = (self.unit, inputs.start, inputs.len());
+        let (simd, before, count) = (self.simd, inputs.start, inputs.len());
         let factors = factor.columns(inputs.clone());
         let mut values = vec![0.0; self.outputs.div_ceil(PANEL) * count * PANEL];
         let panels = values.par_chunks_exact_mut(count * PANEL).enumerate();
@@ -82,7 +82,7 @@ impl Finished {
                 let tiles = factors.chunks_exact(inputs.end * HEIGHT);
                 for (factors, sums) in tiles.zip(values.chunks_mut(HEIGHT * PANEL)) {
                     let factors = &factors[from * HEIGHT..][..depth * HEIGHT];
-                    accumulate(unit, 0..sums.len() / PANEL, factors, errors, sums, PANEL);
+                    accumulate(simd, 0..sums.len() / PANEL, factors, errors, sums, PANEL);
                 }
             }
             Ok(())
@@ -110,7 +110,7 @@ impl Finished {
         for ((values, errors), out) in panels.zip(errors).zip(out.chunks_mut(PANEL)) {
             let errors = &errors[inputs.start * PANEL..input * PANEL];
             let sums = &mut values[place * PANEL..][..PANEL];
-            accumulate(self.unit, row.clone(), factors, errors, sums, PANEL);
+            accumulate(self.simd, row.clone(), factors, errors, sums, PANEL);
             out.copy_from_slice(&sums[..out.len()]);
         }
     }
@@ -132,7 +132,7 @@ mod tests {
 
     /// All targets, where the error of every input is what `errors` has, in blocks of so many inputs.
     fn targets(
-        unit: SimdLevel,
+        simd: SimdLevel,
         factor: &Factor,
         weights: &[f32],
         errors: &[f32],
@@ -140,7 +140,7 @@ mod tests {
     ) -> Vec<f32> {
         let inputs = factor.inputs();
         let outputs = weights.len() / inputs;
-        let mut finished = Finished::new(unit, inputs, outputs);
+        let mut finished = Finished::new(simd, inputs, outputs);
         let mut all = vec![0.0; weights.len()];
         for first in (0..inputs).step_by(block) {
             let range = first..(first + block).min(inputs);
@@ -168,8 +168,8 @@ mod tests {
             let values = gaussian(seed, 2 * inputs * outputs);
             let (weights, errors) = values.split_at(inputs * outputs);
             let plain = targets(SimdLevel::Portable, &factor, weights, errors, inputs);
-            for unit in SimdLevel::available() {
-                prop_assert!(targets(unit, &factor, weights, errors, block) == plain, "{:?}", unit);
+            for simd in SimdLevel::available() {
+                prop_assert!(targets(simd, &factor, weights, errors, block) == plain, "{:?}", simd);
             }
             for (at, target) in plain.iter().enumerate() {
                 let (input, output) = (at / outputs, at % outputs);

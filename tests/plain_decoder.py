@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/trellis/code_set_1.txt"
+CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/trellis"
+CODE_SETS = {1: 1, 2: 1}  # by the version of the stored form
 
 
 class Code(NamedTuple):
@@ -25,10 +26,10 @@ class Code(NamedTuple):
 
 
 @functools.cache
-def codes():
+def codes(code_set=1):
     """(W, h) -> the constants, as the file in the source has them."""
     found = {}
-    for line in CONSTANTS.read_text().splitlines():
+    for line in (CONSTANTS / f"code_set_{code_set}.txt").read_text().splitlines():
         words = line.partition("#")[0].split()
         if not words:
             continue
@@ -40,9 +41,8 @@ def codes():
     return found
 
 
-def levels(window, h):
+def levels(code, h):
     """The level of every phase."""
-    code = codes()[window, h]
     size, shape = code.s + (h - 1) // 2, code.shape
     t = ((2.0 * np.arange(2**size) + 1 - 2**size) / 2**size).astype(np.float32)
 
@@ -171,7 +171,7 @@ def decode(data):
     """The weights of a stored tensor."""
     assert data[:4] == b"HYPC"
     (version,) = struct.unpack_from("<H", data, 4)
-    assert version in (1, 2)
+    assert version in CODE_SETS
     assert zlib.crc32(data[:-4]) == struct.unpack("<I", data[-4:])[0]
     dtype, codec, axes = data[6:9]
     assert codec == 2
@@ -231,7 +231,8 @@ def decode(data):
                 values = np.zeros(coded[i], np.float32)
             else:
                 h, n = int(rates[i]), coded[i]
-                s, run, axes_of, _, _ = codes()[window, h]
+                code = codes(CODE_SETS[version])[window, h]
+                s, run, axes_of = code.s, code.run, code.axes
                 path = fields(data, planes[0][i], 1, bits_of(0, i))
                 cells = fields(data, planes[1][i], (h - 1) // 2, n)
                 phases = []
@@ -247,7 +248,7 @@ def decode(data):
                 m = (int(numbers[i]) + a) << step
                 root = np.float32(2.0 ** (-(m % 64) / 64))
                 scale = np.float32(float(root) * 2.0 ** (top - m // 64))
-                values = scale * levels(window, h)[phases]
+                values = scale * levels(code, h)[phases]
                 if seed is not None:
                     values = untransformed(values, seed)
             if flags & 2:

@@ -187,7 +187,8 @@ def neighbours(folder):
     for path in folder.rglob("*.rs"):
         first, *below = path.relative_to(folder).parts
         name = first.removesuffix(".rs")
-        if name == "mod":
+        # Tests of a file that stand beside it are a part of it.
+        if name == "mod" or (name.endswith("_tests") and not below):
             continue
         code = code_of(path)
         uses = set(re.findall(rf"codec::{folder.name}::(\w+)", code))

@@ -10,8 +10,7 @@ use crate::codec::format::streams::{Cursor, Streams};
 use crate::codec::kernels::decode::{BLOCK, DecodePlans, Memory, StreamCodes, levels};
 use crate::codec::kernels::hadamard::{Incoherence, closure};
 use crate::codec::numbers::element::{Element, PowerOfTwo};
-use crate::team::SHARED_FROM;
-use crate::team::{Team, share};
+use crate::team::{SHARED_FROM, Team, share};
 use crate::{Control, Result, SimdLevel};
 
 /// What decoding reads: one for all threads.

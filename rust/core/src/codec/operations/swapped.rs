@@ -11,8 +11,7 @@ use std::ops::Range;
 use super::decoder::{DecodeBuffers, Decoder};
 use crate::codec::format::tensor::{CompressedTensor, Payload};
 use crate::codec::numbers::element::Element;
-use crate::team::SHARED_FROM;
-use crate::team::{Alone, Team, share};
+use crate::team::{Alone, SHARED_FROM, Team, share};
 use crate::{Control, Result, SimdLevel};
 
 /// Inputs of a piece of work.

@@ -1,5 +1,5 @@
 //! Trellis codes with errors fed back against the second moment of a layer's inputs: the vectors of
-//! one input after the other, as [`codec::feedback`](super::feedback::ldl) says.
+//! one input after the other, as [`ldl`] says.
 //!
 //! A *vector* here is what one input is multiplied by, a stored row. Streams are whole vectors or
 //! pieces of one; where vectors are short, several make a stream. Then those of a stream are coded
@@ -17,14 +17,13 @@ mod steps;
 mod vectors;
 
 use coder::Coder;
+use ldl::Factor;
 use plan::StreamChoices;
 use steps::{blocks, sources, steps};
 use vectors::Vectors;
 
 use super::bit_budget::{BitBudget, Spread};
-use super::feedback::ldl::Factor;
-use super::params::TrellisParams;
-use super::params::{Budget, Goal};
+use super::params::{Budget, Goal, TrellisParams};
 use super::raw::{LEAST, kept_as_it_is};
 use super::zero_rows::Kept;
 use crate::codec::format::axes::Axes;

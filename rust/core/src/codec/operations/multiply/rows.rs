@@ -14,8 +14,7 @@ use crate::codec::kernels::product::{self, PANEL, ROWS, Sums, accumulate};
 use crate::codec::numbers::element::Element;
 use crate::codec::operations::decoder::Decoder;
 use crate::codec::operations::flat::StoredWeights;
-use crate::team::SHARED_FROM;
-use crate::team::{Alone, Team, share};
+use crate::team::{Alone, SHARED_FROM, Team, share};
 use crate::{Control, Result};
 
 /// Products that one thread adds up at least, before it asks for more to do.

@@ -24,8 +24,7 @@ use crate::codec::kernels::product::integer::{self as integer_product, GROUP, co
 use crate::codec::numbers::element::Element;
 use crate::codec::operations::decoder::Decoder;
 use crate::codec::operations::flat::StoredWeights;
-use crate::team::SHARED_FROM;
-use crate::team::{Alone, Team, share};
+use crate::team::{Alone, SHARED_FROM, Team, share};
 use crate::{Control, Result};
 
 /// The most vectors that are multiplied at a time: every piece has sums for each of them.

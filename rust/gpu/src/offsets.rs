@@ -1,4 +1,5 @@
-//! Tables of offsets, which make products at one rate fast: one for each code on a device, for all tensors that are alive there, so that it stays in the device's cache from one to the next.
+//! Tables of offsets, which make products at one rate fast: one for each code on a device, for all
+//! tensors that are alive there, so that it stays in the device's cache from one to the next.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

@@ -51,6 +51,15 @@ fn every_rate_and_window_has_one_code() {
 }
 
 #[test]
+fn the_codes_of_a_window_share_their_sizes() {
+    for code in PinnedCode::all() {
+        let first = code.siblings().iter().next().unwrap();
+        let sizes = |code: &Code| (code.offset_bits, code.run_bits);
+        assert_eq!(sizes(code.code()), sizes(first), "{:?}", code.code());
+    }
+}
+
+#[test]
 fn the_two_branches_out_of_a_state_differ_by_the_turn() {
     for code in PinnedCode::all() {
         let (trellis, code) = (code.trellis(), code.code());

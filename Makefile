@@ -106,8 +106,9 @@ fuzz: ## Fuzz the readers of .ine files, tensors and models; RUNS=10000000 input
 
 # Tests that an interpreter ends in minutes. CONTRIBUTING.md has the reasons for the flags.
 MIRI_TESTS := team:: arrangement::output::buckets arrangement::coordinates::coprime \
-	arrangement::arithmetic::limbs arrangement::arithmetic::words codec::bitstream codec::element \
-	codec::hadamard::tests::a_block codec::layout codec::scale representation::tokens --skip a_pool_helps
+	arrangement::arithmetic::limbs arrangement::arithmetic::words codec::numbers::bitstream \
+	codec::numbers::element codec::kernels::hadamard::tests::a_block codec::format::layout \
+	codec::format::scale representation::tokens --skip a_pool_helps
 .PHONY: miri
 miri: ## Interpret tests of the core, and find undefined behaviour (needs nightly Rust with miri)
 	MIRIFLAGS='-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation' \
@@ -116,7 +117,7 @@ miri: ## Interpret tests of the core, and find undefined behaviour (needs nightl
 # A target has to be named, lest build scripts and macros are compiled with it, too.
 TESTS :=
 .PHONY: sanitize
-sanitize: ## Run the core's tests under AddressSanitizer; TESTS='codec::decode' for a part
+sanitize: ## Run the core's tests under AddressSanitizer; TESTS='codec::kernels::decode' for a part
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --target-dir target/sanitize \
 		--target $$(rustc -vV | sed -n 's/^host: //p') -p hypercomp-core --lib --tests -- $(TESTS)
 

@@ -2,7 +2,7 @@
 //
 // A block of threads decodes a tile: the Hadamard blocks of 1024 weights of a stream, or of up to
 // 2047 at its end. A thread decodes 16 consecutive weights from their own bits; nothing is serial.
-// Every step is that of rust/core/src/codec/tensor/decode.rs, in the same order and rounding.
+// Every step is that of rust/core/src/codec/operations/decoder.rs, in the same order and rounding.
 #pragma once
 #include "element.cuh"
 #include "hadamard.cuh"

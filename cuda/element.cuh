@@ -1,6 +1,6 @@
 // The types of weights, and the last step of decoding: times 2^e, rounded once.
 //
-// The same bits as `Element::restore` and `Element::from_f64` in rust/core/src/codec/element.rs,
+// The same bits as `Element::restore` and `Element::from_f64` in rust/core/src/codec/numbers/element.rs,
 // whose comments say why two factors in f32 round as one does, and where they do not.
 #pragma once
 #include "device.h"

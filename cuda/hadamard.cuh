@@ -1,4 +1,4 @@
-// Signs and Walsh–Hadamard blocks of a tile in shared memory (rust/core/src/codec/hadamard).
+// Signs and Walsh–Hadamard blocks of a tile in shared memory (rust/core/src/codec/kernels/hadamard).
 //
 // The order of the levels of butterflies is fixed, from neighbours to halves, and every output is one
 // sum or one difference. Which butterflies of a level come first does not matter: so a thread takes

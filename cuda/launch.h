@@ -20,7 +20,7 @@ typedef unsigned long long uint64_t;
 #include <stdint.h>
 #endif
 
-// The constants of one code (rate h, window W), from rust/core/src/codec/constants.rs.
+// The constants of one code (rate h, window W), from rust/core/src/codec/trellis/code_set_1.txt.
 struct HcCode {
     uint32_t turn[2];  // of the first and the second weight of a step
     uint32_t skew[2];
@@ -142,7 +142,7 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 #define HC_STEP 1024u
 
 // The size of the Hadamard blocks of a stream of `n` > 0 weights, and whether one more block lies
-// over its last weights (rust/core/src/codec/hadamard).
+// over its last weights (rust/core/src/codec/kernels/hadamard).
 struct HcBlocks {
     uint32_t size;
     uint32_t overlapping;

@@ -1,4 +1,4 @@
-// Registers and cells to levels: the trellis code (rust/core/src/codec/trellis.rs).
+// Registers and cells to levels: the trellis code (rust/core/src/codec/trellis/code.rs).
 //
 // With hi and lo the upper and the lower part of the register,
 //

@@ -1,4 +1,4 @@
-// The published codec: trajectory codes to weights (rust/core/src/codec/winding).
+// The published codec: trajectory codes to weights (rust/core/src/codec/published).
 //
 // Samples are integers in units of l/m^K, and everything between them and the weight is f64 in one
 // order of single operations, so the bits are those of the CPU. The code is compiled without

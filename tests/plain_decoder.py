@@ -3,33 +3,47 @@
 It reads the trellis codec only, and gives the values in float64 before they are rounded to a dtype.
 """
 
-import re
+import functools
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/constants.rs"
-SIZES = {8: (7, 4), 10: (7, 5), 12: (8, 5), 16: (8, 5)}
+CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/trellis"
+CODE_SETS = {1: 1, 2: 1}  # by the version of the stored form
 
 
-def codes():
-    """(W, h) -> ([(turn, skew), (turn, skew)], shape), as the table in the source has them."""
-    pattern = r"code\((\d+), (\d+), \[\((\d+), (\d+)\), \((\d+), (\d+)\)\], \[([^\]]*)\], [^)]*\)"
-    return {
-        (int(m[0]), int(m[1])): (
-            [(int(m[2]), int(m[3])), (int(m[4]), int(m[5]))],
-            [np.float32(x) for x in m[6].split(",")],
-        )
-        for m in re.findall(pattern, CONSTANTS.read_text())
-    }
+class Code(NamedTuple):
+    """A line of the constants."""
+
+    s: int
+    run: int
+    axes: tuple  # (turn, skew) of the first weight of a step, and of the second
+    shape: tuple
+    error: float
 
 
-def levels(window, h):
+@functools.cache
+def codes(code_set=1):
+    """(W, h) -> the constants, as the file in the source has them."""
+    found = {}
+    for line in (CONSTANTS / f"code_set_{code_set}.txt").read_text().splitlines():
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        window, h, s, run, turn, skew, second_turn, second_skew = map(int, words[:8])
+        *shape, error = words[8:]
+        shape = tuple(np.float32(x) for x in shape)
+        axes = ((turn, skew), (second_turn, second_skew))
+        found[window, h] = Code(s, run, axes, shape, float(error))
+    return found
+
+
+def levels(code, h):
     """The level of every phase."""
-    size = SIZES[window][0] + (h - 1) // 2
-    shape = codes()[window, h][1]
+    size, shape = code.s + (h - 1) // 2, code.shape
     t = ((2.0 * np.arange(2**size) + 1 - 2**size) / 2**size).astype(np.float32)
 
     def fma(a, b, c):
@@ -157,7 +171,7 @@ def decode(data):
     """The weights of a stored tensor."""
     assert data[:4] == b"HYPC"
     (version,) = struct.unpack_from("<H", data, 4)
-    assert version in (1, 2)
+    assert version in CODE_SETS
     assert zlib.crc32(data[:-4]) == struct.unpack("<I", data[-4:])[0]
     dtype, codec, axes = data[6:9]
     assert codec == 2
@@ -217,8 +231,8 @@ def decode(data):
                 values = np.zeros(coded[i], np.float32)
             else:
                 h, n = int(rates[i]), coded[i]
-                axes_of, _ = codes()[window, h]
-                s, run = SIZES[window]
+                code = codes(CODE_SETS[version])[window, h]
+                s, run, axes_of = code.s, code.run, code.axes
                 path = fields(data, planes[0][i], 1, bits_of(0, i))
                 cells = fields(data, planes[1][i], (h - 1) // 2, n)
                 phases = []
@@ -234,7 +248,7 @@ def decode(data):
                 m = (int(numbers[i]) + a) << step
                 root = np.float32(2.0 ** (-(m % 64) / 64))
                 scale = np.float32(float(root) * 2.0 ** (top - m // 64))
-                values = scale * levels(window, h)[phases]
+                values = scale * levels(code, h)[phases]
                 if seed is not None:
                     values = untransformed(values, seed)
             if flags & 2:

@@ -397,7 +397,7 @@ def levels_by_table(window, rate):
     cell = (rate - 1) // 2
     size, down = 7 + cell, max(0, 3 - cell)
     half, u32 = np.float16, np.uint32
-    shape = [np.float32(x) for x in plain.codes()[window, rate][1]]
+    shape = [np.float32(x) for x in plain.codes()[window, rate].shape]
     a, b, c = (float(x) for x in shape)
     d = 16 + (1023 - 64 * (15 - 2 * down)) / 64 + 7.5 / 1024
     up = 2.0**down
@@ -414,7 +414,9 @@ def levels_by_table(window, rate):
     assert (t.astype(np.float64) == exact_t / up).all(), "lines are exact"
     u = fma(t, t, half(-(2.0 ** (-2 * down)))).view(np.uint16).astype(u32)
     w = ((~(u >> 4) & 0x3FF) | 0x3C00).astype(np.uint16).view(half)
-    return mul(t, fma(fma(c2, w, c1), w, c0)).astype(np.float64), plain.levels(window, rate)
+    return mul(t, fma(fma(c2, w, c1), w, c0)).astype(np.float64), plain.levels(
+        plain.codes()[window, rate], rate
+    )
 
 
 @pytest.mark.parametrize("window", [8, 10])

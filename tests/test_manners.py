@@ -142,27 +142,86 @@ def test_the_layers_of_architecture_md_hold():
         assert not re.search(r"^(import|from) torch", text, re.MULTILINE), path
 
 
-# Each room of the arrangement engine uses only rooms that stand before it.
-ROOMS = (
-    *("arithmetic", "lattices", "input", "coordinates", "planes", "jobs", "flats", "cobases"),
-    *("output", "search", "float", "baselines"),
-)
+# Each room of an engine uses only rooms that stand before it.
+ROOMS = {
+    "arrangement": (
+        *("arithmetic", "lattices", "input", "coordinates", "planes", "jobs", "flats", "cobases"),
+        *("output", "search", "float", "baselines"),
+    ),
+    "codec": ("numbers", "trellis", "kernels", "published", "format", "operations", "encode"),
+}
 
 
-def test_the_rooms_of_the_arrangement_engine_have_no_circles():
-    folder = ROOT / "rust/core/src/arrangement"
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == set(ROOMS)
+def code_of(path):
+    """A source without its comments."""
+    return re.sub(r"//.*$", "", path.read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("engine", ROOMS)
+def test_the_rooms_of_an_engine_have_no_circles(engine):
+    folder = ROOT / "rust/core/src" / engine
+    rooms = ROOMS[engine]
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == set(rooms)
     found = set()
-    for room in ROOMS:
+    for room in rooms:
         for path in (folder / room).rglob("*.rs"):
-            code = re.sub(r"^\s*//.*$", "", path.read_text(), flags=re.MULTILINE)
-            uses = {room for room in re.findall(r"arrangement::(\w+)", code) if room in ROOMS}
-            before = ROOMS[: ROOMS.index(room)]
+            code = code_of(path)
+            uses = {room for room in re.findall(rf"{engine}::(\w+)", code) if room in rooms}
+            before = rooms[: rooms.index(room)]
             assert uses <= {*before, room}, f"{path}: {sorted(uses - {*before})}"
             # No way around the rooms: `super::super` is a room's parent.
             assert "super::super" not in code, path
             found |= uses
-    assert {"arithmetic", "planes", "jobs", "flats"} <= found
+    # The last room is used by none.
+    assert found >= set(rooms[:5])
+
+
+def test_the_rooms_of_the_codec_are_used_by_name():
+    """What `codec` itself offers under a shorter name is for others: it hides the room."""
+    for room in ROOMS["codec"]:
+        for path in (ROOT / "rust/core/src/codec" / room).rglob("*.rs"):
+            names = re.findall(r"crate::codec::(\w+|\{|\*)", code_of(path))
+            assert set(names) <= set(ROOMS["codec"]), path
+
+
+def neighbours(folder):
+    """For each file or folder of a room the others of it that it uses."""
+    graph = {}
+    for path in folder.rglob("*.rs"):
+        first, *below = path.relative_to(folder).parts
+        name = first.removesuffix(".rs")
+        # Tests of a file that stand beside it are a part of it.
+        if name == "mod" or (name.endswith("_tests") and not below):
+            continue
+        code = code_of(path)
+        uses = set(re.findall(rf"codec::{folder.name}::(\w+)", code))
+        # Here `super` is the room. In a module of tests it is the file itself.
+        if not below or below == ["mod.rs"]:
+            own = re.split(r"^(?:pub )?mod \w+ \{", code, maxsplit=1, flags=re.MULTILINE)[0]
+            uses |= set(re.findall(r"\bsuper::(\w+)", own))
+            # All by their files, so that none hides behind the room's own file.
+            assert not re.search(r"\bsuper::[{*]", own), path
+        graph.setdefault(name, set()).update(uses - {name})
+    return graph
+
+
+@pytest.mark.parametrize("room", ROOMS["codec"])
+def test_the_files_of_a_room_have_no_circles(room):
+    graph = neighbours(ROOT / "rust/core/src/codec" / room)
+    for name, uses in graph.items():
+        assert uses <= graph.keys(), f"{name} uses {uses - graph.keys()}"
+    tuple(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_a_circle_of_files_is_found(tmp_path):
+    folder = tmp_path / "codec" / "format"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "one.rs").write_text("use super::parts::Two; // super::none\n")
+    (folder / "parts" / "mod.rs").write_text("use super::one::One;\n")
+    graph = neighbours(folder)
+    assert graph == {"one": {"parts"}, "parts": {"one"}}
+    with pytest.raises(graphlib.CycleError):
+        tuple(graphlib.TopologicalSorter(graph).static_order())
 
 
 def python_modules(root):

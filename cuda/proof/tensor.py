@@ -136,14 +136,15 @@ def tensor_argument(case: Case, tensor: Prepared) -> Struct:
     """The struct HcTensor, with its buffers given to the case."""
     table = np.zeros(16, CODE)
     for h in range(1, 17):
-        axes, shape = plain.codes()[tensor.window, h]
+        code = plain.codes()[tensor.window, h]
+        axes, shape = code.axes, code.shape
         scaled = [shape[0], shape[1] / np.float32(2**23), shape[2] / np.float32(2**46)]
         turns, skews = zip(*axes, strict=True)
         table[h - 1] = (turns, skews, scaled, 0)
     half = int(tensor.exponent / 2)
     wide = (_power(half), _power(tensor.exponent - half))
     first, second, fits = _narrow(*wide)
-    s, run = plain.SIZES[tensor.window]
+    s, run, *_ = plain.codes()[tensor.window, 1]
     data = TENSOR.pack(
         0, 0, len(tensor.path), len(tensor.cells), 0, 0,
         tensor.seed or 0, *wide, first, second, fits, tensor.seed is not None,

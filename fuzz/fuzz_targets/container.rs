@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use hypercomp_core::Control;
-use hypercomp_core::codec::tensor::{CompressedTensor, Parts};
+use hypercomp_core::codec::{CompressedTensor, Parts};
 use hypercomp_core::container::{Contents, Group, Header, LENGTH, Tensor, header_length};
 use hypercomp_core::team::Alone;
 use libfuzzer_sys::fuzz_target;

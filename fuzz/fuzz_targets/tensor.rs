@@ -6,7 +6,7 @@
 #![no_main]
 
 use hypercomp_core::Control;
-use hypercomp_core::codec::tensor::CompressedTensor;
+use hypercomp_core::codec::CompressedTensor;
 use hypercomp_core::team::Alone;
 use libfuzzer_sys::fuzz_target;
 

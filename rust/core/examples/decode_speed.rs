@@ -8,7 +8,10 @@
 use std::time::Instant;
 
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::decode::{Memory, Plans, Source, dot, integer, levels};
+use hypercomp_core::codec::kernels::decode::{
+    DecodePlans, Memory, StreamCodes, dot, integer, levels,
+};
+use hypercomp_core::codec::trellis::CodeSet;
 
 const COLUMNS: usize = 4096;
 const ROWS: usize = 64;
@@ -19,7 +22,7 @@ fn main() {
     let bits: f64 = arguments.next().map_or(4.0, |a| a.parse().unwrap());
     let window = arguments.next().map_or(8, |a| a.parse().unwrap());
     let rate = (2.0 * bits) as u8;
-    let plans = Plans::new(window, &[rate]).unwrap();
+    let plans = DecodePlans::new(CodeSet::FIRST.window(window).unwrap(), &[rate]).unwrap();
     let mut state = 1u64;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         state = state
@@ -30,7 +33,7 @@ fn main() {
     .take(COLUMNS * (ROWS + 1))
     .collect();
     let x: Vec<f32> = (0..COLUMNS).map(|i| (i as f32 * 0.7).sin()).collect();
-    let source = |row: usize| Source {
+    let source = |row: usize| StreamCodes {
         path: &bytes,
         cells: &bytes,
         chain: 0,
@@ -41,20 +44,20 @@ fn main() {
     let mut floats = vec![0.0; COLUMNS];
     let mut integers = vec![0; COLUMNS];
     let mut total = 0.0;
-    for unit in SimdLevel::available() {
-        let order = integer::Order::of_dot(unit, &plans);
+    for simd in SimdLevel::available() {
+        let order = integer::ActivationOrder::of_dot(simd, &plans);
         let as_integers = || {
             let (mut values, mut units) = (Vec::with_capacity(COLUMNS), Vec::new());
             for stretch in x.chunks(integer::STRETCH) {
-                let scale = integer::Scale::of(unit, stretch).unwrap();
+                let scale = integer::Scale::of(simd, stretch).unwrap();
                 let start = values.len();
-                scale.append_pairs(unit, stretch, &mut values);
+                scale.append_pairs(simd, stretch, &mut values);
                 order.arrange(&mut values, start);
                 units.push(scale.unit);
             }
             (values, units)
         };
-        let time = |what: &str, each: &mut dyn FnMut(&mut Memory, Source<'_>)| {
+        let time = |what: &str, each: &mut dyn FnMut(&mut Memory, StreamCodes<'_>)| {
             let mut memory = Memory::default();
             let mut least = f64::INFINITY;
             for _ in 0..ROUNDS {
@@ -66,29 +69,29 @@ fn main() {
             }
             let weights = (ROWS * COLUMNS) as f64;
             println!(
-                "{unit:?} {what}: {:.2} ns for 32 weights, {:.2} G weights/s",
+                "{simd:?} {what}: {:.2} ns for 32 weights, {:.2} G weights/s",
                 least / weights * 32e9,
                 weights / least / 1e9
             );
         };
         time("levels", &mut |memory, source| {
             levels(
-                unit,
-                &memory.load(unit, &plans, source, 0, COLUMNS),
+                simd,
+                &memory.load(simd, &plans, source, 0, COLUMNS),
                 0,
                 &mut floats,
             );
         });
         time("product", &mut |memory, source| {
-            total += dot(unit, &memory.load(unit, &plans, source, 0, COLUMNS), &x);
+            total += dot(simd, &memory.load(simd, &plans, source, 0, COLUMNS), &x);
         });
         if plans.has_integer_levels(rate) {
             time("vector to integers", &mut |_, _| {
                 total += f32::from(as_integers().0[7]);
             });
             time("integer levels", &mut |memory, source| {
-                let codes = memory.load(unit, &plans, source, 0, COLUMNS);
-                integer::levels(unit, &codes, 0, &mut integers);
+                let codes = memory.load(simd, &plans, source, 0, COLUMNS);
+                integer::levels(simd, &codes, 0, &mut integers);
             });
             let (values, units) = as_integers();
             let activations = integer::Activations {
@@ -97,8 +100,8 @@ fn main() {
                 order,
             };
             time("integer product", &mut |memory, source| {
-                let codes = memory.load(unit, &plans, source, 0, COLUMNS);
-                total += integer::dot(unit, &codes, activations);
+                let codes = memory.load(simd, &plans, source, 0, COLUMNS);
+                total += integer::dot(simd, &codes, activations);
             });
         }
     }

@@ -1,5 +1,5 @@
-//! Finds the constants in `codec/constants.rs`: for a window and each rate, the winding of the
-//! register and the shape of the levels that leave the least error on a Gaussian source.
+//! Finds the constants in `codec/trellis/code_set_1.txt`: for a window and each rate, the state map
+//! and the shape of the levels that leave the least error on a Gaussian source.
 //!
 //! ```text
 //! cargo run --release --example search_constants -- WINDOW WEIGHTS_A_STEP TRIES
@@ -10,12 +10,12 @@
 //! rates, 2: halves), with the distance to the rate–distortion bound D(R) = 2^(−2R) on samples that
 //! took no part. Deterministic: the same arguments give the same lines.
 //!
-//! 1. TRIES windings are drawn at random, the first turn near the golden section of a cell, where
+//! 1. TRIES state maps are drawn at random, the first turn near the golden section of a cell, where
 //!    all good ones lie. They are scored at four rates on few samples, the best [`POOL`] of each
 //!    again on more, and a third of those stay.
 //! 2. For each rate the pool is scored with levels fitted to the rate, and the best [`FINALISTS`]
 //!    once more on many samples.
-//! 3. The levels of each finalist are fitted to its own winding: search, least squares of the shape
+//! 3. The levels of each finalist are fitted to its own state map: search, least squares of the shape
 //!    over the weights that chose each phase (Lloyd's algorithm, with three parameters), and again.
 //!
 //! Fitting ends where neither levels nor paths alone can be better. The second form moves both: it
@@ -23,14 +23,14 @@
 //! samples, and prints a line anew if it is better on those held apart too: 0.00 to 0.08 dB, the more
 //! the higher the rate and the narrower the window, and mostly by wider levels.
 
-use hypercomp_core::codec::constants::CODES;
-use hypercomp_core::codec::scoring::{census, gap_db, gaussian, held_apart, noise};
-use hypercomp_core::codec::trellis::{Axis, Code, HALF_BITS, Trellis};
+use hypercomp_core::codec::encode::scoring::{census, gap_db, held_apart, noise};
+use hypercomp_core::codec::numbers::gaussian::gaussian;
+use hypercomp_core::codec::trellis::{Axis, Code, CodeSet, HALF_BITS, Trellis};
 use rayon::prelude::*;
 
-/// Windings of each of four rates that are scored a second time.
+/// State maps of each of four rates that are scored a second time.
 const POOL: usize = 192;
-/// Windings whose levels are fitted.
+/// State maps whose levels are fitted.
 const FINALISTS: usize = 8;
 /// Rounds of search and fit.
 const ROUNDS: usize = 6;
@@ -55,14 +55,12 @@ impl Random {
 
 /// Sizes that all codes of a window share: (offset bits, run bits).
 fn sizes(window: u32) -> (u32, u32) {
-    match window {
-        8 => (7, 4),
-        10 => (7, 5),
-        _ => (8, 5),
-    }
+    let codes = CodeSet::FIRST.window(window).expect("a window of the set");
+    let code = codes.iter().next().expect("a window has codes");
+    (code.offset_bits, code.run_bits)
 }
 
-/// A code without a winding of its own.
+/// A code without a state map of its own.
 fn draft(window: u32, half_bits: u32) -> Code {
     let (offset_bits, run_bits) = sizes(window);
     let rate = f64::from(half_bits) / 2.0;
@@ -77,8 +75,8 @@ fn draft(window: u32, half_bits: u32) -> Code {
     }
 }
 
-/// A winding with as many axes as a step has weights.
-fn winding(random: &mut Random, window: u32, weights_a_step: u32) -> [Axis; 2] {
+/// A state map with as many axes as a step has weights.
+fn state_map(random: &mut Random, window: u32, weights_a_step: u32) -> [Axis; 2] {
     let (offset_bits, _) = sizes(window);
     let mut axis = |low, high| Axis {
         turn: random.turn(offset_bits, low, high),
@@ -155,7 +153,8 @@ fn polished(mut code: Code, samples: &[f32]) -> Code {
 fn polish(window: u32) {
     let many = gaussian(4, if window > 12 { 1 << 17 } else { 1 << 20 });
     let held_apart = held_apart(window);
-    for code in CODES.into_iter().filter(|code| code.window == window) {
+    let codes = CodeSet::FIRST.window(window).expect("a window of the set");
+    for &code in codes.iter() {
         let better = polished(code, &many);
         let error = noise(better, &held_apart);
         if error < noise(code, &held_apart) {
@@ -166,12 +165,19 @@ fn polish(window: u32) {
 
 /// A line of the table.
 fn print(code: Code, noise: f64) {
-    let [first, second] = code.axes.map(|axis| (axis.turn, axis.skew));
+    let [first, second] = code.axes;
+    let [a, b, c] = code.shape;
     println!(
-        "    code({}, {}, [{first:?}, {second:?}], {:?}, {noise:.4e}), // {:.3} dB",
+        "{:>3} {:>2} {} {:>3} {:>4} {:>10} {:>4} {:>10} {a:>7} {b:>7} {c:>7} {:>10} # {:.3} dB",
         code.window,
         code.half_bits,
-        code.shape,
+        code.offset_bits,
+        code.run_bits,
+        first.turn,
+        first.skew,
+        second.turn,
+        second.skew,
+        format!("{noise:.4e}"),
         gap_db(code.half_bits, noise)
     );
 }
@@ -232,7 +238,7 @@ fn main() {
 
     let mut random = Random(u64::from(window * 10 + weights_a_step));
     let drawn: Vec<[Axis; 2]> = (0..tries)
-        .map(|_| winding(&mut random, window, weights_a_step))
+        .map(|_| state_map(&mut random, window, weights_a_step))
         .collect();
     let level = |half_bits| Code {
         axes: drawn[0],
@@ -250,7 +256,7 @@ fn main() {
         pool.extend(codes.iter().map(|code| code.axes));
     }
     for half_bits in rates {
-        // Levels for the rate, with any good winding.
+        // Levels for the rate, with any good state map.
         let level = Code {
             axes: pool[0],
             ..draft(window, half_bits)

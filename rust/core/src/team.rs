@@ -25,6 +25,10 @@ pub use standby::Standby;
 
 use crate::Result;
 
+/// Work of so many weights or products and more is shared with other threads. Less than that is done by
+/// the calling thread alone, without a look at any thread pool: others would take longer to wake up.
+pub const SHARED_FROM: usize = 1 << 17;
+
 /// How long the caller waits awake for the last pieces of others: longer than a piece takes.
 const AWAKE: Duration = Duration::from_micros(50);
 
@@ -209,6 +213,20 @@ pub fn share<I: Iterator + Send, M>(
         }
     });
     queue.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
+
+/// Cut `slice` into consecutive pieces of these lengths.
+pub(crate) fn split_mut<T>(
+    mut slice: &mut [T],
+    lengths: impl Iterator<Item = usize>,
+) -> Vec<&mut [T]> {
+    lengths
+        .map(|length| {
+            slice
+                .split_off_mut(..length)
+                .expect("the lengths add up to the slice")
+        })
+        .collect()
 }
 
 #[cfg(test)]

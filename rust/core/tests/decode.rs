@@ -2,13 +2,12 @@
 //! range against the whole.
 
 use half::{bf16, f16};
-use hypercomp_core::codec::bitstream::Reader;
-use hypercomp_core::codec::element::{Element, PowerOfTwo};
-use hypercomp_core::codec::hadamard::Incoherence;
-use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
-use hypercomp_core::codec::trellis::Trellis;
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::format::layout::Layout;
+use hypercomp_core::codec::kernels::hadamard::Incoherence;
+use hypercomp_core::codec::numbers::bitstream::Reader;
+use hypercomp_core::codec::numbers::element::{Element, PowerOfTwo};
+use hypercomp_core::codec::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind, SimdLevel};
 use proptest::prelude::*;
@@ -33,7 +32,12 @@ fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
             let mut values = vec![0.0f32; coded];
             let rate = usize::from(streams.rates[stream]);
             if rate > 0 {
-                let trellis = Trellis::pinned(rate as u32, streams.window).unwrap();
+                let trellis = streams
+                    .codes()
+                    .unwrap()
+                    .code(rate as u32)
+                    .unwrap()
+                    .trellis();
                 let mut path = Reader::starting_at(&streams.path, 1, start);
                 let mask = (1 << streams.window) - 1;
                 let register =

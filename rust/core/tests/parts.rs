@@ -1,8 +1,8 @@
 //! A compressed tensor taken apart and put together again, and parts that do not belong together.
 
 use bytes::Bytes;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Parts, Payload, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::{Codec, CompressedTensor, Parts, Payload, TrellisParams};
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 

@@ -3,8 +3,8 @@
 
 use half::{bf16, f16};
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, TrellisParams};
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{Codec, CompressedTensor, TrellisParams};
 use proptest::prelude::*;
 
 mod compressed;
@@ -112,11 +112,11 @@ fn within_bound<T: Element>(
     let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
     let w: Vec<f64> = decompress(tensor);
     let y = layer(tensor, SimdLevel::detected(), &x, 1, None, transposed);
-    for unit in SimdLevel::available() {
+    for simd in SimdLevel::available() {
         // A tensor of its own: which rows are multiplied in integers is decided anew on each unit.
         let fresh = CompressedTensor::from_bytes(&tensor.to_bytes()).unwrap();
         prop_assert_eq!(
-            bytes(&layer(&fresh, unit, &x, 1, None, transposed)),
+            bytes(&layer(&fresh, simd, &x, 1, None, transposed)),
             bytes(&y)
         );
     }

@@ -1,9 +1,9 @@
 //! Products with a compressed matrix against decompressing and multiplying in `f64`.
 
 use half::f16;
-use hypercomp_core::codec::element::PowerOfTwo;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::PowerOfTwo;
+use hypercomp_core::codec::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind, SimdLevel};
 use proptest::prelude::*;
@@ -13,10 +13,10 @@ mod layers;
 use compressed::{bytes, codecs, compress, decompress, weights};
 use layers::{layer, of};
 
-fn matmul(tensor: &CompressedTensor, unit: SimdLevel, x: &[f32], batch: usize) -> Vec<f32> {
+fn matmul(tensor: &CompressedTensor, simd: SimdLevel, x: &[f32], batch: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; tensor.shape()[0] * batch];
     tensor
-        .matmul_on(unit, &CurrentPool, x, batch, &mut out, &Control::new())
+        .matmul_on(simd, &CurrentPool, x, batch, &mut out, &Control::new())
         .unwrap();
     out
 }
@@ -51,7 +51,7 @@ proptest! {
         let decoded: Vec<f64> = decompress(&tensor);
         let x = vectors(batch * columns, seed ^ 1);
         let results: Vec<Vec<f32>> =
-            SimdLevel::available().into_iter().map(|unit| matmul(&tensor, unit, &x, batch)).collect();
+            SimdLevel::available().into_iter().map(|simd| matmul(&tensor, simd, &x, batch)).collect();
         for result in &results {
             prop_assert_eq!(bytes(result), bytes(&results[0]));
         }
@@ -99,14 +99,14 @@ proptest! {
         let tensor = compress(&scaled, &shape, &codec);
         let decoded: Vec<f64> = decompress(&tensor);
         let x = vectors(batch * rows, seed ^ 1);
-        let transposed = |unit, x: &[f32], batch: usize| {
+        let transposed = |simd, x: &[f32], batch: usize| {
             let mut out = vec![f32::NAN; columns * batch];
             let linear = Linear { x, batch, bias: None, transposed: true };
-            tensor.linear_on(unit, &CurrentPool, linear, &mut out, &Control::new()).unwrap();
+            tensor.linear_on(simd, &CurrentPool, linear, &mut out, &Control::new()).unwrap();
             out
         };
         let results: Vec<Vec<f32>> =
-            SimdLevel::available().into_iter().map(|unit| transposed(unit, &x, batch)).collect();
+            SimdLevel::available().into_iter().map(|simd| transposed(simd, &x, batch)).collect();
         for result in &results {
             prop_assert_eq!(bytes(result), bytes(&results[0]));
         }
@@ -276,9 +276,9 @@ fn columns_that_a_mask_takes_out_of_every_row_are_passed_over() {
     let sum = |pairs: &mut dyn Iterator<Item = (f64, f32)>| -> f64 {
         pairs.map(|(w, x)| w * f64::from(x)).sum()
     };
-    for unit in SimdLevel::available() {
-        let forward = layer(&tensor, unit, &x, 3, Some(&bias), false);
-        let back = layer(&tensor, unit, &y, 3, None, true);
+    for simd in SimdLevel::available() {
+        let forward = layer(&tensor, simd, &x, 3, Some(&bias), false);
+        let back = layer(&tensor, simd, &y, 3, None, true);
         for v in 0..3 {
             for output in 0..outputs {
                 let result = forward[v * outputs + output];
@@ -295,7 +295,7 @@ fn columns_that_a_mask_takes_out_of_every_row_are_passed_over() {
                 assert!((f64::from(result) - exact).abs() < 1e-3, "{result} {exact}");
             }
         }
-        let halves = layer(&tensor, unit, &of::<f16>(&x), 3, None, false);
+        let halves = layer(&tensor, simd, &of::<f16>(&x), 3, None, false);
         for (output, result) in halves.iter().enumerate() {
             assert!(!is_zero(output % outputs) || *result == f16::ZERO);
             let exact = forward[output] - bias[output % outputs];

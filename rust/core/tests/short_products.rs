@@ -3,8 +3,8 @@
 
 use half::{bf16, f16};
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Payload, TrellisParams};
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{Codec, CompressedTensor, Payload, TrellisParams};
 use proptest::prelude::*;
 
 mod compressed;
@@ -55,10 +55,10 @@ fn agrees<T: Element>(
     let inputs = tensor.shape()[usize::from(!transposed)];
     let (x, bias) = (of::<T>(x), of::<T>(bias));
     let batch = x.len() / inputs;
-    let on = |unit| layer(tensor, unit, &x, batch, Some(&bias), transposed);
+    let on = |simd| layer(tensor, simd, &x, batch, Some(&bias), transposed);
     let result = on(SimdLevel::detected());
-    for unit in SimdLevel::available() {
-        prop_assert_eq!(bytes(&on(unit)), bytes(&result), "{:?}", unit);
+    for simd in SimdLevel::available() {
+        prop_assert_eq!(bytes(&on(simd)), bytes(&result), "{:?}", simd);
     }
     for (x, result) in x.chunks(inputs).zip(result.chunks(bias.len())) {
         let alone = layer(tensor, SimdLevel::detected(), x, 1, Some(&bias), transposed);
@@ -156,8 +156,8 @@ fn a_vector_that_cannot_be_integers_is_multiplied_in_floats() {
             let x: Vec<bf16> = of(&x);
             let outputs = tensor.shape()[usize::from(transposed)];
             let result = layer(&tensor, SimdLevel::detected(), &x, 3, None, transposed);
-            for unit in SimdLevel::available() {
-                let same = layer(&tensor, unit, &x, 3, None, transposed);
+            for simd in SimdLevel::available() {
+                let same = layer(&tensor, simd, &x, 3, None, transposed);
                 assert_eq!(bytes(&same), bytes(&result));
             }
             let alone = layer(

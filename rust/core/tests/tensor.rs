@@ -1,10 +1,10 @@
 //! Compressed tensors as a user of the crate meets them: any type, any shape, hostile bytes.
 
 use half::{bf16, f16};
-use hypercomp_core::codec::constants::WINDOWS;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::trellis::CodeSet;
+use hypercomp_core::codec::{Codec, CompressedTensor, Goal, Payload, TrellisParams};
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ fn rate(tensor: &CompressedTensor) -> f64 {
 #[test]
 fn any_rate_is_met_and_its_error_is_near_the_bound() {
     let weights = gaussian(32 * 4096, 1);
-    for window in WINDOWS {
+    for &window in CodeSet::FIRST.windows() {
         let rates = [
             1.0, 1.26, 1.5, 2.0, 2.75, 3.0, 3.5, 4.0, 4.06, 5.5, 7.0, 8.0,
         ];
@@ -297,7 +297,10 @@ fn no_row_is_over_a_bit_below_the_rest() {
 #[test]
 fn a_wider_window_is_never_worse() {
     let weights = gaussian(16 * 2048, 2);
-    let db = WINDOWS.map(|w| compress(&weights, &[16, 2048], &trellis(4.0, w)).sqnr_db());
+    let windows = CodeSet::FIRST.windows().iter();
+    let db: Vec<f64> = windows
+        .map(|w| compress(&weights, &[16, 2048], &trellis(4.0, *w)).sqnr_db())
+        .collect();
     assert!(db.is_sorted(), "{db:?}");
 }
 

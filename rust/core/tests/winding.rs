@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hypercomp_core::codec::winding::{Winding, WindingParams};
+use hypercomp_core::codec::{Winding, WindingParams};
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! The winding codec against the published program's own codes (`tests/golden/README.md`).
 
 use hypercomp_core::Control;
-use hypercomp_core::codec::winding::{Winding, WindingParams};
+use hypercomp_core::codec::{Winding, WindingParams};
 use npz::Npz;
 
 const CASES: [&str; 5] = [

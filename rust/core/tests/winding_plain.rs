@@ -1,7 +1,7 @@
 //! The winding codec against the scheme written again in plain form.
 
 use hypercomp_core::Control;
-use hypercomp_core::codec::winding::{Winding, WindingParams};
+use hypercomp_core::codec::{Winding, WindingParams};
 use proptest::prelude::*;
 
 fn encode(weights: &[f32], params: &WindingParams) -> Winding {

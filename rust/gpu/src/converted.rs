@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use half::{bf16, f16};
-use hypercomp_core::codec::element::Element;
+use hypercomp_core::codec::numbers::element::Element;
 
 use crate::device::{Device, Stream};
 use crate::error::Result;

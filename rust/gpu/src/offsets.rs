@@ -1,7 +1,9 @@
-//! Tables of offsets, which make products at one rate fast: one for each rate and window on a device,
-//! for all tensors that are alive there, so that it stays in the device's cache from one to the next.
+//! Tables of offsets, which make products at one rate fast: one for each code on a device, for all
+//! tensors that are alive there, so that it stays in the device's cache from one to the next.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hypercomp_core::codec::trellis::PinnedCode;
 
 use crate::abi;
 use crate::device::{Device, Stream};
@@ -12,27 +14,28 @@ use crate::memory::Buffer;
 /// Threads of a block that makes a table.
 const THREADS: u32 = 256;
 
-/// Half bits, and the window.
-type Key = (u32, u32);
+/// The number of a code among the codes of all sets.
+type Key = usize;
 
 /// The tables of a device. They hold the device open, so it holds them weakly.
 #[derive(Debug, Default)]
 pub(crate) struct OffsetTables(Mutex<Vec<(Key, Weak<Buffer>)>>);
 
 impl OffsetTables {
-    /// The table for `half_bits` of a tensor whose `codes` are on the device, complete when this
-    /// returns; `None` where that rate has none.
+    /// The table of a code, for a tensor of its set and window whose `codes` are on the device, complete
+    /// when this returns; `None` where that code has none.
     pub fn of(
         device: &Arc<Device>,
         tensor: &abi::Tensor,
-        half_bits: u32,
+        code: PinnedCode,
         stream: Stream,
     ) -> Result<Option<Arc<Buffer>>> {
+        let half_bits = code.code().half_bits;
         let words = abi::table_words(tensor.window, half_bits);
         if words == 0 {
             return Ok(None);
         }
-        let key = (half_bits, tensor.window);
+        let key = code.number();
         // Held while a table is made, so that it is made once.
         let tables = &device.offset_tables().0;
         let mut tables = tables.lock().unwrap_or_else(PoisonError::into_inner);

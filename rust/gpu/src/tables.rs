@@ -1,10 +1,10 @@
 //! What kernels are told about a trellis tensor beside its planes, worked out on the host once.
 
-use hypercomp_core::codec::constants::CODES;
-use hypercomp_core::codec::element::PowerOfTwo;
-use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::mask::Mask;
-use hypercomp_core::codec::tensor::{Placement, Streams};
+use hypercomp_core::codec::format::layout::Layout;
+use hypercomp_core::codec::format::mask::Mask;
+use hypercomp_core::codec::numbers::element::PowerOfTwo;
+use hypercomp_core::codec::trellis::{PinnedCode, WindowCodes};
+use hypercomp_core::codec::{Placement, Streams};
 
 use crate::abi;
 
@@ -26,6 +26,8 @@ pub struct Tables {
     pub tiles: u32,
     /// The rate that most streams have.
     pub rate: u32,
+    /// The code of that rate; `None` where all streams are zeros.
+    pub code: Option<PinnedCode>,
     /// The shape of a product, with no batch; `None` where the tensor has to be decoded for one.
     pub matrix: Option<abi::Matrix>,
 }
@@ -34,14 +36,18 @@ impl Tables {
     /// The tables of a tensor of this shape.
     pub fn new(streams: &Streams, shape: &[usize]) -> Self {
         let layout = Layout::new(shape);
+        let codes_of_window = streams.codes();
+        let window_codes = codes_of_window.expect("a tensor's window is one of its set's");
         let placements = streams.placements(&layout);
         let rows = rows(&placements);
         let tiles = rows.iter().map(|row| abi::tiles(row.length.into()));
+        let rate = commonest(&rows);
         Self {
             tiles: tiles.max().unwrap_or(1),
-            rate: commonest(&rows),
-            codes: codes(streams.window),
-            tensor: tensor(streams),
+            rate,
+            code: window_codes.code(rate).ok(),
+            codes: codes(window_codes),
+            tensor: tensor(streams, window_codes),
             matrix: matrix(streams, &layout, shape),
             streams: rows,
             layout,
@@ -83,9 +89,9 @@ fn commonest(rows: &[abi::Stream]) -> u32 {
 }
 
 /// The constants of h = 1..=16, for one window.
-fn codes(window: u32) -> [abi::Code; 16] {
+fn codes(window: WindowCodes) -> [abi::Code; 16] {
     let mut table = [abi::Code::default(); 16];
-    for code in CODES.iter().filter(|code| code.window == window) {
+    for code in window.iter() {
         table[code.half_bits as usize - 1] = abi::Code {
             turn: code.axes.map(|axis| axis.turn),
             skew: code.axes.map(|axis| axis.skew),
@@ -96,12 +102,11 @@ fn codes(window: u32) -> [abi::Code; 16] {
     table
 }
 
-fn tensor(streams: &Streams) -> abi::Tensor {
+fn tensor(streams: &Streams, codes: WindowCodes) -> abi::Tensor {
     let power = PowerOfTwo::new(streams.exponent.into());
     let narrow = power.narrow();
     // What all codes of a window share.
-    let code = CODES.iter().find(|code| code.window == streams.window);
-    let code = code.expect("a tensor's window is one of the format's");
+    let code = codes.iter().next().expect("a window has codes");
     abi::Tensor {
         path_bytes: streams.path.len() as u64,
         cell_bytes: streams.cells.len() as u64,

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use hypercomp_core::SimdLevel;
-use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{
+use hypercomp_core::codec::numbers::element::{Dtype, Element};
+use hypercomp_core::codec::trellis::CodeSet;
+use hypercomp_core::codec::{
     Axes, Codec, CompressedTensor, Goal, Linear, Parts, Payload, SecondMoment, TrellisParams,
+    WindingParams,
 };
-use hypercomp_core::codec::winding::WindingParams;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -82,6 +83,7 @@ impl TensorCode {
         let control = control.map_or_else(Default::default, |control| control.0.clone());
         let params = TrellisParams {
             goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
+            code_set: CodeSet::FIRST,
             window,
             seed,
             keep_zeros,

@@ -2,8 +2,8 @@
 
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
-use hypercomp_core::codec::element::{Dtype, Element};
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, SecondMoment, TrellisParams};
+use hypercomp_core::codec::numbers::element::{Dtype, Element};
+use hypercomp_core::codec::{Codec, CompressedTensor, SecondMoment, TrellisParams};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 

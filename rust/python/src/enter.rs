@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hypercomp_core::codec::decode::SHARED_FROM;
+use hypercomp_core::team::SHARED_FROM;
 use hypercomp_core::team::{Alone, CurrentPool, Helped, Standby, Team};
 use hypercomp_core::{Control, Error, ErrorKind, Result, SimdLevel};
 use pyo3::prelude::*;

@@ -1,24 +1,32 @@
 //! Hyper-compression: weights as trajectory codes of an ergodic map (arXiv 2409.00592).
 //!
-//! Data flows one way: [`element`] (any float type, normalised by a power of two) →
-//! [`layout`] (rows as streams, streams as chains) → [`hadamard`] (incoherence) → [`rate`] (bits for
-//! each stream) → [`scale`] → [`viterbi`] (the search over registers of a [`trellis`] code) →
-//! [`bitstream`] (planes) → [`tensor`] (what is stored). `docs/format.md` has the bits.
+//! The codec is a row of rooms. Each uses only rooms that stand before it here:
+//!
+//! | room | what it has |
+//! |---|---|
+//! | [`numbers`] | float types, fields of bits, numbers in bytes that are not trusted |
+//! | [`trellis`] | the codes: constants, state map, levels |
+//! | [`kernels`] | the loops that take the time, each in vectors and in a portable form |
+//! | [`published`] | the published codec: trajectory codes of groups of weights |
+//! | [`format`](mod@format) | a compressed tensor, and its stored form |
+//! | [`operations`] | what is done with a compressed tensor: decompression, rows, products |
+//! | [`encode`] | from weights to a compressed tensor |
+//!
+//! Data flow of compression: any float type, normalised by a power of two ([`numbers::element`]) →
+//! rows as streams, streams as chains ([`format::layout`]) → incoherence ([`kernels::hadamard`]) → bits
+//! for each stream ([`encode::rate`]) → scales ([`format::scale`]) → the search over registers of a code
+//! ([`kernels::viterbi`]) → planes ([`numbers::bitstream`]) → what is stored
+//! ([`format::tensor`]). `docs/format.md` has the bits.
 
-pub mod bitstream;
-pub mod constants;
-pub mod decode;
-pub mod element;
-pub mod feedback;
-pub mod hadamard;
-pub mod integer_levels;
-pub mod layout;
-pub mod mask;
-pub mod product;
-pub mod rate;
-pub mod scale;
-pub mod scoring;
-pub mod tensor;
+pub mod encode;
+pub mod format;
+pub mod kernels;
+pub mod numbers;
+pub mod operations;
+pub mod published;
 pub mod trellis;
-pub mod viterbi;
-pub mod winding;
+
+pub use encode::{Codec, Goal, SecondMoment, TrellisParams};
+pub use format::{Axes, CodesAt, CompressedTensor, Exceptions, Parts, Payload, Placement, Streams};
+pub use operations::Linear;
+pub use published::{Winding, WindingParams};

@@ -1,9 +1,9 @@
 //! Tensors for the tests of decoding and of products.
 
 use hypercomp_core::Control;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{Codec, CompressedTensor, TrellisParams};
 use proptest::prelude::*;
 
 /// Weights of many magnitudes, with rows of zeros.

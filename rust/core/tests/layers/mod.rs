@@ -1,14 +1,14 @@
 //! Linear layers for the tests of products.
 
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{CompressedTensor, Linear};
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{CompressedTensor, Linear};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, SimdLevel};
 
 /// A layer's results.
 pub fn layer<T: Element>(
     tensor: &CompressedTensor,
-    unit: SimdLevel,
+    simd: SimdLevel,
     x: &[T],
     batch: usize,
     bias: Option<&[T]>,
@@ -23,7 +23,7 @@ pub fn layer<T: Element>(
         transposed,
     };
     tensor
-        .linear_on(unit, &CurrentPool, linear, &mut out, &Control::new())
+        .linear_on(simd, &CurrentPool, linear, &mut out, &Control::new())
         .unwrap();
     out
 }

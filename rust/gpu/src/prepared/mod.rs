@@ -12,8 +12,8 @@ mod winding;
 use std::ops::Range;
 use std::sync::Arc;
 
-use hypercomp_core::codec::element::Dtype;
-use hypercomp_core::codec::tensor::{CompressedTensor, Payload};
+use hypercomp_core::codec::numbers::element::Dtype;
+use hypercomp_core::codec::{CompressedTensor, Payload};
 
 use crate::abi;
 use crate::converted::Converted;

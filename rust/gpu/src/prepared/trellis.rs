@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use hypercomp_core::codec::layout::Layout;
-use hypercomp_core::codec::tensor::Streams;
+use hypercomp_core::codec::Streams;
+use hypercomp_core::codec::format::layout::Layout;
 
 use super::lent::{Plane, Span, Vectors, holds, invalid};
 use super::target::{TILE_THREADS, Target};
@@ -80,7 +80,10 @@ impl PreparedTrellis {
         };
         let offsets = match tables.matrix {
             None => None,
-            Some(_) => OffsetTables::of(device, &tensor, tables.rate, stream)?,
+            Some(_) => match tables.code {
+                Some(code) => OffsetTables::of(device, &tensor, code, stream)?,
+                None => None,
+            },
         };
         if let Some(offsets) = &offsets {
             tensor.table = offsets.pointer();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use hypercomp_core::codec::winding::Winding;
+use hypercomp_core::codec::Winding;
 
 use super::lent::Plane;
 use super::target::Target;

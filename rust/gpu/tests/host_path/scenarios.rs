@@ -4,9 +4,9 @@ use std::ffi::{CStr, c_char};
 
 use half::{bf16, f16};
 use hypercomp_core::Control;
-use hypercomp_core::codec::element::Element;
-use hypercomp_core::codec::tensor::{Codec, CompressedTensor, TrellisParams};
-use hypercomp_core::codec::winding::WindingParams;
+use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::{Codec, CompressedTensor, TrellisParams};
 use hypercomp_gpu::memory::{Buffer, Plain};
 use hypercomp_gpu::{Device, ErrorKind, Float, PreparedTensor, Result, Span, Stream, Vectors};
 

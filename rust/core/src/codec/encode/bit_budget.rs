@@ -1,0 +1,207 @@
+//! What each stream gets of a budget that counts everything: codes, and all that is stored beside them.
+
+use super::params::Budget;
+use super::rate::{Source, allocate};
+use crate::codec::format::layout::Layout;
+use crate::codec::format::scale::{ScaleGrid, ZERO_ROW};
+use crate::codec::format::streams::StoredRange;
+use crate::codec::numbers::element::exp2i;
+use crate::codec::trellis::code::HALF_BITS;
+use crate::codec::trellis::code_set::WindowCodes;
+use crate::{Error, ErrorKind, Result};
+
+/// How far rates may spread, and how far scales may turn out from what the weights say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spread {
+    /// How far below the rate that there is for all of them a row may be, in bits; `None` where a row
+    /// that is not worth a bit gets none.
+    pub below: Option<f64>,
+    /// Numbers of the scale grid that are kept free for larger scales than the weights'.
+    pub larger: u8,
+}
+
+impl Spread {
+    /// Of rows that are coded as they are: a row of small weights is not worth nothing, because what
+    /// follows may well scale it up again.
+    pub const PLAIN: Self = Self {
+        below: Some(1.0),
+        larger: 0,
+    };
+}
+
+/// Half bits for each stream, and what was kept for the rest.
+#[derive(Clone, Debug)]
+pub(super) struct Allotment {
+    pub rates: Vec<u8>,
+    /// Bits that all codes may take.
+    pub codes: f64,
+    /// Bits of each stream's rate and scale number.
+    pub rate_bits: u32,
+    pub scale_bits: u32,
+}
+
+/// Mean squared error of variance 1 by half bits; 1 at none.
+pub(super) fn noises(codes: WindowCodes) -> Result<Vec<f64>> {
+    let mut noise = vec![1.0];
+    for half_bits in HALF_BITS {
+        noise.push(codes.code(half_bits)?.code().noise.into());
+    }
+    Ok(noise)
+}
+
+/// The grid that holds the scales of all streams that are coded, and some larger ones.
+pub(super) fn grid(sources: &[Source], rates: &[u8], spread: Spread) -> ScaleGrid {
+    let coded = sources.iter().zip(rates).filter(|(_, rate)| **rate > 0);
+    let (smallest, largest) =
+        coded.fold((f64::MAX, f64::MIN_POSITIVE), |(low, high), (source, _)| {
+            let deviation = source.variance.sqrt();
+            (low.min(deviation), high.max(deviation))
+        });
+    // A number is a sixteenth of an octave on the finest grid.
+    let room = exp2i(spread.larger.div_ceil(16).into());
+    ScaleGrid::spanning(smallest.min(largest), largest * room)
+}
+
+/// A mask of so few bytes is a part of the header, which is not counted where it would take half.
+const SMALL_MASK: usize = 64;
+
+/// The bits that codes and scales may take, once the mask is paid, or codes alone.
+pub(super) struct BitBudget {
+    bits: f64,
+    codes_alone: bool,
+    /// The mask's, where it was asked for and must leave half a bit for each of the others.
+    mask: Option<f64>,
+    weights: usize,
+}
+
+impl BitBudget {
+    /// For so many weights, of which `coded` have codes, where `masked` bytes keep the zeros of the
+    /// others. Weights without codes leave their bits to those with codes, which get half a bit each
+    /// even if less is left.
+    pub fn new(budget: Budget, weights: usize, coded: usize, masked: usize) -> Self {
+        let mask = 8.0 * masked as f64;
+        match budget {
+            Budget::Coded(bits) => Self {
+                bits: bits * coded as f64,
+                codes_alone: true,
+                mask: None,
+                weights,
+            },
+            Budget::All(bits) => Self {
+                bits: bits * weights as f64 - mask,
+                codes_alone: false,
+                mask: None,
+                weights,
+            },
+        }
+    }
+
+    /// The same, but an error where the mask of so many bytes leaves less than half a bit for each of
+    /// the others: for a mask that was asked for.
+    pub fn refusing_masks(self, masked: usize) -> Self {
+        let refused = masked > SMALL_MASK && !self.codes_alone;
+        Self {
+            mask: refused.then_some(8.0 * masked as f64),
+            ..self
+        }
+    }
+
+    /// What there is for codes, if it is at least half a bit for each of `coded` weights.
+    fn at_least(&self, codes: f64, coded: usize) -> Result<f64> {
+        let least = 0.5 * coded as f64;
+        match self.mask {
+            Some(mask) if codes < least => {
+                let a_weight = |bits: f64| bits / self.weights as f64;
+                Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!(
+                        "{:.3} bits a weight: which are zero takes {:.3}, and half a bit for each of \
+                         the others {:.3}",
+                        a_weight(self.bits + mask),
+                        a_weight(mask),
+                        a_weight(least),
+                    ),
+                ))
+            }
+            _ => Ok(codes.max(least)),
+        }
+    }
+
+    /// Half bits for each stream, so that codes and all that is stored beside them take the budget's
+    /// bits; the codes alone, in a tensor so small that the rest would take more than half.
+    pub fn allot(
+        &self,
+        layout: &Layout,
+        sources: &[Source],
+        codes: WindowCodes,
+        spread: Spread,
+        header: usize,
+    ) -> Result<Allotment> {
+        let budget = self.bits;
+        let coded: usize = sources.iter().map(|source| source.len).sum();
+        let header_bits = if self.codes_alone { 0 } else { 8 * header };
+        let rate = (budget - header_bits as f64) / coded.max(1) as f64;
+        let least = match spread.below {
+            Some(below) => (2.0 * (rate - below)).ceil().clamp(1.0, 16.0) as u8,
+            None => 0,
+        };
+        let noise = noises(codes)?;
+        // Where two weights share a bit of the path, the last of an odd number has one to itself.
+        let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
+        let mut allotment = Allotment {
+            rates: Vec::new(),
+            codes: 0.0,
+            rate_bits: 0,
+            scale_bits: 8,
+        };
+        // A byte for each scale to begin with; then what the scales of the streams will take, with
+        // room to either side, as they are fitted again after the search.
+        for rate_bits in 0..=4 {
+            if rate_bits > 0 {
+                allotment.scale_bits = scale_bits(sources, &allotment.rates, spread);
+            }
+            allotment.rate_bits = rate_bits;
+            // Two planes that end at a whole byte for each chain; so do the scales and rates.
+            let a_stream = (allotment.scale_bits + rate_bits) as usize;
+            let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14 + odd;
+            let codes = match beside as f64 {
+                beside if 2.0 * beside <= budget && !self.codes_alone => budget - beside,
+                _ => budget,
+            };
+            allotment.codes = self.at_least(codes, coded)?;
+            allotment.rates = allocate(sources, &noise, least, allotment.codes);
+            if rate_bits > 0 && StoredRange::of_rates(&allotment.rates).width <= rate_bits {
+                break;
+            }
+        }
+        Ok(allotment)
+    }
+}
+
+/// Weights of a stream, in the mean, below which streams are short.
+const SHORT: usize = 128;
+
+/// Bits that a scale will take.
+fn scale_bits(sources: &[Source], rates: &[u8], spread: Spread) -> u32 {
+    let grid = grid(sources, rates, spread);
+    let numbers = sources.iter().zip(rates).map(|(source, rate)| match rate {
+        0 => ZERO_ROW,
+        _ => grid.nearest(source.variance.sqrt()),
+    });
+    let mut numbers: Vec<u8> = numbers.collect();
+    let span = StoredRange::of_scales(&numbers);
+    // Few weights say little of their best scale: fitted again, it may be several numbers away.
+    let coded: usize = sources.iter().map(|source| source.len).sum();
+    let away = if coded < SHORT * sources.len() { 4 } else { 1 };
+    if spread.below.is_none() {
+        // A row may turn out not to be worth a bit.
+        numbers.push(ZERO_ROW);
+    }
+    let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();
+    numbers.push(
+        span.lowest
+            .saturating_sub(spread.larger.saturating_add(away)),
+    );
+    numbers.push(most.map_or(0, |most| most.saturating_add(away)).min(254));
+    StoredRange::of_scales(&numbers).width
+}

@@ -1,0 +1,324 @@
+//! Streams coded one after the other, each for what the errors before it have made its target.
+
+use super::ldl::{Factor, Finished, Targets};
+use super::plan::StreamChoices;
+use super::steps::Step;
+use super::vectors::Vectors;
+use crate::codec::encode::fit::{Fit, dot};
+use crate::codec::encode::rate::{Source, rate_at, slope};
+use crate::codec::format::exceptions::Exceptions;
+use crate::codec::format::layout::Layout;
+use crate::codec::format::mask::Mask;
+use crate::codec::format::scale::ZERO_ROW;
+use crate::codec::format::tensor::Energy;
+use crate::codec::kernels::hadamard::Incoherence;
+use crate::codec::kernels::viterbi::{SearchTables, ViterbiSearch};
+use crate::codec::numbers::bitstream::{Writer, pack, packed_len};
+use crate::codec::numbers::element::Element;
+use crate::{Control, Result, SimdLevel};
+
+/// The slope of error over bits is worked out again when a part of the streams is coded.
+const AGAIN: usize = 16;
+
+/// What coding reads.
+pub struct Coder<'a, T> {
+    pub vectors: &'a Vectors<'a, T>,
+    pub layout: Layout,
+    pub mask: Option<&'a Mask>,
+    /// Zeros that are stored as exact weights.
+    pub apart: &'a Exceptions,
+    pub sources: &'a [Source],
+    pub factor: &'a Factor,
+    pub plan: &'a StreamChoices,
+    pub incoherence: Option<&'a Incoherence>,
+}
+
+/// What has been coded.
+#[derive(Default)]
+pub struct Coded {
+    pub scales: Vec<u8>,
+    pub rates: Vec<u8>,
+    pub path: Vec<u8>,
+    pub cells: Vec<u8>,
+    pub energy: Energy,
+    /// The number of the largest scale that would have been best.
+    pub largest: u8,
+}
+
+/// A chain whose end is not reached.
+#[derive(Default)]
+struct Chain {
+    register: usize,
+    /// Path bits, one a byte.
+    path: Vec<u8>,
+    /// The cells of each stream, and the bits of one.
+    cells: Vec<(Vec<u8>, u32)>,
+}
+
+/// Bits that are left, and how they are spent.
+struct Spending {
+    left: f64,
+    slope: f64,
+    /// The stream before which the slope is worked out again.
+    again: usize,
+}
+
+/// What changes from stream to stream.
+struct State {
+    finished: Finished,
+    search: ViterbiSearch,
+    /// Targets of the search, and the levels found.
+    targets: Vec<i16>,
+    levels: Vec<f32>,
+    chain: Chain,
+    spending: Spending,
+    coded: Coded,
+}
+
+impl<T: Element> Coder<'_, T> {
+    /// Code all steps within `budget` bits.
+    pub fn run(
+        &self,
+        blocks: &[&[Step]],
+        window: u32,
+        budget: f64,
+        control: &Control,
+    ) -> Result<Coded> {
+        let (inputs, outputs) = (self.vectors.inputs, self.vectors.outputs);
+        let simd = SimdLevel::in_use()?;
+        let mut state = State {
+            finished: Finished::new(simd, inputs, outputs),
+            search: ViterbiSearch::new(window, simd),
+            targets: Vec::new(),
+            levels: Vec::new(),
+            chain: Chain::default(),
+            spending: Spending {
+                left: budget,
+                slope: 0.0,
+                again: 0,
+            },
+            coded: Coded {
+                largest: u8::MAX,
+                ..Coded::default()
+            },
+        };
+        let mut weights = Vec::new();
+        for block in blocks {
+            let first = block[0].inputs.start;
+            let all = first..block[block.len() - 1].inputs.end;
+            self.vectors.load(all.clone(), &mut weights);
+            let finished = &state.finished;
+            let mut targets = finished.targets(self.factor, all, &weights, control)?;
+            for step in *block {
+                let weights = &weights[(step.inputs.start - first) * outputs..];
+                let weights = &weights[..step.inputs.len() * outputs];
+                self.step(step, weights, &mut targets, &mut state, control)?;
+                control.advance(weights.len() as u64);
+            }
+        }
+        Ok(state.coded)
+    }
+
+    /// Code the vectors of a step, whose weights these are.
+    fn step(
+        &self,
+        step: &Step,
+        weights: &[f32],
+        targets: &mut Targets,
+        state: &mut State,
+        control: &Control,
+    ) -> Result<()> {
+        let outputs = self.vectors.outputs;
+        let (mut values, mut errors) = (vec![0.0; weights.len()], Vec::new());
+        let vectors = weights.chunks_exact(outputs);
+        let targeted = vectors.clone().zip(values.chunks_exact_mut(outputs));
+        for (input, (weights, values)) in step.inputs.clone().zip(targeted) {
+            state.finished.target(targets, input, values);
+            self.keep_zeros(input * outputs, values);
+            // As if it hit its target, until that is known better.
+            subtract(weights, values, &mut errors);
+            state.finished.set(input, &errors);
+        }
+        let mut rest = &mut values[..];
+        for stream in step.streams.clone() {
+            let own;
+            let at = self.layout.stream(stream);
+            (own, rest) = rest.split_at_mut(at.len());
+            match self.mask {
+                None => self.stream(stream, own, state, control)?,
+                Some(mask) => {
+                    let values = own.iter().zip(at.clone());
+                    let values = values.filter(|(_, at)| mask.contains(*at));
+                    let mut coded: Vec<f32> = values.map(|(value, _)| *value).collect();
+                    self.stream(stream, &mut coded, state, control)?;
+                    mask.spread(at, &coded, own);
+                }
+            }
+        }
+        self.keep_zeros(step.inputs.start * outputs, &mut values);
+        let decoded = vectors.zip(values.chunks_exact(outputs));
+        for (input, (weights, values)) in step.inputs.clone().zip(decoded) {
+            subtract(weights, values, &mut errors);
+            state.coded.energy.signal += dot(weights, weights);
+            state.coded.energy.error += dot(&errors, &errors);
+            state.finished.set(input, &errors);
+        }
+        Ok(())
+    }
+
+    /// Put zeros where a decoder will find them whatever the codes say, among weights from a flat
+    /// stored index on.
+    fn keep_zeros(&self, start: usize, values: &mut [f32]) {
+        let range = start..start + values.len();
+        for (place, _) in self.apart.within(range.clone()) {
+            values[place] = 0.0;
+        }
+        if let Some(mask) = self.mask {
+            for (at, value) in range.zip(values) {
+                if !mask.contains(at) {
+                    *value = 0.0;
+                }
+            }
+        }
+    }
+
+    /// Code a stream's targets, and put in their place what a decoder will find.
+    fn stream(
+        &self,
+        stream: usize,
+        values: &mut [f32],
+        state: &mut State,
+        control: &Control,
+    ) -> Result<()> {
+        control.check()?;
+        if let Some(incoherence) = self.incoherence {
+            incoherence.forward(values);
+        }
+        let variance = dot(values, values) / values.len().max(1) as f64;
+        let rate = self.rate(stream, variance, &mut state.spending);
+        match &self.plan.tables[usize::from(rate)] {
+            Some(tables) => {
+                let number = self.search(tables, variance.sqrt(), values, state, control)?;
+                state.coded.scales.push(number);
+                if let Some(incoherence) = self.incoherence {
+                    incoherence.inverse(values);
+                }
+            }
+            None => {
+                values.fill(0.0);
+                state.coded.scales.push(ZERO_ROW);
+                state.chain.cells.push((Vec::new(), 0));
+            }
+        }
+        state.coded.rates.push(rate);
+        let chain = self.layout.chain(self.layout.chain_of(stream));
+        if stream + 1 == chain.end {
+            std::mem::take(&mut state.chain).close(&mut state.coded);
+        }
+        Ok(())
+    }
+
+    /// Half bits for a stream whose variance is known now.
+    fn rate(&self, stream: usize, variance: f64, spending: &mut Spending) -> u8 {
+        let noise = &self.plan.noise;
+        let source = Source {
+            variance,
+            ..self.sources[stream]
+        };
+        if stream >= spending.again {
+            let mut rest = self.sources[stream..].to_vec();
+            rest[0] = source;
+            spending.slope = slope(&rest, noise, spending.left);
+            spending.again = stream + rest.len().div_ceil(AGAIN);
+        }
+        // Weights that are all zero stay so, whatever others have made of their targets: the slope knows
+        // of no bits for them, and those that are not zero would get too few.
+        let mut rate = match variance > 0.0 && self.sources[stream].variance > 0.0 {
+            true => rate_at(&source, noise, spending.slope),
+            false => 0,
+        };
+        let half = source.len as f64 / 2.0;
+        while rate > 0 && half * f64::from(rate) > spending.left {
+            rate = if rate > self.plan.rates.start {
+                rate - 1
+            } else {
+                0
+            };
+        }
+        spending.left -= half * f64::from(rate);
+        rate
+    }
+
+    /// Search a stream's values, and put in their place the levels found, scaled; gives the number of
+    /// the scale.
+    fn search(
+        &self,
+        tables: &SearchTables<'_>,
+        deviation: f64,
+        values: &mut [f32],
+        state: &mut State,
+        control: &Control,
+    ) -> Result<u8> {
+        let StreamChoices { grid, scales, .. } = self.plan;
+        let State {
+            search,
+            targets,
+            levels,
+            chain,
+            coded,
+            ..
+        } = state;
+        let mut number = |deviation: f64| {
+            let best = grid.nearest(deviation);
+            coded.largest = coded.largest.min(best);
+            best.clamp(scales.start, scales.end - 1)
+        };
+        let inverse = 1.0 / grid.scale(number(deviation));
+        targets.clear();
+        let wanted = values.iter().map(|value| tables.target(value * inverse));
+        targets.extend(wanted);
+        search.start(chain.register);
+        search.advance(tables, targets, control)?;
+        search.finish();
+        let mut cells = Vec::with_capacity(values.len());
+        tables.choose(
+            &mut chain.register,
+            &search.path,
+            targets,
+            &mut cells,
+            levels,
+        );
+        chain.path.extend_from_slice(&search.path);
+        chain.cells.push((cells, tables.trellis().code.cell_bits()));
+        let number = number(Fit::of(values, levels).scale());
+        let scale = grid.scale(number);
+        for (value, level) in values.iter_mut().zip(levels.iter()) {
+            *value = level * scale;
+        }
+        Ok(number)
+    }
+}
+
+impl Chain {
+    /// Write its bits behind those of the chains before.
+    fn close(self, coded: &mut Coded) {
+        let start = coded.path.len();
+        coded.path.resize(start + packed_len(self.path.len(), 1), 0);
+        pack(&self.path, 1, &mut coded.path[start..]);
+        let bits = |(cells, width): &(Vec<u8>, u32)| cells.len() * *width as usize;
+        let start = coded.cells.len();
+        let bytes = self.cells.iter().map(bits).sum::<usize>().div_ceil(8);
+        coded.cells.resize(start + bytes, 0);
+        let mut writer = Writer::new(&mut coded.cells[start..]);
+        for (cells, width) in &self.cells {
+            writer.extend(cells, *width);
+        }
+        writer.finish();
+    }
+}
+
+/// a − b.
+fn subtract(a: &[f32], b: &[f32], out: &mut Vec<f32>) {
+    out.clear();
+    out.extend(a.iter().zip(b).map(|(a, b)| a - b));
+}

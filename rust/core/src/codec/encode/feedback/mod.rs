@@ -1,0 +1,224 @@
+//! Trellis codes with errors fed back against the second moment of a layer's inputs: the vectors of
+//! one input after the other, as [`ldl`] says.
+//!
+//! A *vector* here is what one input is multiplied by, a stored row. Streams are whole vectors or
+//! pieces of one; where vectors are short, several make a stream. Then those of a stream are coded
+//! together, and feedback among them goes as if each hit its target: the stream's errors count by the
+//! block of H = U·D·Uᵀ that is theirs, and everything before and after is exact all the same.
+//!
+//! A chain's register runs on from one stream to the next. As a stream must be final before the
+//! target of the next is known, each is searched alone from where the register was left: a start
+//! costs it some of the choice that its first weights would have, 0.1 dB at 384 outputs.
+
+mod coder;
+mod ldl;
+mod plan;
+mod steps;
+mod vectors;
+
+use coder::Coder;
+use ldl::Factor;
+use plan::StreamChoices;
+use steps::{blocks, sources, steps};
+use vectors::Vectors;
+
+use super::bit_budget::{BitBudget, Spread};
+use super::params::{Budget, Goal, TrellisParams};
+use super::raw::{LEAST, kept_as_it_is};
+use super::zero_rows::Kept;
+use crate::codec::format::axes::Axes;
+use crate::codec::format::bytes::{header_len, trellis_header};
+use crate::codec::format::layout::Layout;
+use crate::codec::format::streams::{Near, Starts, Streams, coded_lengths};
+use crate::codec::format::tensor::{CompressedTensor, Energy, Payload, weight_count};
+use crate::codec::kernels::hadamard::Incoherence;
+use crate::codec::numbers::element::{Element, PowerOfTwo};
+use crate::{Control, Error, ErrorKind, Result, SimdLevel};
+
+/// What a layer's inputs are like.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondMoment<'a, H> {
+    /// H = E[x·xᵀ], (inputs, inputs) in C order; any positive multiple of it says the same.
+    pub matrix: &'a [H],
+    /// What is added to its diagonal, as a part of the diagonal's mean.
+    pub damping: f64,
+    /// The axis of the weights that has the inputs, 0 or 1.
+    pub input_axis: usize,
+}
+
+/// Numbers of the scale grid kept free for targets that are larger than their weights, as a target has
+/// the errors of others added: half an octave on the finest grid.
+const LARGER: u8 = 8;
+
+/// Encodings that are made at most: one, but where targets were larger than that.
+const ATTEMPTS: usize = 3;
+
+impl CompressedTensor {
+    /// Compress the weights of a layer so that its outputs are missed by as little as possible.
+    ///
+    /// Codes are stored input by input. Time and memory are those of [`compress`](Self::compress),
+    /// and the factorisation of an n×n matrix in `f64`, and n/2 multiply-adds a weight, for n inputs.
+    /// The result does not depend on the number of threads or the machine.
+    ///
+    /// # Errors
+    /// As [`compress`](Self::compress) and [`Factor::new`]; and [`ErrorKind::InvalidArgument`] unless
+    /// there are two axes and bits are all that is asked for.
+    pub fn compress_for<T: Element, H: Element>(
+        weights: &[T],
+        shape: &[usize],
+        params: &TrellisParams,
+        moment: SecondMoment<'_, H>,
+        control: &Control,
+    ) -> Result<Self> {
+        let &[rows, columns] = shape else {
+            return Err(invalid(format!(
+                "second_moment with weights of shape {shape:?}: two axes are accepted"
+            )));
+        };
+        if weight_count(shape)? != weights.len() {
+            return Err(invalid(format!(
+                "shape {shape:?} does not have {} weights",
+                weights.len()
+            )));
+        }
+        params.validate()?;
+        let Goal::Bits(bits) = params.goal else {
+            return Err(beside("target_sqnr_db"));
+        };
+        if params.keep_zeros {
+            return Err(beside("sparsity"));
+        }
+        if params.max_error.is_some() {
+            return Err(beside("max_error"));
+        }
+        let (inputs, outputs, axes) = match moment.input_axis {
+            0 => (rows, columns, Axes::InOrder),
+            1 => (columns, rows, Axes::Swapped),
+            other => return Err(invalid(format!("input_axis={other}: 0 and 1 are accepted"))),
+        };
+        let exponent = crate::codec::numbers::element::exponent(weights, control)?;
+        if weights.is_empty() {
+            return Ok(Self::plain(
+                shape,
+                T::DTYPE,
+                Payload::Zeros,
+                Energy::default(),
+            ));
+        }
+        let factor = Factor::new(moment.matrix, inputs, moment.damping, control)?;
+        let Some(exponent) = exponent else {
+            return Ok(Self::plain(
+                shape,
+                T::DTYPE,
+                Payload::Zeros,
+                Energy::default(),
+            ));
+        };
+        if weights.len() < LEAST {
+            let (payload, energy) = kept_as_it_is(weights);
+            return Ok(Self::plain(shape, T::DTYPE, payload, energy));
+        }
+        let vectors = Vectors {
+            weights,
+            inputs,
+            outputs,
+            axes,
+            normalise: PowerOfTwo::new(-exponent),
+        };
+        let (streams, energy) = encode(&vectors, exponent, params, bits, &factor, control)?;
+        // Where nothing is worth a bit, there is no code.
+        let payload = match streams.rates.iter().all(|rate| *rate == 0) {
+            true => Payload::Zeros,
+            false => Payload::Trellis(Box::new(streams)),
+        };
+        let axes = match payload {
+            Payload::Trellis(_) => axes,
+            _ => Axes::InOrder,
+        };
+        Ok(Self {
+            axes,
+            ..Self::plain(shape, T::DTYPE, payload, energy)
+        })
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message)
+}
+
+fn beside(argument: &str) -> Error {
+    invalid(format!(
+        "{argument} and second_moment: one of the two is accepted"
+    ))
+}
+
+/// Codes of all streams, within `bits` a weight in all.
+fn encode<T: Element>(
+    vectors: &Vectors<'_, T>,
+    exponent: i32,
+    params: &TrellisParams,
+    bits: f64,
+    factor: &Factor,
+    control: &Control,
+) -> Result<(Streams, Energy)> {
+    let stored = [vectors.inputs, vectors.outputs];
+    let layout = Layout::new(&stored);
+    let shape = vectors.shape();
+    let kept = Kept::new(vectors.weights, &shape, vectors.axes, &layout, control)?;
+    let beside = kept.nbytes();
+    let (mask, apart) = kept.split();
+    let lengths = coded_lengths(&layout, mask.as_ref());
+    let steps = steps(&layout, vectors.outputs);
+    let blocks = blocks(&steps);
+    let sources = sources(vectors, &layout, &lengths, &blocks, factor, control)?;
+    let header = header_len(&stored, vectors.axes) + trellis_header(params.seed);
+    let weights = vectors.weights.len();
+    let coded = lengths.iter().sum();
+    let bit_budget = BitBudget::new(Budget::All(bits), weights, coded, beside);
+    let simd = SimdLevel::in_use()?;
+    let incoherence = params
+        .seed
+        .map(|seed| Incoherence::new(simd, seed, layout.longest()));
+    let mut spread = Spread {
+        below: None,
+        larger: LARGER,
+    };
+    let mut attempt = 1;
+    loop {
+        let allotment = bit_budget.allot(&layout, &sources, params.codes()?, spread, header)?;
+        let plan = StreamChoices::new(&sources, &allotment, spread, params.codes()?)?;
+        let coder = Coder {
+            vectors,
+            layout,
+            mask: mask.as_ref(),
+            apart: &apart,
+            sources: &sources,
+            factor,
+            plan: &plan,
+            incoherence: incoherence.as_ref(),
+        };
+        let coded = coder.run(&blocks, params.window, allotment.codes, control)?;
+        let missing = plan.scales.start.saturating_sub(coded.largest);
+        if missing > 1 && attempt < ATTEMPTS {
+            spread.larger = spread.larger.saturating_add(missing.saturating_add(4));
+            attempt += 1;
+            continue;
+        }
+        let streams = Streams {
+            exponent: exponent as i16,
+            code_set: params.code_set,
+            window: params.window,
+            seed: params.seed,
+            grid: plan.grid,
+            scales: coded.scales,
+            rates: coded.rates,
+            path: coded.path.into(),
+            cells: coded.cells.into(),
+            mask,
+            exceptions: apart,
+            starts: Starts::default(),
+            near: Near::default(),
+        };
+        return Ok((streams, coded.energy));
+    }
+}

@@ -1,0 +1,292 @@
+//! The streams of a tensor as trellis codes: planes of path bits and of cells, a scale and a rate
+//! each, and where the codes of each stream are.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::exceptions::Exceptions;
+use super::layout::Layout;
+use super::mask::Mask;
+use super::scale::{ScaleGrid, ZERO_ROW};
+use crate::Result;
+use crate::codec::kernels::decode::StreamCodes;
+use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
+
+/// Trellis codes of all streams of a tensor (see [`Layout`]).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Streams {
+    /// The weights were divided by 2^exponent.
+    pub exponent: i16,
+    /// Whose codes they are.
+    pub code_set: &'static CodeSet,
+    /// W.
+    pub window: u32,
+    /// Seed of the incoherence transform's signs; `None` where the weights are coded as they are.
+    pub seed: Option<u64>,
+    /// What the scale numbers mean.
+    pub grid: ScaleGrid,
+    /// The scale number of each stream.
+    pub scales: Vec<u8>,
+    /// Half bits a weight of each stream; 0 for a stream of zeros, which has no codes.
+    pub rates: Vec<u8>,
+    /// Path bits, each chain padded to a whole byte.
+    pub path: Bytes,
+    /// Cells, each chain padded to a whole byte.
+    pub cells: Bytes,
+    /// Where zeros are kept apart: a stream's codes are those of its other weights alone.
+    pub mask: Option<Mask>,
+    /// Weights that are not left to their codes.
+    pub exceptions: Exceptions,
+    /// Where chains begin in the planes.
+    pub starts: Starts,
+    /// Which streams are multiplied by integer levels.
+    pub near: Near,
+}
+
+impl Streams {
+    /// The codes that the streams use.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the set has no such window.
+    pub fn codes(&self) -> Result<WindowCodes> {
+        self.code_set.window(self.window)
+    }
+}
+
+/// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits
+/// as that takes. Streams of zeros have none, or the highest that the bits can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredRange {
+    /// The lowest of the numbers; 0 where there is none.
+    pub lowest: u8,
+    /// Bits of each.
+    pub width: u32,
+}
+
+impl StoredRange {
+    /// The span of the rates of the streams that are not zeros.
+    pub fn of_rates(rates: &[u8]) -> Self {
+        Self::of(rates.iter().copied().filter(|rate| *rate > 0), 0)
+    }
+
+    /// The span of the scale numbers, with room for a mark of zeros where there are any.
+    pub fn of_scales(scales: &[u8]) -> Self {
+        let marked = u32::from(scales.contains(&ZERO_ROW));
+        Self::of(scales.iter().copied().filter(|s| *s != ZERO_ROW), marked)
+    }
+
+    fn of(numbers: impl Iterator<Item = u8> + Clone, marks: u32) -> Self {
+        let lowest = numbers.clone().min().unwrap_or(0);
+        let count = numbers.max().map_or(0, |most| u32::from(most - lowest) + 1) + marks;
+        Self {
+            lowest,
+            width: count.next_power_of_two().ilog2(),
+        }
+    }
+
+    /// The highest number of so many bits.
+    pub fn mark(self) -> u8 {
+        ((1u32 << self.width) - 1) as u8
+    }
+}
+
+/// Weights of a stream that have codes.
+pub fn coded_length(layout: &Layout, mask: Option<&Mask>, stream: usize) -> usize {
+    let weights = layout.stream(stream);
+    match mask {
+        Some(mask) => mask.count(weights),
+        None => weights.len(),
+    }
+}
+
+/// Weights of each stream that have codes.
+pub fn coded_lengths(layout: &Layout, mask: Option<&Mask>) -> Vec<usize> {
+    let streams = 0..layout.len();
+    streams
+        .map(|stream| coded_length(layout, mask, stream))
+        .collect()
+}
+
+/// Where the codes of a chain begin, in bytes of each plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    path: usize,
+    cells: usize,
+}
+
+/// Bits that `len` weights of a stream take in the path plane and in the cell plane.
+fn code_bits(half_bits: u8, len: usize) -> (usize, usize) {
+    match usize::from(half_bits) {
+        0 => (0, 0),
+        half_bits => {
+            // Two weights share a path bit where there are half bits.
+            let shared = half_bits % 2;
+            ((len + shared) >> shared, len * ((half_bits - 1) / 2))
+        }
+    }
+}
+
+/// The start of every chain, and the bytes of the two planes; `None` beyond `usize`.
+pub fn starts(
+    layout: &Layout,
+    rates: &[u8],
+    mask: Option<&Mask>,
+) -> Option<(Vec<Start>, usize, usize)> {
+    let mut starts = Vec::with_capacity(layout.chains());
+    let (mut path, mut cells) = (0usize, 0usize);
+    for chain in 0..layout.chains() {
+        starts.push(Start {
+            path: path / 8,
+            cells: cells / 8,
+        });
+        for stream in layout.chain(chain) {
+            // A cell has at most 7 bits; eight times a plane's bytes must be a `usize` too.
+            let room = layout.stream(stream).len().checked_mul(8)?;
+            path.checked_add(room + 8)?;
+            cells.checked_add(room + 8)?;
+            let coded = coded_length(layout, mask, stream);
+            let (path_bits, cell_bits) = code_bits(rates[stream], coded);
+            path += path_bits;
+            cells += cell_bits;
+        }
+        path = path.next_multiple_of(8);
+        cells = cells.next_multiple_of(8);
+    }
+    Some((starts, path / 8, cells / 8))
+}
+
+/// The starts of a tensor's chains, worked out when they are first asked for. They follow from the
+/// rates, so they have no part in a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Starts(OnceLock<Vec<Start>>);
+
+impl PartialEq for Starts {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Which streams have integer levels that are near enough to their own, worked out by the first product
+/// that asks. They follow from the codes, so they have no part in a comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Near(pub(in crate::codec) OnceLock<Box<NearStreams>>);
+
+impl PartialEq for Near {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What [`Near`] keeps.
+#[derive(Clone, Debug)]
+pub(in crate::codec) struct NearStreams {
+    /// Whether any stream has.
+    pub any: bool,
+    /// Whether all have that are not zeros.
+    pub all: bool,
+    /// Each of them; nothing where all have, or none.
+    each: Vec<bool>,
+}
+
+impl NearStreams {
+    /// Of the streams that are not zeros, and of others, for which `false` will do.
+    pub fn new(each: Vec<bool>, rates: &[u8]) -> Self {
+        let any = each.contains(&true);
+        let all = each
+            .iter()
+            .zip(rates)
+            .all(|(near, rate)| *near || *rate == 0);
+        Self {
+            any,
+            all,
+            each: if any && !all { each } else { Vec::new() },
+        }
+    }
+
+    /// Whether a stream that is not zeros has.
+    pub fn has(&self, stream: usize) -> bool {
+        self.each.get(stream).copied().unwrap_or(self.any)
+    }
+}
+
+/// A place between the streams of a tensor, which moves on from one to the next.
+pub(in crate::codec) struct Cursor<'a> {
+    streams: &'a Streams,
+    layout: Layout,
+    starts: &'a [Start],
+    /// The stream that comes next.
+    stream: usize,
+    /// The chain after the one that it is in, where that begins, and the byte where this one does. (To
+    /// divide for each stream would take longer than all else here.)
+    next_chain: usize,
+    next_chain_start: usize,
+    chain_path: usize,
+    path_bit: usize,
+    cell_bit: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A cursor before `stream`. Time in proportion to the streams of a chain before it.
+    pub fn before(streams: &'a Streams, layout: Layout, stream: usize) -> Self {
+        let starts = streams.starts.0.get_or_init(|| {
+            starts(&layout, &streams.rates, streams.mask.as_ref())
+                .expect("a tensor in memory has planes in memory")
+                .0
+        });
+        let chain = layout.chain_of(stream);
+        let first = layout.chain(chain).start;
+        let mut cursor = Self {
+            streams,
+            layout,
+            starts,
+            stream: first,
+            next_chain: chain,
+            next_chain_start: first,
+            chain_path: 0,
+            path_bit: 0,
+            cell_bit: 0,
+        };
+        while cursor.stream < stream {
+            cursor.next();
+        }
+        cursor
+    }
+
+    /// The number of the stream that comes next.
+    pub fn stream(&self) -> usize {
+        self.stream
+    }
+
+    /// Weights of a stream that have codes.
+    pub fn coded_length(&self, stream: usize) -> usize {
+        coded_length(&self.layout, self.streams.mask.as_ref(), stream)
+    }
+
+    /// The next stream's number, and its codes; `None` for one of zeros.
+    pub fn next(&mut self) -> (usize, Option<StreamCodes<'a>>) {
+        let stream = self.stream;
+        if stream == self.next_chain_start {
+            let start = self.starts[self.next_chain];
+            self.chain_path = start.path;
+            (self.path_bit, self.cell_bit) = (8 * start.path, 8 * start.cells);
+            self.next_chain_start = self.layout.chain(self.next_chain).end;
+            self.next_chain += 1;
+        }
+        let rate = self.streams.rates[stream];
+        let source = (rate > 0).then_some(StreamCodes {
+            path: &self.streams.path,
+            cells: &self.streams.cells,
+            chain: self.chain_path,
+            path_bit: self.path_bit,
+            cell_bit: self.cell_bit,
+            rate,
+        });
+        let coded = self.coded_length(stream);
+        let (path_bits, cell_bits) = code_bits(rate, coded);
+        self.path_bit += path_bits;
+        self.cell_bit += cell_bits;
+        self.stream += 1;
+        (stream, source)
+    }
+}

@@ -1,0 +1,395 @@
+//! The search: the path through the trellis whose levels lie nearest to a chain's weights.
+//!
+//! Viterbi's algorithm over 2^(W−1) states with two branches in and two out, whatever the rate:
+//! a branch fixes the offsets of a step's weights, and the best cell for an offset is the nearest of
+//! three. So a weight costs 2^s distances, a step 2^W additions and comparisons and one stored bit a
+//! state, from which the best path is traced back.
+//!
+//! **Nearest of three.** Levels rise with the phase. Let j be the last cell whose first level is
+//! ≤ x. For any offset the level of cell j − 1 is ≤ x and that of cell j + 1 is > x, so every other
+//! cell is farther away than one of j − 1, j, j + 1.
+//!
+//! **Integers.** Metrics are 16-bit with saturation: the same path on every machine and every
+//! vector width. A distance is min(|x − level|, cap)²·2^(2·shift)/2^15, the unit of levels and the
+//! shift chosen for each code so that a typical distance is a few units (see [`typical`]). Subtracting the least distance of a weight, or the least metric of all states,
+//! changes no decision; the first keeps an outlier from saturating all metrics at once, the second
+//! is done every [`BLOCK`] steps.
+//!
+//! **The start.** The register starts at 0, or where it is known to have been left: the metric of that
+//! state is 0 and all others are as large as can be. Saturation may let a path from another state win where the first weights are far from
+//! every level. That costs nothing but accuracy, because only path bits leave the trace-back:
+//! [`SearchTables::choose`] runs the register forward from where it really starts.
+//!
+//! **Memory.** Survivors merge: far enough back, the paths into all states are the same. So decisions
+//! are traced when [`ViterbiSearch`] holds a block of them and [`LOOKAHEAD`]·W more, and those of the block
+//! are dropped. An exception costs accuracy alone, but not little: the register is lost for W steps.
+//! (The textbook's 5·W steps are far too few for so many states that are nearly as good: at W = 16,
+//! 32·W lost 0.7 dB, 64·W still 0.15 dB in one chain of eight, 128·W nothing.)
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use crate::codec::trellis::code::Code;
+use crate::codec::trellis::tables::Trellis;
+use crate::{Control, Result, SimdLevel};
+
+/// Steps whose distances are computed ahead: a distance stored a moment ago at another alignment
+/// stalls the load that reads it (measured: 30 % of the search).
+pub const BLOCK: usize = 8;
+
+/// Steps traced back beyond those that are settled, for each bit of the register.
+const LOOKAHEAD: usize = 128;
+
+/// Bytes of decisions that are settled at a time, or as many as are looked ahead where that is more:
+/// the narrower windows' stay in a second-level cache.
+const SETTLED_BYTES: usize = 1 << 18;
+
+/// A distance at a code's typical error. Where cells are many, the outermost is hundreds of errors
+/// wide, and the cap must lie far out for a path to be told from a worse one there (at 8 bits 16
+/// costs 2 dB); where they are few, 4 costs 0.005 dB and 128 gains nothing over 16.
+fn typical(code: &Code) -> f32 {
+    if code.cell_bits() < 7 { 16.0 } else { 4.0 }
+}
+
+/// Level units at the outermost level, which leaves room for targets beyond it.
+const OUTERMOST: f32 = 28_000.0;
+
+/// Positions behind the end of a distance array that repeat its start, so that a run of registers
+/// is one load wherever it begins.
+const WRAP: usize = 32;
+
+/// What a search reads of an axis of the state map.
+#[derive(Debug)]
+struct AxisTables {
+    /// Where the run of registers with this upper part begins, as a position.
+    spread: Vec<u8>,
+    /// Levels by cell and position.
+    levels: Vec<i16>,
+}
+
+/// What a search reads and never writes: one for each code, shared by all threads.
+#[derive(Debug)]
+pub struct SearchTables<'t> {
+    trellis: &'t Trellis,
+    axes: Vec<AxisTables>,
+    /// Levels by phase.
+    levels: Vec<i16>,
+    /// The first level of each cell.
+    first: Vec<i16>,
+    /// The last cell that begins at or below the start of each bin of 16 level units.
+    cell_of_bin: Vec<u8>,
+    /// Level units a standard deviation.
+    unit: f32,
+    /// log2 of the factor on |x − level|, and the largest difference that it leaves in 16 bits.
+    shift: u32,
+    cap: u16,
+}
+
+impl<'t> SearchTables<'t> {
+    /// The tables of a code.
+    pub fn new(trellis: &'t Trellis) -> Self {
+        let code = trellis.code;
+        let positions = 1u32 << code.offset_bits;
+        let outermost = trellis.levels[trellis.levels.len() - 1];
+        let typical = (typical(&code) * 32768.0).sqrt() / code.noise.sqrt();
+        let unit = (OUTERMOST / outermost).min(typical);
+        let shift = (typical / unit).log2().round() as u32;
+        let levels: Vec<i16> = trellis
+            .levels
+            .iter()
+            .map(|level| (level * unit).round_ties_even() as i16)
+            .collect();
+        let first: Vec<i16> = levels.iter().copied().step_by(positions as usize).collect();
+        let axes = (0..code.weights_a_step())
+            .map(|axis| AxisTables {
+                spread: (0..1u32 << (code.window - code.run_bits))
+                    .map(|hi| code.position(axis, hi << code.run_bits) as u8)
+                    .collect(),
+                levels: (0..levels.len() as u32)
+                    .map(|at| (at & !(positions - 1)) + code.offset_at(axis, at % positions))
+                    .map(|phase| levels[phase as usize])
+                    .collect(),
+            })
+            .collect();
+        let cell_of_bin = (0..1 << 12)
+            .map(|bin| {
+                let start = (bin << 4) - (1 << 15);
+                first
+                    .partition_point(|&f| i32::from(f) <= start)
+                    .saturating_sub(1) as u8
+            })
+            .collect();
+        Self {
+            trellis,
+            axes,
+            levels,
+            first,
+            cell_of_bin,
+            unit,
+            shift,
+            cap: (i16::MAX as u16) >> shift,
+        }
+    }
+
+    /// The code these tables are of.
+    pub fn trellis(&self) -> &'t Trellis {
+        self.trellis
+    }
+
+    /// Turn a weight, in standard deviations, into a target of the search.
+    ///
+    /// Beyond the outermost level by more than the metric can tell apart, every level would look
+    /// equally far; such a weight aims at the place from which the outermost is still the nearest.
+    pub fn target(&self, deviations: f32) -> i16 {
+        let outermost = f32::from(self.levels[self.levels.len() - 1]);
+        let bound = (outermost + f32::from(self.cap / 2)).min(f32::from(i16::MAX));
+        let units = (deviations * self.unit).clamp(-bound, bound);
+        // Rounds to even as `round_ties_even` does, without a call where the machine has no such
+        // instruction: between 2^23 and 2^24 floats are whole.
+        const WHOLE: f32 = 12_582_912.0;
+        ((units + WHOLE) - WHOLE) as i16
+    }
+
+    /// Levels by position, of the cells among which the nearest to `x` lies.
+    fn near(&self, axis: usize, x: i16) -> &[i16] {
+        let cells = self.candidates(x);
+        let positions = self.positions();
+        &self.axes[axis].levels[cells.start() * positions..(cells.end() + 1) * positions]
+    }
+
+    fn positions(&self) -> usize {
+        1 << self.trellis.code.offset_bits
+    }
+
+    /// The last cell that begins at or below `x`, or the first of all.
+    fn cell_of(&self, x: i16) -> usize {
+        let mut cell = usize::from(self.cell_of_bin[(i32::from(x) + (1 << 15)) as usize >> 4]);
+        while cell + 1 < self.first.len() && self.first[cell + 1] <= x {
+            cell += 1;
+        }
+        cell
+    }
+
+    /// The cells among which the nearest level to `x` lies, whatever the offset.
+    fn candidates(&self, x: i16) -> std::ops::RangeInclusive<usize> {
+        let cell = self.cell_of(x);
+        cell.saturating_sub(1)..=(cell + 1).min(self.first.len() - 1)
+    }
+
+    /// The cell whose level at this offset is nearest to `x`, the lower one in a tie.
+    fn nearest(&self, x: i16, offset: usize) -> usize {
+        self.candidates(x)
+            .min_by_key(|cell| {
+                let level = self.levels[cell << self.trellis.code.offset_bits | offset];
+                (i32::from(x) - i32::from(level)).unsigned_abs()
+            })
+            .unwrap_or_default()
+    }
+
+    /// The best cells for a stream's targets on a path that has been found, and the levels that a
+    /// decoder will find. `register` runs on from one stream of a chain to the next.
+    pub fn choose(
+        &self,
+        register: &mut usize,
+        path: &[u8],
+        targets: &[i16],
+        cells: &mut Vec<u8>,
+        levels: &mut Vec<f32>,
+    ) {
+        cells.clear();
+        levels.clear();
+        let mask = (1usize << self.trellis.code.window) - 1;
+        let steps = targets.chunks(self.trellis.code.weights_a_step());
+        for (bit, step) in path.iter().zip(steps) {
+            *register = (*register << 1 | usize::from(*bit)) & mask;
+            for (x, offsets) in step.iter().zip(&self.trellis.offsets) {
+                let offset = usize::from(offsets[*register]);
+                let cell = self.nearest(*x, offset);
+                cells.push(cell as u8);
+                levels.push(self.trellis.levels[cell << self.trellis.code.offset_bits | offset]);
+            }
+        }
+    }
+}
+
+/// A search over one chain after another, with its own memory.
+#[derive(Debug)]
+pub struct ViterbiSearch {
+    simd: SimdLevel,
+    window: u32,
+    metrics: Vec<u16>,
+    next_metrics: Vec<u16>,
+    distances: Vec<u16>,
+    /// One bit a state for each step that is not settled yet: set where the oldest bit is 0.
+    decisions: Vec<u32>,
+    /// The path bits that are settled, one a byte; after [`finish`](Self::finish) the whole chain's.
+    pub path: Vec<u8>,
+}
+
+impl ViterbiSearch {
+    /// Memory for searches with a register of `window` bits.
+    pub fn new(window: u32, simd: SimdLevel) -> Self {
+        let states = 1 << (window - 1);
+        Self {
+            simd,
+            window,
+            metrics: vec![0; states],
+            next_metrics: vec![0; states],
+            distances: Vec::new(),
+            decisions: Vec::new(),
+            path: Vec::new(),
+        }
+    }
+
+    /// Begin a chain, or a part of one, before which the register is this: 0 for a chain.
+    pub fn start(&mut self, register: usize) {
+        let states = self.metrics.len();
+        self.metrics.fill(u16::MAX);
+        self.metrics[register % states] = 0;
+        self.decisions.clear();
+        self.path.clear();
+    }
+
+    /// Go on with a stream's targets (see [`SearchTables::target`]), coded as `tables` say.
+    ///
+    /// Time O(n·(2^s + 2^W)).
+    pub fn advance(
+        &mut self,
+        tables: &SearchTables<'_>,
+        targets: &[i16],
+        control: &Control,
+    ) -> Result<()> {
+        debug_assert_eq!(tables.trellis.code.window, self.window);
+        let words = self.metrics.len() / 32;
+        let ahead = LOOKAHEAD * self.window as usize;
+        let settled = (SETTLED_BYTES / (4 * words)).max(ahead);
+        let full = (settled + ahead) * words;
+        let group = tables.trellis.code.weights_a_step();
+        let stride = tables.positions() + WRAP;
+        self.distances.resize(BLOCK * group * stride, 0);
+        for block in targets.chunks(BLOCK * group) {
+            if self.decisions.len() >= full {
+                control.check()?;
+                self.trace_back(settled);
+            }
+            let steps = block.len().div_ceil(group);
+            // A last step may be one weight short; any place is as good for what is not there.
+            let distances = &mut self.distances[..steps * group * stride];
+            distances[block.len() * stride..].fill(0);
+            fill_distances(
+                self.simd,
+                tables,
+                block,
+                &mut distances[..block.len() * stride],
+            );
+            let at = self.decisions.len();
+            self.decisions.resize(at + steps * words, 0);
+            let steps = Steps {
+                run_bits: tables.trellis.code.run_bits,
+                axes: &tables.axes,
+                distances,
+                stride,
+            };
+            let decisions = &mut self.decisions[at..];
+            let swapped = add_compare_select(
+                self.simd,
+                &steps,
+                &mut self.metrics,
+                &mut self.next_metrics,
+                decisions,
+            );
+            if swapped {
+                std::mem::swap(&mut self.metrics, &mut self.next_metrics);
+            }
+        }
+        Ok(())
+    }
+
+    /// End the chain: all of its path bits are settled.
+    pub fn finish(&mut self) {
+        self.trace_back(self.decisions.len() * 32 / self.metrics.len());
+    }
+
+    /// Settle the first `settled` of the waiting steps by the path that is best so far.
+    fn trace_back(&mut self, settled: usize) {
+        let words = self.metrics.len() / 32;
+        let mut state = 0;
+        for (n, metric) in self.metrics.iter().enumerate() {
+            if *metric < self.metrics[state] {
+                state = n;
+            }
+        }
+        let known = self.path.len();
+        self.path.resize(known + settled, 0);
+        for (step, decisions) in self.decisions.chunks_exact(words).enumerate().rev() {
+            if step < settled {
+                self.path[known + step] = state as u8 & 1;
+            }
+            let oldest = !(decisions[state / 32] >> (state % 32)) as usize & 1;
+            state = (state | oldest << (self.window - 1)) >> 1;
+        }
+        self.decisions.drain(..settled * words);
+    }
+}
+
+/// Some steps of the search: the distances of their weights, by axis.
+struct Steps<'a> {
+    run_bits: u32,
+    axes: &'a [AxisTables],
+    /// For each step and axis `stride` places, of which the first are the positions, then [`WRAP`]
+    /// again.
+    distances: &'a [u16],
+    stride: usize,
+}
+
+impl Steps<'_> {
+    /// The distances of one step after another.
+    fn iter(&self) -> std::slice::ChunksExact<'_, u16> {
+        self.distances.chunks_exact(self.axes.len() * self.stride)
+    }
+}
+
+/// For each weight the distance to the nearest level at each position, less the least of them.
+fn fill_distances(simd: SimdLevel, tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
+    match simd {
+        SimdLevel::Portable => portable::distances(tables, weights, out),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the token proves that the machine has these instructions, and every code has a
+        // multiple of 32 positions (s ≥ 5).
+        SimdLevel::Avx2(_) => unsafe { avx2::distances(tables, weights, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            avx512::distances(tables, weights, out)
+        },
+    }
+}
+
+/// Some steps: from the metrics of all states to those after that many path bits more, less the
+/// least of them. They are in `next` if the result says so, after an odd number of steps.
+fn add_compare_select(
+    simd: SimdLevel,
+    steps: &Steps<'_>,
+    metrics: &mut [u16],
+    next: &mut [u16],
+    decisions: &mut [u32],
+) -> bool {
+    match simd {
+        SimdLevel::Portable => portable::add_compare_select(steps, metrics, next, decisions),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the token proves that the machine has these instructions; the slices are those of
+        // one code, as the modules state.
+        SimdLevel::Avx2(_) => unsafe { avx2::add_compare_select(steps, metrics, next, decisions) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Avx512(_) | SimdLevel::Vbmi(_) => unsafe {
+            avx512::add_compare_select(steps, metrics, next, decisions)
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

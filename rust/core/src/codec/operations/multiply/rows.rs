@@ -1,0 +1,346 @@
+//! Rows times vectors: y = W·x.
+//!
+//! The rows are shared out. One vector is multiplied as a row's levels are made, in registers; for
+//! several, the levels of sixteen rows are written to a first-level cache, a part of the columns at a
+//! time. Rows that have integer levels near enough to their own are multiplied in integers where the
+//! vectors are: which way a row goes depends on its codes and on the vector alone.
+
+use std::ops::Range;
+
+use super::vectors::{BatchVectors, Integers, Scales};
+use super::{Matrix, RowSource};
+use crate::codec::kernels::decode::{BLOCK, Codes, Memory, dot, integer, lane_sum, levels};
+use crate::codec::kernels::product::{self, PANEL, ROWS, Sums, accumulate};
+use crate::codec::numbers::element::Element;
+use crate::codec::operations::decoder::Decoder;
+use crate::codec::operations::flat::StoredWeights;
+use crate::team::{Alone, SHARED_FROM, Team, share};
+use crate::{Control, Result};
+
+/// Products that one thread adds up at least, before it asks for more to do.
+const PIECE: usize = 1 << 18;
+
+/// Memory of one thread.
+#[derive(Default)]
+struct RowBuffers {
+    codes: [Memory; ROWS],
+    levels: Vec<f32>,
+    integers: Vec<i16>,
+    sums: Vec<Sums>,
+    /// Results by row and vector.
+    totals: Vec<f32>,
+}
+
+/// A row's codes in a segment, and their scale.
+struct Row<'m> {
+    scale: f32,
+    codes: Codes<'m>,
+    /// Its place among the rows that are multiplied together.
+    place: usize,
+    in_integers: bool,
+}
+
+impl Matrix<'_> {
+    /// Multiply a batch of at most [`BATCH`](product::BATCH).
+    pub(super) fn times<T: Element>(
+        &self,
+        x: &[T],
+        bias: Option<&[T]>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        let images = self.images(x);
+        let scales: Vec<Scales> = images
+            .chunks(self.columns)
+            .map(|image| {
+                // None where no stream is, as of vectors of 32 bits.
+                self.near.and_then(|_| self.scales(image))
+            })
+            .collect();
+        // Vectors that can be integers and such as cannot take turns.
+        let mut first = 0;
+        for scales in scales.chunk_by(|a, b| a.is_some() == b.is_some()) {
+            let run = first..first + scales.len();
+            first = run.end;
+            let images = &images[run.start * self.columns..run.end * self.columns];
+            let vectors = self.vectors(images, scales);
+            let out = &mut out[run.start * self.rows..run.end * self.rows];
+            self.times_vectors(&vectors, bias, out, team, control)?;
+        }
+        Ok(())
+    }
+
+    fn times_vectors<T: Element>(
+        &self,
+        vectors: &BatchVectors,
+        bias: Option<&[T]>,
+        out: &mut [T],
+        team: &dyn Team,
+        control: &Control,
+    ) -> Result<()> {
+        let batch = vectors.batch;
+        let height = match batch {
+            1 => PIECE.div_ceil(self.columns).next_multiple_of(ROWS),
+            _ => ROWS,
+        };
+        let times = |workspace: &mut RowBuffers, (block, mut out): (usize, Vec<&mut [T]>)| {
+            control.check()?;
+            let first = block * height;
+            let rows = first..(first + height).min(self.rows);
+            control.advance((rows.len() * self.columns) as u64);
+            self.rows_times(rows, vectors, workspace, control)?;
+            for (v, out) in out.iter_mut().enumerate() {
+                for (r, out) in out.iter_mut().enumerate() {
+                    let total = workspace.totals[r * batch + v];
+                    *out = self.result(total, bias.map(|bias| &bias[first + r]));
+                }
+            }
+            Ok(())
+        };
+        let team = if self.rows * self.columns * batch < SHARED_FROM {
+            &Alone
+        } else {
+            team
+        };
+        if batch == 1 {
+            let blocks = out.chunks_mut(height).map(|out| vec![out]).enumerate();
+            return share(team, blocks, RowBuffers::default, times);
+        }
+        let mut blocks: Vec<Vec<&mut [T]>> = Vec::new();
+        blocks.resize_with(self.rows.div_ceil(height), || Vec::with_capacity(batch));
+        for results in out.chunks_mut(self.rows) {
+            for (block, results) in blocks.iter_mut().zip(results.chunks_mut(height)) {
+                block.push(results);
+            }
+        }
+        share(
+            team,
+            blocks.into_iter().enumerate(),
+            RowBuffers::default,
+            times,
+        )
+    }
+
+    /// The totals of some rows, [`ROWS`] at most if there are several vectors.
+    fn rows_times(
+        &self,
+        rows: Range<usize>,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
+        control: &Control,
+    ) -> Result<()> {
+        workspace.totals.clear();
+        workspace.totals.resize(rows.len() * vectors.batch, 0.0);
+        match &self.source {
+            RowSource::Streams(decoder) if vectors.batch == 1 => {
+                self.streams_times_one(decoder, rows, vectors, workspace);
+                Ok(())
+            }
+            RowSource::Streams(decoder) => {
+                self.streams_times(decoder, rows, vectors, workspace);
+                Ok(())
+            }
+            RowSource::StoredWeights(flat) => {
+                self.weights_times(flat, rows, vectors, workspace, control)
+            }
+        }
+    }
+
+    fn streams_times_one(
+        &self,
+        decoder: &Decoder<'_>,
+        rows: Range<usize>,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
+    ) {
+        let mut cursor = decoder.cursor(rows.start * self.segments.len());
+        for total in &mut workspace.totals {
+            let mut floats = &vectors.floats[..];
+            let mut integers = vectors.integers.as_ref().map(Integers::all);
+            for segment in &self.segments {
+                let (stream, source) = cursor.next();
+                let x = integers.as_mut().map(|x| x.take(segment.len()));
+                let padded = segment.len().next_multiple_of(BLOCK).min(floats.len());
+                let part;
+                (part, floats) = floats.split_at(padded);
+                let Some(source) = source else {
+                    continue;
+                };
+                let memory = &mut workspace.codes[0];
+                let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
+                *total += decoder.scale(stream)
+                    * match x {
+                        Some(x) if self.near.is_some_and(|near| near.has(stream)) => {
+                            integer::dot(self.simd, &codes, x)
+                        }
+                        _ => dot(self.simd, &codes, part),
+                    };
+            }
+        }
+    }
+
+    fn streams_times(
+        &self,
+        decoder: &Decoder<'_>,
+        rows: Range<usize>,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
+    ) {
+        let RowBuffers {
+            codes: memories,
+            levels,
+            integers,
+            sums,
+            totals,
+        } = workspace;
+        let mut floats = &vectors.floats[..];
+        let mut in_integers = vectors.integers.as_ref().map(Integers::all);
+        for (i, segment) in self.segments.iter().enumerate() {
+            let mut loaded = Vec::with_capacity(ROWS);
+            let streams = decoder.streams(rows.clone(), i, self.segments.len());
+            for (place, ((stream, source), memory)) in streams.zip(&mut *memories).enumerate() {
+                let Some(source) = source else {
+                    continue;
+                };
+                let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
+                loaded.push(Row {
+                    scale: decoder.scale(stream),
+                    in_integers: vectors.integers.is_some()
+                        && self.near.is_some_and(|near| near.has(stream)),
+                    codes,
+                    place,
+                });
+            }
+            let batch = vectors.batch;
+            if let Some(x) = &mut in_integers {
+                let x = x.take_batch(segment.len(), batch);
+                let rows: Vec<&Row<'_>> = loaded.iter().filter(|row| row.in_integers).collect();
+                self.sum_integers(segment.len(), &rows, x, batch, integers, sums);
+                add_totals(&rows, sums, batch, totals);
+            }
+            let padded = segment.len().next_multiple_of(BLOCK) * batch;
+            let part;
+            (part, floats) = floats.split_at(padded.min(floats.len()));
+            let rows: Vec<&Row<'_>> = loaded.iter().filter(|row| !row.in_integers).collect();
+            self.sum_floats(segment.len(), &rows, part, batch, levels, sums);
+            add_totals(&rows, sums, batch, totals);
+        }
+    }
+
+    /// The sums of rows of `len` columns and a batch of integer vectors.
+    fn sum_integers(
+        &self,
+        len: usize,
+        rows: &[&Row<'_>],
+        x: integer::Activations<'_>,
+        batch: usize,
+        levels: &mut Vec<i16>,
+        sums: &mut Vec<Sums>,
+    ) {
+        sums.clear();
+        sums.resize(rows.len() * batch, [0.0; BLOCK]);
+        levels.resize(ROWS * integer::STRETCH, 0);
+        let mut rest = x.values;
+        for (from, units) in (0..len)
+            .step_by(integer::STRETCH)
+            .zip(x.units.chunks(batch))
+        {
+            let len = (len - from)
+                .min(integer::STRETCH)
+                .next_multiple_of(integer::PAIR);
+            let levels = &mut levels[..rows.len() * len];
+            for (row, levels) in rows.iter().zip(levels.chunks_exact_mut(len)) {
+                integer::levels(self.simd, &row.codes, from, levels);
+            }
+            let stretch;
+            (stretch, rest) = rest.split_at(len * batch);
+            product::integer::accumulate(self.simd, len, levels, stretch, units, sums);
+        }
+    }
+
+    /// The sums of rows of `len` columns and a batch of vectors.
+    fn sum_floats(
+        &self,
+        len: usize,
+        rows: &[&Row<'_>],
+        mut x: &[f32],
+        batch: usize,
+        factors: &mut Vec<f32>,
+        sums: &mut Vec<Sums>,
+    ) {
+        sums.clear();
+        sums.resize(rows.len() * batch, [0.0; BLOCK]);
+        if rows.is_empty() {
+            return;
+        }
+        factors.resize(ROWS * PANEL, 0.0);
+        for from in (0..len).step_by(PANEL) {
+            let len = (len - from).min(PANEL).next_multiple_of(BLOCK);
+            let factors = &mut factors[..rows.len() * len];
+            for (row, factors) in rows.iter().zip(factors.chunks_exact_mut(len)) {
+                levels(self.simd, &row.codes, from, factors);
+            }
+            let panel;
+            (panel, x) = x.split_at(len * batch);
+            accumulate(self.simd, len, factors, panel, sums);
+        }
+    }
+
+    fn weights_times(
+        &self,
+        flat: &StoredWeights<'_>,
+        rows: Range<usize>,
+        vectors: &BatchVectors,
+        workspace: &mut RowBuffers,
+        control: &Control,
+    ) -> Result<()> {
+        workspace.sums.clear();
+        workspace.sums.resize(workspace.totals.len(), [0.0; BLOCK]);
+        let mut rest = &vectors.floats[..];
+        // Short rows are decoded together, as they share streams; of long ones a panel each.
+        let mut weights = Vec::new();
+        let together = self.columns <= PANEL;
+        if together {
+            weights.resize(rows.len() * self.columns, 0.0);
+            flat.fill(rows.start * self.columns, &mut weights, control)?;
+        }
+        for from in (0..self.columns).step_by(PANEL) {
+            let count = (self.columns - from).min(PANEL);
+            let len = count.next_multiple_of(BLOCK);
+            workspace.levels.clear();
+            workspace.levels.resize(rows.len() * len, 0.0);
+            for (r, factors) in workspace.levels.chunks_exact_mut(len).enumerate() {
+                let factors = &mut factors[..count];
+                if together {
+                    factors.copy_from_slice(&weights[r * count..][..count]);
+                } else {
+                    flat.fill((rows.start + r) * self.columns + from, factors, control)?;
+                }
+            }
+            let panel;
+            (panel, rest) = rest.split_at(len * vectors.batch);
+            accumulate(
+                self.simd,
+                len,
+                &workspace.levels,
+                panel,
+                &mut workspace.sums,
+            );
+        }
+        for (total, sums) in workspace.totals.iter_mut().zip(&workspace.sums) {
+            *total = lane_sum(sums);
+        }
+        Ok(())
+    }
+}
+
+/// Add the sums of some rows, times their scales, to their totals.
+fn add_totals(rows: &[&Row<'_>], sums: &[Sums], batch: usize, totals: &mut [f32]) {
+    for (row, sums) in rows.iter().zip(sums.chunks_exact(batch)) {
+        let totals = &mut totals[row.place * batch..][..batch];
+        for (total, sums) in totals.iter_mut().zip(sums) {
+            *total += row.scale * lane_sum(sums);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A batch of vectors as the kernels read it.
+//!
+//! Vectors are taken to the basis of the rows' factors, as floats; those of 16 bits then become
+//! integers for the rows that have integer levels. A vector that is not finite, or near the ends of
+//! the floats' range, is left as floats for all rows: so what becomes of a vector depends on itself
+//! alone.
+
+use super::{Matrix, RowSource};
+use crate::codec::kernels::decode::BLOCK;
+use crate::codec::kernels::decode::integer::{ActivationOrder, Activations, STRETCH, Scale};
+use crate::codec::kernels::product::PANEL;
+use crate::codec::numbers::element::Element;
+
+/// A batch in the basis of the rows' factors.
+pub(super) struct BatchVectors {
+    pub batch: usize,
+    /// For each segment its panels of [`PANEL`] columns one after the other, in a panel the vectors,
+    /// each filled up with zeros to a multiple of [`BLOCK`]. Nothing where no row needs it.
+    pub floats: Vec<f32>,
+    pub integers: Option<Integers>,
+}
+
+/// For each segment its stretches one after the other, in a stretch the vectors.
+pub(super) struct Integers {
+    /// Each filled up with zeros to a whole number of the order's groups.
+    pub values: Vec<i16>,
+    /// One unit for each.
+    pub units: Vec<f32>,
+    /// That of levels for several vectors, or of one vector's product.
+    pub order: ActivationOrder,
+}
+
+impl Integers {
+    /// All of a single vector.
+    pub fn all(&self) -> Activations<'_> {
+        Activations {
+            values: &self.values,
+            units: &self.units,
+            order: self.order,
+        }
+    }
+}
+
+/// The scales of a vector's stretches, if it can be integers.
+pub(super) type Scales = Option<Vec<Scale>>;
+
+impl Matrix<'_> {
+    /// Vectors in the basis of the rows' factors, one after the other.
+    pub(super) fn images<T: Element>(&self, x: &[T]) -> Vec<f32> {
+        let mut images = Vec::with_capacity(x.len());
+        T::widen(x, self.simd, &mut images);
+        if let RowSource::Streams(decoder) = &self.source
+            && let Some(incoherence) = &decoder.incoherence
+        {
+            for image in images.chunks_mut(self.columns) {
+                for segment in &self.segments {
+                    incoherence.forward(&mut image[segment.clone()]);
+                }
+            }
+        }
+        images
+    }
+
+    /// The scales of an image's stretches.
+    pub(super) fn scales(&self, image: &[f32]) -> Scales {
+        let stretches = self
+            .segments
+            .iter()
+            .flat_map(|segment| image[segment.clone()].chunks(STRETCH));
+        stretches
+            .map(|stretch| Scale::of(self.simd, stretch))
+            .collect()
+    }
+
+    /// Images, all with scales or all without, as the kernels read them.
+    pub(super) fn vectors(&self, images: &[f32], scales: &[Scales]) -> BatchVectors {
+        let in_integers = scales.iter().all(Option::is_some);
+        BatchVectors {
+            batch: scales.len(),
+            floats: match in_integers && self.near.is_some_and(|near| near.all) {
+                true => Vec::new(),
+                false => self.in_panels(images),
+            },
+            integers: in_integers.then(|| self.in_stretches(images, scales)),
+        }
+    }
+
+    fn in_panels(&self, images: &[f32]) -> Vec<f32> {
+        let batch = images.len() / self.columns;
+        let padded = |len: usize| len.next_multiple_of(BLOCK);
+        let floats: usize = self.segments.iter().map(|s| padded(s.len())).sum();
+        let mut values = vec![0.0; floats * batch];
+        let mut rest = &mut values[..];
+        for segment in &self.segments {
+            for from in segment.clone().step_by(PANEL) {
+                let columns = from..(from + PANEL).min(segment.end);
+                for image in images.chunks(self.columns) {
+                    let place;
+                    (place, rest) = rest.split_at_mut(padded(columns.len()));
+                    place[..columns.len()].copy_from_slice(&image[columns.clone()]);
+                }
+            }
+        }
+        values
+    }
+
+    fn in_stretches(&self, images: &[f32], scales: &[Scales]) -> Integers {
+        let order = match &self.source {
+            RowSource::Streams(decoder) if scales.len() == 1 => {
+                ActivationOrder::of_dot(self.simd, &decoder.plans)
+            }
+            _ => ActivationOrder::Pairs,
+        };
+        let padded: usize = self
+            .segments
+            .iter()
+            .map(|s| s.len().next_multiple_of(order.group()))
+            .sum();
+        let mut values = Vec::with_capacity(padded * scales.len());
+        let mut units = Vec::new();
+        let mut stretch = 0;
+        for segment in &self.segments {
+            for from in segment.clone().step_by(STRETCH) {
+                let columns = from..(from + STRETCH).min(segment.end);
+                for (image, scales) in images.chunks(self.columns).zip(scales.iter().flatten()) {
+                    let scale = scales[stretch];
+                    let start = values.len();
+                    scale.append_pairs(self.simd, &image[columns.clone()], &mut values);
+                    order.arrange(&mut values, start);
+                    units.push(scale.unit);
+                }
+                stretch += 1;
+            }
+        }
+        Integers {
+            values,
+            units,
+            order,
+        }
+    }
+}

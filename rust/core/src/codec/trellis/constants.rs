@@ -1,0 +1,162 @@
+//! The reader of a code set's constants, which works while the program is compiled.
+//!
+//! A file of constants has one line for each code, of twelve numbers (`code_set_1.txt` says which). Text
+//! from `#` to the end of a line is a comment. What is not such a file does not compile.
+
+use super::code::{Axis, Code};
+
+/// How many codes a file of constants has.
+pub const fn count(text: &str) -> usize {
+    let mut file = ConstantsFile::new(text);
+    let mut count = 0;
+    while file.next_line() {
+        file.code();
+        count += 1;
+    }
+    count
+}
+
+/// The codes of a file of constants, which has [`count`] of them.
+pub const fn codes<const COUNT: usize>(text: &str) -> [Code; COUNT] {
+    let mut file = ConstantsFile::new(text);
+    let nothing = Code {
+        half_bits: 0,
+        window: 0,
+        offset_bits: 0,
+        run_bits: 0,
+        axes: [Axis { turn: 0, skew: 0 }; 2],
+        shape: [0.0; 3],
+        noise: 0.0,
+    };
+    let mut codes = [nothing; COUNT];
+    let mut i = 0;
+    while file.next_line() {
+        codes[i] = file.code();
+        i += 1;
+    }
+    assert!(i == COUNT, "the file has fewer codes");
+    codes
+}
+
+/// Powers of ten that an `f32` holds exactly.
+const POWERS_OF_TEN: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
+
+/// A file of constants that has been read up to a place.
+struct ConstantsFile<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl<'t> ConstantsFile<'t> {
+    const fn new(text: &'t str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+        }
+    }
+
+    /// The next byte, 0 at the end.
+    const fn next(&self) -> u8 {
+        if self.at < self.text.len() {
+            self.text[self.at]
+        } else {
+            0
+        }
+    }
+
+    /// Skip white space and comments. Whether there is a line after that.
+    const fn next_line(&mut self) -> bool {
+        loop {
+            match self.next() {
+                b' ' | b'\n' | b'\r' => self.at += 1,
+                b'#' => {
+                    while !matches!(self.next(), b'\n' | 0) {
+                        self.at += 1;
+                    }
+                }
+                next => return next != 0,
+            }
+        }
+    }
+
+    /// The twelve numbers of a line.
+    const fn code(&mut self) -> Code {
+        let (window, half_bits) = (self.whole(), self.whole());
+        let (offset_bits, run_bits) = (self.whole(), self.whole());
+        let axes = [self.axis(), self.axis()];
+        let shape = [self.real(), self.real(), self.real()];
+        let noise = self.real();
+        self.blanks();
+        assert!(
+            matches!(self.next(), b'#' | b'\n' | b'\r' | 0),
+            "a line has twelve numbers"
+        );
+        Code {
+            half_bits,
+            window,
+            offset_bits,
+            run_bits,
+            axes,
+            shape,
+            noise,
+        }
+    }
+
+    const fn axis(&mut self) -> Axis {
+        let (turn, skew) = (self.whole(), self.whole());
+        Axis { turn, skew }
+    }
+
+    const fn blanks(&mut self) {
+        while self.next() == b' ' {
+            self.at += 1;
+        }
+    }
+
+    const fn whole(&mut self) -> u32 {
+        self.blanks();
+        let (value, digits) = self.digits(0);
+        assert!(digits > 0 && value <= u32::MAX as u64, "a whole number");
+        value as u32
+    }
+
+    /// The digits that come next, after those of `value`; and how many they are.
+    const fn digits(&mut self, mut value: u64) -> (u64, usize) {
+        let mut digits = 0;
+        while self.next().is_ascii_digit() {
+            value = 10 * value + (self.next() - b'0') as u64;
+            self.at += 1;
+            digits += 1;
+        }
+        (value, digits)
+    }
+
+    /// A decimal number, with or without a negative exponent: the `f32` nearest to it. That is the one
+    /// quotient of two numbers that `f32` holds exactly.
+    const fn real(&mut self) -> f32 {
+        self.blanks();
+        let negative = self.next() == b'-';
+        if negative {
+            self.at += 1;
+        }
+        let (mut value, whole) = self.digits(0);
+        let mut places = 0;
+        if self.next() == b'.' {
+            self.at += 1;
+            (value, places) = self.digits(value);
+        }
+        assert!(whole + places > 0, "a number");
+        if self.next() == b'e' {
+            self.at += 1;
+            assert!(self.next() == b'-', "a negative exponent");
+            self.at += 1;
+            let (exponent, digits) = self.digits(0);
+            assert!(digits > 0, "an exponent");
+            places += exponent as usize;
+        }
+        assert!(value < 1 << f32::MANTISSA_DIGITS, "too many digits");
+        assert!(places < POWERS_OF_TEN.len(), "too many places");
+        let value = value as f32 / POWERS_OF_TEN[places];
+        if negative { -value } else { value }
+    }
+}

@@ -1,0 +1,13 @@
+//! The trellis codes: their constants, where the state map places a weight, and the levels.
+
+pub mod code;
+pub mod code_set;
+mod constants;
+pub mod integer_levels;
+pub mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use code::{Axis, Code, HALF_BITS};
+pub use code_set::{CodeSet, PinnedCode, WindowCodes};
+pub use tables::Trellis;

@@ -1,0 +1,205 @@
+//! Every code of every set is sound.
+
+use super::code::{Axis, Code, HALF_BITS};
+use super::code_set::{CODE_SETS, CodeSet, PinnedCode};
+use super::constants;
+use super::integer_levels::{IntegerLevels, PER_SIGMA, SEGMENTS, TAIL};
+use super::tables::Trellis;
+use crate::ErrorKind;
+
+#[test]
+fn every_pinned_code_is_sound() {
+    for code in PinnedCode::all() {
+        let (trellis, code) = (code.trellis(), code.code());
+        assert!(code.offset_bits <= 8 && code.phase_bits() <= 15, "{code:?}");
+        assert!(
+            code.run_bits >= 4 && code.run_bits < code.window,
+            "{code:?}"
+        );
+        assert!(
+            trellis.levels.is_sorted_by(|a, b| a < b),
+            "{code:?}: levels must rise"
+        );
+        let n = trellis.levels.len();
+        for phase in 0..n {
+            assert_eq!(trellis.levels[phase], -trellis.levels[n - 1 - phase]);
+        }
+        for axis in &code.axes[..code.weights_a_step()] {
+            assert!(axis.turn % 2 == 1 && axis.skew % 2 == 1, "{code:?}");
+        }
+    }
+}
+
+#[test]
+fn every_rate_and_window_has_one_code() {
+    for set in &CODE_SETS {
+        for window in set.windows() {
+            let rates: Vec<u32> = set
+                .window(*window)
+                .unwrap()
+                .iter()
+                .map(|c| c.half_bits)
+                .collect();
+            assert_eq!(
+                rates,
+                HALF_BITS.collect::<Vec<_>>(),
+                "set {} W={window}",
+                set.id()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_codes_of_a_window_share_their_sizes() {
+    for code in PinnedCode::all() {
+        let first = code.siblings().iter().next().unwrap();
+        let sizes = |code: &Code| (code.offset_bits, code.run_bits);
+        assert_eq!(sizes(code.code()), sizes(first), "{:?}", code.code());
+    }
+}
+
+#[test]
+fn the_two_branches_out_of_a_state_differ_by_the_turn() {
+    for code in PinnedCode::all() {
+        let (trellis, code) = (code.trellis(), code.code());
+        for (axis, offsets) in trellis.offsets.iter().enumerate() {
+            for register in (0..1usize << code.window).step_by(2) {
+                let step = i32::from(offsets[register + 1]) - i32::from(offsets[register]);
+                assert_eq!(
+                    step.rem_euclid(1 << code.offset_bits),
+                    (code.axes[axis].turn & code.position_mask()) as i32
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_code_is_refused() {
+    let error = CodeSet::FIRST.code(17, 10).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(CodeSet::FIRST.code(8, 9).is_err());
+    assert!(CodeSet::FIRST.window(9).is_err());
+    assert!(CodeSet::FIRST.window(10).unwrap().code(0).is_err());
+}
+
+#[test]
+fn a_number_stands_for_one_code_of_all_sets() {
+    let numbers: Vec<usize> = PinnedCode::all().map(PinnedCode::number).collect();
+    assert_eq!(numbers, (0..PinnedCode::COUNT).collect::<Vec<_>>());
+    for code in PinnedCode::all() {
+        let Code {
+            half_bits, window, ..
+        } = *code.code();
+        assert_eq!(code.siblings().code(half_bits), Ok(code));
+        assert_eq!(code.siblings().set().code(half_bits, window), Ok(code));
+    }
+    let mut ids: Vec<u32> = CODE_SETS.iter().map(CodeSet::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), CODE_SETS.len());
+}
+
+#[test]
+fn constants_are_the_numbers_of_the_file() {
+    let text = include_str!("code_set_1.txt");
+    let lines = text.lines().map(|line| line.split('#').next().unwrap());
+    let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(lines.len(), constants::count(text));
+    let codes: [Code; 64] = constants::codes(text);
+    for (line, code) in lines.iter().zip(codes) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let whole = |i: usize| words[i].parse::<u32>().unwrap();
+        let axis = |i: usize| Axis {
+            turn: whole(i),
+            skew: whole(i + 1),
+        };
+        let [a, b, c, noise] = [8, 9, 10, 11].map(|i| words[i].parse::<f32>().unwrap());
+        let expected = Code {
+            window: whole(0),
+            half_bits: whole(1),
+            offset_bits: whole(2),
+            run_bits: whole(3),
+            axes: [axis(4), axis(6)],
+            shape: [a, b, c],
+            noise,
+        };
+        assert_eq!(code, expected, "{line}");
+        assert_eq!(words.len(), 12, "{line}");
+    }
+}
+
+/// The error of a code's integer levels in decibels.
+fn error_db(trellis: &Trellis, integer: &IntegerLevels) -> f64 {
+    let (mut error, mut signal) = (0.0, 0.0);
+    for (level, integer) in trellis.levels.iter().zip(&integer.table) {
+        let (level, integer) = (f64::from(*level), f64::from(*integer));
+        error += (integer / f64::from(PER_SIGMA) - level).powi(2);
+        signal += level * level;
+    }
+    10.0 * (error / signal).log10()
+}
+
+#[test]
+fn codes_of_up_to_eleven_bits_of_phase_have_integer_levels() {
+    for code in PinnedCode::all() {
+        let (trellis, code) = (code.trellis(), code.code());
+        match &trellis.integer {
+            Some(integer) => {
+                let error = error_db(trellis, integer);
+                let most = [-60.9, -56.9, -57.5, -57.0, -55.3];
+                assert!(
+                    error < most[code.phase_bits() as usize - 7],
+                    "{code:?}: {error}"
+                );
+            }
+            None => assert!(code.phase_bits() > 11, "{code:?}"),
+        }
+    }
+}
+
+#[test]
+fn integer_levels_fit_and_nearly_rise() {
+    for code in PinnedCode::all() {
+        let (trellis, code) = (code.trellis(), code.code());
+        let Some(integer) = &trellis.integer else {
+            continue;
+        };
+        let table = &integer.table[..trellis.levels.len()];
+        // A sum modulo 2^16 that did not fit would be off by all of that.
+        for (level, integer) in trellis.levels.iter().zip(table) {
+            let miss = f32::from(*integer) - level * PER_SIGMA;
+            assert!(miss.abs() < 200.0, "{code:?}: {level} {integer}");
+        }
+    }
+}
+
+#[test]
+fn lines_and_tails_have_the_levels_of_the_table_and_the_curve_is_odd() {
+    for code in PinnedCode::all() {
+        let (trellis, code) = (code.trellis(), code.code());
+        let Some(integer) = &trellis.integer else {
+            continue;
+        };
+        let points = trellis.levels.len();
+        for phase in 0..points {
+            let segment = phase / (points / SEGMENTS);
+            let level = match phase < TAIL || phase >= points - TAIL {
+                true => integer.tail[phase % (2 * TAIL)],
+                false => integer.base[segment]
+                    .wrapping_add(integer.slope[segment].wrapping_mul(phase as i16)),
+            };
+            assert_eq!(level, integer.table[phase], "{code:?}");
+            assert_eq!(-level, integer.table[points - 1 - phase], "{code:?}");
+        }
+    }
+}
+
+#[test]
+fn levels_that_do_not_fit_are_refused() {
+    let steep: Vec<f32> = (0..1024).map(|i| (i - 512) as f32 / 80.0).collect();
+    assert!(IntegerLevels::new(&steep).is_none());
+    let jagged: Vec<f32> = (0..1024).map(|i| (i % 2) as f32).collect();
+    assert!(IntegerLevels::new(&jagged).is_none());
+}

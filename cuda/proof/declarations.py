@@ -59,7 +59,9 @@ def read(text: str) -> dict[str, Declaration]:
             parameters,
         )
     if len(found) != len(re.findall(r"^HC_KERNEL\(", text, re.M)):
-        raise ValueError(f"{FILE.name}: an entry does not end before an empty line, or is there twice")
+        raise ValueError(
+            f"{FILE.name}: an entry does not end before an empty line, or is there twice"
+        )
     return found
 
 

@@ -224,9 +224,7 @@ def add_product(
     matrix = Struct(MATRIX.pack(rows, columns, pieces, piece, batch))
     given, number = case.give(wide), DTYPES[dtype]
     blocks_of_x = slots * pieces * tiles(piece)
-    case.launch(
-        "hc_transform", blocks_of_x, argument, matrix, given, columns + 1, number, image
-    )
+    case.launch("hc_transform", blocks_of_x, argument, matrix, given, columns + 1, number, image)
     y = case.room(batch * rows, STORED[dtype])
     product = f"hc_matvec_{slots}"
     case.launch(product, grid or -(-rows // 8), argument, matrix, image, y, rows, number)

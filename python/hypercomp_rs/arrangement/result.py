@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .. import _core
-from .search import Job, Problem
 from ..errors import TooLargeError
+from .search import Job, Problem
 
 if TYPE_CHECKING:
     import numpy.typing as npt

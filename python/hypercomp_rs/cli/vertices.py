@@ -14,16 +14,17 @@ import click
 import numpy as np
 
 from .. import arrangement
+from ..arrangement.enumeration import GLANCE
 from ..arrangement.progress import Bar
+from ..arrangement.representation import read_ine
+from ..arrangement.result import Vertices
 from ..arrangement.rows import Rows
 from ..arrangement.search import WHOLE, Method, Problem, State, run
-from .._vertices import Vertices
 from ..errors import InvalidArgumentError
-from ..arrangement.representation import read_ine
 from .writers import Extreme, JsonLines
 
 if TYPE_CHECKING:
-    from ..arrangement import Matrix, Vector
+    from ..arrangement.enumeration import Matrix, Vector
 
 # The exit code where a limit was reached.
 PARTIAL = 3
@@ -161,7 +162,7 @@ def _followed(
     stream: Iterable[Vertices], a: Matrix, b: Vector, method: Method
 ) -> Iterator[Vertices]:
     """A stream with a bar."""
-    probes = Problem(Rows.of(a, b), method).search.probes(arrangement.GLANCE, 0)
+    probes = Problem(Rows.of(a, b), method).search.probes(GLANCE, 0)
     number = 0
     with Bar(float(np.mean(probes))) as bar:
         for block in stream:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ..errors import FormatError, InvalidArgumentError
 from .checkpoint import Checkpoint
 from .configuration import CONFIG
 from .load_guard import METHOD, QUANTIZATION
 from .masks import reason_to_keep
 from .rules import Choice, Rule, choose, rules_of
-from ..errors import FormatError, InvalidArgumentError
 
 UNKNOWN = "the checkpoint does not say why"
 

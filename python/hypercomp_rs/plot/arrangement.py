@@ -22,18 +22,25 @@ PLANES = 12
 _ENTRIES = 8
 
 
-def arrangement(found: Vertices, *, planes: int = PLANES) -> Any:
+def arrangement(
+    found: Vertices,
+    *,
+    box: tuple[Sequence[float], Sequence[float]] | None = None,
+    planes: int = PLANES,
+) -> Any:
     """An arrangement in R² or R³ with its vertices, and how degenerate each of them is.
 
-    The size and the colour of a vertex are the number of distinct hyperplanes through it: 2 lines or
-    3 planes through a simple vertex, more through a degenerate one. The box around all vertices is
-    drawn, and a margin.
+    The size and the colour of a vertex show the number of distinct hyperplanes through it: 2 lines
+    or 3 planes through a simple vertex, more through a degenerate one.
 
     Parameters
     ----------
     found
         What :func:`hypercomp_rs.vertices` gives: vertices of an arrangement in R² or R³. It may be
         partial, or a slice; hyperplanes are all drawn.
+    box
+        The lower and the upper corner of what is drawn, for instance ``((-1, -1), (1, 1))``. By
+        default all vertices are inside, with a margin; a few that are far away make the rest small.
     planes
         Most planes that are drawn in R³. Of an arrangement with more, only vertices are drawn.
 
@@ -47,7 +54,7 @@ def arrangement(found: Vertices, *, planes: int = PLANES) -> Any:
     DtypeError
         `found` is something else, for instance vertices in floats.
     InvalidArgumentError
-        An arrangement in another dimension.
+        An arrangement in another dimension, or a `box` that is none.
     TooLargeError
         A vertex is beyond the range of float64.
     MissingExtraError
@@ -76,7 +83,8 @@ def arrangement(found: Vertices, *, planes: int = PLANES) -> Any:
     points = found.to_numpy()
     through = degeneracies(found)
     normals, sides = _unit_rows(found)
-    low, high = _box(points, normals, sides)
+    low, high = _box(points, normals, sides) if box is None else _given_box(box, found.dimension)
+    inside = ((points >= low) & (points <= high)).all(1)
     in_space = found.dimension == 3
     with style.settings():
         figure = style.new_figure(6.4, 6.0)
@@ -88,6 +96,8 @@ def arrangement(found: Vertices, *, planes: int = PLANES) -> Any:
             ratio = (high[1] - low[1]) / (high[0] - low[0])
             axes.set_aspect("equal" if 1 / 8 < ratio < 8 else "auto")
         else:
+            # By default matplotlib puts whole planes in front of whole sets of vertices.
+            axes.computed_zorder = False
             if len(normals) <= planes:
                 _draw_planes(axes, normals, sides, low, high)
             axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
@@ -95,9 +105,11 @@ def arrangement(found: Vertices, *, planes: int = PLANES) -> Any:
         axes.set_xlabel("$x_1$", parse_math=True)
         axes.set_ylabel("$x_2$", parse_math=True)
         noun = "plane" if in_space else "line"
-        _draw_vertices(figure, axes, points, through, noun)
+        _draw_vertices(figure, axes, points[inside], through[inside], noun)
         count = len(normals)
         title = f"{_counted(count, noun)}, {_counted(len(points), 'vertex')}"
+        if not inside.all():
+            title += f" ({int(inside.sum())} in this box)"
         if in_space and count > planes:
             title += "; planes are not drawn"
         axes.set_title(title if found.complete else f"{title} so far", loc="left")
@@ -117,7 +129,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _unit_rows(found: Vertices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The distinct hyperplanes of an arrangement, as rows of floats whose largest normal entry is 1."""
+    """The distinct hyperplanes of an arrangement: normals whose largest entry is 1, right sides."""
     entries = found._problem.rows.entries
     rows: Sequence[Sequence[Any]] = entries.tolist() if isinstance(entries, np.ndarray) else entries
     exact = dict.fromkeys(filter(None, map(_scaled, rows)))
@@ -152,11 +164,30 @@ def _box(
         )
     low, high = points.min(0), points.max(0)
     # Halves first: the difference of two floats may be too large for one.
-    reach = np.maximum(high / 2 - low / 2, 0)
-    widest = float(reach.max())
-    least = widest / 8 if widest else max(0.5, float(np.abs(points).max()) / 8)
-    margin = np.maximum(0.3 * reach, least)
+    reach = high / 2 - low / 2
+    widest = float(reach.max()) or max(0.5, float(np.abs(points).max()) / 8)
+    # A flat axis is made as long as half of the widest one.
+    margin = np.where(reach == 0, widest / 2, np.maximum(0.3 * reach, widest / 20))
     return low - margin, high + margin
+
+
+def _given_box(
+    box: tuple[Sequence[float], Sequence[float]], dimension: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The corners that a caller gave, checked."""
+    try:
+        corners = np.array(box, np.float64)
+    except (TypeError, ValueError):
+        corners = np.empty(0)
+    if (
+        corners.shape != (2, dimension)
+        or not np.isfinite(corners).all()
+        or not (corners[0] < corners[1]).all()
+    ):
+        raise InvalidArgumentError(
+            f"box={box!r}: a lower and an upper corner of {dimension} numbers each are accepted"
+        )
+    return corners[0], corners[1]
 
 
 def _draw_lines(
@@ -197,7 +228,12 @@ def _draw_planes(
     ]
     if faces:
         collection = art3d.Poly3DCollection(
-            faces, facecolors=style.SKY, alpha=0.1, edgecolors="#7a7a7a", linewidths=0.6
+            faces,
+            facecolors=style.SKY,
+            alpha=min(0.12, 0.6 / len(faces)),
+            edgecolors="#7a7a7a",
+            linewidths=0.6,
+            zorder=1,
         )
         axes.add_collection3d(collection)
 

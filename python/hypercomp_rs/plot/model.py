@@ -110,7 +110,7 @@ def rate_distortion(model: Model | RateDistortion) -> Any:
     with style.settings():
         if curve is None and not infos:
             return _nothing("No compressed tensor has an error.")
-        figure = style.new_figure(8, 4.2)
+        figure = style.new_figure(9.5, 4.4)
         axes = figure.subplots()
         if curve is not None:
             bits, decibels = curve.bits, curve.sqnr_db
@@ -149,13 +149,13 @@ def kind_of(name: str) -> str:
 
 
 def _nothing(text: str = "No tensor of this model is compressed.") -> Any:
-    figure = style.new_figure(8, 1.2)
+    figure = style.new_figure(9.5, 1.2)
     style.say(figure.subplots(), text)
     return figure
 
 
 def _bars(infos: Sequence[TensorInfo]) -> Any:
-    figure = style.new_figure(8.5, 1.0 + 0.23 * len(infos))
+    figure = style.new_figure(9.5, 1.0 + 0.23 * len(infos))
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(infos))
     for axes, values, texts, color in (
@@ -186,7 +186,7 @@ def _bars(infos: Sequence[TensorInfo]) -> Any:
 
 
 def _points(infos: Sequence[TensorInfo]) -> Any:
-    figure = style.new_figure(8.5, 6.2)
+    figure = style.new_figure(9.5, 6.2)
     upper, lower = figure.subplots(2, 1, sharex=True)
     bits = np.array([info.bits_per_weight for info in infos])
     decibels = np.array([info.sqnr_db if has_an_error(info) else np.nan for info in infos])

@@ -31,7 +31,7 @@ _ASKED = {
 }
 _STYLE = """
 :root { color-scheme: light; }
-body { margin: 0 auto; max-width: 68rem; padding: 1.5rem; background: #fff; color: #1a1a1a;
+body { margin: 0 auto; max-width: 74rem; padding: 1.5rem; background: #fff; color: #1a1a1a;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
@@ -49,8 +49,10 @@ table { border-collapse: collapse; font-size: .88rem; width: 100%; }
 caption { text-align: left; color: #4d4d4d; padding-bottom: .4rem; }
 th, td { border-bottom: 1px solid #dcdcdc; padding: .25rem .6rem; text-align: left;
   vertical-align: top; }
-thead th { border-bottom: 2px solid #4d4d4d; white-space: nowrap; }
-tbody th { font-weight: normal; overflow-wrap: anywhere; min-width: 12rem; }
+thead th.n { white-space: normal; }
+thead th { border-bottom: 2px solid #4d4d4d; vertical-align: bottom; }
+tbody th { font-weight: normal; overflow-wrap: anywhere; min-width: 15rem; }
+tbody td:last-child { min-width: 11rem; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 footer { color: #4d4d4d; font-size: .85rem; margin-top: 3rem; }
 @media print { body { max-width: none; padding: 0; } }
@@ -85,8 +87,8 @@ def report(checkpoint: Checkpoint | str | os.PathLike[str], *, seconds: float | 
     Notes
     -----
     Reads headers and descriptions, and the beginnings of tensors that were kept. A checkpoint does
-    not store why a tensor was kept; the reasons are found again as :func:`compress_checkpoint` found
-    them, from the rules in ``config.json``, from names, types and shapes, and from values.
+    not store why a tensor was kept. The reasons are found again as :func:`compress_checkpoint`
+    found them: from the rules in ``config.json``, from names, types and shapes, and from values.
 
     Examples
     --------
@@ -135,8 +137,8 @@ def _page(checkpoint: Checkpoint, seconds: float | None) -> str:
         _kept(infos, kept),
         "<h2>All tensors</h2>",
         _tensors(infos, kept),
-        f"<footer>Written by hypercomp-rs {escape(__version__)}. This page loads nothing and has no "
-        "scripts.</footer>",
+        f"<footer>Written by hypercomp-rs {escape(__version__)}. This page loads nothing and has "
+        "no scripts.</footer>",
     ]
     body = "\n".join(part for part in parts if part)
     return (
@@ -148,7 +150,7 @@ def _page(checkpoint: Checkpoint, seconds: float | None) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text of the model's as HTML: markup escaped, and what is not printable shown by its number."""
+    """Text as HTML: markup is escaped, and characters that cannot be printed are numbers."""
     return escape(text if text.isprintable() else ascii(text)[1:-1])
 
 
@@ -265,8 +267,8 @@ def _kept(infos: Sequence[TensorInfo], kept: dict[str, str]) -> str:
             f"{_cell(f'{nbytes / total:.1%}' if total else '–')}<td>{names}</td></tr>"
         )
     return _table(
-        "Tensors that are stored as they are. Reasons follow from the rules in config.json, and from "
-        "names, types, shapes and values.",
+        "Tensors that are stored as they are. Reasons follow from the rules in config.json, and "
+        "from names, types, shapes and values.",
         ("reason", "#tensors", "#weights", "#size", "#of all bytes", "which"),
         rows,
     )

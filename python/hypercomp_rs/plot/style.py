@@ -23,7 +23,7 @@ SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TEXT, MUTED, FAINT = "#1a1a1a", "#4d4d4d", "#c8c8c8"
 
-# A rate of one bit is worth 10·log10(4) dB of signal to noise to the best code of a Gaussian source.
+# What a bit is worth to the best code of a Gaussian source: 10·log10(4) dB of signal to noise.
 SHANNON_DB = 6.020599913279624
 SHANNON = f"Shannon's bound for a Gaussian source, {SHANNON_DB:.2f} dB a bit"
 # From so many points on, they are drawn as one image: an SVG of all of them would be slow to show.
@@ -92,7 +92,7 @@ def say(axes: Any, text: str) -> None:
 
 
 def printable(name: str, most: int = 48) -> str:
-    """A name as a figure shows it: control characters escaped, its middle left out if it is long."""
+    """A name for a figure: control characters are escaped, a long one loses its middle."""
     shown = name if name.isprintable() else ascii(name)[1:-1]
     if len(shown) <= most:
         return shown

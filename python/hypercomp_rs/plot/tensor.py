@@ -104,8 +104,8 @@ def row_sqnr_db(
     """
     if tuple(w.shape) != c.shape or not c.shape:
         raise InvalidArgumentError(
-            f"w has shape {tuple(w.shape)} and the compressed tensor {c.shape}: the same shape, with "
-            "one axis at least, is accepted"
+            f"w has shape {tuple(w.shape)} and the compressed tensor {c.shape}: the same shape, "
+            "with one axis at least, is accepted"
         )
     length = c.shape[0]
     power, noise = np.zeros(length), np.zeros(length)

@@ -13,6 +13,9 @@ from .machine_code import decode_loop, product_loop, resources
 
 # Of each kernel: registers a thread, bytes of shared memory. No kernel may spill.
 LIMITS = {name: (said.registers, said.shared) for name, said in KERNELS.items()}
+# Where the tables are kept, and between which marks.
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "gpu.md"
+BEGIN, END = "<!-- budgets: written by make prove-gpu -->", "<!-- end of budgets -->"
 # Instructions a weight: of a product by a table at 4 bits, of one without, of decoding.
 MOST_WITH_TABLE = 10.0
 MOST_WITHOUT = 23.0
@@ -72,10 +75,30 @@ def report(log_by_architecture: dict[int, str]) -> tuple[str, list[str]]:
                 complaints.append(
                     f"sm_{architecture}: {loop.a_weight:.1f} instructions a weight, limit {most}"
                 )
-    lines += ["", *roofline.table(by_table, bytes_a_weight(8, 4096))]
+    lines += ["", "### Roofline", "", *roofline.table(by_table, bytes_a_weight(8, 4096))]
     return "\n".join(lines), complaints
 
 
-def write(path: Path, text: str) -> None:
-    """Keep the tables, for docs/gpu.md."""
-    path.write_text(text + "\n")
+def documented(text: str) -> str:
+    """The tables that a document has between its marks.
+
+    Raises
+    ------
+    ValueError
+        A document without the marks.
+    """
+    _, begin, rest = text.partition(BEGIN)
+    tables, end, _ = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN!r} before {END!r}")
+    return tables.strip()
+
+
+def write(document: Path, tables: str) -> bool:
+    """Put the tables into a document, between its marks; whether that changed it."""
+    text = document.read_text()
+    if documented(text) == tables:
+        return False
+    before, _, rest = text.partition(BEGIN)
+    document.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{rest.partition(END)[2]}")
+    return True

@@ -288,7 +288,7 @@ def _draw_vertices(
     colours = mpl.colormaps["cividis"]
     values = np.unique(through)
     least, most = int(values[0]), int(values[-1])
-    crowd = 1.0 if len(points) <= 300 else 0.4 if len(points) <= 3000 else 0.1
+    crowd = 1.0 if len(points) <= 300 else 0.5 if len(points) <= 3000 else 0.25
     many = len(points) > style.MANY_POINTS
 
     def share(value: int) -> float:
@@ -315,7 +315,15 @@ def _draw_vertices(
         )
     if len(values) <= _ENTRIES:
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)),
-                      title=f"{noun}s through a vertex")  # fmt: skip
+        made = figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(3, len(labels)),
+            title=f"{noun}s through a vertex",
+        )
+        # As large as where there are few vertices, so that colours can be seen.
+        for handle, value in zip(made.legend_handles, values.tolist(), strict=True):
+            handle.set_sizes([22.0 + 110.0 * share(value)])
     else:
         figure.colorbar(drawn, ax=axes, label=f"{noun}s through a vertex", shrink=0.7)

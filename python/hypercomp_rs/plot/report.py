@@ -123,7 +123,7 @@ def _page(checkpoint: Checkpoint, seconds: float | None) -> str:
         _figure(
             model.allocation(infos),
             "Bits a weight and signal to noise ratio of each compressed tensor",
-            f"{_counts(infos)} The numbers are in the table of all tensors, in the same order.",
+            "The numbers are in the table of all tensors, in the same order.",
             "allocation",
         ),
         "<h2>Rate and distortion</h2>",
@@ -280,7 +280,7 @@ def _tensors(infos: Sequence[TensorInfo], kept: dict[str, str]) -> str:
         compressed = info.codec is not None
         number += compressed
         lossy = model.has_an_error(info)
-        outcome = info.codec or f"kept: {kept[info.name]}"
+        outcome = info.codec or f"kept: {kept[info.name].removeprefix('kept ')}"
         if info.codec in _EXACT:
             outcome = f"{info.codec}: {_EXACT[info.codec]}"
         rows.append(

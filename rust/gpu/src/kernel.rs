@@ -74,7 +74,7 @@ impl Kernel {
     ///
     /// # Panics
     /// Where none has it. In a constant, this is an error of compilation.
-    const fn named(name: &str) -> Self {
+    pub const fn named(name: &str) -> Self {
         let mut index = 0;
         while index < NAMES.len() {
             let bytes = NAMES[index].as_bytes();

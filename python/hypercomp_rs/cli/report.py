@@ -30,7 +30,7 @@ def report(path: Path, output: Path | None, force: bool) -> int:
     Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file is no such model or
     damaged, an option is wrong, or matplotlib is missing.
     """
-    from ..plot import report as page_of
+    from .. import plot
 
     if output is None:
         name = Path(os.path.abspath(path)).name
@@ -38,7 +38,7 @@ def report(path: Path, output: Path | None, force: bool) -> int:
     to_stdout = str(output) == "-"
     if not to_stdout and not force and output.exists():
         raise InvalidArgumentError(f"{output} is there already: --force replaces it")
-    page = page_of(path).encode()
+    page = plot.report(path).encode()
     if to_stdout:
         click.get_binary_stream("stdout").write(page)
         return 0

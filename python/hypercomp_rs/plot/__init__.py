@@ -5,9 +5,9 @@ Needs ``pip install 'hypercomp-rs[plot]'``, which installs matplotlib. Every fun
 is not registered with ``pyplot``. Colours can be told apart with any kind of colour vision.
 """
 
-from .arrangement import arrangement
+from .hyperplanes import arrangement
 from .model import allocation, rate_distortion
-from .report import report
+from .page import report
 from .tensor import error_by_row
 
 __all__ = ["allocation", "arrangement", "error_by_row", "rate_distortion", "report"]

@@ -112,7 +112,7 @@ def row_sqnr_db(
     step = max(1, _PIECE // max(1, c.size // max(1, length)))
     for start in range(0, length, step):
         stop = min(length, start + step)
-        given = w[start:stop]
+        given: Any = w[start:stop]
         if _arrays.is_tensor(given):
             given = given.detach().cpu().double().numpy()
         flat = np.asarray(given, np.float64).reshape(stop - start, -1)

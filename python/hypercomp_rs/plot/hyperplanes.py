@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._extras import imported
 from ..arrangement import Vertices
 from ..errors import DtypeError, InvalidArgumentError
 from . import style
@@ -197,7 +198,7 @@ def _draw_lines(
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
 ) -> None:
-    collections = style.imported("matplotlib.collections", "plot", "hypercomp_rs.plot")
+    collections = imported("matplotlib.collections", "plot", "hypercomp_rs.plot")
     segments = []
     for normal, side in zip(normals, sides, strict=True):
         # Where the line meets the four sides of the box, by the coordinate that is the steeper one.
@@ -220,7 +221,7 @@ def _draw_planes(
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
 ) -> None:
-    art3d = style.imported("mpl_toolkits.mplot3d.art3d", "plot", "hypercomp_rs.plot")
+    art3d = imported("mpl_toolkits.mplot3d.art3d", "plot", "hypercomp_rs.plot")
     faces = [
         face
         for normal, side in zip(normals, sides, strict=True)
@@ -283,7 +284,7 @@ def _draw_vertices(
         write = axes.text2D if noun == "plane" else axes.text
         write(0.5, 0.5, "no vertices", transform=axes.transAxes, ha="center")
         return
-    mpl = style.imported("matplotlib", "plot", "hypercomp_rs.plot")
+    mpl = imported("matplotlib", "plot", "hypercomp_rs.plot")
     # From a dark blue to a yellow, both ends at a distance from white; made for any colour vision.
     colours = mpl.colormaps["cividis"]
     values = np.unique(through)

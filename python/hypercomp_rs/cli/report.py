@@ -40,7 +40,7 @@ def report(path: Path, output: Path | None, force: bool) -> int:
         raise InvalidArgumentError(f"{output} is there already: --force replaces it")
     page = plot.report(path).encode()
     if to_stdout:
-        click.get_binary_stream("stdout").write(page)
+        click.echo(page, nl=False)
         return 0
     with written(output) as file:
         file.write(page)

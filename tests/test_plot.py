@@ -20,6 +20,7 @@ from hypercomp_rs.checkpoint.kept import UNKNOWN, reasons_to_keep
 from hypercomp_rs.plot import style
 from hypercomp_rs.plot.hyperplanes import degeneracies, plane_in_box
 from hypercomp_rs.plot.model import kind_of
+from hypercomp_rs.plot.page import totals
 from hypercomp_rs.plot.tensor import row_sqnr_db
 
 COMMAND = [sys.executable, "-m", "hypercomp_rs", "report"]
@@ -118,6 +119,17 @@ def test_the_report_has_every_tensor_with_the_checkpoint_s_own_numbers(small):
     assert f"{8 * files / weights:.3f}" in page.visible
     assert "time to compress" not in text
     assert "12.5 s" in plot.report(small, seconds=12.5)
+
+
+def test_totals_are_those_of_inspect(small):
+    from hypercomp_rs.cli.inspect import summary
+
+    with hc.Checkpoint.open(small) as checkpoint:
+        said, found = summary(checkpoint), totals(checkpoint, checkpoint.tensors)
+    assert {name: found[name] for name in found if name != "ratio"} == {
+        name: said[name] for name in found if name != "ratio"
+    }
+    assert found["ratio"] == said["dense_bytes"] / said["bytes"]
 
 
 def test_the_report_says_what_was_kept_and_why(small):

@@ -132,7 +132,7 @@ impl Kernel {
     /// Put it on a stream. The device's context is current.
     ///
     /// # Safety
-    /// `arguments` points to the kernel's arguments, as `launch.h` lists them.
+    /// `arguments` points to the kernel's arguments, as `kernels.def` declares them.
     pub unsafe fn launch(
         self,
         device: &Device,

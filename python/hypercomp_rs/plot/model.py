@@ -81,7 +81,7 @@ def rate_distortion(model: Model | RateDistortion) -> Any:
     Parameters
     ----------
     model
-        As for :func:`allocation`; or what :func:`hypercomp_rs.rate_distortion` gives.
+        As for :func:`allocation`; or what ``hypercomp_rs.rate_distortion(w)`` gives.
 
     Returns
     -------

@@ -407,6 +407,13 @@ def test_what_cannot_be_drawn_is_named():
         plot.arrangement(hc.vertices(np.eye(4), np.zeros(4)))
     with pytest.raises(hc.DtypeError, match="ApproximateVertices"):
         plot.arrangement(hc.vertices(np.eye(2), np.zeros(2), exact=False))
+    for a, b in (
+        ([[1, 0]], [10**400]),
+        ([[1, 0], [0, 1]], [10**400, 0]),
+        ([[1, 0], [1, 0], [0, 1]], [10**308, -(10**308), 0]),
+    ):
+        with pytest.raises(hc.TooLargeError):
+            plot.arrangement(hc.vertices(a, b))
     found = hc.vertices(np.eye(2), np.zeros(2))
     for box in (((0, 0), (0, 1)), ((0, 0, 0), (1, 1, 1)), "box", ((0, 0), (math.inf, 1))):
         with pytest.raises(hc.InvalidArgumentError, match="box"):

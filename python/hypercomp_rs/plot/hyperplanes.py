@@ -11,7 +11,7 @@ import numpy as np
 
 from .._extras import imported
 from ..arrangement import Vertices
-from ..errors import DtypeError, InvalidArgumentError
+from ..errors import DtypeError, InvalidArgumentError, TooLargeError
 from . import style
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def arrangement(
     InvalidArgumentError
         An arrangement in another dimension, or a `box` that is none.
     TooLargeError
-        A vertex is beyond the range of float64.
+        A vertex, or all of a hyperplane, is beyond the range of float64.
     MissingExtraError
         matplotlib is not installed.
 
@@ -84,7 +84,14 @@ def arrangement(
     points = found.to_numpy()
     through = degeneracies(found)
     normals, sides = _unit_rows(found)
-    low, high = _box(points, normals, sides) if box is None else _given_box(box, found.dimension)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = (
+            _box(points, normals, sides) if box is None else _given_box(box, found.dimension)
+        )
+        # Limits of axes are further out by their margins, and have to be numbers too.
+        finite = np.isfinite(4 * (high - low)).all()
+    if not finite:
+        raise TooLargeError("the arrangement is too large for axes in float64")
     inside = ((points >= low) & (points <= high)).all(1)
     in_space = found.dimension == 3
     with style.settings():
@@ -134,7 +141,10 @@ def _unit_rows(found: Vertices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np
     entries = found._problem.rows.entries
     rows: Sequence[Sequence[Any]] = entries.tolist() if isinstance(entries, np.ndarray) else entries
     exact = dict.fromkeys(filter(None, map(_scaled, rows)))
-    made = np.array([[float(x) for x in row] for row in exact], float)
+    try:
+        made = np.array([[float(x) for x in row] for row in exact], float)
+    except OverflowError as error:
+        raise TooLargeError("a hyperplane is beyond the range of float64") from error
     made = made.reshape(-1, found.dimension + 1)
     return made[:, :-1], made[:, -1]
 

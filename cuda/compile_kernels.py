@@ -27,7 +27,10 @@ HERE = Path(__file__).resolve().parent
 IMAGE = HERE / "image"
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 PTX_ARCHITECTURE = 75
-SOURCES = ("kernels.cu", "launch.h", "device.h", *sorted(p.name for p in HERE.glob("*.cuh")))
+SOURCES = (
+    *("kernels.cu", "kernels.def", "launch.h", "device.h"),
+    *sorted(p.name for p in HERE.glob("*.cuh")),
+)
 COMPILERS = (
     "nvidia-cuda-nvrtc-cu12",
     "nvidia-cuda-runtime-cu12",

@@ -1,4 +1,5 @@
-// What the host hands to the kernels: structs by value, entry points, grids, and what memory must be.
+// What the host hands to the kernels: structs by value, and what memory must be. kernels.def has the
+// entry points with their grids.
 //
 // The host side (rust/gpu) mirrors the structs with #[repr(C)]; the static_asserts pin their sizes,
 // and `tests/test_cuda.py` pins every offset. Nothing here depends on CUDA headers.
@@ -89,50 +90,6 @@ static_assert(sizeof(HcTensor) == 112 && sizeof(HcMatrix) == 24 && sizeof(HcWind
 
 // The type of weights, activations or results: the numbers of rust/core's Dtype.
 enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
-
-// Entry points. All are extern "C", all grids and blocks are one-dimensional, blocks have exactly the
-// threads given.
-//
-// hc_decode(HcTensor tensor, uint64_t first_stream, uint32_t tiles, uint64_t origin, void* out,
-//           uint32_t dtype)
-//     Weights of the streams from `first_stream` on: weight i of the tensor to out[i − origin].
-//     tiles = the most that hc_tiles() gives for the length of any of these streams.
-//     grid streams·tiles, which must be below 2^31 (else: several launches), block 64.
-//     With a mask, `first` counts coded weights only and `out` is a buffer of them for hc_spread.
-//
-// hc_spread_16, hc_spread_32(const U* coded, uint64_t coded_origin, const uint32_t* mask,
-//                            const uint64_t* ranks, uint64_t start, uint64_t count, U* out)
-//     out[i − start] = weight i for i in start..start + count, as its 16 or 32 bits: zero where bit
-//     i % 32 of mask[i / 32] is 0, else coded[rank − coded_origin], rank the number of set bits before
-//     i. ranks[j] is the number of set bits before weight 1024·j. grid ⌈count / 256⌉, block 256.
-//
-// hc_patch_16, hc_patch_32(U* out, const uint64_t* places, const U* values, uint64_t count)
-//     out[places[i]] = values[i]: exact weights, rounded to the dtype by the host (Element::from_f64).
-//     grid ⌈count / 256⌉, block 256.
-//
-// hc_offsets(HcTensor tensor, uint32_t half_bits, uint32_t* table)
-//     The table of offsets that makes products at one rate fast, to be made once for a tensor: for the
-//     rate that most of its rows have, if hc_table_words() of it is not 0. 16-byte aligned.
-//     Products without a table, or of rows at another rate, are right too, but take three times the
-//     instructions. grid ⌈hc_table_words() / 256⌉, block 256.
-//
-// hc_transform(HcTensor tensor, HcMatrix matrix, const void* x, uint64_t x_stride, uint32_t dtype,
-//              float* image)
-//     The vectors x + v·x_stride, v < batch, in the basis of the codes, in the order in which the
-//     product reads them, to `image`: hc_image_floats() floats, 16-byte aligned, every one written.
-//     grid slots·pieces·tiles with slots = hc_slots(batch) and tiles = hc_tiles(piece), block 64.
-//
-// hc_matvec_1, _2, _4, _8(HcTensor tensor, HcMatrix matrix, const float* image, void* y,
-//                         uint64_t y_stride, uint32_t dtype)
-//     y[v·y_stride + row] = Σ weights of the row times vector v, for all rows and v < batch. The
-//     number in the name is hc_slots(batch). The order of the sums is stated in product.cuh and does
-//     not depend on the batch or the grid. Any grid from 1 to ⌈rows / HC_ROWS⌉, best the blocks that
-//     the device holds at once (3 a multiprocessor); block 32·HC_ROWS = 256.
-//
-// hc_winding(HcWinding tensor, uint64_t first, uint64_t count, void* out, uint32_t dtype)
-//     Weights first..first + count to out[0..count]. grid ⌈count / 256⌉, block 256.
-//
-// Strides count elements. A grid of 0 must not be launched.
 
 // Weights that a block decodes or transforms at a time: whole Hadamard blocks.
 #define HC_TILE 1024u

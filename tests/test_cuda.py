@@ -7,6 +7,7 @@ compilers is skipped where the extra ``cuda-build`` is not installed.
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -21,9 +22,10 @@ CUDA = Path(__file__).parents[1] / "cuda"
 sys.path.insert(0, str(CUDA))
 
 import compile_kernels  # noqa: E402
-from proof import budget, cases, runners  # noqa: E402
+from proof import budget, cases, declarations, runners  # noqa: E402
 from proof import tensor as device_tensor  # noqa: E402
 from proof.__main__ import image_is_fresh  # noqa: E402
+from proof.case import Case, Struct  # noqa: E402
 from proof.ptx import Fault, Kernel, Machine, Memory, Unknown  # noqa: E402
 from proof.ptx.operation import operation  # noqa: E402
 
@@ -89,6 +91,64 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
     assert struct.calcsize("<QQQQQQQddffIIIIIIQ") == device_tensor.TENSOR.size == 112
 
 
+def test_every_kernel_is_declared_once_and_nowhere_else():
+    names = list(declarations.KERNELS)
+    assert len(names) == 12
+    assert declarations.KERNELS["hc_matvec_1"].threads == 256
+    assert declarations.KERNELS["hc_matvec_1"].blocks == 3
+    assert declarations.KERNELS["hc_offsets"].parameters == (
+        ("HcTensor", "tensor"),
+        ("uint32_t", "half_bits"),
+        ("uint32_t*", "table"),
+    )
+    text = declarations.FILE.read_text()
+    assert list(declarations.read(declarations.without(text, {"hc_decode", "hc_winding"}))) == [
+        name for name in names if name not in ("hc_decode", "hc_winding")
+    ]
+    for file in ("launch.h", "kernels.cu", "proof/host.cc", "../rust/gpu/tests/fake_kernels.cc"):
+        code = re.sub(r"//.*", "", (CUDA / file).read_text())
+        assert not [name for name in names if re.search(rf"\b{name}\b", code)], file
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("128, 8992, (64)", "128, (64)"),
+        ("hc_patch_32, 16", "hc_patch_16, 16"),
+        ("half_bits, table))\n\n", "half_bits, table))\n"),
+        ("(256, 3)", "(32 * HC_ROWS, 3)"),
+    ],
+)
+def test_a_declaration_that_cannot_be_read_is_an_error(old, new):
+    text = declarations.FILE.read_text()
+    assert text.count(old) == 1
+    with pytest.raises(ValueError, match=r"kernels\.def"):
+        declarations.read(text.replace(old, new))
+
+
+def test_arguments_have_to_be_those_that_are_declared():
+    case = Case("wrong arguments")
+    pointer = case.give(bytes(8))
+    tensor = Struct(bytes(112))
+    case.launch("hc_offsets", 1, tensor, 8, pointer)
+    assert case.launches[0].block == 256
+    with pytest.raises(TypeError, match="hc_offsets has 3 parameters: 2"):
+        case.launch("hc_offsets", 1, tensor, 8)
+    for wrong in ((pointer, 8, pointer), (tensor, 8, 8), (tensor, pointer, pointer)):
+        with pytest.raises(TypeError, match="is declared"):
+            case.launch("hc_offsets", 1, *wrong)
+
+
+def test_tables_are_put_between_the_marks_of_a_document(tmp_path):
+    document = tmp_path / "document.md"
+    document.write_text(f"a\n\n{budget.BEGIN}\n\nold\n\n{budget.END}\n\nb\n")
+    assert budget.write(document, "new")
+    assert document.read_text() == f"a\n\n{budget.BEGIN}\n\nnew\n\n{budget.END}\n\nb\n"
+    assert not budget.write(document, "new")
+    with pytest.raises(ValueError, match="end of budgets"):
+        budget.documented("no marks")
+
+
 @pytest.fixture(scope="session")
 def host_program(tmp_path_factory):
     return runners.compile_host("plain", tmp_path_factory.mktemp("kernels"))
@@ -124,7 +184,9 @@ def test_kernels_on_the_cpu_give_the_package_s_bits(host_program):
 def test_the_image_is_what_these_sources_give_and_keeps_its_budgets(tmp_path):
     complaints, logs = image_is_fresh(tmp_path)
     assert not complaints
-    assert not budget.report(logs)[1]
+    tables, broken = budget.report(logs)
+    assert not broken
+    assert budget.documented(budget.DOCUMENT.read_text()) == tables, "run make prove-gpu"
 
 
 @pytest.mark.long

@@ -164,6 +164,7 @@ def test_the_reference_has_every_public_name():
     import hypercomp_rs
     import hypercomp_rs.checkpoint
     import hypercomp_rs.evaluate
+    import hypercomp_rs.plot
     import hypercomp_rs.torch
     import hypercomp_rs.torch.transformers
 
@@ -177,6 +178,7 @@ def test_the_reference_has_every_public_name():
         hypercomp_rs.torch,
         hypercomp_rs.torch.transformers,
         hypercomp_rs.evaluate,
+        hypercomp_rs.plot,
     ):
         for name in module.__all__:
             thing = getattr(module, name)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .declarations import INTEGERS, KERNELS
+
 
 @dataclass
 class Pointer:
@@ -44,6 +46,17 @@ class Buffer:
     result: bool
 
 
+def _packed(where: str, kind: str, argument: object) -> Struct:
+    """An argument for a parameter of this type."""
+    if kind.endswith("*") and isinstance(argument, Pointer):
+        return Struct(bytes(8), {0: argument})
+    if kind.startswith("Hc") and isinstance(argument, Struct):
+        return argument
+    if kind in INTEGERS and isinstance(argument, int):
+        return Struct(struct.pack("<" + INTEGERS[kind], argument))
+    raise TypeError(f"{where}: {kind} is declared, {type(argument).__name__} was given")
+
+
 class Case:
     """Buffers and launches, in order."""
 
@@ -64,17 +77,24 @@ class Case:
         self.buffers.append(Buffer(np.zeros(count, dtype), True))
         return Pointer(len(self.buffers) - 1)
 
-    def launch(self, kernel: str, grid: int, block: int, *arguments: object) -> None:
-        """Launch a kernel; integers are (format, value) of `struct`, else pointers and structs."""
-        packed = []
-        for argument in arguments:
-            if isinstance(argument, Pointer):
-                packed.append(Struct(bytes(8), {0: argument}))
-            elif isinstance(argument, Struct):
-                packed.append(argument)
-            else:
-                packed.append(Struct(struct.pack("<" + argument[0], argument[1])))
-        self.launches.append(Launch(kernel, grid, block, packed))
+    def launch(self, kernel: str, grid: int, *arguments: Pointer | Struct | int) -> None:
+        """Launch a kernel by its declaration, which has the size of a block and the parameters.
+
+        Raises
+        ------
+        TypeError
+            Arguments that are not what ``kernels.def`` declares.
+        """
+        declared = KERNELS[kernel]
+        if len(arguments) != len(declared.parameters):
+            raise TypeError(
+                f"{kernel} has {len(declared.parameters)} parameters: {len(arguments)} were given"
+            )
+        packed = [
+            _packed(f"{kernel}, {name}", kind, argument)
+            for (kind, name), argument in zip(declared.parameters, arguments, strict=True)
+        ]
+        self.launches.append(Launch(kernel, grid, declared.threads, packed))
 
     def expect(self, result: Pointer, check) -> None:
         """`check` is called with the result's contents and returns a complaint or None."""

@@ -25,20 +25,11 @@ template <class... P> std::function<void(void**)> kernel(void (*function)(P...))
     };
 }
 
-#define KERNEL_NAMED(name) if (wanted == #name) return kernel(name)
 std::function<void(void**)> find(const std::string& wanted) {
-    KERNEL_NAMED(hc_decode);
-    KERNEL_NAMED(hc_spread_16);
-    KERNEL_NAMED(hc_spread_32);
-    KERNEL_NAMED(hc_patch_16);
-    KERNEL_NAMED(hc_patch_32);
-    KERNEL_NAMED(hc_offsets);
-    KERNEL_NAMED(hc_transform);
-    KERNEL_NAMED(hc_matvec_1);
-    KERNEL_NAMED(hc_matvec_2);
-    KERNEL_NAMED(hc_matvec_4);
-    KERNEL_NAMED(hc_matvec_8);
-    KERNEL_NAMED(hc_winding);
+#define HC_KERNEL(name, ...) \
+    if (wanted == #name) return kernel(name);
+#include "../kernels.def"
+#undef HC_KERNEL
     fprintf(stderr, "no kernel %s\n", wanted.c_str());
     exit(2);
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from . import cases
+from . import cases, declarations
 from .case import Case
 from .ptx import Fault, Unknown
 from .runners import CUDA, Failed, Interpreter, compile_host, run_host
@@ -194,10 +194,9 @@ MUTATIONS = (
 def _only_what_runs(copy: Path, chosen: list[Case]) -> None:
     """Leave out the products that no case launches: they take most of the compiler's time."""
     launched = {launch.kernel for case in chosen for launch in case.launches}
-    source = copy / "kernels.cu"
-    lines = source.read_text().splitlines()
-    unused = tuple(f"MATVEC({n}," for n in (1, 2, 4, 8) if f"hc_matvec_{n}" not in launched)
-    source.write_text("\n".join(line for line in lines if not line.startswith(unused)) + "\n")
+    file = copy / declarations.FILE.name
+    unused = {name for name in declarations.KERNELS if name.startswith("hc_matvec_")} - launched
+    file.write_text(declarations.without(file.read_text(), unused))
 
 
 def found_by(mutation: Mutation, prover: str, folder: Path, compile_ptx) -> str | None:

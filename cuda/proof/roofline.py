@@ -9,10 +9,8 @@ programming guide's table of arithmetic throughput; clocks and bandwidths are th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .budget import Loop
+from .machine_code import Loop
 
 # Lanes a cycle of a multiprocessor, in warps: 4 schedulers; integers 64 lanes.
 ISSUED, INTEGER, LOADED = 4.0, 2.0, 1.0

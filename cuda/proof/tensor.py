@@ -179,8 +179,8 @@ def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None
     kind = STORED[dtype]
     coded = int(tensor.streams["length"].sum()) if tensor.mask is not None else count
     out = case.room(coded, kind)
-    arguments = (("Q", 0), ("I", most), ("Q", 0), out, ("I", DTYPES[dtype]))
-    case.launch("hc_decode", len(tensor.streams) * most, 64, argument, *arguments)
+    grid = len(tensor.streams) * most
+    case.launch("hc_decode", grid, argument, 0, most, 0, out, DTYPES[dtype])
     bits = 8 * kind().itemsize
     grid = -(-count // 256)
     if tensor.mask is not None:
@@ -190,22 +190,14 @@ def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None
             bitorder="little",
         )
         spread = case.room(count, kind)
-        arguments = (
-            out,
-            ("Q", 0),
-            case.give(words),
-            case.give(ranks),
-            ("Q", 0),
-            ("Q", count),
-            spread,
-        )
-        case.launch(f"hc_spread_{bits}", grid, 256, *arguments)
+        tables = (case.give(words), case.give(ranks))
+        case.launch(f"hc_spread_{bits}", grid, out, 0, *tables, 0, count, spread)
         out = spread
     places, values = tensor.exact
     if len(places):
         exact = as_dtype(values.astype(np.float64), dtype)
-        arguments = (out, case.give(places), case.give(exact), ("Q", len(places)))
-        case.launch(f"hc_patch_{bits}", -(-len(places) // 256), 256, *arguments)
+        given, n = (case.give(places), case.give(exact)), len(places)
+        case.launch(f"hc_patch_{bits}", -(-n // 256), out, *given, n)
     return out
 
 
@@ -224,21 +216,19 @@ def add_product(
     if table_rate:
         words = 8 << tensor.window
         table = case.room(words, np.uint32)
-        case.launch("hc_offsets", -(-words // 256), 256, argument, ("I", table_rate), table)
+        case.launch("hc_offsets", -(-words // 256), argument, table_rate, table)
         data = argument.data[:100] + struct.pack("<I", table_rate) + bytes(8)
         argument = Struct(data, {**argument.pointers, 104: table})
     # One element more between vectors, as a batch may be a part of something larger.
     wide = np.zeros((batch, columns + 1), x.dtype)
     wide[:, :-1] = x
     matrix = Struct(MATRIX.pack(rows, columns, pieces, piece, batch))
-    given, number = case.give(wide), ("I", DTYPES[dtype])
+    given, number = case.give(wide), DTYPES[dtype]
     blocks_of_x = slots * pieces * tiles(piece)
-    case.launch(
-        "hc_transform", blocks_of_x, 64, argument, matrix, given, ("Q", columns + 1), number, image
-    )
+    case.launch("hc_transform", blocks_of_x, argument, matrix, given, columns + 1, number, image)
     y = case.room(batch * rows, STORED[dtype])
-    arguments = (argument, matrix, image, y, ("Q", rows), number)
-    case.launch(f"hc_matvec_{slots}", grid or -(-rows // 8), 256, *arguments)
+    product = f"hc_matvec_{slots}"
+    case.launch(product, grid or -(-rows // 8), argument, matrix, image, y, rows, number)
     return y
 
 
@@ -277,8 +267,7 @@ def add_winding(case: Case, data: bytes, dtype: str, first: int, count: int) -> 
         {0: case.give(codes), 24: case.give(units)},
     )
     out = case.room(count, STORED[dtype])
-    arguments = (argument, ("Q", first), ("Q", count), out, ("I", DTYPES[dtype]))
-    case.launch("hc_winding", -(-count // 256), 256, *arguments)
+    case.launch("hc_winding", -(-count // 256), argument, first, count, out, DTYPES[dtype])
     return out
 
 

@@ -24,6 +24,7 @@ from .decompress import decompress
 from .evaluate import evaluate
 from .info import info
 from .inspect import inspect
+from .report import report
 from .verify import verify
 from .vertices import vertices
 
@@ -47,7 +48,7 @@ def program() -> None:
     """Exact vertices of hyperplane arrangements, and compressed network weights."""
 
 
-for command in (compress, decompress, evaluate, info, inspect, verify, vertices):
+for command in (compress, decompress, evaluate, info, inspect, report, verify, vertices):
     program.add_command(command)
 
 

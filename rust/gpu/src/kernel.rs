@@ -48,36 +48,43 @@ impl Float {
 /// One more than the highest number of a [`Float`].
 pub(crate) const FLOATS: usize = 4;
 
-/// A kernel of `cuda/launch.h`.
+/// The declarations that the kernels are compiled from.
+const DECLARATIONS: &[u8] = include_bytes!("../../../cuda/kernels.def");
+/// What an entry of them begins with, at the start of a line.
+const ENTRY: &[u8] = b"\nHC_KERNEL(";
+
+/// The kernels' names, in the order of [`DECLARATIONS`].
+const NAMES: [&str; count()] = names();
+
+/// A kernel of `cuda/kernels.def`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel(usize);
 
-/// In the order of [`Kernel`]'s constants.
-const NAMES: [&str; 12] = [
-    "hc_decode",
-    "hc_transform",
-    "hc_winding",
-    "hc_spread_16",
-    "hc_spread_32",
-    "hc_patch_16",
-    "hc_patch_32",
-    "hc_matvec_1",
-    "hc_matvec_2",
-    "hc_matvec_4",
-    "hc_matvec_8",
-    "hc_offsets",
-];
-
 impl Kernel {
     /// Streams to weights.
-    pub const DECODE: Self = Self(0);
+    pub const DECODE: Self = Self::named("hc_decode");
     /// Vectors to the basis of the codes.
-    pub const TRANSFORM: Self = Self(1);
+    pub const TRANSFORM: Self = Self::named("hc_transform");
     /// Codes of the published method to weights.
-    pub const WINDING: Self = Self(2);
-
+    pub const WINDING: Self = Self::named("hc_winding");
     /// A table of offsets.
-    pub const OFFSETS: Self = Self(11);
+    pub const OFFSETS: Self = Self::named("hc_offsets");
+
+    /// The kernel of this name, which is looked up when the crate is compiled.
+    ///
+    /// # Panics
+    /// Where none has it. In a constant, this is an error of compilation.
+    pub const fn named(name: &str) -> Self {
+        let mut index = 0;
+        while index < NAMES.len() {
+            let bytes = NAMES[index].as_bytes();
+            if bytes.len() == name.len() && begins_with(bytes, 0, name.as_bytes()) {
+                return Self(index);
+            }
+            index += 1;
+        }
+        panic!("cuda/kernels.def declares no kernel of this name");
+    }
 
     /// All kernels.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -86,17 +93,32 @@ impl Kernel {
 
     /// Weights that are not zero to their places.
     pub fn spread(float: Float) -> Self {
-        Self(3 + float.size() / 4)
+        match float {
+            Float::F16 | Float::Bf16 => const { Self::named("hc_spread_16") },
+            Float::F32 => const { Self::named("hc_spread_32") },
+        }
     }
 
     /// Exact weights to their places.
     pub fn patch(float: Float) -> Self {
-        Self(5 + float.size() / 4)
+        match float {
+            Float::F16 | Float::Bf16 => const { Self::named("hc_patch_16") },
+            Float::F32 => const { Self::named("hc_patch_32") },
+        }
     }
 
     /// The product with 1, 2, 4 or 8 vectors.
+    ///
+    /// # Panics
+    /// Another number.
     pub fn matvec(slots: u32) -> Self {
-        Self(7 + slots.ilog2() as usize)
+        match slots {
+            1 => const { Self::named("hc_matvec_1") },
+            2 => const { Self::named("hc_matvec_2") },
+            4 => const { Self::named("hc_matvec_4") },
+            8 => const { Self::named("hc_matvec_8") },
+            _ => unreachable!("hc_slots() gives 1, 2, 4 or 8"),
+        }
     }
 
     pub fn index(self) -> usize {
@@ -110,7 +132,7 @@ impl Kernel {
     /// Put it on a stream. The device's context is current.
     ///
     /// # Safety
-    /// `arguments` points to the kernel's arguments, as `launch.h` lists them.
+    /// `arguments` points to the kernel's arguments, as `kernels.def` declares them.
     pub unsafe fn launch(
         self,
         device: &Device,
@@ -159,6 +181,57 @@ impl Kernel {
             )),
         }
     }
+}
+
+/// Whether `text` has `part` at this place.
+const fn begins_with(text: &[u8], at: usize, part: &[u8]) -> bool {
+    if at + part.len() > text.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < part.len() {
+        if text[at + i] != part[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The number of entries of [`DECLARATIONS`].
+const fn count() -> usize {
+    let (mut found, mut at) = (0, 0);
+    while at < DECLARATIONS.len() {
+        if begins_with(DECLARATIONS, at, ENTRY) {
+            found += 1;
+        }
+        at += 1;
+    }
+    found
+}
+
+/// What stands between the parenthesis and the first comma of each entry.
+const fn names() -> [&'static str; count()] {
+    let mut names = [""; count()];
+    let (mut found, mut at) = (0, 0);
+    while at < DECLARATIONS.len() {
+        if begins_with(DECLARATIONS, at, ENTRY) {
+            let start = at + ENTRY.len();
+            let mut end = start;
+            while DECLARATIONS[end] != b',' {
+                end += 1;
+            }
+            let (_, rest) = DECLARATIONS.split_at(start);
+            let (name, _) = rest.split_at(end - start);
+            names[found] = match std::str::from_utf8(name) {
+                Ok(name) => name,
+                Err(_) => panic!("a name in cuda/kernels.def is not UTF-8"),
+            };
+            found += 1;
+        }
+        at += 1;
+    }
+    names
 }
 
 /// Pointers to arguments, as a launch takes them.

@@ -16,14 +16,19 @@ struct Kernel {
     void (*run)(const unsigned* grid, const unsigned* block, unsigned shared, void** arguments);
 };
 
-template <auto function> struct Of;
-template <class... P, void (*function)(P...)> struct Of<function> {
+// `threads` is the size of a block that the kernel is declared with.
+template <auto function, unsigned threads> struct Of;
+template <class... P, void (*function)(P...), unsigned threads> struct Of<function, threads> {
     static constexpr size_t sizes[] = {sizeof(P)...};
 
     static void run(const unsigned* grid, const unsigned* block, unsigned, void** arguments) {
         auto values = [&]<size_t... I>(std::index_sequence<I...>) {
             return std::tuple<P...>{*static_cast<P*>(arguments[I])...};
         }(std::index_sequence_for<P...>{});
+        if (block[0] != threads) {
+            fprintf(stderr, "a kernel of %u threads is launched with %u\n", threads, block[0]);
+            abort();
+        }
         hc::body = [values] { std::apply(function, values); };
         hc::grid_size = {grid[0]};
         hc::block_size = {block[0]};
@@ -36,12 +41,14 @@ template <class... P, void (*function)(P...)> struct Of<function> {
     static constexpr Kernel named(const char* name) { return {name, sizeof...(P), sizes, run}; }
 };
 
-#define NAMED(name) Of<name>::named(#name)
+// The first argument of __launch_bounds__.
+constexpr unsigned threads_of(unsigned threads, unsigned = 0) { return threads; }
+
+#define HC_KERNEL(name, registers, shared, bounds, ...) Of<name, threads_of bounds>::named(#name),
 const Kernel KERNELS[] = {
-    NAMED(hc_decode),   NAMED(hc_transform), NAMED(hc_winding),  NAMED(hc_spread_16),
-    NAMED(hc_spread_32), NAMED(hc_patch_16), NAMED(hc_patch_32), NAMED(hc_matvec_1),
-    NAMED(hc_matvec_2), NAMED(hc_matvec_4),  NAMED(hc_matvec_8),  NAMED(hc_offsets),
+#include "../../../cuda/kernels.def"
 };
+#undef HC_KERNEL
 
 }  // namespace
 

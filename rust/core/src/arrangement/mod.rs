@@ -29,10 +29,12 @@ pub mod coordinates;
 pub mod flats;
 pub mod float;
 pub mod input;
+pub mod intersections;
 pub mod jobs;
 pub mod lattices;
 pub mod output;
 pub mod planes;
+pub mod regions;
 pub mod search;
 
 use crate::{Control, Result, SimdLevel};

@@ -141,7 +141,7 @@ def test_the_layers_of_architecture_md_hold():
 # Each room of the arrangement engine uses only rooms that stand before it.
 ROOMS = (
     *("arithmetic", "lattices", "input", "coordinates", "planes", "jobs", "flats", "cobases"),
-    *("output", "search", "float", "baselines"),
+    *("output", "search", "intersections", "regions", "float", "baselines"),
 )
 
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from .saved_search import SavedSearch
 from .._integers import checked, checked_threads
+from ..errors import InvalidArgumentError
+from .approximate import DEFAULT_TOLERANCE, ApproximateVertices, approximate_vertices
 from .progress import Bar
+from .result import Vertices
 from .rows import Rows
+from .saved_search import SavedSearch
 from .search import WHOLE, Limits, Method, Problem, State, run, run_on, run_slices
 from .stream import VertexStream
-from .result import Vertices
-from .approximate import DEFAULT_TOLERANCE, ApproximateVertices, approximate_vertices
-from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,9 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from .rows import Ratio, Rows
-from .result import Vertices
 from ..errors import FormatError, InvalidArgumentError, TooLargeError
+from .result import Vertices
+from .rows import Ratio, Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt

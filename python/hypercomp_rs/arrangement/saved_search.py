@@ -16,8 +16,8 @@ import zlib
 import numpy as np
 
 from .._durable import check_writable, written
-from .search import Problem, State
 from ..errors import FormatError, InvalidArgumentError
+from .search import Problem, State
 
 MAGIC = b"hypercomp-rs vertices checkpoint 1\n"
 # A write may take this part of the time.

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .. import _core
-from .rows import Rows
 from ..errors import HypercompError
+from .rows import Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt

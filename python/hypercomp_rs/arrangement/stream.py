@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .search import SLICE, WHOLE, Found, Problem, run
 from .result import Vertices
+from .search import SLICE, WHOLE, Found, Problem, run
 
 # Blocks that wait: one to hand over, one to be ready when that is used up.
 AHEAD = 2

@@ -14,12 +14,12 @@ import click
 import numpy as np
 
 from .. import arrangement
+from .._vertices import Vertices
 from ..arrangement.progress import Bar
+from ..arrangement.representation import read_ine
 from ..arrangement.rows import Rows
 from ..arrangement.search import WHOLE, Method, Problem, State, run
-from .._vertices import Vertices
 from ..errors import InvalidArgumentError
-from ..arrangement.representation import read_ine
 from .writers import Extreme, JsonLines
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 //!
 //! * [`Lattice`] has every flat with its closure and its Möbius value.
 //! * [`characteristic_polynomial`] sums the Möbius values; [`count_regions`] evaluates it (Zaslavsky).
+//! * [`skeleton`](fn@skeleton) joins the vertices along the lines.
 //! * [`Restriction`] has the hyperplanes as they meet a flat, in a field.
 //!
 //! This room uses `arithmetic` and `input`.
@@ -9,7 +10,9 @@
 mod lattice;
 mod polynomial;
 mod restriction;
+mod skeleton;
 
 pub use lattice::{Flat, Lattice};
 pub use polynomial::{characteristic_polynomial, count_regions};
 pub use restriction::Restriction;
+pub use skeleton::{Skeleton, skeleton};

@@ -21,11 +21,13 @@ const BLOCK: u64 = 1 << 16;
 /// The least and the largest size of a random coefficient, in bits.
 const COEFFICIENT_BITS: std::ops::RangeInclusive<u32> = 3..=40;
 
-/// An affine map of integers, from the coordinates of a level to those of the space.
+/// An affine map from the coordinates of a level to those of the space.
 #[derive(Clone, Debug)]
 pub(super) struct Lift {
     /// For each coordinate of the space the coefficients, and then the constant.
     pub rows: Vec<Vec<BigInt>>,
+    /// What all of them are divided by; positive.
+    pub divisor: BigInt,
 }
 
 /// The numbers of a level in one integer type.
@@ -37,6 +39,7 @@ pub(super) struct Numbers<N> {
     pub function: Vec<N>,
     /// See [`Lift`].
     pub lift: Vec<Vec<N>>,
+    pub divisor: N,
 }
 
 impl<N: Exact> Numbers<N> {
@@ -50,6 +53,7 @@ impl<N: Exact> Numbers<N> {
             rows: table(rows)?,
             function: function.iter().map(N::of).collect::<Option<_>>()?,
             lift: table(&lift.rows)?,
+            divisor: N::of(&lift.divisor)?,
         })
     }
 }
@@ -131,6 +135,7 @@ impl Level {
             medium: Numbers::new(&rows, &function, &lift),
             big: Numbers {
                 lift: lift.rows.clone(),
+                divisor: lift.divisor.clone(),
                 rows,
                 function,
             },
@@ -167,6 +172,7 @@ impl Level {
         });
         let lift = Lift {
             rows: lift.collect(),
+            divisor: self.lift.divisor.clone(),
         };
         (cut(&self.big.rows, function, value), lift)
     }

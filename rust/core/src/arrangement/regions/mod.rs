@@ -25,11 +25,13 @@
 
 mod cone;
 mod cones;
-mod essential;
 mod exact;
+mod faces;
+mod flat_part;
 mod level;
 mod search;
 
+pub use faces::faces;
 pub use search::{Block, RegionSearch};
 
 #[cfg(test)]

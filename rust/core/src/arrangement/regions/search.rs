@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::cone::{direction, step};
 use super::cones::directions;
-use super::essential::independent_columns;
 use super::exact::{Exact, dot};
+use super::flat_part::FlatPart;
 use super::level::{Level, Lift, Numbers, Threads};
 use crate::arrangement::arithmetic::integer;
 use crate::arrangement::input::Arrangement;
@@ -33,7 +33,7 @@ pub struct Block {
 }
 
 impl Block {
-    fn new(dimension: usize) -> Self {
+    pub(super) fn new(dimension: usize) -> Self {
         Self {
             signs: Vec::new(),
             points: Coordinates::Small(Vec::new()),
@@ -85,7 +85,19 @@ impl Block {
         }
     }
 
-    fn add(&mut self, other: Self) {
+    /// The same regions, with the signs of these hyperplanes among `all`; those of the others are 0.
+    pub(super) fn spread(mut self, hyperplanes: &[usize], all: usize) -> Self {
+        let mut signs = vec![0; self.len() * all];
+        for region in 0..self.len() {
+            for (at, hyperplane) in hyperplanes.iter().enumerate() {
+                signs[region * all + hyperplane] = self.signs[region * hyperplanes.len() + at];
+            }
+        }
+        self.signs = signs;
+        self
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
         self.signs.extend(other.signs);
         self.bounded.extend(other.bounded);
         match (&mut self.points, other.points) {
@@ -133,29 +145,43 @@ impl RegionSearch {
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of
     /// [`SimdLevel::in_use`](crate::SimdLevel::in_use).
     pub fn new(arrangement: &Arrangement, control: &Control) -> Result<Self> {
-        let (rows, dimension) = (arrangement.rows(), arrangement.dimension());
-        let columns = independent_columns(rows, dimension);
-        let spanning = columns.len() == dimension;
-        let part = |row: &Vec<BigInt>| {
-            let part = columns.iter().chain([&dimension]);
-            part.map(|column| row[*column].clone()).collect()
-        };
-        let lift = (0..dimension)
-            .map(|at| {
-                let entry = |column: &usize| BigInt::from(u8::from(*column == at));
-                columns.iter().map(entry).chain([BigInt::from(0)]).collect()
-            })
-            .collect();
-        let mut search = Self::of_level(
-            rows.iter().map(part).collect(),
-            columns.len(),
-            Lift { rows: lift },
-            spanning,
-            Threads::All,
+        let whole = FlatPart::new(arrangement, &[])?;
+        Self::of_part(whole, arrangement.dimension(), Threads::All, control)
+    }
+
+    /// The faces of an arrangement that are open in a flat: the regions of what the other hyperplanes cut
+    /// out of it. The search knows the hyperplanes that do not contain the flat, in their order.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn on_flat(
+        arrangement: &Arrangement,
+        basis: &[u32],
+        threads: Threads,
+        control: &Control,
+    ) -> Result<Self> {
+        let part = FlatPart::new(arrangement, basis)?;
+        Self::of_part(part, arrangement.dimension(), threads, control)
+    }
+
+    fn of_part(
+        part: FlatPart,
+        dimension: usize,
+        threads: Threads,
+        control: &Control,
+    ) -> Result<Self> {
+        let search = Self::of_level(
+            part.rows,
+            part.dimension,
+            part.lift,
+            part.spanning,
+            threads,
             control,
         )?;
-        search.dimension = dimension;
-        Ok(search)
+        Ok(Self {
+            dimension,
+            ..search
+        })
     }
 
     /// A search of rows whose normals span R^`dimension`, with flags of the bounded regions or without.
@@ -173,7 +199,10 @@ impl RegionSearch {
         Self::of_level(
             rows,
             dimension,
-            Lift { rows: lift },
+            Lift {
+                rows: lift,
+                divisor: BigInt::from(1),
+            },
             flags,
             threads,
             control,
@@ -276,7 +305,7 @@ impl RegionSearch {
             if let (0, Some(above)) = (at, &self.above) {
                 let hyperplanes = level.big.rows.len();
                 if hyperplanes == 0 {
-                    block.bounded.fill(self.dimension == 0);
+                    block.bounded.fill(true);
                 } else {
                     let signs = block.signs.chunks_exact(hyperplanes).map(packed);
                     let bounded = signs.map(|signs| !above.contains(&signs));
@@ -381,7 +410,10 @@ fn try_cones_at<N: Exact>(
             let constant = row[dimension].times(denominator)?;
             lifted.push(dot(&row[..dimension], numerators)?.plus(&constant)?);
         }
-        lifted.push(denominator.clone());
+        lifted.push(denominator.times(&numbers.divisor)?);
+        if numbers.divisor != N::one() {
+            super::exact::reduce(&mut lifted);
+        }
         block.push_point(&lifted);
         block.bounded.push(false);
         Some(())

@@ -4,6 +4,7 @@ use num_bigint::BigInt;
 use num_traits::Signed;
 use proptest::prelude::*;
 
+use super::faces;
 use super::search::{Block, RegionSearch};
 use crate::Control;
 use crate::arrangement::arithmetic::Rational;
@@ -90,6 +91,41 @@ fn known_arrangements() {
     }
 }
 
+/// The faces of every dimension: their alternating sum is (−1)^d, the Euler characteristic of R^d with compact
+/// support; each has a point that proves its signs, and none comes twice.
+fn are_all_faces(arrangement: &Arrangement) -> Result<(), TestCaseError> {
+    let hyperplanes = arrangement.rows().len();
+    let control = Control::new();
+    let mut distinct = HashSet::new();
+    let mut sum = 0i64;
+    for dimension in 0..=arrangement.dimension() {
+        let found = faces(arrangement, dimension, &control).unwrap();
+        sum += if dimension % 2 == 0 { 1 } else { -1 } * found.len() as i64;
+        for (face, point) in found.big_points().enumerate() {
+            let signs = &found.signs[face * hyperplanes..][..hyperplanes];
+            prop_assert!(
+                hyperplanes == 0 || distinct.insert(signs.to_vec()),
+                "a face comes twice"
+            );
+            let (denominator, numerators) = point.split_last().unwrap();
+            for (row, sign) in arrangement.rows().iter().zip(signs) {
+                let (side, normal) = row.split_last().unwrap();
+                let value: BigInt = normal.iter().zip(numerators).map(|(a, x)| a * x).sum();
+                prop_assert_eq!((value - side * denominator).signum(), BigInt::from(*sign));
+            }
+        }
+    }
+    prop_assert_eq!(
+        sum,
+        if arrangement.dimension() % 2 == 0 {
+            1
+        } else {
+            -1
+        }
+    );
+    Ok(())
+}
+
 #[test]
 fn blocks_are_the_whole() {
     let arrangement = arrangement(&deformations(4, &[-1, 0, 1]), 4);
@@ -140,6 +176,11 @@ proptest! {
     fn degenerate_arrangements((dimension, rows) in rows_strategy(-1i64..2)) {
         let arrangement = arrangement(&rows, dimension);
         is_all(&arrangement, &regions(&arrangement))?;
+    }
+
+    #[test]
+    fn faces_of_degenerate_arrangements((dimension, rows) in rows_strategy(-2i64..3)) {
+        are_all_faces(&arrangement(&rows, dimension))?;
     }
 
     #[test]

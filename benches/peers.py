@@ -29,9 +29,16 @@ rows = json.load(sys.stdin)
 names = tuple(f"x{i}" for i in range(len(rows[0]) - 1))
 planes = HyperplaneArrangements(QQ, names)(*[[row[:-1], -row[-1]] for row in rows])
 start = time.process_time()
-vertices = planes.vertices()
-print(json.dumps([time.process_time() - start, len(vertices)]))
+found = planes.{method}()
+print(json.dumps([time.process_time() - start, {size}]))
 """
+
+# What Sage gives for a method, as one number that ours can be compared with.
+SAGE_SIZES = {
+    "vertices": "len(found)",
+    "regions": "len(found)",
+    "characteristic_polynomial": "int(sum(abs(x) for x in found.list()))",
+}
 
 
 def every_subset(a, b):
@@ -48,8 +55,11 @@ def every_subset(a, b):
     return np.unique(np.concatenate(points), axis=0)
 
 
-def sage(a, b):
-    """Seconds and vertices of SageMath's ``HyperplaneArrangement.vertices()``."""
+def sage(a, b, method="vertices", patience=None):
+    """Seconds of a method of SageMath's ``HyperplaneArrangement``, and the size of its result.
+
+    The size is None, and the seconds are `patience`, where it takes longer than that.
+    """
     python = BENCH_PYTHON if BENCH_PYTHON.exists() else pathlib.Path(sys.executable)
     found = subprocess.run(
         [python, "-c", "import sage.geometry.hyperplane_arrangement"], capture_output=True
@@ -57,11 +67,20 @@ def sage(a, b):
     if found.returncode:
         return None
     rows = np.column_stack([a, b]).tolist()
-    done = subprocess.run(
-        [python, "-c", SAGE], input=json.dumps(rows), capture_output=True, text=True, check=True
-    )
-    seconds, vertices = json.loads(done.stdout)
-    return seconds, vertices
+    code = SAGE.replace("{method}", method).replace("{size}", SAGE_SIZES[method])
+    try:
+        done = subprocess.run(
+            [python, "-c", code],
+            input=json.dumps(rows),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=patience,
+        )
+    except subprocess.TimeoutExpired:
+        return patience, None
+    seconds, size = json.loads(done.stdout)
+    return seconds, size
 
 
 def lrs(n, d):

@@ -146,7 +146,7 @@ def test_the_layers_of_architecture_md_hold():
 ROOMS = {
     "arrangement": (
         *("arithmetic", "lattices", "input", "coordinates", "planes", "jobs", "flats", "cobases"),
-        *("output", "search", "float", "baselines"),
+        *("output", "search", "intersections", "regions", "float", "baselines"),
     ),
     "codec": ("numbers", "trellis", "kernels", "published", "format", "operations", "encode"),
 }

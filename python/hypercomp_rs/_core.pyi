@@ -9,20 +9,24 @@ __all__ = [
     "DeviceMemory",
     "DeviceTensor",
     "Method",
+    "RegionSearch",
     "Search",
     "TensorCode",
     "__version__",
     "approximate_vertices",
     "big_vertex_rows",
+    "characteristic_polynomial",
     "close_devices",
     "cuda_version",
     "default_threads",
     "device_of",
     "devices",
     "dlpack_view",
+    "faces",
     "group_entries",
     "header_length",
     "integer_rows",
+    "intersection_lattice",
     "kernel_stamp",
     "lowest_terms",
     "rational_rows",
@@ -31,8 +35,10 @@ __all__ = [
     "shares_openmp",
     "simd_available",
     "simd_in_use",
+    "skeleton",
     "use_openmp",
     "vertex_rows",
+    "vertex_signs",
     "write_header",
 ]
 
@@ -41,6 +47,30 @@ __version__: str
 def lowest_terms(
     numbers: npt.NDArray[np.uint64], dimension: int, limbs: int, *, threads: int | None
 ) -> npt.NDArray[np.int64] | list[int]: ...
+
+_Regions = tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | list[int], npt.NDArray[np.bool_]]
+
+@final
+class RegionSearch:
+    def __new__(cls, search: Search, *, threads: int | None) -> RegionSearch: ...
+    def whole(self, *, threads: int | None) -> _Regions: ...
+    def next_block(self, vertices: int, *, threads: int | None) -> _Regions | None: ...
+
+def faces(search: Search, dimension: int, *, threads: int | None) -> _Regions: ...
+def characteristic_polynomial(search: Search, *, threads: int | None) -> list[int]: ...
+def intersection_lattice(
+    search: Search, *, threads: int | None
+) -> list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32], list[int]]]: ...
+def skeleton(
+    search: Search,
+    starts: npt.NDArray[np.uint64],
+    through: npt.NDArray[np.uint32],
+    *,
+    threads: int | None,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.bool_]]: ...
+def vertex_signs(
+    search: Search, numbers: npt.NDArray[np.uint64], *, threads: int | None
+) -> npt.NDArray[np.int8]: ...
 
 @final
 class Method:

@@ -13,6 +13,18 @@ from .enumeration import (
     iter_vertices,
     vertices,
 )
+from .lattice import IntersectionLattice, LatticeFlat, intersection_lattice
+from .regions import (
+    Region,
+    Regions,
+    RegionStream,
+    characteristic_polynomial,
+    count_regions,
+    faces,
+    iter_regions,
+    regions,
+    zonotope_vertices,
+)
 from .representation import (
     HRepresentation,
     VRepresentation,
@@ -21,23 +33,36 @@ from .representation import (
     write_ext,
     write_ine,
 )
-from .result import Vertices
+from .result import VertexGraph, Vertices
 from .stream import VertexStream
 
 __all__ = [
     "ApproximateVertices",
     "Estimate",
     "HRepresentation",
+    "IntersectionLattice",
+    "LatticeFlat",
+    "Region",
+    "RegionStream",
+    "Regions",
     "VRepresentation",
+    "VertexGraph",
     "VertexStream",
     "Vertices",
+    "characteristic_polynomial",
+    "count_regions",
     "count_vertices",
     "estimate_vertices",
+    "faces",
     "flats",
+    "intersection_lattice",
+    "iter_regions",
     "iter_vertices",
     "read_ext",
     "read_ine",
+    "regions",
     "vertices",
     "write_ext",
     "write_ine",
+    "zonotope_vertices",
 ]

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from .. import _core
-from ..errors import TooLargeError
+from ..errors import InvalidArgumentError, TooLargeError
 from .search import Job, Problem
+from .sides import sides_of_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+class VertexGraph(NamedTuple):
+    """The vertices and edges of an arrangement; made by :meth:`Vertices.graph`."""
+
+    edges: npt.NDArray[np.int64]
+    """Bounded edges, shape (e, 2): the numbers of two vertices, the smaller first; sorted."""
+    rays: npt.NDArray[np.int64]
+    """For each unbounded edge the number of its vertex, shape (r,)."""
+    upwards: npt.NDArray[np.bool_]
+    """Whether each unbounded edge runs towards larger points in lexicographic order."""
 
 
 class Vertices(Sequence[tuple[Fraction, ...]]):
@@ -179,6 +191,55 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         starts, _ = self._through()
         simple: npt.NDArray[np.bool_] = np.diff(starts) == self.dimension
         return simple
+
+    def sign_vectors(self) -> npt.NDArray[np.int8]:
+        """The sign of ``A[i] · x - b[i]`` at each vertex for every row i of A; int8, shape (v, n).
+
+        It is 0 for the rows through the vertex. Time O(v·n·d).
+
+        Examples
+        --------
+        >>> from hypercomp_rs import vertices
+        >>> vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1]).sign_vectors()
+        array([[ 0,  0, -1],
+               [ 0,  1,  0],
+               [ 1,  0,  0]], dtype=int8)
+        """
+        search = self._problem.search
+        flat = np.ascontiguousarray(self._words).reshape(-1)
+        signs = _core.vertex_signs(search, flat, threads=None).reshape(len(self), -1)
+        return sides_of_rows(self._problem.rows, search.hyperplanes, signs)
+
+    def graph(self) -> VertexGraph:
+        """The vertices joined along the lines of the arrangement (its 1-skeleton).
+
+        Two vertices are neighbours if they follow each other on a line in which hyperplanes meet.
+        The first and the last vertex of each line has an unbounded edge. The result must be
+        complete. Memory is that of the flats of dimension 1.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The vertices are not all of the arrangement's.
+
+        Examples
+        --------
+        >>> from hypercomp_rs import vertices
+        >>> vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1]).graph().edges
+        array([[0, 1],
+               [0, 2],
+               [1, 2]])
+        """
+        if not self.complete:
+            raise InvalidArgumentError(
+                "a graph needs every vertex, and this result has a part of them: give the whole "
+                "result of a search that came to its end"
+            )
+        search = self._problem.search
+        flat = np.ascontiguousarray(self._words).reshape(-1)
+        starts, through = search.incidence(flat, threads=None)
+        edges, rays, upwards = _core.skeleton(search, starts, through, threads=None)
+        return VertexGraph(edges.astype(np.int64).reshape(-1, 2), rays.astype(np.int64), upwards)
 
     def _through(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The distinct hyperplanes through each vertex, as a CSR pair."""

@@ -195,7 +195,7 @@ impl Search {
 }
 
 impl Search {
-    fn points(&self, numbers: Vec<u64>) -> Points {
+    pub(crate) fn points(&self, numbers: Vec<u64>) -> Points {
         Points {
             dimension: self.0.arrangement().dimension(),
             limbs: self.0.limbs(),

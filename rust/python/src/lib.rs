@@ -16,6 +16,7 @@ mod error;
 mod gpu;
 mod machine;
 mod openmp;
+mod regions;
 mod representation;
 
 use pyo3::prelude::*;
@@ -44,6 +45,10 @@ mod _core {
     use crate::machine::{default_threads, shares_openmp, simd_available, simd_in_use};
     #[pymodule_export]
     use crate::openmp::use_openmp;
+    #[pymodule_export]
+    use crate::regions::{
+        RegionSearch, characteristic_polynomial, faces, intersection_lattice, skeleton, vertex_signs,
+    };
     #[pymodule_export]
     use crate::representation::{
         big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,

@@ -14,6 +14,8 @@
 //! | [`cobases`] | reverse search over cobases by the Zero rule |
 //! | [`output`] | vertices in lowest terms and in one order, incidences |
 //! | [`search`] | a search from end to end, on threads |
+//! | [`intersections`] | the lattice of flats, the characteristic polynomial |
+//! | [`regions`] | the regions and faces, with points inside |
 //! | [`float`](mod@float) | the search over flats in `f64`, without a proof |
 //! | `baselines` | the searches that this one is measured against (feature `baselines`) |
 //!
@@ -29,10 +31,12 @@ pub mod coordinates;
 pub mod flats;
 pub mod float;
 pub mod input;
+pub mod intersections;
 pub mod jobs;
 pub mod lattices;
 pub mod output;
 pub mod planes;
+pub mod regions;
 pub mod search;
 
 use crate::{Control, Result, SimdLevel};

@@ -1,0 +1,376 @@
+"""Regions and faces of arrangements, with exact points, and what Zaslavsky's theorem counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+
+from .. import _core
+from .._integers import checked, checked_threads
+from ..errors import InvalidArgumentError
+from .rows import Rows
+from .sides import sides_of_rows, unshuffled_search
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .enumeration import Matrix, Vector
+
+
+class Region(NamedTuple):
+    """A region or another face of an arrangement."""
+
+    signs: tuple[int, ...]
+    """For each row of A the sign of ``A[i] · x - b[i]`` inside: -1, 0 or 1."""
+    point: tuple[Fraction, ...]
+    """A point inside."""
+    bounded: bool
+    """Whether the region is bounded."""
+
+
+class Regions(Sequence[Region]):
+    """Regions of an arrangement; made by :func:`regions`, :func:`iter_regions` and :func:`faces`.
+
+    A sequence of :class:`Region`. A slice, a mask or a list of numbers selects some of them.
+    Immutable and picklable.
+    """
+
+    __slots__ = ("_bounded", "_points", "_signs")
+
+    _signs: npt.NDArray[np.int8]
+    # Numerators and denominator, shape (r, d + 1).
+    _points: npt.NDArray[Any]
+    _bounded: npt.NDArray[np.bool_]
+
+    def __init__(self) -> None:
+        """Not for users: see :func:`regions`."""
+        raise TypeError("Regions are made by hypercomp_rs.regions")
+
+    @classmethod
+    def _of(
+        cls,
+        signs: npt.NDArray[np.int8],
+        points: npt.NDArray[Any],
+        bounded: npt.NDArray[np.bool_],
+    ) -> Regions:
+        found = cls.__new__(cls)
+        for array in (signs, points, bounded):
+            array.flags.writeable = False
+        found._signs, found._points, found._bounded = signs, points, bounded
+        return found
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d of the space."""
+        return self._points.shape[1] - 1
+
+    @property
+    def signs(self) -> npt.NDArray[np.int8]:
+        """For each region the sign of ``A[i] · x - b[i]`` for every row i of A; shape (r, n).
+
+        A row ``0·x = 0`` has sign 0.
+        """
+        return self._signs
+
+    @property
+    def numerators(self) -> npt.NDArray[Any]:
+        """Numerators of a point inside each region, shape (r, d): ``int64``, or ``object``."""
+        return self._points[:, :-1]
+
+    @property
+    def denominators(self) -> npt.NDArray[Any]:
+        """The positive denominator of each of these points, shape (r,)."""
+        denominators: npt.NDArray[Any] = self._points[:, -1]
+        return denominators
+
+    @property
+    def bounded(self) -> npt.NDArray[np.bool_]:
+        """Whether each region is bounded, shape (r,)."""
+        return self._bounded
+
+    def __len__(self) -> int:
+        return len(self._bounded)
+
+    @overload
+    def __getitem__(self, index: int) -> Region: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | npt.NDArray[Any]) -> Regions: ...
+    def __getitem__(self, index: Any) -> Region | Regions:
+        """One region, or those of a slice, a mask or a list of numbers."""
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            *numerators, denominator = self._points[index].tolist()
+            point = tuple(Fraction(n, denominator) for n in numerators)
+            return Region(tuple(self._signs[index].tolist()), point, bool(self._bounded[index]))
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if index.size == 0:
+                index = index.astype(np.intp)
+        parts = self._signs[index], self._points[index], self._bounded[index]
+        return self._of(*(part.copy() for part in parts))
+
+    def __iter__(self) -> Iterator[Region]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same regions in the same order, with the same points."""
+        if not isinstance(other, Regions):
+            return NotImplemented
+        return (
+            np.array_equal(self._signs, other._signs)
+            and np.array_equal(self._points, other._points)
+            and np.array_equal(self._bounded, other._bounded)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its arrays."""
+        return Regions._of, (self._signs, self._points, self._bounded)
+
+    def __repr__(self) -> str:
+        bounded = int(self._bounded.sum())
+        return f"Regions({len(self)} in R^{self.dimension}, {bounded} bounded)"
+
+
+class RegionStream(Iterator[Regions]):
+    """Blocks of regions; made by :func:`iter_regions`."""
+
+    def __init__(self, rows: Rows, threads: int | None, vertices: int) -> None:
+        self._rows = rows
+        self._search = unshuffled_search(rows)
+        self._regions = _core.RegionSearch(self._search, threads=threads)
+        self._threads = threads
+        self._vertices = vertices
+
+    def __next__(self) -> Regions:
+        """The next block."""
+        found = self._regions.next_block(self._vertices, threads=self._threads)
+        if found is None:
+            raise StopIteration
+        return _regions(self._rows, self._search, found)
+
+
+def regions(A: Matrix, b: Vector, *, threads: int | None = None) -> Regions:
+    """Every region of the arrangement of the hyperplanes ``A[i] · x = b[i]``, each exactly once.
+
+    A region is a connected part of what is left of the space without the hyperplanes. Each comes
+    with the signs of all hyperplanes, with an exact point inside, and with whether it is bounded.
+
+    Parameters
+    ----------
+    A, b
+        As for :func:`vertices`.
+    threads
+        Threads to search with; None for one a core.
+
+    Returns
+    -------
+    Regions
+        In an order that depends on the hyperplanes alone.
+
+    Raises
+    ------
+    HypercompError
+        As :func:`vertices`.
+
+    Notes
+    -----
+    A linear function that is not constant on any line of the arrangement is least at one vertex of
+    each region on which it is bounded below. Such regions are found vertex by vertex. The others
+    meet a hyperplane beyond all vertices, and are found there in one dimension less.
+    (T. Zaslavsky, Facing up to Arrangements, Memoirs of the AMS 154, 1975; ``docs/regions.md`` has
+    the proof.) Every step is exact: signs are those of integers.
+
+    Memory and time O(n·d) a region where the vertices are simple, beside O(d³) a vertex.
+
+    Examples
+    --------
+    Three lines in general position have seven regions, of which one is bounded:
+
+    >>> from hypercomp_rs import regions
+    >>> found = regions([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
+    >>> found
+    Regions(7 in R^2, 1 bounded)
+    >>> triangle = found[found.bounded][0]
+    >>> triangle.signs
+    (1, 1, -1)
+    >>> [str(x) for x in triangle.point]
+    ['1/4', '1/4']
+    """
+    rows, threads = Rows.of(A, b), checked_threads(threads)
+    search = unshuffled_search(rows)
+    found = _core.RegionSearch(search, threads=threads).whole(threads=threads)
+    return _regions(rows, search, found)
+
+
+def iter_regions(
+    A: Matrix, b: Vector, *, threads: int | None = None, block: int = 65_536
+) -> RegionStream:
+    """The regions as a stream of blocks, in bounded memory.
+
+    Before the first block all vertices are visited twice, and the regions of one dimension less are
+    found: these tell which regions are bounded, and stay in memory.
+
+    Parameters
+    ----------
+    A, b, threads
+        As for :func:`regions`.
+    block
+        Vertices to a block. A block has one region for each where d hyperplanes meet, and more
+        where more do.
+
+    Returns
+    -------
+    RegionStream
+        An iterator of :class:`Regions`. Together they are those of :func:`regions`, each once;
+        which come first depends on the threads.
+
+    Examples
+    --------
+    >>> from hypercomp_rs import iter_regions
+    >>> sum(len(block) for block in iter_regions([[1, 0], [0, 1], [1, 1]], [0, 0, 1], block=2))
+    7
+    """
+    threads = checked_threads(threads)
+    return RegionStream(Rows.of(A, b), threads, checked("block", block, 1, 1 << 32))
+
+
+def faces(A: Matrix, b: Vector, *, dimension: int, threads: int | None = None) -> Regions:
+    """Every face of one dimension, with its sign vector (covector) and an exact point inside.
+
+    A face of dimension k is a region of what the other hyperplanes cut out of a flat of dimension
+    k. Those of dimension 0 are the vertices, those of dimension d the regions.
+
+    Parameters
+    ----------
+    A, b, threads
+        As for :func:`regions`.
+    dimension
+        From 0 to d.
+
+    Returns
+    -------
+    Regions
+        Signs are 0 for the hyperplanes that contain the face.
+
+    Examples
+    --------
+    Three lines in general position are cut into nine edges, of which three are bounded:
+
+    >>> from hypercomp_rs import faces
+    >>> faces([[1, 0], [0, 1], [1, 1]], [0, 0, 1], dimension=1)
+    Regions(9 in R^2, 3 bounded)
+    """
+    rows, threads = Rows.of(A, b), checked_threads(threads)
+    search = unshuffled_search(rows)
+    dimension = checked("dimension", dimension, 0, search.dimension)
+    return _regions(rows, search, _core.faces(search, dimension, threads=threads))
+
+
+def characteristic_polynomial(A: Matrix, b: Vector, *, threads: int | None = None) -> list[int]:
+    """The coefficients of the characteristic polynomial χ(t); that of t^k is element k.
+
+    χ(t) is the sum of μ(F)·t^dim(F) over all flats F, where μ is the Möbius function of the
+    lattice of flats. (-1)^d·χ(-1) is the number of regions.
+
+    Parameters and errors are those of :func:`regions`; `TooLargeError` too if a Möbius value has
+    more than 128 bits. Memory is that of the flats of dimension 1.
+
+    Examples
+    --------
+    The braid arrangement x_i = x_j in R^3: t·(t - 1)·(t - 2).
+
+    >>> from hypercomp_rs import characteristic_polynomial
+    >>> characteristic_polynomial([[1, -1, 0], [1, 0, -1], [0, 1, -1]], [0, 0, 0])
+    [0, 2, -3, 1]
+    """
+    rows, threads = Rows.of(A, b), checked_threads(threads)
+    return _core.characteristic_polynomial(unshuffled_search(rows), threads=threads)
+
+
+def count_regions(
+    A: Matrix, b: Vector, *, bounded: bool = False, threads: int | None = None
+) -> int:
+    """The number of regions, or of bounded regions, without finding them (Zaslavsky's theorem).
+
+    Parameters and errors are those of :func:`characteristic_polynomial`. Where the normals do not
+    span the space no region is bounded.
+
+    Examples
+    --------
+    >>> from hypercomp_rs import count_regions
+    >>> A, b = [[1, 0], [0, 1], [1, 1]], [0, 0, 1]
+    >>> count_regions(A, b), count_regions(A, b, bounded=True)
+    (7, 1)
+    """
+    if not isinstance(bounded, bool):
+        raise InvalidArgumentError(f"bounded={bounded!r}: True and False are accepted")
+    polynomial = characteristic_polynomial(A, b, threads=threads)
+    if not bounded:
+        return sum(abs(coefficient) for coefficient in polynomial)
+    # Without a vertex every region contains a line.
+    return abs(sum(polynomial)) if polynomial[0] else 0
+
+
+def zonotope_vertices(generators: Matrix, *, threads: int | None = None) -> list[tuple[Any, ...]]:
+    """The vertices of a zonotope: the sum of the segments from 0 to each generator.
+
+    They are the sums of the generators on the positive side, one for each region of the central
+    arrangement of the hyperplanes orthogonal to the generators.
+
+    Parameters
+    ----------
+    generators
+        Shape (n, d), of numbers as :func:`vertices` takes them.
+    threads
+        As for :func:`regions`.
+
+    Returns
+    -------
+    list of tuple
+        Sorted, each vertex once: tuples of :class:`int`, or of :class:`fractions.Fraction` where
+        the generators are no integers.
+
+    Examples
+    --------
+    A hexagon:
+
+    >>> from hypercomp_rs import zonotope_vertices
+    >>> zonotope_vertices([[1, 0], [0, 1], [1, 1]])
+    [(0, 0), (0, 1), (1, 0), (1, 2), (2, 1), (2, 2)]
+    """
+    count = len(generators) if hasattr(generators, "__len__") else 0
+    rows = Rows.of(generators, [0] * count)
+    search = unshuffled_search(rows)
+    threads = checked_threads(threads)
+    found = _core.RegionSearch(search, threads=threads).whole(threads=threads)
+    signs = _regions(rows, search, found).signs > 0
+    entries = rows.entries
+    if isinstance(entries, np.ndarray) and entries.dtype == np.int64:
+        table = entries[:, :-1].astype(object)
+    elif isinstance(entries, np.ndarray):
+        exact = [[Fraction(x) for x in row] for row in entries[:, :-1].tolist()]
+        table = np.array(exact, object).reshape(len(entries), rows.dimension)
+    else:
+        exact = [[Fraction(*x) for x in row[:-1]] for row in entries]
+        table = np.array(exact, object).reshape(len(entries), rows.dimension)
+    if signs.shape[1] == 0:
+        return [(0,) * rows.dimension]
+    return sorted(map(tuple, (signs.astype(object) @ table).tolist()))
+
+
+def _regions(
+    rows: Rows,
+    search: _core.Search,
+    found: tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | list[int], npt.NDArray[np.bool_]],
+) -> Regions:
+    signs, points, bounded = found
+    table = np.array(points, None if isinstance(points, np.ndarray) else object)
+    return Regions._of(
+        sides_of_rows(rows, search.hyperplanes, signs.reshape(len(bounded), -1)),
+        table.reshape(len(bounded), search.dimension + 1),
+        bounded,
+    )

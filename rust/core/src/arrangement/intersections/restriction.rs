@@ -1,0 +1,194 @@
+//! The hyperplanes of an arrangement as they meet a flat.
+//!
+//! On a flat of dimension r every other hyperplane is a row of r coefficients and a right-hand side. It
+//! misses the flat if all coefficients are 0. Two hyperplanes meet the flat in the same place if their
+//! rows are proportional: they are one *class*. A class is a hyperplane of the restricted arrangement,
+//! and an intersection of one dimension less.
+//!
+//! Rows are scaled so that their first coefficient is 1. Then elimination needs no division, and
+//! proportional rows are equal.
+
+use crate::arrangement::arithmetic::{Field, invert_all};
+use crate::arrangement::input::Arrangement;
+
+/// A set of hyperplanes as bits, the first in the lowest bit of the first word.
+pub(super) type Bits = Box<[u64]>;
+
+/// The classes of hyperplanes on a flat.
+#[derive(Clone, Debug)]
+pub struct Restriction<F> {
+    /// Dimension of the flat.
+    free: usize,
+    /// 64-bit words of a set of hyperplanes.
+    words: usize,
+    /// For each class its row: `free` coefficients, the first that is not 0 being 1, and the right-hand
+    /// side.
+    rows: Vec<F>,
+    /// For each class its members, as bits.
+    members: Vec<u64>,
+    /// For each class its first member.
+    first: Vec<u32>,
+}
+
+/// Memory that [`Restriction::on`] uses again.
+#[derive(Debug)]
+pub(super) struct Scratch<F> {
+    rows: Vec<F>,
+    leads: Vec<F>,
+    products: Vec<F>,
+    /// The class that each row comes from.
+    from: Vec<usize>,
+    order: Vec<usize>,
+}
+
+impl<F> Default for Scratch<F> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            leads: Vec::new(),
+            products: Vec::new(),
+            from: Vec::new(),
+            order: Vec::new(),
+        }
+    }
+}
+
+impl<F: Field> Restriction<F> {
+    /// The hyperplanes in the whole space. Each is a class, because they are distinct.
+    pub fn whole(arrangement: &Arrangement) -> Self {
+        let (count, free) = (arrangement.rows().len(), arrangement.dimension());
+        let words = count.div_ceil(64);
+        let mut whole = Self {
+            free,
+            words,
+            rows: Vec::with_capacity(count * (free + 1)),
+            members: vec![0; count * words],
+            first: (0..count as u32).collect(),
+        };
+        let mut leads = Vec::with_capacity(count);
+        for (number, row) in arrangement.rows().iter().enumerate() {
+            let start = whole.rows.len();
+            whole.rows.extend(row.iter().map(F::from_integer));
+            let lead = whole.rows[start..].iter().find(|x| !x.is_zero());
+            leads.extend(lead.cloned());
+            whole.members[number * words + number / 64] = 1 << (number % 64);
+        }
+        invert_all(&mut leads, &mut Vec::new());
+        for (row, inverse) in whole.rows.chunks_exact_mut(free + 1).zip(&leads) {
+            row.iter_mut().for_each(|x| *x = x.times(inverse));
+        }
+        whole
+    }
+
+    /// Dimension of the flat.
+    pub fn dimension(&self) -> usize {
+        self.free
+    }
+
+    /// Number of classes.
+    pub fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// Whether no hyperplane meets the flat properly.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// The first member of each class.
+    pub fn first(&self) -> &[u32] {
+        &self.first
+    }
+
+    /// The members of a class, as bits.
+    pub fn members(&self, class: usize) -> &[u64] {
+        &self.members[class * self.words..][..self.words]
+    }
+
+    /// The class that a hyperplane is in, if it meets the flat properly.
+    pub fn class_of(&self, hyperplane: u32) -> Option<usize> {
+        let (word, bit) = (hyperplane as usize / 64, hyperplane % 64);
+        (0..self.len()).find(|class| self.members[class * self.words + word] >> bit & 1 == 1)
+    }
+
+    /// The classes on the part of the flat that lies in one of them.
+    ///
+    /// Time O(c·(r + log c)) for c classes on a flat of dimension r.
+    pub(super) fn on(&self, class: usize, scratch: &mut Scratch<F>) -> Self {
+        let width = self.free + 1;
+        let pivot_row = &self.rows[class * width..][..width];
+        let column = pivot_row
+            .iter()
+            .position(|x| !x.is_zero())
+            .unwrap_or_default();
+        scratch.rows.clear();
+        scratch.leads.clear();
+        scratch.from.clear();
+        for (other, row) in self.rows.chunks_exact(width).enumerate() {
+            if other == class {
+                continue;
+            }
+            let start = scratch.rows.len();
+            let factor = &row[column];
+            for (at, (x, y)) in row.iter().zip(pivot_row).enumerate() {
+                if at != column {
+                    scratch.rows.push(x.minus_product(factor, y));
+                }
+            }
+            let coefficients = &scratch.rows[start..start + self.free - 1];
+            match coefficients.iter().find(|x| !x.is_zero()) {
+                Some(lead) => {
+                    scratch.leads.push(lead.clone());
+                    scratch.from.push(other);
+                }
+                // Parallel to the flat: it misses it.
+                None => scratch.rows.truncate(start),
+            }
+        }
+        invert_all(&mut scratch.leads, &mut scratch.products);
+        let width = self.free;
+        if width > 1 {
+            for (row, inverse) in scratch.rows.chunks_exact_mut(width).zip(&scratch.leads) {
+                row.iter_mut().for_each(|x| *x = x.times(inverse));
+            }
+        }
+        self.grouped(scratch)
+    }
+
+    /// Equal rows brought together as classes, in the order of their first members.
+    fn grouped(&self, scratch: &mut Scratch<F>) -> Self {
+        let width = self.free;
+        let row = |number: usize| &scratch.rows[number * width..][..width];
+        let first = |number: usize| self.first[scratch.from[number]];
+        scratch.order.clear();
+        scratch.order.extend(0..scratch.from.len());
+        let order = &mut scratch.order;
+        order.sort_unstable_by(|a, b| row(*a).cmp(row(*b)).then(first(*a).cmp(&first(*b))));
+        // The first of each run of equal rows stands for all.
+        let mut starts: Vec<(u32, usize)> = Vec::new();
+        for (at, number) in order.iter().enumerate() {
+            if at == 0 || row(order[at - 1]) != row(*number) {
+                starts.push((first(*number), at));
+            }
+        }
+        starts.sort_unstable();
+        let mut grouped = Self {
+            free: self.free - 1,
+            words: self.words,
+            rows: Vec::with_capacity(starts.len() * width),
+            members: vec![0; starts.len() * self.words],
+            first: Vec::with_capacity(starts.len()),
+        };
+        for (class, (least, start)) in starts.into_iter().enumerate() {
+            let lead = order[start];
+            grouped.first.push(least);
+            grouped.rows.extend_from_slice(row(lead));
+            let members = &mut grouped.members[class * self.words..][..self.words];
+            for number in order[start..].iter().take_while(|n| row(**n) == row(lead)) {
+                let more = self.members(scratch.from[*number]);
+                members.iter_mut().zip(more).for_each(|(x, y)| *x |= y);
+            }
+        }
+        grouped
+    }
+}

@@ -1,0 +1,168 @@
+//! Integers that say so when they overflow.
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_traits::{Signed, ToPrimitive, Zero};
+
+/// An integer of one machine word, of two, or of any size. Every operation is exact or `None`.
+pub(super) trait Exact: Clone + Ord {
+    /// The same integer in this type.
+    fn of(value: &BigInt) -> Option<Self>;
+    /// The same integer as a big one.
+    fn to_big(&self) -> BigInt;
+    /// 0.
+    fn zero() -> Self;
+    /// 1.
+    fn one() -> Self;
+    /// −1, 0 or 1.
+    fn sign(&self) -> i8;
+    /// self + other.
+    fn plus(&self, other: &Self) -> Option<Self>;
+    /// self − other.
+    fn minus(&self, other: &Self) -> Option<Self>;
+    /// self · other.
+    fn times(&self, other: &Self) -> Option<Self>;
+    /// self / other, which is an integer.
+    fn divided(&self, other: &Self) -> Option<Self>;
+    /// ⌊self / other⌋.
+    fn floor_divided(&self, other: &Self) -> Option<Self>;
+    /// The greatest common divisor, not negative.
+    fn gcd(&self, other: &Self) -> Self;
+
+    /// |self|.
+    fn absolute(&self) -> Option<Self> {
+        if self.sign() < 0 {
+            Self::zero().minus(self)
+        } else {
+            Some(self.clone())
+        }
+    }
+}
+
+/// Σ a·b.
+pub(super) fn dot<N: Exact>(a: &[N], b: &[N]) -> Option<N> {
+    let mut sum = N::zero();
+    for (x, y) in a.iter().zip(b) {
+        sum = sum.plus(&x.times(y)?)?;
+    }
+    Some(sum)
+}
+
+/// Divide by the greatest common divisor of all.
+pub(super) fn reduce<N: Exact>(numbers: &mut [N]) {
+    let one = N::one();
+    let mut divisor = N::zero();
+    for x in numbers.iter() {
+        divisor = divisor.gcd(x);
+        if divisor == one {
+            return;
+        }
+    }
+    if divisor.sign() != 0 {
+        for x in numbers {
+            if let Some(quotient) = x.divided(&divisor) {
+                *x = quotient;
+            }
+        }
+    }
+}
+
+macro_rules! machine {
+    ($word:ty, $convert:ident) => {
+        impl Exact for $word {
+            fn of(value: &BigInt) -> Option<Self> {
+                value.$convert()
+            }
+            fn to_big(&self) -> BigInt {
+                BigInt::from(*self)
+            }
+            #[inline]
+            fn zero() -> Self {
+                0
+            }
+            #[inline]
+            fn one() -> Self {
+                1
+            }
+            #[inline]
+            fn sign(&self) -> i8 {
+                self.signum() as i8
+            }
+            #[inline]
+            fn plus(&self, other: &Self) -> Option<Self> {
+                self.checked_add(*other)
+            }
+            #[inline]
+            fn minus(&self, other: &Self) -> Option<Self> {
+                self.checked_sub(*other)
+            }
+            #[inline]
+            fn times(&self, other: &Self) -> Option<Self> {
+                self.checked_mul(*other)
+            }
+            #[inline]
+            fn divided(&self, other: &Self) -> Option<Self> {
+                self.checked_div(*other)
+            }
+            #[inline]
+            fn floor_divided(&self, other: &Self) -> Option<Self> {
+                // The only quotient that overflows is that of the least number and −1.
+                (*self != Self::MIN).then(|| Integer::div_floor(self, other))
+            }
+            #[inline]
+            fn gcd(&self, other: &Self) -> Self {
+                // The least number has no absolute value: no common divisor is taken out of it.
+                if *self == Self::MIN || *other == Self::MIN {
+                    return 1;
+                }
+                let (mut a, mut b) = (self.unsigned_abs(), other.unsigned_abs());
+                while b != 0 {
+                    (a, b) = (b, a % b);
+                }
+                a as Self
+            }
+        }
+    };
+}
+
+machine!(i64, to_i64);
+machine!(i128, to_i128);
+
+impl Exact for BigInt {
+    fn of(value: &BigInt) -> Option<Self> {
+        Some(value.clone())
+    }
+    fn to_big(&self) -> BigInt {
+        self.clone()
+    }
+    fn zero() -> Self {
+        Zero::zero()
+    }
+    fn one() -> Self {
+        num_traits::One::one()
+    }
+    fn sign(&self) -> i8 {
+        match self.signum().to_i8() {
+            Some(sign) => sign,
+            None => 0,
+        }
+    }
+    fn plus(&self, other: &Self) -> Option<Self> {
+        Some(self + other)
+    }
+    fn minus(&self, other: &Self) -> Option<Self> {
+        Some(self - other)
+    }
+    fn times(&self, other: &Self) -> Option<Self> {
+        Some(self * other)
+    }
+    fn divided(&self, other: &Self) -> Option<Self> {
+        Some(self / other)
+    }
+    fn floor_divided(&self, other: &Self) -> Option<Self> {
+        Some(Integer::div_floor(self, other))
+    }
+    fn gcd(&self, other: &Self) -> Self {
+        Integer::gcd(self, other)
+    }
+}

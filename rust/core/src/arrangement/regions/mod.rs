@@ -1,0 +1,38 @@
+//! The regions of an arrangement: the pieces into which its hyperplanes cut the space, each with the signs
+//! of all hyperplanes and an exact point inside.
+//!
+//! **The idea.** Let the normals span the space, and let f be a linear function that is not constant on
+//! any line in which hyperplanes meet. A region on which f is bounded below has exactly one vertex at
+//! which f is least. So these regions are found vertex by vertex: at a vertex, they are the cones of the
+//! hyperplanes through it on which f grows. A region on which f is not bounded below meets the hyperplane
+//! f = −M, for M beyond all vertices, in one region of the arrangement that is cut out there. So the rest
+//! is the same task in one dimension less. (T. Zaslavsky, *Facing up to Arrangements*, 1975; C. Greene and
+//! T. Zaslavsky, *On the interpretation of Whitney numbers*, 1983.)
+//!
+//! * **Simple vertices.** Where d hyperplanes meet, there is one such cone. Its edges are the d lines of
+//!   the vertex, each in the direction in which f grows ([`cone`]).
+//! * **Other vertices.** Where more meet, the cones are the bounded regions of the arrangement that the
+//!   hyperplanes cut out of f = 1, moved to the origin: again the same task in one dimension less
+//!   ([`Cones`](cones::Cones)). Vertices with the same normals share the result.
+//! * **Bounded regions.** A region is bounded if f has a least value on it and it does not meet f = +M.
+//!
+//! **Exact.** Vertices are exact. Signs are those of integers. That f is not constant on any line is
+//! proved by counting: every line on which f is not constant meets f = −M in one vertex of what is cut
+//! out there, and different lines in different ones. So there are as many vertices as lines
+//! ([`Level::below`](level::Level::below)).
+//!
+//! This room uses `arithmetic`, `input`, `intersections`, `jobs`, `output` and `search`.
+
+mod cone;
+mod cones;
+mod exact;
+mod faces;
+mod flat_part;
+mod level;
+mod search;
+
+pub use faces::faces;
+pub use search::{Block, RegionSearch};
+
+#[cfg(test)]
+mod tests;

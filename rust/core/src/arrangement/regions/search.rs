@@ -1,0 +1,439 @@
+//! The search of the regions, level by level.
+
+use std::collections::HashSet;
+
+use num_bigint::BigInt;
+use rayon::prelude::*;
+
+use super::cone::{direction, step};
+use super::cones::directions;
+use super::exact::{Exact, dot};
+use super::flat_part::FlatPart;
+use super::level::{Level, Lift, Numbers, Threads};
+use crate::arrangement::arithmetic::integer;
+use crate::arrangement::input::Arrangement;
+use crate::arrangement::jobs::{Job, Limits, Wanted};
+use crate::arrangement::output::Coordinates;
+use crate::arrangement::search::share;
+use crate::{Control, Result};
+
+/// Vertices that a thread takes at a time.
+const CHUNK: usize = 256;
+
+/// Some regions of an arrangement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// For each region the sign of every hyperplane, a·x − b, at its points: −1 or 1.
+    pub signs: Vec<i8>,
+    /// A point inside each region: d numerators and a positive denominator, in lowest terms.
+    pub points: Coordinates,
+    /// Whether each region is bounded.
+    pub bounded: Vec<bool>,
+    width: usize,
+}
+
+impl Block {
+    pub(super) fn new(dimension: usize) -> Self {
+        Self {
+            signs: Vec::new(),
+            points: Coordinates::Small(Vec::new()),
+            bounded: Vec::new(),
+            width: dimension + 1,
+        }
+    }
+
+    /// Number of regions.
+    pub fn len(&self) -> usize {
+        self.bounded.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bounded.is_empty()
+    }
+
+    /// The points as big integers.
+    pub(super) fn big_points(&self) -> impl Iterator<Item = Vec<BigInt>> + '_ {
+        (0..self.len()).map(|region| {
+            let part = region * self.width..(region + 1) * self.width;
+            match &self.points {
+                Coordinates::Small(numbers) => {
+                    numbers[part].iter().map(|x| BigInt::from(*x)).collect()
+                }
+                Coordinates::Big(numbers) => numbers[part].to_vec(),
+            }
+        })
+    }
+
+    fn push_point<N: Exact>(&mut self, point: &[N]) {
+        if let Coordinates::Small(numbers) = &mut self.points {
+            let at = numbers.len();
+            for x in point {
+                match i64::of(&x.to_big()) {
+                    Some(x) => numbers.push(x),
+                    None => break,
+                }
+            }
+            if numbers.len() == at + point.len() {
+                return;
+            }
+            numbers.truncate(at);
+            self.points = Coordinates::Big(numbers.iter().map(|x| (*x).into()).collect());
+        }
+        if let Coordinates::Big(numbers) = &mut self.points {
+            numbers.extend(point.iter().map(Exact::to_big));
+        }
+    }
+
+    /// The same regions, with the signs of these hyperplanes among `all`; those of the others are 0.
+    pub(super) fn spread(mut self, hyperplanes: &[usize], all: usize) -> Self {
+        let mut signs = vec![0; self.len() * all];
+        for region in 0..self.len() {
+            for (at, hyperplane) in hyperplanes.iter().enumerate() {
+                signs[region * all + hyperplane] = self.signs[region * hyperplanes.len() + at];
+            }
+        }
+        self.signs = signs;
+        self
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.signs.extend(other.signs);
+        self.bounded.extend(other.bounded);
+        match (&mut self.points, other.points) {
+            (Coordinates::Small(numbers), Coordinates::Small(more)) => numbers.extend(more),
+            (Coordinates::Big(numbers), Coordinates::Big(more)) => numbers.extend(more),
+            (Coordinates::Big(numbers), Coordinates::Small(more)) => {
+                numbers.extend(more.into_iter().map(BigInt::from));
+            }
+            (Coordinates::Small(numbers), Coordinates::Big(more)) => {
+                let all = numbers.iter().map(|x| BigInt::from(*x)).chain(more);
+                self.points = Coordinates::Big(all.collect());
+            }
+        }
+    }
+}
+
+/// Signs as bits.
+fn packed(signs: &[i8]) -> Box<[u64]> {
+    signs
+        .chunks(64)
+        .map(|signs| {
+            let bits = signs.iter().enumerate();
+            bits.fold(0, |word, (at, sign)| word | u64::from(*sign > 0) << at)
+        })
+        .collect()
+}
+
+/// A search of the regions of an arrangement, which gives them block by block.
+#[derive(Debug)]
+pub struct RegionSearch {
+    dimension: usize,
+    levels: Vec<Level>,
+    /// The signs of the regions that meet f = +M; `None` if no region is bounded.
+    above: Option<HashSet<Box<[u64]>>>,
+    threads: Threads,
+    /// The level that comes next, and what is left of its search.
+    at: usize,
+    jobs: Vec<Job>,
+}
+
+impl RegionSearch {
+    /// Prepare a search. The vertices are visited twice for it, and the regions of d − 1 dimensions once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of
+    /// [`SimdLevel::in_use`](crate::SimdLevel::in_use).
+    pub fn new(arrangement: &Arrangement, control: &Control) -> Result<Self> {
+        let whole = FlatPart::new(arrangement, &[])?;
+        Self::of_part(whole, arrangement.dimension(), Threads::All, control)
+    }
+
+    /// The faces of an arrangement that are open in a flat: the regions of what the other hyperplanes cut
+    /// out of it. The search knows the hyperplanes that do not contain the flat, in their order.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn on_flat(
+        arrangement: &Arrangement,
+        basis: &[u32],
+        threads: Threads,
+        control: &Control,
+    ) -> Result<Self> {
+        let part = FlatPart::new(arrangement, basis)?;
+        Self::of_part(part, arrangement.dimension(), threads, control)
+    }
+
+    fn of_part(
+        part: FlatPart,
+        dimension: usize,
+        threads: Threads,
+        control: &Control,
+    ) -> Result<Self> {
+        let search = Self::of_level(
+            part.rows,
+            part.dimension,
+            part.lift,
+            part.spanning,
+            threads,
+            control,
+        )?;
+        Ok(Self {
+            dimension,
+            ..search
+        })
+    }
+
+    /// A search of rows whose normals span R^`dimension`, with flags of the bounded regions or without.
+    pub(super) fn of_rows(
+        rows: Vec<Vec<BigInt>>,
+        dimension: usize,
+        flags: bool,
+        threads: Threads,
+        control: &Control,
+    ) -> Result<Self> {
+        let entry = |row: usize, column: usize| BigInt::from(u8::from(row == column));
+        let lift = (0..dimension)
+            .map(|row| (0..=dimension).map(|column| entry(row, column)).collect())
+            .collect();
+        Self::of_level(
+            rows,
+            dimension,
+            Lift {
+                rows: lift,
+                divisor: BigInt::from(1),
+            },
+            flags,
+            threads,
+            control,
+        )
+    }
+
+    fn of_level(
+        rows: Vec<Vec<BigInt>>,
+        dimension: usize,
+        lift: Lift,
+        flags: bool,
+        threads: Threads,
+        control: &Control,
+    ) -> Result<Self> {
+        let first = Level::new(rows, dimension, lift, threads, control)?;
+        let mut above = None;
+        if flags {
+            let mut signs = HashSet::new();
+            if dimension > 0 {
+                let (rows, _) = first.above();
+                let hyperplanes = rows.len();
+                let search = Self::of_rows(rows, dimension - 1, false, threads, control)?;
+                let found = search.whole(control)?;
+                if hyperplanes > 0 {
+                    signs.extend(found.signs.chunks_exact(hyperplanes).map(packed));
+                }
+            }
+            above = Some(signs);
+        }
+        let mut levels = vec![first];
+        for free in (0..dimension).rev() {
+            let (rows, lift) = levels[levels.len() - 1].below();
+            levels.push(Level::new(rows, free, lift, threads, control)?);
+        }
+        Ok(Self {
+            dimension,
+            levels,
+            above,
+            threads,
+            at: 0,
+            jobs: vec![Job::whole()],
+        })
+    }
+
+    /// All regions, in an order that depends on the hyperplanes alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn whole(&self, control: &Control) -> Result<Block> {
+        let mut all = Block::new(self.dimension);
+        let wanted = Wanted {
+            coordinates: true,
+            all_flats: false,
+        };
+        for (at, level) in self.levels.iter().enumerate() {
+            let vertices = self.threads.run(&level.search, wanted, control)?;
+            all.add(self.at_vertices(at, &vertices.numbers, control)?);
+        }
+        Ok(all)
+    }
+
+    /// The regions of about `vertices` more vertices; `None` at the end. Each region comes once; which
+    /// come first depends on the threads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only. After an error regions may be lost.
+    pub fn next_block(&mut self, vertices: u64, control: &Control) -> Result<Option<Block>> {
+        let wanted = Wanted {
+            coordinates: true,
+            all_flats: false,
+        };
+        while let Some(level) = self.levels.get(self.at) {
+            let limits = Limits::new(Some(vertices), None);
+            let jobs = std::mem::take(&mut self.jobs);
+            let (found, left) = share::run(&level.search, jobs, wanted, &limits, control);
+            control.check()?;
+            let block = self.at_vertices(self.at, &found.numbers, control)?;
+            self.jobs = left;
+            if self.jobs.is_empty() {
+                self.at += 1;
+                self.jobs = vec![Job::whole()];
+            }
+            if !block.is_empty() {
+                return Ok(Some(block));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The regions on which the function of a level is least at one of these vertices.
+    fn at_vertices(&self, at: usize, numbers: &[u64], control: &Control) -> Result<Block> {
+        let level = &self.levels[at];
+        let (limbs, width) = (level.search.limbs(), level.dimension + 1);
+        let chunk = |vertices: &[u64]| {
+            let mut block = Block::new(self.dimension);
+            for vertex in vertices.chunks_exact(width * limbs) {
+                control.check()?;
+                self.at_vertex(level, vertex, limbs, &mut block, control)?;
+            }
+            if let (0, Some(above)) = (at, &self.above) {
+                let hyperplanes = level.big.rows.len();
+                if hyperplanes == 0 {
+                    block.bounded.fill(true);
+                } else {
+                    let signs = block.signs.chunks_exact(hyperplanes).map(packed);
+                    let bounded = signs.map(|signs| !above.contains(&signs));
+                    block.bounded = bounded.collect();
+                }
+            }
+            Ok(block)
+        };
+        let mut all = Block::new(self.dimension);
+        let parts = numbers.par_chunks(width * limbs * CHUNK);
+        let blocks = match self.threads {
+            Threads::All => parts.map(chunk).collect::<Result<Vec<_>>>()?,
+            Threads::One => vec![chunk(numbers)?],
+        };
+        for block in blocks {
+            all.add(block);
+        }
+        Ok(all)
+    }
+
+    fn at_vertex(
+        &self,
+        level: &Level,
+        words: &[u64],
+        limbs: usize,
+        block: &mut Block,
+        control: &Control,
+    ) -> Result<()> {
+        // The narrowest integers first; a vertex at which they overflow is done again in wider ones.
+        if limbs == 1 {
+            if let Some(numbers) = &level.small {
+                let vertex: Vec<i64> = words.iter().map(|x| *x as i64).collect();
+                if cones_at(level, numbers, &vertex, block, control)? {
+                    return Ok(());
+                }
+            }
+            if let Some(numbers) = &level.medium {
+                let vertex: Vec<i128> = words.iter().map(|x| i128::from(*x as i64)).collect();
+                if cones_at(level, numbers, &vertex, block, control)? {
+                    return Ok(());
+                }
+            }
+        }
+        let mut vertex: Vec<BigInt> = words.chunks_exact(limbs).map(integer).collect();
+        if limbs > 1 {
+            super::exact::reduce(&mut vertex);
+        }
+        cones_at(level, &level.big, &vertex, block, control)?;
+        Ok(())
+    }
+}
+
+/// Add the regions on which the level's function is least at this vertex. False if a number overflows; then
+/// nothing is added.
+fn cones_at<N: Exact>(
+    level: &Level,
+    numbers: &Numbers<N>,
+    vertex: &[N],
+    block: &mut Block,
+    control: &Control,
+) -> Result<bool> {
+    let (signs, regions) = (block.signs.len(), block.bounded.len());
+    let added = try_cones_at(level, numbers, vertex, block, control);
+    let Some(added) = added.transpose()? else {
+        block.signs.truncate(signs);
+        block.bounded.truncate(regions);
+        let points = regions * block.width;
+        match &mut block.points {
+            Coordinates::Small(numbers) => numbers.truncate(points),
+            Coordinates::Big(numbers) => numbers.truncate(points),
+        }
+        return Ok(false);
+    };
+    debug_assert!(added == block.bounded.len() - regions);
+    Ok(true)
+}
+
+/// The number of regions that were added, or `None` if a number overflows.
+fn try_cones_at<N: Exact>(
+    level: &Level,
+    numbers: &Numbers<N>,
+    vertex: &[N],
+    block: &mut Block,
+    control: &Control,
+) -> Option<Result<usize>> {
+    let dimension = level.dimension;
+    let mut values = Vec::with_capacity(numbers.rows.len());
+    let mut through = Vec::new();
+    for (number, row) in numbers.rows.iter().enumerate() {
+        let side = row[dimension].times(&vertex[dimension])?;
+        let value = dot(&row[..dimension], &vertex[..dimension])?.minus(&side)?;
+        if value.sign() == 0 {
+            through.push(number);
+        }
+        values.push(value);
+    }
+    let mut add = |direction: &[N]| -> Option<()> {
+        let point = step(&numbers.rows, &values, vertex, direction, &mut block.signs)?;
+        let (denominator, numerators) = point.split_last()?;
+        let mut lifted = Vec::with_capacity(block.width);
+        for row in &numbers.lift {
+            let constant = row[dimension].times(denominator)?;
+            lifted.push(dot(&row[..dimension], numerators)?.plus(&constant)?);
+        }
+        lifted.push(denominator.times(&numbers.divisor)?);
+        if numbers.divisor != N::one() {
+            super::exact::reduce(&mut lifted);
+        }
+        block.push_point(&lifted);
+        block.bounded.push(false);
+        Some(())
+    };
+    if through.len() == dimension {
+        let normals: Vec<&[N]> = through
+            .iter()
+            .map(|number| &numbers.rows[*number][..dimension])
+            .collect();
+        add(&direction(&normals, &numbers.function)?)?;
+        return Some(Ok(1));
+    }
+    let normals = through.iter().map(|number| level.normal_of[*number]);
+    let found = match directions(level, normals.collect(), control) {
+        Ok(found) => found,
+        Err(error) => return Some(Err(error)),
+    };
+    for direction in found.iter() {
+        let direction: Vec<N> = direction.iter().map(N::of).collect::<Option<_>>()?;
+        add(&direction)?;
+    }
+    Some(Ok(found.len()))
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -65,7 +65,7 @@ class Regions(Sequence[Region]):
     @property
     def dimension(self) -> int:
         """Dimension d of the space."""
-        return self._points.shape[1] - 1
+        return int(self._points.shape[1]) - 1
 
     @property
     def signs(self) -> npt.NDArray[np.int8]:
@@ -342,7 +342,8 @@ def zonotope_vertices(generators: Matrix, *, threads: int | None = None) -> list
     >>> zonotope_vertices([[1, 0], [0, 1], [1, 1]])
     [(0, 0), (0, 1), (1, 0), (1, 2), (2, 1), (2, 2)]
     """
-    count = len(generators) if hasattr(generators, "__len__") else 0
+    # What has no length is no table: it is refused as A.
+    count = len(generators) if isinstance(generators, Sized) else 0
     rows = Rows.of(generators, [0] * count)
     search = unshuffled_search(rows)
     threads = checked_threads(threads)

@@ -5,54 +5,45 @@
 //! bounded, f would not grow in the direction in which it is not.)
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use num_bigint::BigInt;
-use num_traits::{One, Zero};
+use num_traits::Zero;
 
+use super::cut::cut;
 use super::exact::{dot, reduce};
-use super::level::{Level, Threads, cut};
-use super::search::RegionSearch;
-use crate::{Control, Result};
+use crate::Result;
 
-/// Directions inside the cones, for each set of normals that was met.
-pub(super) type Cones = HashMap<Vec<u32>, Arc<Vec<Vec<BigInt>>>>;
+/// A direction inside each cone of a vertex.
+pub(super) type Directions = Arc<Vec<Vec<BigInt>>>;
 
-/// A direction inside each cone of the hyperplanes with these normals on which the level's function
-/// grows.
-pub(super) fn directions(
-    level: &Level,
-    mut normals: Vec<u32>,
-    control: &Control,
-) -> Result<Arc<Vec<Vec<BigInt>>>> {
-    normals.sort_unstable();
-    let known = |level: &Level| {
-        let cones = level.cones.lock();
-        cones
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .get(&normals)
-            .cloned()
-    };
-    if let Some(known) = known(level) {
-        return Ok(known);
-    }
-    let central: Vec<Vec<BigInt>> = normals
-        .iter()
-        .map(|normal| {
-            let normal = &level.normals[*normal as usize];
-            normal.iter().cloned().chain([BigInt::zero()]).collect()
-        })
-        .collect();
-    let function = &level.big.function;
-    let rows = cut(&central, function, &BigInt::one());
-    let search = RegionSearch::of_rows(rows, level.dimension - 1, true, Threads::One, control)?;
-    let found = search.whole(control)?;
-    let mut directions = Vec::new();
-    for (point, bounded) in found.big_points().zip(&found.bounded) {
-        if *bounded {
-            let (denominator, numerators) = match point.split_last() {
-                Some(parts) => parts,
-                None => continue,
+/// The cones for each set of normals that was met, by the numbers of the normals.
+#[derive(Debug, Default)]
+pub(super) struct Cones(Mutex<HashMap<Vec<u32>, Directions>>);
+
+impl Cones {
+    /// A direction inside each cone on which a function grows, made by the hyperplanes with these normals,
+    /// which have these rising numbers.
+    ///
+    /// `bounded` gives a point inside each bounded region of hyperplanes [a|b] in one dimension less.
+    pub(super) fn directions<'a>(
+        &self,
+        numbers: Vec<u32>,
+        normals: impl Iterator<Item = &'a Vec<BigInt>>,
+        function: &[BigInt],
+        bounded: impl FnOnce(Vec<Vec<BigInt>>) -> Result<Vec<Vec<BigInt>>>,
+    ) -> Result<Directions> {
+        // Two threads may work on the same cones; what they find is the same.
+        if let Some(known) = self.locked().get(&numbers) {
+            return Ok(known.clone());
+        }
+        let central: Vec<Vec<BigInt>> = normals
+            .map(|normal| normal.iter().cloned().chain([BigInt::zero()]).collect())
+            .collect();
+        let mut directions = Vec::new();
+        for point in bounded(cut(&central, function, &BigInt::from(1)))? {
+            let Some((denominator, numerators)) = point.split_last() else {
+                continue;
             };
             let rest: BigInt = dot(numerators, &function[1..]).unwrap_or_default();
             let mut direction = vec![denominator - rest];
@@ -60,10 +51,14 @@ pub(super) fn directions(
             reduce(&mut direction);
             directions.push(direction);
         }
+        let directions = Arc::new(directions);
+        self.locked().insert(numbers, directions.clone());
+        Ok(directions)
     }
-    let directions = Arc::new(directions);
-    let cones = level.cones.lock();
-    let mut cones = cones.unwrap_or_else(|poisoned| poisoned.into_inner());
-    cones.insert(normals, directions.clone());
-    Ok(directions)
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u32>, Directions>> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }

@@ -13,7 +13,7 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{One, Zero};
 
-use super::level::Lift;
+use super::cut::Lift;
 use crate::Result;
 use crate::arrangement::arithmetic::Rational;
 use crate::arrangement::input::Arrangement;

@@ -1,13 +1,13 @@
 //! An arrangement whose normals span its space, with a linear function to search its regions by.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, Zero};
 
 use super::cones::Cones;
+use super::cut::{Lift, cut};
 use super::exact::Exact;
 use crate::arrangement::arithmetic::{Rational, integer};
 use crate::arrangement::input::Arrangement;
@@ -20,15 +20,6 @@ const BLOCK: u64 = 1 << 16;
 
 /// The least and the largest size of a random coefficient, in bits.
 const COEFFICIENT_BITS: std::ops::RangeInclusive<u32> = 3..=40;
-
-/// An affine map from the coordinates of a level to those of the space.
-#[derive(Clone, Debug)]
-pub(super) struct Lift {
-    /// For each coordinate of the space the coefficients, and then the constant.
-    pub rows: Vec<Vec<BigInt>>,
-    /// What all of them are divided by; positive.
-    pub divisor: BigInt,
-}
 
 /// The numbers of a level in one integer type.
 #[derive(Debug)]
@@ -73,7 +64,7 @@ pub(super) struct Level {
     /// For each hyperplane the number of its normal; parallel ones have the same.
     pub normal_of: Vec<u32>,
     pub normals: Vec<Vec<BigInt>>,
-    pub cones: Mutex<Cones>,
+    pub cones: Cones,
 }
 
 impl Level {
@@ -143,7 +134,7 @@ impl Level {
             lift,
             normal_of,
             normals,
-            cones: Mutex::default(),
+            cones: Cones::default(),
         })
     }
 
@@ -218,25 +209,6 @@ fn search_of(rows: &[Vec<BigInt>], dimension: usize) -> Result<VertexSearch> {
         .map(|row| row.iter().cloned().map(Rational::from).collect())
         .collect();
     VertexSearch::new(Arrangement::new(&rows, dimension)?, Method::Flats)
-}
-
-/// Hyperplanes [a|b] as they meet f = value, without the first coordinate, whose coefficient in f is 1.
-pub(super) fn cut(rows: &[Vec<BigInt>], function: &[BigInt], value: &BigInt) -> Vec<Vec<BigInt>> {
-    rows.iter()
-        .map(|row| {
-            let Some((first, rest)) = row.split_first() else {
-                return Vec::new();
-            };
-            let Some((side, coefficients)) = rest.split_last() else {
-                return Vec::new();
-            };
-            let changed = coefficients.iter().zip(function.iter().skip(1));
-            let changed = changed.map(|(x, f)| x - first * f);
-            let mut row: Vec<BigInt> = changed.chain([side - first * value]).collect();
-            super::exact::reduce(&mut row);
-            row
-        })
-        .collect()
 }
 
 /// The primitive multiple of a normal whose first entry that is not 0 is positive.

@@ -13,7 +13,7 @@
 //!   the vertex, each in the direction in which f grows ([`cone`]).
 //! * **Other vertices.** Where more meet, the cones are the bounded regions of the arrangement that the
 //!   hyperplanes cut out of f = 1, moved to the origin: again the same task in one dimension less
-//!   ([`Cones`](cones::Cones)). Vertices with the same normals share the result.
+//!   ([`Cones`](cones::Cones::directions)). Vertices with the same normals share the result.
 //! * **Bounded regions.** A region is bounded if f has a least value on it and it does not meet f = +M.
 //!
 //! **Exact.** Vertices are exact. Signs are those of integers. That f is not constant on any line is
@@ -25,6 +25,7 @@
 
 mod cone;
 mod cones;
+mod cut;
 mod exact;
 mod faces;
 mod flat_part;

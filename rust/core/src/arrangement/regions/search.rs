@@ -6,10 +6,10 @@ use num_bigint::BigInt;
 use rayon::prelude::*;
 
 use super::cone::{direction, step};
-use super::cones::directions;
+use super::cut::Lift;
 use super::exact::{Exact, dot};
 use super::flat_part::FlatPart;
-use super::level::{Level, Lift, Numbers, Threads};
+use super::level::{Level, Numbers, Threads};
 use crate::arrangement::arithmetic::integer;
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::jobs::{Job, Limits, Wanted};
@@ -426,8 +426,22 @@ fn try_cones_at<N: Exact>(
         add(&direction(&normals, &numbers.function)?)?;
         return Some(Ok(1));
     }
-    let normals = through.iter().map(|number| level.normal_of[*number]);
-    let found = match directions(level, normals.collect(), control) {
+    let mut chosen: Vec<u32> = through.iter().map(|n| level.normal_of[*n]).collect();
+    chosen.sort_unstable();
+    let normals = chosen.iter().map(|number| &level.normals[*number as usize]);
+    let found = level
+        .cones
+        .directions(chosen.clone(), normals, &level.big.function, |rows| {
+            let (free, threads) = (level.dimension - 1, Threads::One);
+            let search = RegionSearch::of_rows(rows, free, true, threads, control)?;
+            let found = search.whole(control)?;
+            let points = found.big_points().zip(&found.bounded);
+            Ok(points
+                .filter(|(_, bounded)| **bounded)
+                .map(|(point, _)| point)
+                .collect())
+        });
+    let found = match found {
         Ok(found) => found,
         Err(error) => return Some(Err(error)),
     };

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _core
-from .search import Problem
 from ..errors import DtypeError, InvalidArgumentError, NearToleranceWarning
+from .search import Problem
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from .search import State
 from ..errors import MissingExtraError
+from .search import State
 
 
 class Bar:

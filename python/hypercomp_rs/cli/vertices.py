@@ -15,11 +15,11 @@ import numpy as np
 
 from .. import arrangement
 from ..arrangement.progress import Bar
+from ..arrangement.representation import read_ine
+from ..arrangement.result import Vertices
 from ..arrangement.rows import Rows
 from ..arrangement.search import WHOLE, Method, Problem, State, run
-from .._vertices import Vertices
 from ..errors import InvalidArgumentError
-from ..arrangement.representation import read_ine
 from .writers import Extreme, JsonLines
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
-from .._vertices import Vertices
 from ..arrangement.representation import vertex_rows
+from ..arrangement.result import Vertices
 
 
 class Writer(ABC):

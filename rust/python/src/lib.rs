@@ -46,7 +46,7 @@ mod _core {
     use crate::openmp::use_openmp;
     #[pymodule_export]
     use crate::representation::{
-        big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,
+        big_vertex_rows, integer_rows, ratio_rows, rational_rows, read_representation, vertex_rows,
     };
 
     #[pymodule_init]

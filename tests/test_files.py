@@ -4,6 +4,7 @@ import io
 import itertools
 import shutil
 import subprocess
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -178,6 +179,9 @@ def test_bad_files_are_named_with_path_line_and_column(tmp_path):
         ({"name": "* comment"}, "one line"),
         ({"name": "begin here"}, "one line"),
         ({"name": " "}, "one line"),
+        ({"name": "V-REPRESENTATION"}, "one line"),
+        ({"name": "digits 100"}, "one line"),
+        ({"name": "hull"}, "one line"),
     ],
 )
 def test_what_would_be_read_as_something_else_is_not_written(arguments, says):
@@ -186,10 +190,144 @@ def test_what_would_be_read_as_something_else_is_not_written(arguments, says):
 
 
 def test_a_stream_has_one_dimension():
+    with pytest.raises(hc.InvalidArgumentError, match=r"dimension=3, but the vertices are in R\^1"):
+        hc.write_ext(io.BytesIO(), [[1]], dimension=3)
+    with pytest.raises(hc.DtypeError, match="a block is a str: Vertices"):
+        hc.write_ext(io.BytesIO(), iter(["x"]), dimension=3)
     with pytest.raises(hc.InvalidArgumentError, match="dimension=None"):
         hc.write_ext(io.BytesIO(), [])
     with pytest.raises(hc.InvalidArgumentError, match=r"R\^1"):
         hc.write_ext(io.BytesIO(), [hc.vertices([[1]], [1])], dimension=2)
+
+
+CORNERS = "begin\n3 3 rational\n1 0 0\n1 1 0\n1 0 1\nend\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hull\n" + CORNERS,
+        CORNERS + "hull\n",
+        *(f"{k}\n" + CORNERS for k in ("V-representation", "V-Representation", "v-representation")),
+    ],
+)
+def test_every_way_to_say_v_representation(text):
+    with pytest.raises(hc.FormatError, match="V-representation: an H-representation is expected"):
+        read(text)
+    found = read(text, hc.read_ext)
+    assert found.vertices.tolist() == [[0, 0], [1, 0], [0, 1]]
+    assert found.name == ""
+    with pytest.raises(hc.FormatError, match="'hull' makes this"):
+        read("H-representation\n" + CORNERS + "hull\n")
+
+
+def test_a_second_representation_is_not_of_the_first():
+    # As cddexec --repall prints it.
+    first = "V-representation\nbegin\n 2 3 rational\n {}\nend\n\n"
+    second = (
+        "The first (input) representation\nH-representation\nlinearity 1  2\nbegin\n"
+        " 2 3 rational\n -1 1 0\n 0 0 1\nend\nhull\nequality 1 1\n"
+    )
+    for rows in ("1 1 0\n 0 1 0", "0 1 0\n 1 1 0"):
+        found = read(first.format(rows) + second, hc.read_ext)
+        assert repr(found) == "VRepresentation(1 vertices, 1 rays, 0 lines in R^2)"
+    again = read("H-representation\nbegin\n1 2 integer\n1 2\nend\nbegin\nlinearity 1 1")
+    assert again.linearity == ()
+    # Behind the only one they are its own, as in older files of cdd.
+    assert read("begin\n2 2 integer\n1 2\n1 3\nend\nequality 1 2\n").linearity == (1,)
+
+
+def test_rows_are_homogeneous_and_need_no_lines_of_their_own():
+    found = read(
+        "V-representation\nbegin\n4 3 real 2 1 3.0\n 1.0 5 6\n"
+        "1.000000000E+00 7 -0.5 0.0\n 1\n 2 end\n",
+        hc.read_ext,
+    )
+    half = Fraction(1, 2)
+    assert found.vertices.tolist() == [[half, 3 * half], [5, 6], [7, -half]]
+    assert found.rays.tolist() == [[1, 2]]
+    for first in ("-1", "-1/2"):
+        with pytest.raises(hc.FormatError, match="1 for a vertex and 0 for a ray"):
+            read(f"begin\n1 2 rational\n{first} 2\nend\n", hc.read_ext)
+    h = read("begin\n2 3 integer 1 2 3 4\n5\n6 end")
+    assert (h.A.tolist(), h.b.tolist()) == ([[-2, -3], [-5, -6]], [1, 4])
+
+
+def test_options_are_no_names_and_stay():
+    text = "a cube\ndigits 100\nH-representation\nmaxoutput 7\nbegin\n1 2 integer\n1 1\nend\n{}"
+    h = read(text.format("lrs of its own\nnonnegative\nvolume\n"))
+    assert h.name == "a cube"
+    assert h.options == ("digits 100", "maxoutput 7", "lrs of its own", "nonnegative", "volume")
+    # lrs skips 'nonnegative' behind the rows.
+    assert h.A.tolist() == [[-1]]
+    assert read(text.replace("a cube\n", "").format("")).name == ""
+    assert read(text.replace("digits 100", "x").format("")).name == "a cube"
+
+
+def test_text_of_wide_characters_is_named():
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"):
+        with pytest.raises(hc.FormatError, match=r"line 1, column 1: the file is text in UTF-\d\d"):
+            hc.read_ine(io.BytesIO("H-representation\nbegin\n".encode(encoding)))
+    assert read(CUBE.decode().encode("utf-8-sig")).name == "cube.ine"
+
+
+fractions = st.fractions() | st.integers(-(2**70), 2**70)
+
+
+@given(data=st.data(), dimension=st.integers(0, 3), name=st.sampled_from(["", "a cone"]))
+def test_v_representations_come_back(data, dimension, name):
+    def table():
+        row = st.lists(fractions, min_size=dimension, max_size=dimension)
+        rows = data.draw(st.lists(row, max_size=4))
+        return np.array(rows, object).reshape(len(rows), dimension)
+
+    parts = [table(), table(), table()]
+    v = hc.VRepresentation(*parts, name=name)
+    file = io.BytesIO()
+    hc.write_ext(file, v)
+    found = read(file.getvalue(), hc.read_ext)
+    for part, one, other in zip(
+        parts, (v.vertices, v.rays, v.lines), (found.vertices, found.rays, found.lines), strict=True
+    ):
+        assert one.tolist() == other.tolist() == part.tolist()
+        assert one.shape == other.shape
+    assert found.name == name
+    quotients = zip(found.numerators.ravel(), found.denominators.ravel(), strict=True)
+    assert [Fraction(int(n), int(d)) for n, d in quotients] == parts[0].ravel().tolist()
+    again = io.BytesIO()
+    hc.write_ext(again, found)
+    assert again.getvalue() == file.getvalue()
+
+
+def test_points_of_every_kind_are_written():
+    expected = b"V-representation\nbegin\n2 3 rational\n 1 0 1/2\n 1 1 1\nend\n"
+    for points in ([(0, "1/2"), (1, 1)], np.array([[0, 0.5], [1, 1]])):
+        file = io.BytesIO()
+        hc.write_ext(file, points)
+        assert file.getvalue() == expected
+    approximate = hc.vertices([[1, 0], [0, 2], [1, -1]], [0, 1, 0], exact=False)
+    file = io.BytesIO()
+    hc.write_ext(file, approximate)
+    back = read(file.getvalue(), hc.read_ext)
+    assert back.vertices.astype(float).tolist() == approximate.to_numpy().tolist()
+    with pytest.raises(hc.InvalidArgumentError, match="rays have 1 coordinates and vertices 2"):
+        hc.VRepresentation([[1, 2]], rays=[[1]])
+    with pytest.raises(hc.DtypeError, match="vertices is a int"):
+        hc.write_ext(io.BytesIO(), 3)
+
+
+def test_many_vertices_are_read_at_speed(tmp_path):
+    rng = np.random.default_rng(1)
+    found = hc.vertices(rng.integers(-99, 100, (60, 3)), rng.integers(-99, 100, 60))
+    path = tmp_path / "found.ext"
+    hc.write_ext(path, found)
+    start = time.process_time()
+    back = hc.read_ext(path)
+    # A hundred times what a quiet machine takes.
+    assert time.process_time() - start < path.stat().st_size * 1e-6
+    assert back.numerators.dtype == np.int64
+    quotients = back.numerators / back.denominators
+    assert quotients.tolist() == found.to_numpy().tolist()
 
 
 @pytest.mark.skipif(not shutil.which("lrs"), reason="lrs is not installed")

@@ -251,7 +251,7 @@ def test_zero_rows_are_everything_or_nothing(method):
         ([[1, 2], [3]], [0, 0], hc.InvalidArgumentError, r"A\[1\] has 1 entries"),
         ([[1, 2]], [0, 0], hc.InvalidArgumentError, "A has 1 rows and b 2"),
         (np.zeros((2, 2, 2)), [0, 0], hc.InvalidArgumentError, r"\(2, 2, 2\)"),
-        (np.zeros((2, 2)), np.zeros((2, 1)), hc.InvalidArgumentError, r"\(2, 1\)"),
+        (np.zeros((2, 2)), np.zeros((2, 2)), hc.InvalidArgumentError, r"\(2, 2\)"),
         (np.float64(3), [0], hc.DtypeError, "A is a float64"),
         ([1, 2], [0, 0], hc.DtypeError, r"A\[0\] is a int"),
         ("ab", "cd", hc.DtypeError, "A is a str"),

@@ -13,6 +13,8 @@ import pytest
 from test_vertices_search import METHODS, generic, type_b
 
 import hypercomp_rs as hc
+from hypercomp_rs.arrangement.rows import Rows
+from hypercomp_rs.arrangement.search import Problem
 
 # Checkpoints
 
@@ -51,6 +53,63 @@ def test_checkpoints_that_do_not_fit_are_named(tmp_path):
             hc.vertices([[1, 0], [0, 1]], [1, 2], checkpoint=path)
     with pytest.raises(FileNotFoundError):
         hc.vertices([[1]], [1], checkpoint=tmp_path / "no folder" / "search")
+
+
+def test_a_checkpoint_that_cannot_be_written_loses_nothing(tmp_path, monkeypatch):
+    a, b = type_b(3, (-1, 0, 1))
+    expected = hc.vertices(a, b)
+    with pytest.raises(hc.InvalidArgumentError, match="checkpoint is a bool"):
+        hc.vertices(a, b, checkpoint=True)
+    with pytest.raises(IsADirectoryError):
+        hc.vertices(a, b, checkpoint=tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    # The disk is full from the second write on, and at the end.
+    path = tmp_path / "search"
+    hc.vertices(a, b, checkpoint=path, max_vertices=5)
+    monkeypatch.setattr("hypercomp_rs.arrangement.saved_search.written", full)
+    with pytest.warns(hc.CheckpointWarning, match="No space left"):
+        found = hc.vertices(a, b, checkpoint=path, checkpoint_seconds=0)
+    assert found == expected
+    monkeypatch.undo()
+    # What was there is there.
+    assert hc.vertices(a, b, checkpoint=path) == expected
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(tmp_path, monkeypatch):
+    a, b = type_b(3, (-1, 0, 1))
+    path = tmp_path / "search"
+    arrays = np.array(a), np.array(b)
+    for older, newer in (((a, b), arrays), (arrays, (a, b))):
+        # Before the shuffle the name was of the rows as they were given.
+        for which in (0, -1):
+            with monkeypatch.context() as patch:
+                names = sorted(Problem(Rows.of(*older), "flats").older_digests())
+                patch.setattr(Problem, "digest", names[which])
+                hc.vertices(*older, checkpoint=path, max_vertices=7)
+            assert hc.vertices(*newer, checkpoint=path) == hc.vertices(a, b)
+            path.unlink()
+
+
+def test_what_a_killed_write_leaves_behind_is_removed(tmp_path):
+    path = tmp_path / "search"
+    left = tmp_path / ".search.0123abcd.tmp"
+    fresh = tmp_path / ".search.89abcdef.tmp"
+    other = tmp_path / ".search.x.0123abcd.tmp"
+    for file in (left, fresh, other):
+        file.write_bytes(b"half")
+    for file in (left, other):
+        os.utime(file, (0, 0))
+    hc.vertices([[1, 0], [0, 1]], [1, 2], checkpoint=path)
+    # A fresh one may belong to a process that is at it.
+    assert {p.name for p in tmp_path.iterdir()} == {other.name, fresh.name, path.name}
+
+
+def test_an_executor_is_named():
+    with pytest.raises(hc.InvalidArgumentError, match="executor is a int"):
+        hc.vertices([[1]], [1], executor=4)
 
 
 KILLED = """

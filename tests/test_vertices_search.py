@@ -4,6 +4,7 @@ import gc
 import itertools
 import math
 import pickle
+import random
 import subprocess
 import sys
 import textwrap
@@ -165,6 +166,191 @@ def test_the_first_vertices_do_not_depend_on_how_a_search_is_cut(method, monkeyp
     first = hc.vertices(a, b, method=method, max_vertices=30_000)
     monkeypatch.setattr("hypercomp_rs.arrangement.search.SLICE", 0.001)
     assert hc.vertices(a, b, method=method, max_vertices=30_000) == first
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_part_of_a_result_is_not_complete(method):
+    a, b = type_b(3, (-1, 0, 1))
+    whole = hc.vertices(a, b, method=method)
+    partial = hc.vertices(a, b, method=method, max_vertices=8)
+    block = next(hc.iter_vertices(a, b, method=method, block=5))
+    parts = [partial[:4], partial[::-1], whole[1:], whole[[0]], whole[whole.simple], block]
+    for part in parts:
+        assert not part.complete
+        assert repr(part).endswith("part of a result)")
+        assert not pickle.loads(pickle.dumps(part)).complete
+        with pytest.raises(hc.InvalidArgumentError, match="give the whole partial result"):
+            hc.vertices(a, b, method=method, resume=part)
+    # All of it is what it was.
+    assert whole[:].complete
+    assert (whole[:].cobases, partial[:].complete) == (whole.cobases, False)
+    for same in (partial[:], partial[0:8], partial[-8:None:1]):
+        assert hc.vertices(a, b, method=method, resume=same) == whole
+
+
+def test_a_mask_and_positions_select_vertices():
+    a, b = type_b(3, (-1, 0, 1))
+    found = hc.vertices(a, b)
+    points = found.fractions()
+    mask = ~found.simple
+    assert found[mask].fractions() == [p for p, one in zip(points, mask, strict=True) if one]
+    assert found[mask.tolist()] == found[mask]
+    for index in ([2, 0, -1], (2, 0, -1), np.array([2, 0, -1], np.int8)):
+        assert found[index].fractions() == [points[2], points[0], points[-1]]
+    assert len(found[[]]) == 0
+    assert found[np.int64(3)] == points[3]
+    indptr, _ = found[[0, 1]].incidence()
+    assert len(indptr) == 3
+    for index, error in [
+        ([len(found)], hc.OutOfBoundsError),
+        ([-len(found) - 1], hc.OutOfBoundsError),
+        ([True], hc.OutOfBoundsError),
+        ([0.5], hc.DtypeError),
+        ([[0]], hc.DtypeError),
+        ("0", hc.DtypeError),
+        (None, hc.DtypeError),
+        (1.0, hc.DtypeError),
+    ]:
+        with pytest.raises(error):
+            found[index]
+
+
+def test_the_same_rows_are_the_same_arrangement_however_they_are_given():
+    a, b = type_b(3, (-1, 0, 1))
+    whole = hc.vertices(a, b)
+    arrays = np.array(a), np.array(b)
+    halves = [[Fraction(x, 2) for x in row] for row in a], [f"{x}/2" for x in b]
+    ways = [(a, b), arrays, (arrays[0].astype(float), arrays[1]), halves]
+    for one, other in itertools.permutations(ways, 2):
+        part = hc.vertices(*one, max_vertices=7)
+        assert hc.vertices(*other, resume=part) == whole
+    # Another order is another arrangement to a search: jobs number the hyperplanes.
+    with pytest.raises(hc.InvalidArgumentError, match="another arrangement"):
+        hc.vertices(arrays[0][::-1], arrays[1][::-1], resume=part)
+
+
+def test_what_older_versions_have_pickled_goes_on():
+    a, b = type_b(3, (-1, 0, 1))
+    part = hc.vertices(a, b, max_vertices=7)
+    # Before the shuffle a problem was its rows and its method.
+    state = part._problem.__getstate__()
+    del state["shuffled"]
+    part._problem.__dict__.clear()
+    part._problem.__setstate__(state)
+    assert hc.vertices(a, b, resume=pickle.loads(pickle.dumps(part))) == hc.vertices(a, b)
+
+
+def sign_vectors(d):
+    return np.array(list(itertools.product((1, -1), repeat=d)))
+
+
+def test_first_vertices_come_at_once_in_any_order():
+    # cross8: in their natural order the first 2^40 flats have no vertex below them.
+    a, b = sign_vectors(8), -np.ones(256, np.int64)
+    start = time.process_time()
+    few = hc.vertices(a, b, max_vertices=50, time_limit=60)
+    assert (len(few), few.complete) == (50, False)
+    assert time.process_time() - start < 20
+    more = hc.vertices(a, b, resume=pickle.loads(pickle.dumps(few)), max_vertices=80)
+    assert len(more) == 80
+    assert set(few) <= set(more)
+    block = next(iter(hc.iter_vertices(a, b, block=100)))
+    assert len(block) == 100
+    # The rows through each vertex are those that were given.
+    indptr, indices = few.incidence()
+    for i, point in enumerate(few):
+        rows = [
+            r for r in range(256) if sum(int(s) * x for s, x in zip(a[r], point, strict=True)) == -1
+        ]
+        assert indices[indptr[i] : indptr[i + 1]].tolist() == rows
+
+
+# Steps that are longer than the time between two looks
+
+
+def long_numbers(digits, n, d):
+    r = random.Random(0)
+
+    def number():
+        return Fraction(r.randrange(10**digits), r.randrange(1, 10**digits))
+
+    return [[number() for _ in range(d)] for _ in range(n)], [number() for _ in range(n)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_slices_of_any_length_make_progress(method, monkeypatch):
+    a, b = long_numbers(60, 6, 3)
+    expected = hc.vertices(a, b, method=method)
+    # Far too short for a single step, or for the way to it.
+    for module in ("search", "stream"):
+        monkeypatch.setattr(f"hypercomp_rs.arrangement.{module}.SLICE", 1e-9, raising=False)
+    monkeypatch.setattr("hypercomp_rs.arrangement.search.SLICE_PER_OVERHEAD", 0)
+    assert hc.vertices(a, b, method=method, time_limit=60) == expected
+    assert hc.vertices(a, b, method=method, max_vertices=1000) == expected
+    assert united(list(hc.iter_vertices(a, b, method=method, block=3))) == list(expected)
+
+
+def test_a_time_limit_ends_a_step_in_its_middle_and_loses_nothing():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((60, 20)), rng.standard_normal(60)
+    for method in METHODS:
+        start = time.monotonic()
+        found = hc.vertices(a, b, method=method, time_limit=0.5)
+        assert time.monotonic() - start < 10
+        assert not found.complete
+    a, b = long_numbers(60, 7, 3)
+    for method in METHODS:
+        whole, found = hc.vertices(a, b, method=method), None
+        for step in range(1, 10_000):
+            found = hc.vertices(a, b, method=method, resume=found, time_limit=0.002 * step)
+            if found.complete:
+                break
+        assert found == whole
+        assert found.cobases == whole.cobases
+
+
+def test_hardly_more_hyperplanes_than_dimensions():
+    rng = np.random.default_rng(0)
+    for d in (20, 30, 40):
+        a, b = rng.integers(-9, 10, (d + 2, d)), rng.integers(-9, 10, d + 2)
+        start = time.process_time()
+        zero = hc.vertices(a, b, method="zero")
+        assert len(zero) == math.comb(d + 2, 2)
+        found = hc.vertices(a, b, method="flats", time_limit=1)
+        assert time.process_time() - start < 30
+        assert not found.complete or found == zero
+
+
+NO_MEMORY = """
+    import resource, sys, time
+    import numpy as np
+    import hypercomp_rs as hc
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-99, 100, (90, 4)), rng.integers(-99, 100, 90)
+    hc.vertices(a[:9], b[:9])
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20),) * 2)
+    for arguments in ({}, {"time_limit": 600}, {"method": "zero"}):
+        try:
+            print(hc.vertices(a, b, **arguments))
+        except MemoryError as error:
+            print(type(error).__name__)
+    print(len(hc.vertices(a[:9], b[:9])))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_no_memory_is_a_memory_error():
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(NO_MEMORY)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    *errors, count = run.stdout.split()
+    assert (len(errors), count) == (3, "126")
+    assert set(errors) <= {"OutOfMemoryError", "MemoryError", "_ArrayMemoryError"}
 
 
 def test_a_time_limit_is_kept():

@@ -29,6 +29,7 @@ __all__ = [
     "intersection_lattice",
     "kernel_stamp",
     "lowest_terms",
+    "ratio_rows",
     "rational_rows",
     "read_header",
     "read_representation",
@@ -88,6 +89,7 @@ class Search:
         dimension: int,
         *,
         method: Method,
+        shuffled: bool,
     ) -> Search: ...
     @property
     def dimension(self) -> int: ...
@@ -104,8 +106,14 @@ class Search:
         all_flats: bool,
         most: int | None,
         seconds: float | None,
+        end: float | None,
         sort: bool,
+        control: Control | None,
     ) -> tuple[npt.NDArray[np.uint64], int, int, list[int], list[tuple[list[int], int, int]]]: ...
+    def canonical(self, first: int, count: int) -> bytes: ...
+    def finds_soon(self) -> bool: ...
+    def release(self) -> None: ...
+    def sizes(self, probes: int, seed: int) -> tuple[int, int, float, float]: ...
     def probes(self, probes: int, seed: int) -> list[float]: ...
     def sort(
         self, numbers: npt.NDArray[np.uint64], threads: int | None
@@ -121,13 +129,21 @@ def read_representation(
     file: bytes, *, points: bool
 ) -> tuple[
     int,
-    npt.NDArray[np.int64] | list[tuple[int, int]],
+    npt.NDArray[np.int64]
+    | tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    | list[tuple[int, int]],
     list[int],
     bool,
     str,
     list[str],
 ]: ...
 def vertex_rows(numbers: npt.NDArray[np.int64], dimension: int) -> bytes: ...
+def ratio_rows(
+    numerators: npt.NDArray[np.int64],
+    denominators: npt.NDArray[np.int64],
+    dimension: int,
+    head: str,
+) -> bytes: ...
 def integer_rows(numbers: npt.NDArray[np.int64], columns: int) -> bytes: ...
 def rational_rows(rows: Sequence[Sequence[tuple[int, int]]]) -> bytes: ...
 def big_vertex_rows(numbers: Sequence[int], dimension: int) -> bytes: ...

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -77,9 +79,25 @@ def check_writable(path: Path) -> None:
     path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _remove_abandoned(path)
     new = _temporary(path)
     new.open("xb").close()
     new.unlink()
+
+
+# A temporary file that nobody has written to for so long, in seconds, belongs to a process that was
+# killed.
+ABANDONED = 3600.0
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete temporary files of `path` that processes have left behind that were killed."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if name.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > ABANDONED:
+                # Another process may have deleted it by now.
+                os.unlink(entry.path)
 
 
 def _temporary(path: Path) -> Path:

@@ -41,6 +41,10 @@ class TooLargeError(HypercompError, OverflowError):
     """A size that this machine or the format cannot hold."""
 
 
+class OutOfMemoryError(HypercompError, MemoryError):
+    """The machine has no memory for so large a result; the message says what to do instead."""
+
+
 class CancelledError(HypercompError, RuntimeError):
     """The call was stopped by its caller before it had a result."""
 
@@ -75,6 +79,10 @@ class KernelImageError(GpuError):
 
 class DeviceMemoryError(GpuError, MemoryError):
     """A CUDA device does not have enough free memory."""
+
+
+class CheckpointWarning(UserWarning):
+    """The state of a search could not be written to its checkpoint; the search goes on."""
 
 
 class StaysDenseWarning(UserWarning):

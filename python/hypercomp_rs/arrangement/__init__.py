@@ -1,7 +1,7 @@
 """Hyperplane arrangements: their vertices, exactly, and the files of the field.
 
-Rows go in (`rows`). A search is run as jobs (`search`). What it finds is one result (`result`) or
-a stream of blocks (`stream`).
+Rows go in (`rows`), a search is run as jobs (`search`), and what it finds is one result (`result`)
+or a stream of blocks (`stream`).
 """
 
 from .approximate import ApproximateVertices

@@ -198,6 +198,10 @@ def vertices(
         if method != "flats" or progress or any(x is not None for x in exact_only):
             raise InvalidArgumentError("exact=False goes with tolerance and threads only")
         return approximate_vertices(problem, tolerance, threads)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise InvalidArgumentError(
+            f"executor is a {type(executor).__name__}: a concurrent.futures.Executor is accepted"
+        )
     watched = progress or checkpoint is not None or executor is not None or resume is not None
     if not watched and limits == Limits():
         found = run(problem.search, [WHOLE], threads=threads, sort=True)
@@ -205,6 +209,10 @@ def vertices(
     with ExitStack() as stack:
         state, followers = State(), []
         if checkpoint is not None:
+            if not isinstance(checkpoint, str | os.PathLike):
+                raise InvalidArgumentError(
+                    f"checkpoint is a {type(checkpoint).__name__}: a path is accepted"
+                )
             seconds = _checked_seconds("checkpoint_seconds", checkpoint_seconds)
             keeper = SavedSearch(checkpoint, seconds, problem)
             state = keeper.load()
@@ -422,6 +430,12 @@ def _resumed(state: State, partial: object, problem: Problem) -> None:
     """Let a new state be that of a partial result."""
     if not isinstance(partial, Vertices):
         raise InvalidArgumentError(f"resume is a {type(partial).__name__}: Vertices are accepted")
+    if partial._jobs is None:
+        raise InvalidArgumentError(
+            "resume is a part of a result (a selection of vertices, or a block of a stream), which "
+            "does not know what was left of its search: give the whole partial result"
+        )
+    problem.number(bool(partial._problem.shuffled))
     if partial._problem.digest != problem.digest:
         raise InvalidArgumentError(
             "resume is of another arrangement or method: give the same A, b and method"

@@ -10,15 +10,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core
-from ..errors import FormatError, InvalidArgumentError, TooLargeError
+from ..errors import DtypeError, FormatError, InvalidArgumentError, TooLargeError
+from .approximate import ApproximateVertices
 from .result import Vertices
-from .rows import Ratio, Rows
+from .rows import Ratio, Rows, Table
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -75,41 +75,106 @@ class HRepresentation:
         return f"HRepresentation({named}{len(self.A)} rows in R^{self.dimension}{equations})"
 
 
-@dataclass(frozen=True, eq=False)
 class VRepresentation:
-    """Vertices, rays and lines; made by :func:`read_ext`.
+    """Vertices, rays and lines; made by :func:`read_ext`, written by :func:`write_ext`.
 
-    Attributes
+    Parameters
     ----------
     vertices
-        Shape (v, d): int64 where every entry of the file is an integer of 64 bits, else
-        :class:`fractions.Fraction` (``object``).
+        Points, shape (v, d): numbers as :func:`vertices` takes them.
     rays
-        Shape (r, d), directions, of the same dtype.
+        Directions, shape (r, d); None for none.
     lines
-        Shape (l, d), directions of both senses, of the same dtype.
+        Directions of both senses, shape (l, d); None for none.
     name
-        The file's own name for the polyhedron.
+        A name of the polyhedron.
     options
-        The lines after ``end``.
+        Lines after ``end``.
+
+    Examples
+    --------
+    >>> from hypercomp_rs import VRepresentation
+    >>> cone = VRepresentation([["1/2", 0]], rays=[[1, 1]])
+    >>> cone
+    VRepresentation(1 vertices, 1 rays, 0 lines in R^2)
+    >>> cone.vertices.tolist()
+    [[Fraction(1, 2), Fraction(0, 1)]]
     """
 
-    vertices: npt.NDArray[Any]
-    rays: npt.NDArray[Any]
-    lines: npt.NDArray[Any]
-    name: str = ""
-    options: tuple[str, ...] = ()
+    def __init__(
+        self,
+        vertices: npt.ArrayLike | Sequence[Sequence[Any]],
+        rays: npt.ArrayLike | Sequence[Sequence[Any]] | None = None,
+        lines: npt.ArrayLike | Sequence[Sequence[Any]] | None = None,
+        name: str = "",
+        options: tuple[str, ...] = (),
+    ) -> None:
+        self._vertices = Table.of(vertices, "vertices")
+        empty = self._vertices.rows(np.zeros(self._vertices.shape[0], bool))
+        self._rays = empty if rays is None else Table.of(rays, "rays")
+        self._lines = empty if lines is None else Table.of(lines, "lines")
+        for what, table in (("rays", self._rays), ("lines", self._lines)):
+            if table.shape[1] != self.dimension:
+                raise InvalidArgumentError(
+                    f"{what} have {table.shape[1]} coordinates and vertices {self.dimension}: one "
+                    "dimension is accepted"
+                )
+        self.name = name
+        self.options = tuple(options)
+
+    @classmethod
+    def _of(
+        cls, vertices: Table, rays: Table, lines: Table, name: str, options: tuple[str, ...]
+    ) -> VRepresentation:
+        made = cls.__new__(cls)
+        made._vertices, made._rays, made._lines = vertices, rays, lines
+        made.name, made.options = name, options
+        return made
+
+    @property
+    def vertices(self) -> npt.NDArray[Any]:
+        """Points, shape (v, d).
+
+        int64 where every entry of the file is an integer of 64 bits, else
+        :class:`fractions.Fraction` (``object``), which takes a microsecond each when it is first
+        asked for.
+        """
+        return self._vertices.fractions
+
+    @property
+    def rays(self) -> npt.NDArray[Any]:
+        """Directions, shape (r, d), of the same dtype."""
+        return self._rays.fractions
+
+    @property
+    def lines(self) -> npt.NDArray[Any]:
+        """Directions of both senses, shape (l, d), of the same dtype."""
+        return self._lines.fractions
+
+    @property
+    def numerators(self) -> npt.NDArray[Any]:
+        """Numerators of the vertices, shape (v, d), int64 where all fit; no Fraction is made.
+
+        Each coordinate is ``numerators[i, j] / denominators[i, j]``, in lowest terms.
+        """
+        return self._vertices.numerators
+
+    @property
+    def denominators(self) -> npt.NDArray[Any]:
+        """Denominators of the vertices, shape (v, d), positive."""
+        return self._vertices.denominators
 
     @property
     def dimension(self) -> int:
         """Dimension d of the space."""
-        return int(self.vertices.shape[1])
+        return self._vertices.shape[1]
 
     def __repr__(self) -> str:
         named = f"{self.name!r}, " if self.name else ""
+        vertices, rays, lines = (x.shape[0] for x in (self._vertices, self._rays, self._lines))
         return (
-            f"VRepresentation({named}{len(self.vertices)} vertices, {len(self.rays)} rays, "
-            f"{len(self.lines)} lines in R^{self.dimension})"
+            f"VRepresentation({named}{vertices} vertices, {rays} rays, {lines} lines "
+            f"in R^{self.dimension})"
         )
 
 
@@ -153,7 +218,8 @@ def read_ine(source: Source) -> HRepresentation:
     >>> [tuple(map(str, vertex)) for vertex in vertices(*triangle.hyperplanes())]
     [('0', '0'), ('0', '1/3'), ('1/3', '0')]
     """
-    table, linearity, nonnegative, name, options = _read(source, points=False)
+    read, linearity, nonnegative, name, options = _read(source, points=False)
+    table = read.fractions
     a, b = -table[:, 1:], table[:, 0].copy()
     if a.dtype == np.int64 and (table[:, 1:] == np.iinfo(np.int64).min).any():
         # Its negative is no integer of 64 bits.
@@ -258,44 +324,54 @@ def read_ext(source: Source) -> VRepresentation:
     [[Fraction(1, 1), Fraction(1, 1)]]
     """
     table, linearity, _, name, options = _read(source, points=True)
-    vertex = np.array([bool(first) for first in table[:, 0].tolist()], bool)
-    line = np.zeros(len(table), bool)
+    heads = table.columns(0, 1).numerators[:, 0]
+    vertex = np.array(heads != 0, bool)
+    line = np.zeros(len(heads), bool)
     line[linearity] = True
     if (vertex & line).any():
         row = int(np.flatnonzero(vertex & line)[0])
         raise FormatError(f"row {row + 1} is a vertex, and a linearity: only a ray can be a line")
-    points = table[:, 1:]
-    return VRepresentation(
-        points[vertex], points[~vertex & ~line], points[line], name, tuple(options)
+    points = table.columns(1, table.shape[1])
+    return VRepresentation._of(
+        points.rows(vertex), points.rows(~vertex & ~line), points.rows(line), name, tuple(options)
     )
 
 
 def write_ext(
     target: Source,
-    vertices: Vertices | Iterable[Vertices],
+    vertices: Vertices
+    | VRepresentation
+    | ApproximateVertices
+    | Iterable[Vertices]
+    | npt.ArrayLike
+    | Sequence[Sequence[Any]],
     *,
     dimension: int | None = None,
-    name: str = "",
+    name: str | None = None,
 ) -> None:
-    """Write vertices as a V-representation, each as a row ``1 x_1 … x_d`` of exact fractions.
+    """Write a V-representation: each vertex as a row ``1 x_1 … x_d`` of exact fractions.
 
     Parameters
     ----------
     target
         A path, or a binary file open for writing.
     vertices
-        What :func:`vertices` gives, or a stream of such blocks. The number of rows of a stream is
-        written as ``*****``, as lrs does; cddlib wants to know it.
+        What :func:`vertices` or :func:`read_ext` gives, a table of points of shape (v, d) whose
+        numbers are of any kind that :func:`vertices` takes, or a stream of blocks of
+        :func:`iter_vertices`. The number of rows of a stream is written as ``*****``, as lrs does;
+        cddlib wants to know it. A float is written as the fraction that it is.
     dimension
         Of the space; needed for a stream only, which may be empty.
     name
-        A line for the reader; empty for none.
+        A line for the reader; empty for none. None takes that of a :class:`VRepresentation`.
 
     Raises
     ------
     InvalidArgumentError
         A stream without `dimension`, a block of another dimension, or a `name` that would be read
         as something else.
+    DtypeError
+        `vertices` is none of these.
     OSError
         The file cannot be written.
 
@@ -312,25 +388,61 @@ def write_ext(
      1 1/2 1/3
     end
     """
+    lines: list[str] = []
     if isinstance(vertices, Vertices):
-        count, space, blocks = str(len(vertices)), vertices.dimension, iter([vertices])
-    elif dimension is None:
-        raise InvalidArgumentError(
-            "dimension=None: a stream of vertices does not say in which space"
-        )
+        count, space, rows = str(len(vertices)), vertices.dimension, vertex_rows(vertices)
+    elif isinstance(vertices, Iterator) or _is_blocks(vertices):
+        if dimension is None:
+            raise InvalidArgumentError(
+                "dimension=None: a stream of vertices does not say in which space"
+            )
+        blocks: Iterable[Vertices] = vertices  # type: ignore[assignment]
+        count, space, rows = "*****", dimension, _rows_of_blocks(blocks, dimension)
     else:
-        count, space, blocks = "*****", dimension, iter(vertices)
-    head = [*_named(name), "V-representation", "begin", f"{count} {space + 1} rational", ""]
+        if not isinstance(vertices, VRepresentation):
+            points = vertices.to_numpy() if isinstance(vertices, ApproximateVertices) else vertices
+            vertices = VRepresentation(points)  # type: ignore[arg-type]
+        if name is None:
+            name = vertices.name
+        space = vertices.dimension
+        parts = vertices._vertices, vertices._rays, vertices._lines
+        sizes = [part.shape[0] for part in parts]
+        count, rows = str(sum(sizes)), _rows_of_tables(parts)
+        if sizes[2]:
+            first = sizes[0] + sizes[1] + 1
+            numbers = range(first, first + sizes[2])
+            lines = [" ".join(map(str, ["linearity", sizes[2], *numbers]))]
+    if dimension is not None and dimension != space:
+        raise InvalidArgumentError(f"dimension={dimension}, but the vertices are in R^{space}")
+    head = [*_named(name or ""), "V-representation", *lines]
+    head += ["begin", f"{count} {space + 1} rational", ""]
     with _opened(target, "wb") as file:
         file.write("\n".join(head).encode())
-        for block in blocks:
-            if block.dimension != space:
-                raise InvalidArgumentError(
-                    f"a block of vertices in R^{block.dimension}: R^{space} is what the file holds"
-                )
-            for rows in vertex_rows(block):
-                file.write(rows)
+        for text in rows:
+            file.write(text)
         file.write(b"end\n")
+
+
+def _is_blocks(vertices: object) -> bool:
+    """Whether these are blocks of vertices in a list or a like container; an empty one may be."""
+    return isinstance(vertices, Sequence) and all(isinstance(block, Vertices) for block in vertices)
+
+
+def _rows_of_blocks(blocks: Iterable[Vertices], space: int) -> Iterator[bytes]:
+    for block in blocks:
+        if not isinstance(block, Vertices):
+            raise DtypeError(f"a block is a {type(block).__name__}: Vertices are accepted")
+        if block.dimension != space:
+            raise InvalidArgumentError(
+                f"a block of vertices in R^{block.dimension}: R^{space} is what the file holds"
+            )
+        yield from vertex_rows(block)
+
+
+def _rows_of_tables(parts: tuple[Table, Table, Table]) -> Iterator[bytes]:
+    """The rows of vertices, rays and lines."""
+    for head, table in zip("100", parts, strict=True):
+        yield from table.written(head)
 
 
 # Vertices that are turned to text at once: some megabytes.
@@ -348,9 +460,7 @@ def vertex_rows(vertices: Vertices) -> Iterator[bytes]:
             yield _core.big_vertex_rows(numbers.tolist(), block.dimension)
 
 
-def _read(
-    source: Source, *, points: bool
-) -> tuple[npt.NDArray[Any], list[int], bool, str, list[str]]:
+def _read(source: Source, *, points: bool) -> tuple[Table, list[int], bool, str, list[str]]:
     """The rows of a file as one table, and what else it says."""
     with _opened(source, "rb") as file:
         data = file.read()
@@ -366,11 +476,15 @@ def _read(
             raise
         raise type(error)(f"{where}: {error}") from None
     if isinstance(entries, np.ndarray):
-        table: npt.NDArray[Any] = entries
+        table = Table(entries.reshape(-1, columns), None)
+    elif isinstance(entries, tuple):
+        numerators, denominators = entries
+        table = Table(numerators.reshape(-1, columns), denominators.reshape(-1, columns))
     else:
-        table = np.empty(len(entries), object)
-        table[:] = [Fraction(*ratio) for ratio in entries]
-    return table.reshape(-1, columns), linearity, nonnegative, name, options
+        pairs = np.empty((len(entries), 2), object)
+        pairs[:] = entries
+        table = Table(pairs[:, 0].reshape(-1, columns), pairs[:, 1].reshape(-1, columns))
+    return table, linearity, nonnegative, name, options
 
 
 def _sides_first(entries: npt.NDArray[Any] | list[list[Ratio]]) -> tuple[bytes, bool]:
@@ -392,10 +506,13 @@ def _named(name: str) -> list[str]:
     """The line of a name, if it is read back as one."""
     if not name:
         return []
-    words = name.split()
-    reserved = ("begin", "H-representation", "V-representation", "linearity", "equality")
-    special = (*reserved, "partial_enum", "nonnegative")
-    if len(name.splitlines()) > 1 or name != name.strip() or name[0] in "*#" or words[0] in special:
+    # A name is what the reader takes for one.
+    header = f"{name}\nH-representation\nbegin\n0 1 rational\nend\n".encode(errors="replace")
+    try:
+        read = _core.read_representation(header, points=False)[4]
+    except FormatError:
+        read = ""
+    if read != name or len(name.splitlines()) > 1:
         raise InvalidArgumentError(
             f"name={name!r}: one line is accepted that begins with no option, * or #"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from .. import _core
-from ..errors import InvalidArgumentError, TooLargeError
+from ..errors import DtypeError, InvalidArgumentError, OutOfBoundsError, TooLargeError
 from .search import Job, Problem
 from .sides import sides_of_rows
 
@@ -32,7 +33,8 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
     """The vertices of an arrangement; made by :func:`vertices`.
 
     A sequence of points, each a tuple of :class:`fractions.Fraction`, sorted lexicographically.
-    A slice is a :class:`Vertices` too. Immutable and picklable.
+    A slice, a boolean mask or a sequence of positions selects
+    some of them, as another :class:`Vertices`. Immutable and picklable.
     """
 
     __slots__ = ("_cobases", "_jobs", "_problem", "_table", "_words")
@@ -41,7 +43,8 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
     # Homogeneous coordinates in 64-bit words, shape (v, (d + 1)·limbs).
     _words: npt.NDArray[np.uint64]
     _cobases: int | None
-    _jobs: tuple[Job, ...]
+    # The jobs that are left of the search; None where these are not all that it has found.
+    _jobs: tuple[Job, ...] | None
     # Numerators and denominator in lowest terms, shape (v, d + 1); made when first asked for where
     # they have more than one word.
     _table: npt.NDArray[Any] | None
@@ -56,7 +59,7 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         problem: Problem,
         words: npt.NDArray[np.uint64],
         cobases: int | None,
-        jobs: tuple[Job, ...] = (),
+        jobs: tuple[Job, ...] | None,
     ) -> Vertices:
         found = cls.__new__(cls)
         words.flags.writeable = False
@@ -110,11 +113,13 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
 
     @property
     def complete(self) -> bool:
-        """Whether the search came to its end.
+        """Whether these are all vertices of the arrangement.
 
-        Where it was limited, ``vertices(..., resume=found)`` goes on where it stopped.
+        Where a limit stopped the search, ``vertices(..., resume=found)`` goes on where it stopped.
+        A part of a result, such as ``found[:10]`` or a block of a stream, is not complete either,
+        and cannot be resumed: it does not know what was left of the search.
         """
-        return not self._jobs
+        return self._jobs is not None and not self._jobs
 
     def fractions(self) -> list[tuple[Fraction, ...]]:
         """All vertices as tuples of fractions."""
@@ -251,15 +256,56 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         return len(self._words)
 
     @overload
-    def __getitem__(self, index: int) -> tuple[Fraction, ...]: ...
+    def __getitem__(self, index: int | np.integer[Any]) -> tuple[Fraction, ...]: ...
     @overload
-    def __getitem__(self, index: slice) -> Vertices: ...
-    def __getitem__(self, index: int | slice) -> tuple[Fraction, ...] | Vertices:
-        """One vertex, or those of a slice; a slice knows no number of cobases."""
+    def __getitem__(
+        self, index: slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
+    ) -> Vertices: ...
+    def __getitem__(
+        self,
+        index: int | np.integer[Any] | slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any],
+    ) -> tuple[Fraction, ...] | Vertices:
+        """One vertex, or those that a slice, a boolean mask or a sequence of positions selects.
+
+        A selection keeps the order that the index has. ``found[:]`` is the whole result. Any other
+        selection has no number of cobases, and is not :attr:`complete`.
+        """
         if isinstance(index, slice):
-            return self._of(self._problem, np.ascontiguousarray(self._words[index]), None)
-        *numerators, denominator = self._integers()[index].tolist()
-        return tuple(Fraction(n, denominator) for n in numerators)
+            if range(len(self))[index] == range(len(self)):
+                return self._of(self._problem, self._words, self._cobases, self._jobs)
+            return self._selected(index)
+        if hasattr(index, "__index__") and not (isinstance(index, np.ndarray) and index.ndim):
+            *numerators, denominator = self._integers()[operator.index(index)].tolist()
+            return tuple(Fraction(n, denominator) for n in numerators)
+        return self._selected(self._positions(index))
+
+    def _selected(self, index: slice | npt.NDArray[Any]) -> Vertices:
+        return self._of(self._problem, np.ascontiguousarray(self._words[index]), None, None)
+
+    def _positions(self, index: Any) -> npt.NDArray[np.intp] | npt.NDArray[np.bool_]:
+        """A mask or positions, checked."""
+        accepted = "an integer, a slice, a boolean mask or a sequence of integers is accepted"
+        if isinstance(index, str | bytes) or not hasattr(index, "__len__"):
+            raise DtypeError(f"an index of type {type(index).__name__}: {accepted}")
+        where = np.asarray(index)
+        if where.size == 0 and where.dtype.kind == "f":
+            # An empty list.
+            where = where.astype(np.intp)
+        if where.ndim != 1 or where.dtype.kind not in "biu":
+            raise DtypeError(
+                f"an index of shape {where.shape} and dtype {where.dtype}: {accepted}, of one axis"
+            )
+        count = len(self)
+        if where.dtype.kind == "b":
+            if len(where) != count:
+                raise OutOfBoundsError(
+                    f"a mask of {len(where)} entries for {count} vertices: one for each is accepted"
+                )
+            return where
+        outside = (where >= count) | (where < -count)
+        if outside.any():
+            raise OutOfBoundsError(f"index {where[outside][0]}: there are {count} vertices")
+        return where.astype(np.intp)
 
     def __iter__(self) -> Iterator[tuple[Fraction, ...]]:
         for *numerators, denominator in self._integers().tolist():
@@ -280,5 +326,5 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
     def __repr__(self) -> str:
         kind = "int64" if self._integers().dtype == np.int64 else "big integers"
         cobases = "" if self._cobases is None else f", {self._cobases} cobases"
-        partial = "" if self.complete else ", partial"
+        partial = ", part of a result" if self._jobs is None else ", partial" if self._jobs else ""
         return f"Vertices({len(self)} in R^{self.dimension}, {kind}{cobases}{partial})"

@@ -11,12 +11,13 @@ import json
 import os
 import pathlib
 import time
+import warnings
 import zlib
 
 import numpy as np
 
 from .._durable import check_writable, written
-from ..errors import FormatError, InvalidArgumentError
+from ..errors import CheckpointWarning, FormatError, InvalidArgumentError
 from .search import Problem, State
 
 MAGIC = b"hypercomp-rs vertices checkpoint 1\n"
@@ -47,7 +48,16 @@ class SavedSearch:
         except FileNotFoundError:
             return State()
         state, digest = decoded(data, self.path)
-        if digest != self.problem.digest:
+        # Versions before the shuffle numbered hyperplanes as they were given, and had other names.
+        if digest in self.problem.older_digests():
+            self.problem.number(False)
+            return state
+        for shuffled in (self.problem.shuffled, False, True):
+            if shuffled is not None:
+                self.problem.number(shuffled)
+            if digest == self.problem.digest:
+                break
+        else:
             raise InvalidArgumentError(
                 f"checkpoint={str(self.path)!r} is of another arrangement or method: give the same "
                 "A, b and method, or another path"
@@ -60,7 +70,22 @@ class SavedSearch:
             self.save(state)
 
     def save(self, state: State) -> None:
-        """Replace the file."""
+        """Replace the file, or warn that this cannot be done.
+
+        What was found is worth more than the file, so the search goes on.
+        """
+        try:
+            self._write(state)
+        except OSError as error:
+            warnings.warn(
+                f"the checkpoint {str(self.path)!r} cannot be written ({error}): the search goes "
+                "on, and tries again later",
+                CheckpointWarning,
+                stacklevel=2,
+            )
+            self._due = time.monotonic() + self.seconds
+
+    def _write(self, state: State) -> None:
         start = time.monotonic()
         words = state.numbers()
         header = {

@@ -33,6 +33,11 @@ WHOLE: Job = ([], 0, 2**32 - 1)
 
 # Seconds between two looks at limits, checkpoints and progress.
 SLICE = 0.1
+# A slice is at least so many times as long as what it needs beside its own time: the way back to
+# where the search was, and a last step that goes on beyond the end.
+SLICE_PER_OVERHEAD = 4
+# Hyperplanes that are turned to bytes at a time, for a digest.
+DIGESTED_TOGETHER = 1 << 12
 # What a job on an executor may take before it hands back the rest: long beside its transfer, short
 # beside a whole search.
 JOB_SECONDS = 1.0
@@ -49,6 +54,10 @@ class Problem:
     def __init__(self, rows: Rows, method: Method) -> None:
         self.rows = rows
         self.method = method
+        # Whether the search numbers the hyperplanes in a shuffled order, and not as they were
+        # given; None until it is decided. Jobs name hyperplanes by these numbers, so it is decided
+        # once.
+        self.shuffled: bool | None = None
 
     @property
     def dimension(self) -> int:
@@ -58,22 +67,63 @@ class Problem:
     @cached_property
     def search(self) -> _core.Search:
         """The search, built once in this process."""
-        return _core.Search(self.rows.entries, self.rows.dimension, method=METHODS[self.method])
+        search = self._numbered(bool(self.shuffled))
+        if self.shuffled is None:
+            self.shuffled = self.method == "flats" and not search.finds_soon()
+            if self.shuffled:
+                return self._numbered(True)
+        return search
+
+    def _numbered(self, shuffled: bool) -> _core.Search:
+        return _core.Search(
+            self.rows.entries,
+            self.rows.dimension,
+            method=METHODS[self.method],
+            shuffled=shuffled,
+        )
 
     @cached_property
     def digest(self) -> str:
-        """A name of the problem that other processes and later runs agree on."""
+        """A name of the problem that other processes and later runs agree on.
+
+        It depends on the hyperplanes and their order alone: the same rows as lists and as arrays,
+        as fractions and as decimals, and in other multiples have one name.
+        """
+        search = self.search
+        order = "shuffled" if self.shuffled else "as given"
+        start = f"{self.method} {order} {self.rows.dimension} ".encode()
+        named = hashlib.sha256(start)
+        first = 0
+        while block := search.canonical(first, DIGESTED_TOGETHER):
+            named.update(block)
+            first += DIGESTED_TOGETHER
+        return named.hexdigest()
+
+    def older_digests(self) -> set[str]:
+        """The names that versions before the shuffle gave to the same rows, as array or lists."""
         entries = self.rows.entries
+        contents = []
         if isinstance(entries, np.ndarray):
-            content = entries.dtype.str.encode() + entries.tobytes()
-        else:
-            content = repr(entries).encode()
+            contents.append(entries.dtype.str.encode() + entries.tobytes())
+            entries = [[x.as_integer_ratio() for x in row] for row in entries.tolist()]
+        contents.append(repr(entries).encode())
         start = f"{self.method} {self.rows.dimension} {len(entries)} ".encode()
-        return hashlib.sha256(start + content).hexdigest()
+        return {hashlib.sha256(start + content).hexdigest() for content in contents}
+
+    def number(self, shuffled: bool) -> None:
+        """Number the hyperplanes as a search did that is to go on."""
+        if self.shuffled != shuffled:
+            self.shuffled = shuffled
+            for made in ("search", "digest"):
+                self.__dict__.pop(made, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the search, which does not leave the process."""
-        return {"rows": self.rows, "method": self.method}
+        return {"rows": self.rows, "method": self.method, "shuffled": self.shuffled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A problem that was pickled before there was a shuffle has none."""
+        self.__dict__.update({"shuffled": False, **state})
 
 
 @dataclass
@@ -119,9 +169,15 @@ def run(
     all_flats: bool = False,
     most: int | None = None,
     seconds: float | None = None,
+    end: float | None = None,
     sort: bool = False,
+    control: _core.Control | None = None,
 ) -> Found:
-    """Run jobs until none is left or a limit is reached."""
+    """Run jobs until none is left or a limit is reached.
+
+    `seconds` count from the first step, which is always made; `end` counts from now, and ends a
+    step in its middle.
+    """
     return Found(
         *search.run(
             jobs,
@@ -130,7 +186,9 @@ def run(
             all_flats=all_flats,
             most=most,
             seconds=seconds,
+            end=end,
             sort=sort,
+            control=control,
         )
     )
 
@@ -148,12 +206,25 @@ class Limits:
             self.deadline is not None and time.monotonic() >= self.deadline
         )
 
-    def slice(self, state: State) -> tuple[int | None, float]:
-        """Vertices and seconds that the next slice may take."""
-        most = None if self.max_vertices is None else self.max_vertices - state.vertices
-        if self.deadline is None:
-            return most, SLICE
-        return most, min(SLICE, max(0.0, self.deadline - time.monotonic()))
+    def room(self, state: State) -> int | None:
+        """Vertices that may still be found."""
+        return None if self.max_vertices is None else self.max_vertices - state.vertices
+
+    def left(self) -> float | None:
+        """Seconds to the end."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+class Slices:
+    """How long slices are: short, but long beside what each needs apart from its time."""
+
+    def __init__(self) -> None:
+        self.seconds = SLICE
+
+    def took(self, taken: float) -> None:
+        """Learn from how long a slice took."""
+        overhead = max(0.0, taken - self.seconds)
+        self.seconds = max(SLICE, SLICE_PER_OVERHEAD * overhead)
 
 
 def run_slices(
@@ -166,12 +237,24 @@ def run_slices(
     """Run a search on threads, slice by slice, and let `follow` see each state."""
     # Which vertices come first depends on the threads, so a limit on their number takes one.
     threads = threads if limits.max_vertices is None else 1
-    while state.jobs and not limits.reached(state):
-        most, seconds = limits.slice(state)
-        found = run(problem.search, state.jobs, threads=threads, most=most, seconds=seconds)
-        state.add(found)
-        state.jobs = found.left
-        follow(state)
+    slices = Slices()
+    try:
+        while state.jobs and not limits.reached(state):
+            start = time.monotonic()
+            found = run(
+                problem.search,
+                state.jobs,
+                threads=threads,
+                most=limits.room(state),
+                seconds=slices.seconds,
+                end=limits.left(),
+            )
+            slices.took(time.monotonic() - start)
+            state.add(found)
+            state.jobs = found.left
+            follow(state)
+    finally:
+        problem.search.release()
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def unshuffled_search(rows: Rows) -> _core.Search:
     """The arrangement of these rows, its hyperplanes numbered as they were given."""
-    return _core.Search(rows.entries, rows.dimension, method=_core.Method.FLATS)
+    return _core.Search(rows.entries, rows.dimension, method=_core.Method.FLATS, shuffled=False)
 
 
 def sides_of_rows(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 
+from .. import _core
 from .result import Vertices
-from .search import SLICE, WHOLE, Found, Problem, run
+from .search import SLICE, WHOLE, Found, Problem, Slices, run
 
 # Blocks that wait: one to hand over, one to be ready when that is used up.
 AHEAD = 2
@@ -27,9 +29,12 @@ class VertexStream(Iterator[Vertices]):
         self._problem = problem
         self._blocks: queue.Queue[Found | BaseException | None] = queue.Queue(AHEAD)
         self._stop = threading.Event()
+        self._control = _core.Control()
         # The thread has no reference to the stream, or it could never be dropped.
         self._thread = threading.Thread(
-            target=_search, args=(problem, threads, block, self._blocks, self._stop), daemon=True
+            target=_search,
+            args=(problem, threads, block, self._blocks, self._stop, self._control),
+            daemon=True,
         )
         self._thread.start()
 
@@ -39,7 +44,7 @@ class VertexStream(Iterator[Vertices]):
             raise StopIteration
         found = self._blocks.get()
         if isinstance(found, Found):
-            return Vertices._of(self._problem, found.numbers, None)
+            return Vertices._of(self._problem, found.numbers, None, None)
         self.close()
         if found is None:
             raise StopIteration
@@ -48,6 +53,7 @@ class VertexStream(Iterator[Vertices]):
     def close(self) -> None:
         """Stop the search; there are no more blocks."""
         self._stop.set()
+        self._control.cancel()
 
     def __enter__(self) -> VertexStream:
         return self
@@ -57,8 +63,8 @@ class VertexStream(Iterator[Vertices]):
 
     def __del__(self) -> None:
         # Where the making of the stream failed there is nothing to stop.
-        if hasattr(self, "_stop"):
-            self._stop.set()
+        if hasattr(self, "_control"):
+            self.close()
 
 
 def _search(
@@ -67,16 +73,26 @@ def _search(
     block: int,
     blocks: queue.Queue[Found | BaseException | None],
     stop: threading.Event,
+    control: _core.Control,
 ) -> None:
     """Fill the queue until the search ends or is stopped."""
     jobs = [WHOLE]
     waiting: list[Found] = []
     count = 0
+    slices = Slices()
     try:
         while jobs and not stop.is_set():
+            start = time.monotonic()
             found = run(
-                problem.search, jobs, threads=threads, most=block - count, seconds=SLICE, sort=True
+                problem.search,
+                jobs,
+                threads=threads,
+                most=block - count,
+                seconds=slices.seconds,
+                sort=True,
+                control=control,
             )
+            slices.took(time.monotonic() - start)
             jobs = found.left
             if found.vertices:
                 waiting.append(found)
@@ -87,6 +103,8 @@ def _search(
         _put(None, blocks, stop)
     except BaseException as error:
         _put(error, blocks, stop)
+    finally:
+        problem.search.release()
 
 
 def _joined(problem: Problem, parts: list[Found]) -> Found:

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -13,7 +14,11 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Clones share both.
 #[derive(Clone, Debug, Default)]
-pub struct Control(Arc<Shared>);
+pub struct Control {
+    shared: Arc<Shared>,
+    /// When this control, but not those that it shares its flag with, counts as cancelled.
+    deadline: Option<Instant>,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -27,15 +32,29 @@ impl Control {
         Self::default()
     }
 
-    /// Ask the search to stop; it returns [`ErrorKind::Cancelled`] soon after.
-    pub fn cancel(&self) {
-        self.0.cancelled.store(true, Ordering::Relaxed);
+    /// A control of the same flag and count that counts as cancelled from `deadline` on as well: for the
+    /// part of a call that has to end in time.
+    #[must_use]
+    pub fn until(&self, deadline: Option<Instant>) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            deadline: match (self.deadline, deadline) {
+                (Some(mine), Some(other)) => Some(mine.min(other)),
+                (mine, other) => mine.or(other),
+            },
+        }
     }
 
-    /// `Err(Cancelled)` once [`cancel`](Self::cancel) has been called.
+    /// Ask the search to stop; it returns [`ErrorKind::Cancelled`] soon after.
+    pub fn cancel(&self) {
+        self.shared.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// `Err(Cancelled)` once [`cancel`](Self::cancel) has been called, or the deadline is over.
     #[inline]
     pub fn check(&self) -> Result<()> {
-        if self.0.cancelled.load(Ordering::Relaxed) {
+        let over = |deadline| Instant::now() >= deadline;
+        if self.shared.cancelled.load(Ordering::Relaxed) || self.deadline.is_some_and(over) {
             return Err(Error::new(ErrorKind::Cancelled, "stopped by the caller"));
         }
         Ok(())
@@ -44,11 +63,11 @@ impl Control {
     /// Count `units` more of work as done (weights searched, cobases visited).
     #[inline]
     pub fn advance(&self, units: u64) {
-        self.0.done.fetch_add(units, Ordering::Relaxed);
+        self.shared.done.fetch_add(units, Ordering::Relaxed);
     }
 
     /// Units of work done so far.
     pub fn done(&self) -> u64 {
-        self.0.done.load(Ordering::Relaxed)
+        self.shared.done.load(Ordering::Relaxed)
     }
 }

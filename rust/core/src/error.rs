@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Format,
     /// A size that this machine or this format cannot hold.
     TooLarge,
+    /// The system has not so much memory.
+    OutOfMemory,
     /// The caller asked to stop through [`Control::cancel`](crate::Control::cancel).
     Cancelled,
 }

@@ -77,7 +77,7 @@ fn check_zero_rule(
         let leaving = at.cobasis[column];
         assert!(last.is_none_or(|last| last < leaving), "j* rises");
         last = Some(leaving);
-        at.pivot(row, column);
+        assert!(at.pivot(row, column));
         pivots += 1;
     }
     assert!(pivots <= dimension);
@@ -90,7 +90,7 @@ fn check_zero_rule(
                 continue;
             }
             let mut child = dictionary.clone();
-            child.pivot(row, column);
+            assert!(child.pivot(row, column));
             let returns = zero_rule::forward(&child) == Some((row, column));
             assert_eq!(returns, read_off.contains(&(row, column)), "if and only if");
             if returns {

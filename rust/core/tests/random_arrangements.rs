@@ -156,7 +156,7 @@ fn sorted(search: &VertexSearch, numbers: Vec<u64>) -> Vec<Vec<Rational>> {
         limbs: search.limbs(),
         numbers,
     };
-    self::points(&points.vertices(None))
+    self::points(&points.vertices(None).unwrap())
 }
 
 /// The number of flats of each dimension, by the closure of every subset of hyperplanes.

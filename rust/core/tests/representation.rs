@@ -19,7 +19,7 @@ fn rationals(entries: &Entries) -> Vec<Rational> {
             .iter()
             .map(|x| Rational::from_integer((*x).into()))
             .collect(),
-        Entries::Rationals(x) => x.clone(),
+        other => other.clone().into_rationals(),
     }
 }
 
@@ -130,9 +130,19 @@ fn every_mistake_is_named_with_its_place() {
             "line 4, column 1: '4' follows the last of the 1 rows",
         ),
         (
-            "begin\n2 3 rational\n1 2 3 4\n5 6\nend\n",
-            "line 3, column 7: '4' follows the 3 entries of row 1",
+            "begin\n1 3 rational\n1 2 3 4\nend\n",
+            "line 3, column 7: '4' follows the last of the 1 rows",
         ),
+        (
+            "\u{feff}hull\nbegin",
+            "line 1, column 1: 'hull' makes this a V-representation",
+        ),
+        ("v-Representation\nbegin", "this is a V-representation"),
+        (
+            "begin\n1 2 integer\n1 1\nend\nhull\n",
+            "line 5, column 1: 'hull' makes this a V-representation",
+        ),
+        ("H\0-\0", "line 1, column 1: the file is text in UTF-16"),
         (
             "begin\n1 3 rational\n1 2 x\nend\n",
             "line 3, column 5: 'x' is no number",
@@ -186,8 +196,8 @@ fn every_mistake_is_named_with_its_place() {
             "line 1, column 1: this is an H-representation",
         ),
         (
-            "begin\n1 2 rational\n2 1\nend",
-            "line 3, column 1: row 1 begins with '2'",
+            "begin\n1 2 rational\n-2 1\nend",
+            "line 3, column 1: row 1 begins with '-2'",
         ),
         (
             "nonnegative\nbegin",

@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use hypercomp_core::arrangement::Method as CoreMethod;
 use hypercomp_core::arrangement::arithmetic::Rational;
-use hypercomp_core::arrangement::input::{Arrangement, dyadic};
-use hypercomp_core::arrangement::jobs::{Job, Limits, Wanted};
+use hypercomp_core::arrangement::input::{Arithmetic, Arrangement, Bound as MinorBound, dyadic};
+use hypercomp_core::arrangement::jobs::{Job, Limits, Wanted, out_of_memory};
 use hypercomp_core::arrangement::output::{Coordinates, Points, incidence};
 use hypercomp_core::arrangement::search::{self, share};
 use hypercomp_core::{Control, Error, ErrorKind, Result};
 use num_bigint::BigInt;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
-use crate::enter::enter;
+use crate::enter::{enter, enter_under};
 use crate::error::to_python;
 
 /// Rows [a|b], with d + 1 entries each.
@@ -65,8 +65,14 @@ pub struct Search(pub(crate) search::VertexSearch);
 #[pymethods]
 impl Search {
     #[new]
-    #[pyo3(signature = (rows, dimension, *, method))]
-    fn new(py: Python<'_>, rows: Rows<'_>, dimension: usize, method: Method) -> PyResult<Self> {
+    #[pyo3(signature = (rows, dimension, *, method, shuffled))]
+    fn new(
+        py: Python<'_>,
+        rows: Rows<'_>,
+        dimension: usize,
+        method: Method,
+        shuffled: bool,
+    ) -> PyResult<Self> {
         let found = match rows {
             Rows::Integers(rows) => {
                 let rows = rows.as_array();
@@ -90,9 +96,12 @@ impl Search {
                 prepare(py, rows.len(), row, dimension)
             }
         };
-        search::VertexSearch::new(found?, method.into())
-            .map(Self)
-            .map_err(|e| to_python(py, e))
+        let found = found?;
+        enter(py, Some(1), move |_| {
+            let arrangement = if shuffled { found.shuffled() } else { found };
+            search::VertexSearch::new(arrangement, method.into())
+        })
+        .map(Self)
     }
 
     /// d.
@@ -114,8 +123,40 @@ impl Search {
         PyArray1::from_iter(py, given.map(|h| h.map_or(-1, i64::from)))
     }
 
-    /// Run jobs until none is left, `most` vertices are found, or `seconds` have passed.
-    #[pyo3(signature = (jobs, *, threads, coordinates, all_flats, most, seconds, sort))]
+    /// The distinct hyperplanes from `first` on, at most `count` of them, as bytes that do not depend on how
+    /// their rows were given: the numbers of words of each entry, and the words.
+    fn canonical<'py>(&self, py: Python<'py>, first: usize, count: usize) -> Bound<'py, PyBytes> {
+        let rows = self.0.arrangement().rows();
+        let end = rows.len().min(first.saturating_add(count));
+        let mut bytes = Vec::new();
+        for entry in rows.get(first..end).unwrap_or_default().iter().flatten() {
+            let entry = entry.to_signed_bytes_le();
+            bytes.extend_from_slice(&(entry.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(&entry);
+        }
+        PyBytes::new(py, &bytes)
+    }
+
+    /// Whether a first vertex comes soon in the order in which the hyperplanes are numbered.
+    fn finds_soon(&self, py: Python<'_>) -> PyResult<bool> {
+        enter(py, Some(1), |control| {
+            let soon = self.0.finds_soon(control);
+            control.check()?;
+            Ok(soon)
+        })
+    }
+
+    /// Give back the memory that is kept from one run to the next.
+    fn release(&self) {
+        self.0.release();
+    }
+
+    /// Run jobs until none is left, `most` vertices are found, or `seconds` have passed since the first
+    /// step, which is always made.
+    ///
+    /// From `end` seconds after the call on it stops in the middle of a step too. `control` lets another
+    /// thread stop it, as an error.
+    #[pyo3(signature = (jobs, *, threads, coordinates, all_flats, most, seconds, end, sort, control))]
     #[allow(clippy::too_many_arguments)]
     fn run<'py>(
         &self,
@@ -126,7 +167,9 @@ impl Search {
         all_flats: bool,
         most: Option<u64>,
         seconds: Option<f64>,
+        end: Option<f64>,
         sort: bool,
+        control: Option<&crate::control::Control>,
     ) -> PyResult<Outcome<'py>> {
         let wanted = Wanted {
             coordinates,
@@ -136,14 +179,17 @@ impl Search {
             .into_iter()
             .map(|(node, from, to)| Job { node, from, to })
             .collect();
-        let wait = seconds.and_then(|s| Duration::try_from_secs_f64(s.max(0.0)).ok());
-        let (found, left) = enter(py, threads, |control| {
-            let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
-            let limits = Limits::new(most, deadline);
+        let duration = |seconds: f64| Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+        let limits = Limits::new(most, seconds.and_then(duration));
+        let deadline = end
+            .and_then(duration)
+            .and_then(|wait| Instant::now().checked_add(wait));
+        let control = control.map_or_else(Control::new, |control| control.0.clone());
+        let (found, left) = enter_under(py, threads, &control, |control| {
             let run = if sort { share::run_sorted } else { share::run };
-            let found = run(&self.0, jobs, wanted, &limits, control);
+            let found = run(&self.0, jobs, wanted, &limits, &control.until(deadline));
             control.check()?;
-            Ok(found)
+            found
         })?;
         let left = left.into_iter().map(|job| (job.node, job.from, job.to));
         Ok((
@@ -153,6 +199,31 @@ impl Search {
             found.flats,
             left.collect(),
         ))
+    }
+
+    /// What a search costs depends on: the number of distinct hyperplanes, the bits of Hadamard's bound on
+    /// minors, and estimates of the numbers of vertices and of cobases. These are made modulo a prime of
+    /// 61 bits, which is fast and nearly always right; nothing that is proved rests on them.
+    fn sizes(&self, py: Python<'_>, probes: usize, seed: u64) -> PyResult<(usize, u64, f64, f64)> {
+        enter(py, Some(1), |control| {
+            let arrangement = self.0.arrangement();
+            let mean = |method| {
+                let search = search::VertexSearch::in_field(
+                    arrangement.clone(),
+                    method,
+                    Arithmetic::Mersenne61,
+                )?;
+                let found = search.probes(probes, seed, control)?;
+                Ok::<f64, Error>(found.iter().sum::<f64>() / found.len().max(1) as f64)
+            };
+            let bound = MinorBound::of(arrangement.rows(), arrangement.dimension());
+            Ok((
+                arrangement.rows().len(),
+                bound.bits() / 2,
+                mean(CoreMethod::Flats)?,
+                mean(CoreMethod::Zero)?,
+            ))
+        })
     }
 
     /// Random estimates of the number of vertices, or of cobases.
@@ -167,9 +238,9 @@ impl Search {
         numbers: PyReadonlyArray1<'_, u64>,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray1<u64>>> {
-        let mut points = self.points(taken(&numbers)?);
+        let mut points = self.points(taken(py, &numbers)?);
         let points = enter(py, threads, move |_| {
-            points.sort();
+            points.sort()?;
             Ok(points.numbers)
         })?;
         Ok(PyArray1::from_vec(py, points))
@@ -183,7 +254,7 @@ impl Search {
         numbers: PyReadonlyArray1<'_, u64>,
         threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>)> {
-        let points = self.points(taken(&numbers)?);
+        let points = self.points(taken(py, &numbers)?);
         let (starts, numbers) = enter(py, threads, |control| {
             incidence(self.0.arrangement(), &points, control)
         })?;
@@ -204,8 +275,13 @@ impl Search {
     }
 }
 
-fn taken(numbers: &PyReadonlyArray1<'_, u64>) -> PyResult<Vec<u64>> {
-    Ok(numbers.as_slice()?.to_vec())
+fn taken(py: Python<'_>, numbers: &PyReadonlyArray1<'_, u64>) -> PyResult<Vec<u64>> {
+    let numbers = numbers.as_slice()?;
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(numbers.len())
+        .map_err(|_| to_python(py, out_of_memory(numbers.len())))?;
+    copy.extend_from_slice(numbers);
+    Ok(copy)
 }
 
 /// The arrangement of `count` rows.
@@ -242,7 +318,7 @@ pub fn lowest_terms<'py>(
     let mut points = Points {
         dimension,
         limbs,
-        numbers: taken(&numbers)?,
+        numbers: taken(py, &numbers)?,
     };
     let coordinates = enter(py, threads, move |_| {
         points.reduce();

@@ -19,6 +19,7 @@ fn class_name(kind: ErrorKind) -> &'static str {
         ErrorKind::EmptyHyperplane => "EmptyHyperplaneError",
         ErrorKind::Format => "FormatError",
         ErrorKind::TooLarge => "TooLargeError",
+        ErrorKind::OutOfMemory => "OutOfMemoryError",
         ErrorKind::Cancelled => "CancelledError",
     }
 }

@@ -51,7 +51,7 @@ mod _core {
     };
     #[pymodule_export]
     use crate::representation::{
-        big_vertex_rows, integer_rows, rational_rows, read_representation, vertex_rows,
+        big_vertex_rows, integer_rows, ratio_rows, rational_rows, read_representation, vertex_rows,
     };
 
     #[pymodule_init]

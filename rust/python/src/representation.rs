@@ -12,8 +12,8 @@ use pyo3::types::{PyBytes, PyList};
 use crate::enter::enter;
 use crate::error::to_python;
 
-/// A representation as it is handed to Python: entries are int64 or pairs (numerator, positive
-/// denominator), row after row.
+/// A representation as it is handed to Python: entries are int64, a pair of int64 for numerators and for
+/// positive denominators, or a list of pairs (numerator, denominator), row after row.
 type Read<'py> = (
     usize,
     Bound<'py, PyAny>,
@@ -32,6 +32,12 @@ pub fn read_representation<'py>(py: Python<'py>, file: &[u8], points: bool) -> P
     let found = enter(py, Some(1), |control| read(file, kind, control))?;
     let entries = match found.entries {
         Entries::Integers(numbers) => PyArray1::from_vec(py, numbers).into_any(),
+        Entries::Ratios(numerators, denominators) => (
+            PyArray1::from_vec(py, numerators),
+            PyArray1::from_vec(py, denominators),
+        )
+            .into_pyobject(py)?
+            .into_any(),
         Entries::Rationals(numbers) => {
             let pairs = numbers.into_iter().map(|x| x.into_raw());
             PyList::new(py, pairs.collect::<Vec<(BigInt, BigInt)>>())?.into_any()
@@ -58,6 +64,25 @@ pub fn vertex_rows<'py>(
     let rows = enter(py, Some(1), |_| {
         let mut rows = Vec::new();
         write::vertex_rows(numbers, dimension, &mut rows);
+        Ok(rows)
+    })?;
+    Ok(PyBytes::new(py, &rows))
+}
+
+/// Rows ` head x_1 … x_d` of fractions, given as their numerators and positive denominators.
+#[pyfunction]
+pub fn ratio_rows<'py>(
+    py: Python<'py>,
+    numerators: PyReadonlyArray1<'py, i64>,
+    denominators: PyReadonlyArray1<'py, i64>,
+    dimension: usize,
+    head: &str,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let numerators = numerators.as_slice().map_err(|_| strided(py))?;
+    let denominators = denominators.as_slice().map_err(|_| strided(py))?;
+    let rows = enter(py, Some(1), |_| {
+        let mut rows = Vec::new();
+        write::ratio_rows(numerators, denominators, dimension, head, &mut rows);
         Ok(rows)
     })?;
     Ok(PyBytes::new(py, &rows))

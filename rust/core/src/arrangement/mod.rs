@@ -119,5 +119,5 @@ fn vertices_of(search: &VertexSearch, control: &Control) -> Result<Vertices> {
         numbers: result.numbers,
     };
     let cobases = (search.method() == Method::Zero).then_some(result.cobases);
-    Ok(points.vertices(cobases))
+    points.vertices(cobases)
 }

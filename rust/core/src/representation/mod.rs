@@ -13,17 +13,19 @@
 //! ```
 //!
 //! Row (b, c) of an H-representation says b + c·x ≥ 0, with equality where the row is a linearity.
-//! Row (1, x) of a V-representation is a vertex, (0, r) a ray, or a line where it is a linearity.
-//! In a V-representation that lrs writes, n is `*****`.
+//! Row (1, x) of a V-representation is a vertex, (0, r) a ray, or a line where it is a linearity. A row
+//! (c, x) with another c > 0 is the vertex x/c. In a V-representation that lrs writes, n is `*****`.
+//!
+//! Entries are read one after the other, as cdd and lrs do: where lines end does not matter between
+//! `begin` and `end`. A second representation in a file, as `cddexec --repall` prints it, is not read.
 //!
 //! Data flows one way: [`tokens`] (bytes → words that know their line and column) → [`number`] (a
 //! word → an exact number) → [`read`] (words → a [`Representation`]). [`write`] is the way back for
 //! vertices.
 //!
 //! The reader is for files from anywhere. It stores what it has read and nothing on the word of a
-//! header; numbers are bounded in digits and exponent, so memory is bounded by a multiple of the
-//! file's size; and what cdd and lrs read in different ways (a line with more entries than a row: lrs
-//! takes them for the next row, cdd does not) is an error, not a guess.
+//! header; and numbers are bounded in digits and exponent, so memory is bounded by a multiple of the
+//! file's size.
 
 pub mod number;
 pub mod read;
@@ -33,6 +35,8 @@ pub mod write;
 pub use read::read;
 
 use number::{Number, Rational};
+
+use crate::{Error, ErrorKind, Result};
 
 /// Which side of a polyhedron is described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub enum Kind {
 pub enum Entries {
     /// All are integers of 64 bits.
     Integers(Vec<i64>),
+    /// All are fractions of two, in lowest terms with positive denominators: numerators and denominators.
+    Ratios(Vec<i64>, Vec<i64>),
     /// Some are not.
     Rationals(Vec<Rational>),
 }
@@ -67,7 +73,7 @@ pub struct Representation {
     pub linearity: Vec<usize>,
     /// Whether x ≥ 0 was said by the word `nonnegative`; those rows are not among the entries.
     pub nonnegative: bool,
-    /// The lines after `end`, and what options this reader does not act on, as they stand.
+    /// The lines after `end`, and options before `begin` that this reader does not act on, as they stand.
     pub options: Vec<String>,
 }
 
@@ -75,7 +81,7 @@ impl Entries {
     /// Number of entries.
     pub fn len(&self) -> usize {
         match self {
-            Self::Integers(x) => x.len(),
+            Self::Integers(x) | Self::Ratios(x, _) => x.len(),
             Self::Rationals(x) => x.len(),
         }
     }
@@ -85,20 +91,56 @@ impl Entries {
         self.len() == 0
     }
 
-    /// Append a number, widening what is there if it is no integer of 64 bits.
-    fn push(&mut self, value: Number) {
+    /// Append a number, widening what is there if it is no such number.
+    fn push(&mut self, value: Number) -> Result<()> {
         match (&mut *self, value) {
-            (Self::Integers(x), Number::Integer(value)) => x.push(value),
-            (Self::Rationals(x), Number::Integer(value)) => {
-                x.push(Rational::from_integer(value.into()));
+            (Self::Integers(x), Number::Integer(value)) => push(x, value),
+            (Self::Ratios(x, y), Number::Integer(value)) => {
+                push(x, value).and_then(|()| push(y, 1))
             }
-            (Self::Rationals(x), Number::Rational(value)) => x.push(value),
-            (Self::Integers(x), Number::Rational(value)) => {
-                let wide = x.drain(..).map(|x| Rational::from_integer(x.into()));
-                let mut wide: Vec<_> = wide.collect();
-                wide.push(value);
-                *self = Self::Rationals(wide);
+            (Self::Ratios(x, y), Number::Small(numerator, denominator)) => {
+                push(x, numerator).and_then(|()| push(y, denominator))
+            }
+            (Self::Rationals(x), value) => push(x, value.into()),
+            (Self::Integers(x), value @ Number::Small(..)) => {
+                let ones = vec![1; x.len()];
+                *self = Self::Ratios(std::mem::take(x), ones);
+                self.push(value)
+            }
+            (Self::Integers(_) | Self::Ratios(..), value @ Number::Rational(_)) => {
+                *self = Self::Rationals(std::mem::take(self).into_rationals());
+                self.push(value)
             }
         }
     }
+
+    /// The entries as fractions of any size.
+    pub fn into_rationals(self) -> Vec<Rational> {
+        match self {
+            Self::Integers(x) => x.into_iter().map(|x| Number::Integer(x).into()).collect(),
+            Self::Ratios(x, y) => {
+                let pairs = x.into_iter().zip(y);
+                pairs.map(|(n, d)| Number::Small(n, d).into()).collect()
+            }
+            Self::Rationals(x) => x,
+        }
+    }
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Integers(Vec::new())
+    }
+}
+
+/// Append, or say that there is no memory.
+fn push<T>(entries: &mut Vec<T>, value: T) -> Result<()> {
+    if entries.len() == entries.capacity() && entries.try_reserve(1).is_err() {
+        return Err(Error::new(
+            ErrorKind::OutOfMemory,
+            format!("no memory for more than {} entries", entries.len()),
+        ));
+    }
+    entries.push(value);
+    Ok(())
 }

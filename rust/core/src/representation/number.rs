@@ -1,6 +1,7 @@
 //! Exact numbers from words: integers, fractions p/q, and decimals as the rationals that they are.
 
 use num_bigint::BigInt;
+use num_integer::Integer;
 use num_rational::Ratio;
 use num_traits::{Pow, Zero};
 
@@ -32,29 +33,48 @@ pub enum NumberType {
 pub enum Number {
     /// An integer of 64 bits.
     Integer(i64),
+    /// Another fraction of two such integers: numerator and denominator in lowest terms, the denominator
+    /// above 1.
+    Small(i64, i64),
     /// Any other.
     Rational(Rational),
 }
 
 impl From<Rational> for Number {
     fn from(value: Rational) -> Self {
-        match value.is_integer().then(|| i64::try_from(value.numer())) {
-            Some(Ok(integer)) => Self::Integer(integer),
+        match (i64::try_from(value.numer()), i64::try_from(value.denom())) {
+            (Ok(integer), Ok(1)) => Self::Integer(integer),
+            (Ok(numerator), Ok(denominator)) => Self::Small(numerator, denominator),
             _ => Self::Rational(value),
+        }
+    }
+}
+
+impl From<Number> for Rational {
+    fn from(value: Number) -> Self {
+        match value {
+            Number::Integer(integer) => Self::from_integer(integer.into()),
+            Number::Small(numerator, denominator) => {
+                Self::new_raw(numerator.into(), denominator.into())
+            }
+            Number::Rational(value) => value,
         }
     }
 }
 
 /// The number that a word is.
 pub fn parse(token: &Token<'_>, of: NumberType) -> Result<Number> {
-    if let Some(integer) = small(token.text) {
-        return Ok(Number::Integer(integer));
+    if let Some(number) = short(token.text) {
+        return Ok(number);
     }
     let (negative, unsigned) = match token.text.split_first() {
         Some((b'-', rest)) => (true, rest),
         Some((b'+', rest)) => (false, rest),
         _ => (false, token.text),
     };
+    if let Some(integer) = small(token.text) {
+        return Ok(Number::Integer(integer));
+    }
     let value = match unsigned.iter().position(|b| *b == b'/') {
         Some(slash) => fraction(token, &unsigned[..slash], &unsigned[slash + 1..])?,
         None if of == NumberType::Real => decimal(token, unsigned)?,
@@ -63,7 +83,42 @@ pub fn parse(token: &Token<'_>, of: NumberType) -> Result<Number> {
     Ok(Number::from(if negative { -value } else { value }))
 }
 
-/// What nearly every entry of nearly every file is.
+/// What nearly every entry of nearly every file is: an integer, or a fraction of two, of at most 18 digits
+/// each.
+fn short(text: &[u8]) -> Option<Number> {
+    const MOST: usize = 18;
+    let (negative, text) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _ => (false, text),
+    };
+    let number = |digits: &[u8]| {
+        if digits.is_empty() || digits.len() > MOST {
+            return None;
+        }
+        digits.iter().try_fold(0i64, |value, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            (digit < 10).then(|| 10 * value + i64::from(digit))
+        })
+    };
+    let signed = |value: i64| if negative { -value } else { value };
+    let Some(slash) = text.iter().position(|byte| *byte == b'/') else {
+        return number(text).map(|value| Number::Integer(signed(value)));
+    };
+    let (numerator, denominator) = (number(&text[..slash])?, number(&text[slash + 1..])?);
+    if denominator == 0 {
+        // The long way words the error.
+        return None;
+    }
+    let divisor = numerator.gcd(&denominator);
+    let (numerator, denominator) = (signed(numerator / divisor), denominator / divisor);
+    Some(if denominator == 1 {
+        Number::Integer(numerator)
+    } else {
+        Number::Small(numerator, denominator)
+    })
+}
+
+/// An integer of 64 bits, which may have a sign.
 fn small(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

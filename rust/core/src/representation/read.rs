@@ -1,12 +1,88 @@
 //! Words into a representation; what is refused, and why, is in the [module's notes](super).
 
-use super::number::{NumberType, parse};
+use num_traits::Zero;
+
+use super::number::{Number, NumberType, Rational, parse};
 use super::tokens::{Token, Tokens};
 use super::{Entries, Kind, Representation};
 use crate::{Control, Result};
 
 /// Words by which lrs and cdd mark equations and lines.
 const LINEARITY: [&[u8]; 3] = [b"linearity", b"equality", b"partial_enum"];
+
+/// Options of cdd and lrs that this reader hands on. A line that begins with one and goes on with numbers
+/// alone is no name.
+const OPTIONS: [&[u8]; 69] = [
+    b"adjacency",
+    b"allbases",
+    b"bound",
+    b"cache",
+    b"criss-cross",
+    b"debug",
+    b"digits",
+    b"dual-simplex",
+    b"dualperturb",
+    b"dynout_off",
+    b"eliminate",
+    b"estimates",
+    b"extract",
+    b"facet_listing",
+    b"find_interior",
+    b"geometric",
+    b"hull",
+    b"incidence",
+    b"initbasis_at_bottom",
+    b"input_adjacency",
+    b"input_incidence",
+    b"lexmax",
+    b"lexmin",
+    b"logfile_on",
+    b"lponly",
+    b"maxcobases",
+    b"maxcutoff",
+    b"maxdepth",
+    b"maxincidence",
+    b"maximize",
+    b"maxindex",
+    b"maxoutput",
+    b"messages",
+    b"mincutoff",
+    b"mindepth",
+    b"minimize",
+    b"minindex",
+    b"mixcutoff",
+    b"nash",
+    b"nondegenerate",
+    b"nonnegative",
+    b"output_reordered",
+    b"partial_enumeration",
+    b"postanalysis",
+    b"preprojection",
+    b"printcobasis",
+    b"printslack",
+    b"project",
+    b"projection",
+    b"random",
+    b"redund",
+    b"redund_list",
+    b"restart",
+    b"round_output",
+    b"row_decomp",
+    b"seed",
+    b"startingcobasis",
+    b"stdout_off",
+    b"strict_inequality",
+    b"testlin",
+    b"threads",
+    b"tope_listing",
+    b"truncate",
+    b"verbose",
+    b"verify_input",
+    b"verifyredund",
+    b"vertex_listing",
+    b"volume",
+    b"voronoi",
+];
 
 /// Entries between two looks at the [`Control`]; the longest number takes milliseconds.
 const CHECK_INTERVAL: usize = 16;
@@ -34,6 +110,16 @@ const CHECK_INTERVAL: usize = 16;
 /// # Ok::<(), hypercomp_core::Error>(())
 /// ```
 pub fn read(file: &[u8], expected: Kind, control: &Control) -> Result<Representation> {
+    if let Some(encoding) = foreign(file) {
+        let token = Token {
+            text: b"",
+            line: 1,
+            column: 1,
+        };
+        return Err(token.error(format_args!(
+            "the file is text in {encoding}: ASCII and UTF-8 are accepted"
+        )));
+    }
     let mut reader = Reader {
         tokens: Tokens::new(file),
         control,
@@ -47,6 +133,7 @@ pub fn read(file: &[u8], expected: Kind, control: &Control) -> Result<Representa
             options: Vec::new(),
         },
         linearity: Vec::new(),
+        said: false,
     };
     reader.preamble()?;
     let rows = reader.matrix()?;
@@ -60,6 +147,41 @@ struct Reader<'a> {
     found: Representation,
     /// Rows counted from 1 as the file counts them, and where it names them.
     linearity: Vec<Token<'a>>,
+    /// Whether the file has said which representation it is.
+    said: bool,
+}
+
+/// The encoding of text whose characters are wider than a byte.
+fn foreign(file: &[u8]) -> Option<&'static str> {
+    match file {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => Some("UTF-16"),
+        _ => None,
+    }
+}
+
+/// Which representation a word names; cdd and lrs write it in several ways.
+fn kind_named(word: &[u8]) -> Option<Kind> {
+    if word.eq_ignore_ascii_case(b"h-representation") {
+        Some(Kind::H)
+    } else if word.eq_ignore_ascii_case(b"v-representation") {
+        Some(Kind::V)
+    } else {
+        None
+    }
+}
+
+/// Whether a line is an option that this reader hands on.
+fn is_option(line: &[u8]) -> bool {
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|w| !w.is_empty());
+    let known = words.next().is_some_and(|word| OPTIONS.contains(&word));
+    let number = |word: &[u8]| {
+        word.iter()
+            .all(|b| b.is_ascii_digit() || b"+-/.eE".contains(b))
+    };
+    known && words.all(number)
 }
 
 impl<'a> Reader<'a> {
@@ -75,49 +197,66 @@ impl<'a> Reader<'a> {
     /// Everything up to and with `begin`.
     fn preamble(&mut self) -> Result<()> {
         let mut named = false;
-        let mut said = false;
         loop {
             let token = self.next("'begin'")?;
-            match token.text {
-                b"begin" => return Ok(()),
-                b"H-representation" => self.kind(token, Kind::H, &mut said)?,
-                b"V-representation" => self.kind(token, Kind::V, &mut said)?,
-                _ if self.option(token)? => {}
-                _ => {
-                    // A name or, as in lrs, a comment.
-                    let line = self.tokens.rest_of_line(token);
-                    if !named && !is_comment(line) && !said {
-                        self.found.name = String::from_utf8_lossy(line).into_owned();
-                        named = true;
-                    }
+            if token.text == b"begin" {
+                return Ok(());
+            }
+            if let Some(kind) = kind_named(token.text) {
+                if self.said {
+                    return Err(token.error("the file has said before which representation it is"));
                 }
+                self.kind(token, kind)?;
+                continue;
+            }
+            if token.text == b"nonnegative" {
+                if self.found.kind == Kind::V {
+                    return Err(token.error("'nonnegative' belongs to an H-representation"));
+                }
+                self.found.nonnegative = true;
+                continue;
+            }
+            if self.linearities(token)? {
+                continue;
+            }
+            let line = self.tokens.rest_of_line(token);
+            if is_option(line) {
+                self.hand_on(token, line)?;
+            } else if !named && !is_comment(line) && !self.said {
+                // A name. Later lines are, as in lrs, comments.
+                self.found.name = String::from_utf8_lossy(line).into_owned();
+                named = true;
             }
         }
     }
 
-    fn kind(&mut self, token: Token<'a>, kind: Kind, said: &mut bool) -> Result<()> {
-        if *said {
-            return Err(token.error("the file has said before which representation it is"));
+    /// Keep an option that this reader does not act on, but for `hull`, the older word for a
+    /// V-representation.
+    fn hand_on(&mut self, token: Token<'a>, line: &[u8]) -> Result<()> {
+        if line == b"hull" {
+            self.kind(token, Kind::V)?;
         }
-        *said = true;
+        let line = String::from_utf8_lossy(line).into_owned();
+        self.found.options.push(line);
+        Ok(())
+    }
+
+    fn kind(&mut self, token: Token<'a>, kind: Kind) -> Result<()> {
+        self.said = true;
         if kind == self.found.kind {
             return Ok(());
         }
         Err(token.error(match kind {
             Kind::H => "this is an H-representation: a V-representation is expected",
+            Kind::V if token.text == b"hull" => {
+                "'hull' makes this a V-representation: an H-representation is expected"
+            }
             Kind::V => "this is a V-representation: an H-representation is expected",
         }))
     }
 
-    /// Whether `token` begins an option that this reader acts on; if so, it is read.
-    fn option(&mut self, token: Token<'a>) -> Result<bool> {
-        if token.text == b"nonnegative" {
-            if self.found.kind == Kind::V {
-                return Err(token.error("'nonnegative' belongs to an H-representation"));
-            }
-            self.found.nonnegative = true;
-            return Ok(true);
-        }
+    /// Whether `token` begins a list of equations or lines; if so, it is read.
+    fn linearities(&mut self, token: Token<'a>) -> Result<bool> {
         if !LINEARITY.contains(&token.text) {
             return Ok(false);
         }
@@ -181,16 +320,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The row that begins with `first`; it may go on over several lines.
+    /// The row that begins with `first`. Where lines end does not matter.
     fn row(&mut self, first: Token<'a>, number: usize, of: NumberType) -> Result<()> {
         let columns = self.found.columns;
-        if self.found.kind == Kind::V && !matches!(first.text, b"0" | b"1") {
-            return Err(first.error(format_args!(
-                "row {number} begins with {}: 1 for a vertex and 0 for a ray are accepted",
-                first.quoted()
-            )));
-        }
         let mut token = first;
+        // What the row is to be divided by.
+        let mut scale: Option<Rational> = None;
         for entry in 0..columns {
             if entry % CHECK_INTERVAL == 0 {
                 self.control.check()?;
@@ -203,29 +338,37 @@ impl<'a> Reader<'a> {
                     "'end' follows after {entry} of the {columns} entries of row {number}"
                 )));
             }
-            self.found.entries.push(parse(&token, of)?);
-        }
-        match self.tokens.peek() {
-            Some(next) if next.line == token.line && next.text != b"end" => {
-                Err(next.error(format_args!(
-                    "{} follows the {columns} entries of row {number}: a row ends with its line",
-                    next.quoted()
-                )))
+            let mut value = parse(&token, of)?;
+            if entry == 0 && self.found.kind == Kind::V {
+                scale = scale_of(&value).map_err(|()| {
+                    first.error(format_args!(
+                        "row {number} begins with {}: 1 for a vertex and 0 for a ray are accepted, \
+                         and c > 0 for a vertex times c",
+                        first.quoted()
+                    ))
+                })?;
             }
-            _ => Ok(()),
+            if let Some(scale) = &scale {
+                value = Number::from(Rational::from(value) / scale);
+            }
+            self.found.entries.push(value)?;
         }
+        Ok(())
     }
 
     /// Everything after `end`.
     fn options(&mut self) -> Result<()> {
         while let Some(token) = self.tokens.next() {
-            if self.option(token)? {
+            if token.text == b"begin" || kind_named(token.text).is_some() {
+                // Another representation; its options are not of this one.
+                break;
+            }
+            if self.linearities(token)? {
                 continue;
             }
             let line = self.tokens.rest_of_line(token);
             if !is_comment(line) {
-                let line = String::from_utf8_lossy(line).into_owned();
-                self.found.options.push(line);
+                self.hand_on(token, line)?;
             }
         }
         Ok(())
@@ -244,6 +387,21 @@ impl<'a> Reader<'a> {
         self.found.linearity.sort_unstable();
         self.found.linearity.dedup();
         Ok(self.found)
+    }
+}
+
+/// What a row of a V-representation that begins so is to be divided by, if it is not 1.
+fn scale_of(first: &Number) -> std::result::Result<Option<Rational>, ()> {
+    match first {
+        Number::Integer(0 | 1) => Ok(None),
+        other => {
+            let scale = Rational::from(other.clone());
+            if scale > Rational::zero() {
+                Ok(Some(scale))
+            } else {
+                Err(())
+            }
+        }
     }
 }
 

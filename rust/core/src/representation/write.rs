@@ -29,6 +29,35 @@ pub fn vertex_rows(numbers: &[i64], dimension: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Append the row ` head x_1 … x_d` for each d fractions in lowest terms, given as numerators and positive
+/// denominators. Where d is 0, there is no telling how many rows there are, and none is written.
+pub fn ratio_rows(
+    numerators: &[i64],
+    denominators: &[i64],
+    dimension: usize,
+    head: &str,
+    out: &mut Vec<u8>,
+) {
+    if dimension == 0 {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    let rows = numerators.chunks_exact(dimension);
+    for (row, below) in rows.zip(denominators.chunks_exact(dimension)) {
+        out.push(b' ');
+        out.extend_from_slice(head.as_bytes());
+        for (numerator, denominator) in row.iter().zip(below) {
+            out.push(b' ');
+            out.extend_from_slice(digits.format(*numerator).as_bytes());
+            if *denominator != 1 {
+                out.push(b'/');
+                out.extend_from_slice(digits.format(*denominator).as_bytes());
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
 /// [`vertex_rows`] for numbers of any size.
 pub fn big_vertex_rows(numbers: &[BigInt], dimension: usize, out: &mut Vec<u8>) {
     for vertex in numbers.chunks_exact(dimension + 1) {
@@ -79,6 +108,13 @@ mod tests {
         }
         assert_eq!(integers, fractions);
         assert!(integers.starts_with(b"3 -1 -9223372036854775808\n"));
+    }
+
+    #[test]
+    fn fractions_are_written_behind_their_head() {
+        let mut out = Vec::new();
+        ratio_rows(&[1, -3, 0, 7], &[2, 4, 1, 1], 2, "0", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), " 0 1/2 -3/4\n 0 0 7\n");
     }
 
     #[test]

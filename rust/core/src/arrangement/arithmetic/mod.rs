@@ -15,6 +15,7 @@ mod common_factor;
 mod field;
 mod limbs;
 mod mersenne;
+mod montgomery;
 mod rank;
 mod residue50;
 mod signed;

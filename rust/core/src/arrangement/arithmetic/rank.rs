@@ -1,96 +1,328 @@
 //! The rank of integer rows.
+//!
+//! Elimination modulo a prime takes the same time for every number, and rows that are independent
+//! modulo a prime are independent. The converse needs a proof:
+//! * If every minor is smaller than half of the prime, a minor is zero if and only if its residue is.
+//! * Else a vector that every row vanishes on proves that the rows do not span. Where it has short
+//!   entries, it is found from its residues modulo the prime ([`short_fraction`]) and then checked in
+//!   integers.
+//! * Else the elimination is done modulo other primes. A minor that is not zero is a multiple of no more
+//!   primes than it has bits over the bits of a prime. So rows that do not span modulo as many primes as
+//!   that, and one more, do not span.
+
+use std::sync::OnceLock;
 
 use num_bigint::BigInt;
 use num_traits::Zero;
 
 use super::field::Field;
 use super::mersenne::Mersenne61;
+use super::montgomery::Montgomery;
 use super::word::Word;
+use crate::{Control, Result};
 
 /// Whether these rows of `width` integers have rank `width`.
 ///
-/// Rows that are independent modulo a prime are independent. The converse holds where no minor is a
-/// multiple of the prime but 0, which the caller knows where `minors_fit`; elsewhere a second
-/// look, in big integers, decides.
+/// `minors_fit` says that every minor is below 2⁶⁰.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only. The flag is looked at for every row.
 pub fn is_full_rank<'a, W: Word>(
     rows: impl Iterator<Item = &'a [W]> + Clone,
     width: usize,
     minors_fit: bool,
-) -> bool {
+    control: &Control,
+) -> Result<bool> {
+    if rows.clone().take(width).count() < width {
+        return Ok(false);
+    }
     let residues = rows.clone().map(|row| {
         let row = row.iter().map(|x| Mersenne61::of(x.to_i128()));
         row.collect::<Vec<_>>()
     });
-    if echelon(residues, width, |value, theirs, ours, by| {
-        value.times(theirs).minus_product(ours, by)
-    }) {
-        return true;
+    let found = echelon(residues, width, control)?;
+    if found.len() == width {
+        return Ok(true);
     }
-    if minors_fit {
-        return false;
+    if minors_fit || vanish_together(&found, rows.clone(), width) {
+        return Ok(false);
     }
-    let integers = rows.map(|row| {
-        let row = row.iter().map(|x| BigInt::from(x.to_i128()));
-        row.collect::<Vec<_>>()
-    });
-    echelon(integers, width, |value, theirs, ours, by| {
-        value * theirs - ours * by
-    })
+    let bits = rows.clone().map(norm_bits).collect::<Vec<f64>>();
+    spans_modulo_any(rows, width, bits, control)
 }
 
-/// Whether elimination without division, by `step`, finds `width` independent rows.
-fn echelon<T: Clone + IsZero>(
-    rows: impl Iterator<Item = Vec<T>>,
+/// Up to `width` independent rows with the places of their pivots, by elimination without division.
+fn echelon(
+    rows: impl Iterator<Item = Vec<Mersenne61>>,
     width: usize,
-    step: impl Fn(&T, &T, &T, &T) -> T,
-) -> bool {
-    let mut found: Vec<(usize, Vec<T>)> = Vec::with_capacity(width);
+    control: &Control,
+) -> Result<Vec<(usize, Vec<Mersenne61>)>> {
+    let mut found: Vec<(usize, Vec<Mersenne61>)> = Vec::with_capacity(width);
     for mut row in rows {
+        control.check()?;
         for (pivot, other) in &found {
-            let ours = row[*pivot].clone();
-            if !ours.vanishes() {
+            let ours = row[*pivot];
+            if !ours.is_zero() {
                 for (value, by) in row.iter_mut().zip(other) {
-                    *value = step(value, &other[*pivot], &ours, by);
+                    *value = value.times(&other[*pivot]).minus_product(&ours, by);
                 }
             }
         }
-        if let Some(pivot) = row.iter().position(|x| !x.vanishes()) {
+        if let Some(pivot) = row.iter().position(|x| !x.is_zero()) {
             found.push((pivot, row));
             if found.len() == width {
-                return true;
+                break;
             }
         }
     }
-    false
+    Ok(found)
 }
 
-trait IsZero {
-    fn vanishes(&self) -> bool;
-}
-
-impl IsZero for Mersenne61 {
-    fn vanishes(&self) -> bool {
-        Field::is_zero(self)
+/// Whether there is a vector of short integers, not 0, on which all rows vanish.
+fn vanish_together<'a, W: Word>(
+    echelon: &[(usize, Vec<Mersenne61>)],
+    rows: impl Iterator<Item = &'a [W]>,
+    width: usize,
+) -> bool {
+    let Some(free) = (0..width).find(|c| echelon.iter().all(|(pivot, _)| pivot != c)) else {
+        return false;
+    };
+    // 1 at the first place without a pivot, 0 at the others; the last row's pivot is solved first.
+    let mut kernel = vec![Mersenne61::zero(); width];
+    kernel[free] = Mersenne61::one();
+    for (pivot, row) in echelon.iter().rev() {
+        let mut rest = Mersenne61::zero();
+        for (c, (x, y)) in row.iter().zip(&kernel).enumerate() {
+            if c != *pivot {
+                rest = rest.minus_product(x, y);
+            }
+        }
+        kernel[*pivot] = rest.times(&row[*pivot].inverse());
     }
+    // One denominator after the other is taken out.
+    let mut vector = Vec::with_capacity(width);
+    let mut common = 1i128;
+    for value in &kernel {
+        let scaled = value.times(&Mersenne61::of(common));
+        let Some((numerator, denominator)) = short_fraction(scaled) else {
+            return false;
+        };
+        vector
+            .iter_mut()
+            .for_each(|x: &mut BigInt| *x *= denominator);
+        common *= i128::from(denominator);
+        if common >= 1 << 60 {
+            return false;
+        }
+        vector.push(BigInt::from(numerator));
+    }
+    let mut rows = rows;
+    rows.all(|row| {
+        let terms = row.iter().zip(&vector);
+        terms
+            .map(|(x, y)| BigInt::from(x.to_i128()) * y)
+            .sum::<BigInt>()
+            .is_zero()
+    })
 }
 
-impl IsZero for BigInt {
-    fn vanishes(&self) -> bool {
-        Zero::is_zero(self)
+/// The fraction n/m with |n| and m below 2³⁰ that has this residue, if there is one (P. S. Wang, 1981: Euclid's
+/// algorithm, stopped half way).
+fn short_fraction(value: Mersenne61) -> Option<(i64, i64)> {
+    const SHORT: i64 = 1 << 30;
+    let (mut high, mut low) = (Mersenne61::PRIME as i64, value.value() as i64);
+    let (mut before, mut factor) = (0i64, 1i64);
+    while low >= SHORT {
+        let quotient = high / low;
+        (high, low) = (low, high - quotient * low);
+        (before, factor) = (factor, before - quotient * factor);
     }
+    if factor == 0 || factor.abs() >= SHORT {
+        return None;
+    }
+    Some(if factor < 0 {
+        (-low, -factor)
+    } else {
+        (low, factor)
+    })
+}
+
+/// Bits of a row's norm, rounded up.
+fn norm_bits<W: Word>(row: &[W]) -> f64 {
+    let squares = row.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
+    (squares.max(1.0).log2() / 2.0 + 0.01).max(0.01)
+}
+
+/// Whether the rows span modulo one of as many primes as decide (see the module's notes).
+fn spans_modulo_any<'a, W: Word>(
+    rows: impl Iterator<Item = &'a [W]> + Clone,
+    width: usize,
+    mut bits: Vec<f64>,
+    control: &Control,
+) -> Result<bool> {
+    // Hadamard's bound on minors of the longest rows.
+    bits.sort_unstable_by(|a, b| b.total_cmp(a));
+    let largest = bits.iter().take(width).sum::<f64>();
+    let needed = (largest / Montgomery::LEAST_BITS) as usize + 1;
+    for at in 0..needed {
+        control.check()?;
+        let field = Montgomery::new(nth_prime(at));
+        let residues = rows.clone().map(|row| {
+            let row = row.iter().map(|x| field.residue(x.to_i128()));
+            row.collect::<Vec<u64>>()
+        });
+        if spans_modulo(&field, residues, width, control)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether these residues have `width` independent rows.
+fn spans_modulo(
+    field: &Montgomery,
+    rows: impl Iterator<Item = Vec<u64>>,
+    width: usize,
+    control: &Control,
+) -> Result<bool> {
+    let mut found: Vec<(usize, Vec<u64>)> = Vec::with_capacity(width);
+    for mut row in rows {
+        control.check()?;
+        for (pivot, other) in &found {
+            let ours = row[*pivot];
+            if ours != 0 {
+                for (value, by) in row.iter_mut().zip(other) {
+                    let scaled = field.times(*value, other[*pivot]);
+                    *value = field.minus(scaled, field.times(ours, *by));
+                }
+            }
+        }
+        if let Some(pivot) = row.iter().position(|x| *x != 0) {
+            found.push((pivot, row));
+            if found.len() == width {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The `at`-th prime below 2⁶², from the largest down.
+fn nth_prime(at: usize) -> u64 {
+    /// Primes are found in batches, each once in a process.
+    const BATCH: usize = 64;
+    const BATCHES: usize = 64;
+    static FOUND: [OnceLock<Vec<u64>>; BATCHES] = [const { OnceLock::new() }; BATCHES];
+    let batch = |b: usize| -> &[u64] {
+        // The batches before are found first, so no call nests deeper than one.
+        for k in 0..=b {
+            FOUND[k].get_or_init(|| {
+                let above = if k == 0 {
+                    1 << 62
+                } else {
+                    FOUND[k - 1]
+                        .get()
+                        .map_or(1 << 62, |primes| primes[BATCH - 1])
+                };
+                let odd = (0..).map(|step| (above - 1 | 1) - 2 * step - 2 * u64::from(k > 0));
+                odd.filter(|n| Montgomery::is_prime(*n))
+                    .take(BATCH)
+                    .collect()
+            });
+        }
+        FOUND[b].get().map_or(&[], Vec::as_slice)
+    };
+    // Minors of 64 columns of 2¹²⁷ need 134 primes; no caller comes near the end.
+    batch((at / BATCH).min(BATCHES - 1))[at % BATCH]
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use num_rational::Ratio;
+
+    fn full(rows: &[Vec<i128>], width: usize) -> bool {
+        let rows = rows.iter().map(Vec::as_slice);
+        is_full_rank(rows, width, false, &Control::new()).unwrap()
+    }
+
+    /// The plain twin: Gauss on fractions.
+    fn full_in_fractions(rows: &[Vec<i128>], width: usize) -> bool {
+        let mut rows: Vec<Vec<Ratio<BigInt>>> = rows
+            .iter()
+            .map(|row| row.iter().map(|x| BigInt::from(*x).into()).collect())
+            .collect();
+        let mut rank = 0;
+        for c in 0..width {
+            let Some(at) = (rank..rows.len()).find(|r| !rows[*r][c].is_zero()) else {
+                continue;
+            };
+            rows.swap(rank, at);
+            let pivot = rows[rank].clone();
+            for row in &mut rows[rank + 1..] {
+                let by = &row[c] / &pivot[c];
+                for (x, y) in row.iter_mut().zip(&pivot) {
+                    *x -= &by * y;
+                }
+            }
+            rank += 1;
+        }
+        rank == width
+    }
 
     #[test]
     fn a_minor_that_the_prime_divides_is_not_zero() {
         let p = i128::from(Mersenne61::PRIME);
-        let rows = [vec![p, 0i128], vec![0, 1]];
-        let rows = || rows.iter().map(Vec::as_slice);
-        assert!(is_full_rank(rows(), 2, false));
-        let dependent = [vec![p, 3i128], vec![2 * p, 6]];
-        assert!(!is_full_rank(dependent.iter().map(Vec::as_slice), 2, false));
+        assert!(full(&[vec![p, 0], vec![0, 1]], 2));
+        assert!(!full(&[vec![p, 3], vec![2 * p, 6]], 2));
+        // Also of the first of the other primes.
+        let q = i128::from(nth_prime(0));
+        assert!(full(&[vec![p * q, 0], vec![0, 4]], 2));
+        assert!(full(
+            &[
+                vec![p, 0, 0],
+                vec![0, q, 0],
+                vec![0, 0, i128::from(nth_prime(1))]
+            ],
+            3
+        ));
+    }
+
+    #[test]
+    fn primes_fall() {
+        let primes: Vec<u64> = (0..200).map(nth_prime).collect();
+        assert!(primes.windows(2).all(|pair| pair[0] > pair[1]));
+        // The largest prime below 2^62 is 2^62 − 57.
+        assert_eq!(primes[0], (1 << 62) - 57);
+    }
+
+    #[test]
+    fn a_cancelled_test_says_so() {
+        let control = Control::new();
+        control.cancel();
+        let rows = [vec![1i128, 0], vec![0, 1]];
+        let rows = rows.iter().map(Vec::as_slice);
+        assert!(is_full_rank(rows, 2, false, &control).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_rank_of_fractions(
+            (rows, mix, width) in (1usize..7).prop_flat_map(|width| (
+                proptest::collection::vec(proptest::collection::vec(-3i128..4, width), 0..9),
+                proptest::collection::vec(proptest::collection::vec(-(1i128 << 40)..1 << 40, width), width),
+                Just(width),
+            )),
+        ) {
+            prop_assert_eq!(full(&rows, width), full_in_fractions(&rows, width));
+            // Long numbers of the same rank, or of a smaller one.
+            let long: Vec<Vec<i128>> = rows
+                .iter()
+                .map(|row| (0..width).map(|c| (0..width).map(|k| row[k] * mix[k][c]).sum()).collect())
+                .collect();
+            prop_assert_eq!(full(&long, width), full_in_fractions(&long, width));
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer;
-use num_traits::{One, Signed};
+use num_traits::{One, Signed, Zero};
 
 use super::field::Field;
 
@@ -172,10 +172,18 @@ impl<const WORDS: usize, const BITS: u32> Field for Wide<WORDS, BITS> {
 
 /// As [`field::lowest_terms`](super::field::lowest_terms), for numbers that are not copied freely.
 fn lowest_terms(minors: &mut [BigInt]) {
-    let mut divisor = minors
-        .iter()
-        .rev()
-        .fold(BigInt::default(), |gcd, x| gcd.gcd(x));
+    let mut divisor = BigInt::default();
+    for x in minors.iter().rev() {
+        if divisor.is_one() {
+            break;
+        }
+        // The divisor is short soon, and a remainder by it takes one step.
+        divisor = if !divisor.is_zero() && divisor.bits() + 64 < x.bits() {
+            divisor.gcd(&(x % &divisor))
+        } else {
+            divisor.gcd(x)
+        };
+    }
     if minors.last().is_some_and(Signed::is_negative) {
         divisor = -divisor;
     }

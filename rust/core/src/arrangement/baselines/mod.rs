@@ -125,7 +125,9 @@ fn zero_rule_search<F: SignedField>(
         }
         for (row, column) in zero_rule::reverse(&dictionary) {
             let mut child = dictionary.clone();
-            child.pivot(row, column);
+            if !child.pivot(row, column) {
+                control.check()?;
+            }
             found.pivots += 1;
             waiting.push(child);
         }

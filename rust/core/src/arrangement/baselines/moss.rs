@@ -43,14 +43,18 @@ pub fn search<F: Field>(
     loop {
         control.check()?;
         if let Some((row, column)) = unseen(&dictionary, from, &mut seen) {
-            dictionary.pivot(row, column);
+            if !dictionary.pivot(row, column) {
+                control.check()?;
+            }
             found.pivots += 1;
             visit(&dictionary, limbs, &mut found);
             control.advance(1);
             path.push((row, column));
             from = (0, 0);
         } else if let Some((row, column)) = path.pop() {
-            dictionary.pivot(row, column);
+            if !dictionary.pivot(row, column) {
+                control.check()?;
+            }
             found.pivots += 1;
             from = (row, column + 1);
         } else {

@@ -24,8 +24,7 @@ pub struct Dictionary<F> {
     entries: Vec<F>,
     /// Of the cobasis' normals, up to its sign.
     determinant: F,
-    /// Looked at between rows: in wide fields one pivot can take minutes. Once the caller has
-    /// cancelled, nothing that is returned is used.
+    /// Looked at between rows: in wide fields one pivot can take minutes.
     control: Control,
 }
 
@@ -59,8 +58,10 @@ impl<F: Field> Dictionary<F> {
             let column = (0..dimension).find(|&c| {
                 dictionary.cobasis[c] == COORDINATE && !dictionary.entry(row, c).is_zero()
             });
-            if let Some(column) = column {
-                dictionary.pivot(row, column);
+            if let Some(column) = column
+                && !dictionary.pivot(row, column)
+            {
+                return None;
             }
         }
         // The rows that took part now hold the coordinates that they were exchanged for; those are
@@ -93,7 +94,10 @@ impl<F: Field> Dictionary<F> {
     }
 
     /// Exchange others\[row\], which enters the cobasis, for cobasis\[column\]; their entry is not 0.
-    pub fn pivot(&mut self, row: usize, column: usize) {
+    ///
+    /// False where the caller has cancelled on the way; then this is no dictionary any more.
+    #[must_use]
+    pub fn pivot(&mut self, row: usize, column: usize) -> bool {
         let stride = self.cobasis.len() + 1;
         let pivot = self.entry(row, column).clone();
         self.determinant = self.determinant.times(&pivot);
@@ -114,7 +118,7 @@ impl<F: Field> Dictionary<F> {
         // … and put it into every other.
         for (other, entries) in self.entries.chunks_exact_mut(stride).enumerate() {
             if self.control.check().is_err() {
-                return;
+                return false;
             }
             if other == row {
                 entries.clone_from_slice(&solved);
@@ -128,6 +132,7 @@ impl<F: Field> Dictionary<F> {
             }
         }
         std::mem::swap(&mut self.others[row], &mut self.cobasis[column]);
+        true
     }
 
     /// Make this a copy of `other`, keeping its memory.
@@ -144,17 +149,23 @@ impl<F: Field> Dictionary<F> {
     }
 
     /// Go to another cobasis, by exchanges; bases of a matroid allow them in any order of entering.
-    pub fn reach(&mut self, cobasis: &[u32]) {
+    ///
+    /// False where the caller has cancelled on the way.
+    #[must_use]
+    pub fn reach(&mut self, cobasis: &[u32]) -> bool {
         for number in cobasis {
             let Some(row) = self.others.iter().position(|i| i == number) else {
                 continue;
             };
             let column = (0..self.cobasis.len())
                 .find(|&c| !cobasis.contains(&self.cobasis[c]) && !self.entry(row, c).is_zero());
-            if let Some(column) = column {
-                self.pivot(row, column);
+            if let Some(column) = column
+                && !self.pivot(row, column)
+            {
+                return false;
             }
         }
+        true
     }
 
     /// Append the vertex of this cobasis.

@@ -241,8 +241,9 @@ pub fn is_worthwhile(simd: SimdLevel) -> bool {
 /// Run a job below the terminal dictionary; as [`zero_rule::run`](super::zero_rule::run).
 pub fn run(simd: SimdLevel, terminal: &Dictionary<Residue50>, job: &Job, walk: &mut Walk<'_>) {
     let mut root = terminal.clone();
-    if !job.node.is_empty() {
-        root.reach(&job.node);
+    if !job.node.is_empty() && !root.reach(&job.node) {
+        walk.remaining.push(job.clone());
+        return;
     }
     let mut levels: Vec<Level> = Vec::new();
     levels.resize_with(terminal.cobasis.len() + 1, Level::default);
@@ -315,7 +316,7 @@ fn report(level: &Level, walk: &mut Walk<'_>) -> bool {
     let dictionary = &level.dictionary;
     let reported = level.reports();
     let cost = (dictionary.others.len() * dictionary.cobasis.len()) as u64;
-    if !walk.meter.spend(cost) || (reported && walk.meter.reserve(1) == 0) {
+    if !walk.meter.spend(cost) || (reported && walk.reserve(1) == 0) {
         return false;
     }
     walk.result.cobases += 1;

@@ -85,8 +85,9 @@ pub fn reports<F: Field>(dictionary: &Dictionary<F>) -> bool {
 /// Run a job below the terminal dictionary.
 pub fn run<F: Field>(terminal: &Dictionary<F>, job: &Job, walk: &mut Walk<'_>) {
     let mut root = terminal.clone();
-    if !job.node.is_empty() {
-        root.reach(&job.node);
+    if !job.node.is_empty() && !root.reach(&job.node) {
+        walk.remaining.push(job.clone());
+        return;
     }
     visit(&root, job.from, job.to, &mut Vec::new(), walk);
 }
@@ -119,7 +120,7 @@ fn visit<F: Field>(
     if from == 0 {
         let reported = reports(dictionary);
         let cost = (dictionary.others.len() * dictionary.cobasis.len()) as u64;
-        if !walk.meter.spend(cost) || (reported && walk.meter.reserve(1) == 0) {
+        if !walk.meter.spend(cost) || (reported && walk.reserve(1) == 0) {
             leave(dictionary, 0, to, walk);
             return;
         }
@@ -145,7 +146,10 @@ fn visit<F: Field>(
         }
         let (row, column) = pivots[position as usize - 1];
         child.assign(dictionary);
-        child.pivot(row, column);
+        if !child.pivot(row, column) {
+            leave(dictionary, position, to, walk);
+            break;
+        }
         visit(&child, 0, u32::MAX, below, walk);
     }
     below.push(child);

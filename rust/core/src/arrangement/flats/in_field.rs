@@ -39,9 +39,10 @@ pub struct FieldScratch<F> {
     leads: Vec<F>,
     products: Vec<F>,
     order: Vec<u32>,
-    /// Looked at between rows: in wide fields one flat can take minutes. Once the caller has
-    /// cancelled, nothing that is returned is used.
+    /// Looked at between a few products: in wide fields one flat can take minutes.
     control: Control,
+    /// Whether a step has stopped in its middle.
+    interrupted: bool,
 }
 
 impl<F> FieldScratch<F> {
@@ -52,7 +53,14 @@ impl<F> FieldScratch<F> {
             products: Vec::new(),
             order: Vec::new(),
             control,
+            interrupted: false,
         }
+    }
+
+    /// Whether to go on: false from when the caller has cancelled.
+    fn goes_on(&mut self) -> bool {
+        self.interrupted |= self.control.check().is_err();
+        !self.interrupted
     }
 }
 
@@ -90,7 +98,7 @@ impl<F: Field> FieldFlat<F> {
         let stride = self.free + 1;
         let rows = self.rows.chunks_mut(stride * INVERTED_TOGETHER);
         for (rows, factors) in rows.zip(self.factors.chunks_mut(INVERTED_TOGETHER)) {
-            if scratch.control.check().is_err() {
+            if !scratch.goes_on() {
                 return;
             }
             scratch.leads.clear();
@@ -103,6 +111,7 @@ impl<F: Field> FieldFlat<F> {
             for (row, inverse) in rows.chunks_exact_mut(stride).zip(&scratch.leads) {
                 // Numbers may have hundreds of words: so many rows can take a second.
                 if scratch.control.check().is_err() {
+                    scratch.interrupted = true;
                     return;
                 }
                 let lead = leading(row);
@@ -161,6 +170,10 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
 
     fn attend(scratch: &mut FieldScratch<F>, control: &Control) {
         scratch.control = control.clone();
+        scratch.interrupted = false;
+    }
+    fn interrupted(scratch: &FieldScratch<F>) -> bool {
+        scratch.interrupted
     }
     fn free(&self) -> usize {
         self.free
@@ -183,7 +196,7 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         child.factors.clear();
         child.place.clear();
         for (other, row) in self.rows.chunks_exact(stride).enumerate() {
-            if scratch.control.check().is_err() {
+            if !scratch.goes_on() {
                 return false;
             }
             let start = child.rows.len();
@@ -196,6 +209,9 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
             child.factors.push(self.factors[other].clone());
         }
         for coordinate in self.place.chunks_exact(stride) {
+            if !scratch.goes_on() {
+                return false;
+            }
             // x = v·y + u with y_p = β − …, so the constant changes the other way.
             let factor = &coordinate[pivot];
             for (c, value) in coordinate.iter().enumerate().filter(|(c, _)| *c != pivot) {
@@ -211,17 +227,20 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
     }
     fn reaches_a_vertex(&self, scratch: &mut FieldScratch<F>) -> bool {
         let stride = self.free + 1;
+        let candidates = walk::Flat::children(self, 0, u32::MAX).len();
+        if candidates < self.free {
+            return false;
+        }
         let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.free);
-        for row in self
-            .rows
-            .chunks_exact(stride)
-            .take(walk::Flat::children(self, 0, u32::MAX).len())
-        {
-            if echelon.len() == self.free || scratch.control.check().is_err() {
+        for row in self.rows.chunks_exact(stride).take(candidates) {
+            if echelon.len() == self.free {
                 break;
             }
             let mut row = row[..self.free].to_vec();
             for (pivot, other) in &echelon {
+                if !scratch.goes_on() {
+                    return true;
+                }
                 // Both sides of the difference multiplied through: no division, no inversion.
                 let (ours, theirs) = (row[*pivot].clone(), &other[*pivot]);
                 if !ours.is_zero() {
@@ -241,32 +260,49 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         _: Option<u32>,
         from: u32,
         to: u32,
-        _: &mut FieldScratch<F>,
+        scratch: &mut FieldScratch<F>,
         walk: &mut Walk<'_>,
     ) {
         let rows = self.children(from, to);
-        let granted = walk.meter.reserve(rows.len());
-        walk.result.vertices += granted as u64;
-        walk.result.flats[0] += granted as u64;
-        if granted < rows.len() {
-            walk.leave(self.numbers[rows.start + granted], to);
-        }
-        if !walk.wanted.coordinates {
-            return;
-        }
+        // Without coordinates all are found at once; a point of wide numbers takes a while.
+        let together = if walk.wanted.coordinates {
+            1
+        } else {
+            rows.len().max(1)
+        };
         let (mut point, mut vertex) = (Vec::new(), Vec::new());
-        for at in rows.take(granted) {
-            let parameter = &self.row(at)[1];
-            point.clear();
-            let coordinates = self.place.chunks_exact(2);
-            point.extend(coordinates.map(|c| c[1].plus(&c[0].times(parameter))));
-            let determinant = self.determinant.times(&self.factors[at]);
-            vertex.clear();
-            F::push_vertex(&point, &determinant, &mut vertex);
-            for x in vertex.drain(..) {
-                push_integer(&x.into(), walk.limbs, &mut walk.result.numbers);
+        for first in rows.clone().step_by(together) {
+            if !scratch.goes_on() {
+                walk.leave(self.numbers[first], to);
+                return;
+            }
+            let granted = walk.reserve(together);
+            walk.result.vertices += granted as u64;
+            walk.result.flats[0] += granted as u64;
+            if granted < together {
+                walk.leave(self.numbers[first + granted], to);
+                return;
+            }
+            if walk.wanted.coordinates {
+                point.clear();
+                vertex.clear();
+                self.push_point(first, &mut point, &mut vertex);
+                for x in vertex.drain(..) {
+                    push_integer(&x.into(), walk.limbs, &mut walk.result.numbers);
+                }
             }
         }
+    }
+}
+
+impl<F: Field> FieldFlat<F> {
+    /// The vertex that row `at` of this line cuts out.
+    fn push_point(&self, at: usize, point: &mut Vec<F>, vertex: &mut Vec<F::Coordinate>) {
+        let parameter = &self.row(at)[1];
+        let coordinates = self.place.chunks_exact(2);
+        point.extend(coordinates.map(|c| c[1].plus(&c[0].times(parameter))));
+        let determinant = self.determinant.times(&self.factors[at]);
+        F::push_vertex(point, &determinant, vertex);
     }
 }
 

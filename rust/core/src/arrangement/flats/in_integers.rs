@@ -16,12 +16,12 @@ use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
 use super::walk::Flat;
-use crate::SimdLevel;
 use crate::arrangement::arithmetic::{Word, is_full_rank, proportional};
 use crate::arrangement::coordinates::Space;
 use crate::arrangement::jobs::Walk;
 use crate::arrangement::lattices::{cut, longest};
 use crate::arrangement::planes::{Plane, PlaneRows, PlaneWord, RowSet};
+use crate::{Control, SimdLevel};
 
 /// The hyperplanes as rows [a|−b] of machine integers.
 #[derive(Debug)]
@@ -78,6 +78,9 @@ pub struct IntegerScratch<W: PlaneWord> {
     kept: Vec<bool>,
     seen: RowSet,
     plane: W::Plane,
+    control: Control,
+    /// Whether a step has stopped in its middle.
+    interrupted: bool,
 }
 
 impl<W: PlaneWord> IntegerScratch<W> {
@@ -90,6 +93,8 @@ impl<W: PlaneWord> IntegerScratch<W> {
             kept: Vec::new(),
             seen: RowSet::default(),
             plane: W::Plane::new(simd),
+            control: Control::new(),
+            interrupted: false,
         }
     }
 }
@@ -224,7 +229,7 @@ impl<W: PlaneWord> IntegerFlat<W> {
             return;
         }
         let found = plane.found();
-        let granted = walk.meter.reserve(found.len());
+        let granted = walk.reserve(found.len());
         walk.result.vertices += granted as u64;
         walk.result.flats[0] += granted as u64;
         if let Some(&left) = found.get(granted) {
@@ -262,6 +267,13 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     type Scratch = IntegerScratch<W>;
     const LAST: usize = 2;
 
+    fn attend(scratch: &mut IntegerScratch<W>, control: &Control) {
+        scratch.control = control.clone();
+        scratch.interrupted = false;
+    }
+    fn interrupted(scratch: &IntegerScratch<W>) -> bool {
+        scratch.interrupted
+    }
     fn empty() -> Self {
         Self {
             free: 0,
@@ -302,7 +314,9 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
         let candidates = self.children(0, u32::MAX).len();
         let infinity = self.row(self.numbers.len());
         let rows = std::iter::once(infinity).chain(self.rows.chunks_exact(width).take(candidates));
-        is_full_rank(rows, width, scratch.matrix.minors_fit)
+        let found = is_full_rank(rows, width, scratch.matrix.minors_fit, &scratch.control);
+        scratch.interrupted |= found.is_err();
+        found.unwrap_or(true)
     }
     fn finish(
         &self,

@@ -13,4 +13,4 @@ pub mod walk;
 
 pub use in_field::{FieldFlat, FieldScratch};
 pub use in_integers::{IntegerFlat, IntegerScratch, Matrix};
-pub use walk::Flat;
+pub use walk::{Flat, Levels};

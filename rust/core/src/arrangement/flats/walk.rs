@@ -37,7 +37,10 @@ pub trait Flat: Sized {
     /// A flat to be overwritten.
     fn empty() -> Self;
     /// Let long steps look at this stop flag.
-    fn attend(_: &mut Self::Scratch, _: &Control) {}
+    fn attend(scratch: &mut Self::Scratch, control: &Control);
+    /// Whether a step has stopped in its middle since the last [`attend`](Self::attend), because the
+    /// flag said so. What it gave is of no use.
+    fn interrupted(scratch: &Self::Scratch) -> bool;
     /// Its dimension.
     fn free(&self) -> usize;
     /// The smallest member of its greedy basis, `u32::MAX` for the whole space.
@@ -68,32 +71,56 @@ pub trait Flat: Sized {
     }
 }
 
-/// Run a job below `whole`; `levels` has a flat of workspace for each dimension.
+/// A flat of workspace for each dimension, and the path of the flats that they hold from the first on.
+///
+/// The next job begins near where the last one stopped, so most of its path is here already.
+#[derive(Debug)]
+pub struct Levels<F> {
+    /// One for each dimension.
+    pub flats: Vec<F>,
+    /// Numbers of the rows that cut them out.
+    pub held: Vec<u32>,
+}
+
+/// Run a job below `whole`.
 pub fn run<F: Flat>(
     whole: &F,
-    levels: &mut [F],
+    levels: &mut Levels<F>,
     job: Job,
     scratch: &mut F::Scratch,
     walk: &mut Walk<'_>,
 ) {
     walk.path.clear();
+    let Levels { flats, held } = levels;
     let steps = job.node.len().min(whole.free() - F::LAST);
-    for step in 0..steps {
-        let (before, here) = levels.split_at_mut(step);
+    let common = held.iter().zip(&job.node[..steps]);
+    held.truncate(common.take_while(|(a, b)| a == b).count());
+    for step in held.len()..steps {
+        let (before, here) = flats.split_at_mut(step);
         let parent = before.last().unwrap_or(whole);
         let Ok(at) = parent.numbers().binary_search(&job.node[step]) else {
             // No such flat, so nothing is below it.
             return;
         };
-        if !parent.restrict(at, &mut here[0], scratch) {
+        let fits = parent.restrict(at, &mut here[0], scratch);
+        if F::interrupted(scratch) {
+            walk.remaining.push(job);
+            return;
+        }
+        if !fits {
             walk.outgrown.push(job);
             return;
         }
+        held.push(job.node[step]);
     }
-    let (before, below) = levels.split_at_mut(steps);
+    let (before, below) = flats.split_at_mut(steps);
     let flat = before.last().unwrap_or(whole);
     walk.path.extend_from_slice(&job.node[..steps]);
     if !walk.wanted.all_flats && !flat.reaches_a_vertex(scratch) {
+        return;
+    }
+    if F::interrupted(scratch) {
+        walk.remaining.push(job);
         return;
     }
     match job.node.get(steps) {
@@ -101,14 +128,15 @@ pub fn run<F: Flat>(
             walk.path.push(line);
             flat.finish(Some(line), job.from, job.to, scratch, walk);
         }
-        None => descend(flat, below, job.from, job.to, scratch, walk),
+        None => descend(flat, below, held, job.from, job.to, scratch, walk),
     }
 }
 
-/// Depth first below `flat`.
+/// Depth first below `flat`, which is the last of those that are `held`.
 fn descend<F: Flat>(
     flat: &F,
     below: &mut [F],
+    held: &mut Vec<u32>,
     from: u32,
     to: u32,
     scratch: &mut F::Scratch,
@@ -121,6 +149,7 @@ fn descend<F: Flat>(
     let Some((child, below)) = below.split_first_mut() else {
         return;
     };
+    let depth = held.len();
     // A row's part of a restriction costs some tens of nanoseconds.
     let cost = 32 * flat.numbers().len() as u64;
     for at in flat.children(from, to) {
@@ -129,13 +158,30 @@ fn descend<F: Flat>(
             walk.leave(number, to);
             return;
         }
+        held.truncate(depth);
+        let fits = flat.restrict(at, child, scratch);
+        let enters = fits && (walk.wanted.all_flats || child.reaches_a_vertex(scratch));
+        if F::interrupted(scratch) {
+            walk.leave(number, to);
+            return;
+        }
         walk.result.flats[flat.free() - 1] += 1;
         walk.path.push(number);
-        if !flat.restrict(at, child, scratch) {
+        if !fits {
             walk.outgrow(0, u32::MAX);
-        } else if walk.wanted.all_flats || child.reaches_a_vertex(scratch) {
-            descend(child, below, 0, u32::MAX, scratch, walk);
+        } else {
+            held.push(number);
+            if enters {
+                descend(child, below, held, 0, u32::MAX, scratch, walk);
+            }
         }
         walk.path.pop();
+        if F::interrupted(scratch) {
+            // Below, and what was left there has been put down.
+            if let Some(next) = number.checked_add(1).filter(|next| *next < to) {
+                walk.leave(next, to);
+            }
+            return;
+        }
     }
 }

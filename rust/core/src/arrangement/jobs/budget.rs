@@ -1,7 +1,8 @@
 //! What a run of a search may spend: vertices, time and work.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::Control;
 
@@ -9,20 +10,30 @@ use crate::Control;
 const LOOK: u64 = 1 << 18;
 
 /// What one run of a search may spend, shared by its threads.
+///
+/// The time counts from the first step of the search, and that step is always made. So a run makes
+/// progress however long it takes to get ready, and however short its time is. A moment at which a run
+/// has to end, in the middle of a step too, is a [`Control::until`].
 #[derive(Debug)]
 pub struct Limits {
     /// Vertices that may still be found.
     room: AtomicU64,
-    /// When to stop.
-    deadline: Option<Instant>,
+    /// Time from the first step.
+    time: Option<Duration>,
+    /// When the first step was made.
+    begun: OnceLock<Instant>,
+    /// Whether there was no memory for what was found.
+    out_of_memory: AtomicBool,
 }
 
 impl Limits {
-    /// At most `vertices` vertices, until `deadline`.
-    pub fn new(vertices: Option<u64>, deadline: Option<Instant>) -> Self {
+    /// At most `vertices` vertices, and `time` from the first step on.
+    pub fn new(vertices: Option<u64>, time: Option<Duration>) -> Self {
         Self {
             room: vertices.unwrap_or(u64::MAX).into(),
-            deadline,
+            time,
+            begun: OnceLock::new(),
+            out_of_memory: false.into(),
         }
     }
 
@@ -31,9 +42,34 @@ impl Limits {
         Self::new(None, None)
     }
 
-    /// Whether the clock or the number of vertices says to stop.
+    /// Whether the clock, the number of vertices or the memory says to stop.
     pub fn reached(&self) -> bool {
-        self.room.load(Ordering::Relaxed) == 0 || self.deadline.is_some_and(|d| Instant::now() >= d)
+        self.room.load(Ordering::Relaxed) == 0
+            || self.out_of_memory()
+            || self.begun.get().is_some_and(|begun| {
+                let over = |time| begun.elapsed() >= time;
+                self.time.is_some_and(over)
+            })
+    }
+
+    /// Whether there was no memory for what was found.
+    pub fn out_of_memory(&self) -> bool {
+        self.out_of_memory.load(Ordering::Relaxed)
+    }
+
+    /// Say that there is no memory; all threads stop.
+    pub fn exhaust_memory(&self) {
+        self.out_of_memory.store(true, Ordering::Relaxed);
+    }
+
+    /// Start the clock, if this is the first step; whether it is.
+    fn begin(&self) -> bool {
+        let mut first = false;
+        self.begun.get_or_init(|| {
+            first = true;
+            Instant::now()
+        });
+        first
     }
 
     /// Vertices that may still be found.
@@ -107,12 +143,19 @@ impl<'a> Meter<'a> {
     #[cold]
     fn look(&mut self) {
         self.until_look = LOOK;
-        self.stopped = self.control.check().is_err() || self.limits.reached();
+        let reached = !self.limits.begin() && self.limits.reached();
+        self.stopped = self.control.check().is_err() || reached;
+    }
+
+    /// Say that there is no memory for what was found, and stop.
+    pub fn exhaust_memory(&mut self) {
+        self.limits.exhaust_memory();
+        self.stopped = true;
     }
 
     /// How many of `wanted` vertices may be reported; fewer than all stop the run.
     #[inline]
-    pub fn reserve(&mut self, wanted: usize) -> usize {
+    pub(super) fn reserve(&mut self, wanted: usize) -> usize {
         let granted = self.limits.reserve(wanted as u64) as usize;
         self.stopped |= granted < wanted;
         self.control.advance(granted as u64);

@@ -69,6 +69,39 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// How many of `wanted` vertices may be reported; fewer than all stop the run. There is room for
+    /// the coordinates of those that may.
+    #[inline]
+    pub fn reserve(&mut self, wanted: usize) -> usize {
+        if self.wanted.coordinates && !self.has_room(wanted) {
+            return 0;
+        }
+        self.meter.reserve(wanted)
+    }
+
+    /// Make room for the coordinates of more vertices. Some that were found before may not be among
+    /// the numbers yet, so all are counted by their number.
+    #[inline]
+    fn has_room(&mut self, more: usize) -> bool {
+        // The last points of a plane are written with some words beyond them.
+        const SLACK: usize = 64;
+        let stride = self.result.flats.len() * self.limbs;
+        let words = (self.result.vertices as usize + more) * stride + SLACK;
+        words <= self.result.numbers.capacity() || self.grow(words)
+    }
+
+    #[cold]
+    fn grow(&mut self, words: usize) -> bool {
+        let numbers = &mut self.result.numbers;
+        let more = words - numbers.len();
+        // Twice as much, or else as much as is needed.
+        let grown = numbers.try_reserve(more).is_ok() || numbers.try_reserve_exact(more).is_ok();
+        if !grown {
+            self.meter.exhaust_memory();
+        }
+        grown
+    }
+
     /// Leave these children of the present node to a later run.
     pub fn leave(&mut self, from: u32, to: u32) {
         self.remaining.push(Job {

@@ -5,6 +5,8 @@
 //! * [`Limits`] are what all threads of a run may spend together, and [`Meter`] is one job's account.
 //! * [`SearchResult`] is what a run has found.
 //!
+//! [`out_of_memory`] is the error where there is no memory for it.
+//!
 //! This room uses no other: jobs are plain numbers, whatever is searched and in whatever arithmetic.
 
 mod budget;
@@ -13,4 +15,4 @@ mod result;
 
 pub use budget::{Limits, Meter};
 pub use job::{Job, Walk, Wanted};
-pub use result::SearchResult;
+pub use result::{SearchResult, out_of_memory};

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::{Error, ErrorKind, Result};
+
 /// What a run has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchResult {
@@ -25,29 +27,39 @@ impl SearchResult {
     }
 
     /// Add what another run has found.
-    pub fn add(&mut self, other: Self) {
-        self.add_numbers(other.numbers);
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`].
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        self.add_numbers(other.numbers)?;
         self.vertices += other.vertices;
         self.cobases += other.cobases;
         for (flats, more) in self.flats.iter_mut().zip(other.flats) {
             *flats += more;
         }
+        Ok(())
     }
 
     /// Add coordinates only.
-    pub fn add_numbers(&mut self, more: Vec<u64>) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`].
+    pub fn add_numbers(&mut self, more: Vec<u64>) -> Result<()> {
         if self.numbers.is_empty() {
             self.numbers = more;
+            Ok(())
         } else {
-            append(&mut self.numbers, &more);
+            append(&mut self.numbers, &more)
         }
     }
 }
 
 /// Append, on all threads: most of the time goes into memory that is touched for the first time.
-fn append(numbers: &mut Vec<u64>, more: &[u64]) {
+fn append(numbers: &mut Vec<u64>, more: &[u64]) -> Result<()> {
     const CHUNK: usize = 1 << 16;
-    numbers.reserve(more.len());
+    if numbers.try_reserve(more.len()).is_err() {
+        return Err(out_of_memory(numbers.len() + more.len()));
+    }
     let length = numbers.len() + more.len();
     let spare = &mut numbers.spare_capacity_mut()[..more.len()];
     spare
@@ -60,4 +72,16 @@ fn append(numbers: &mut Vec<u64>, more: &[u64]) {
         });
     // SAFETY: there is room for so many, and all of them have been written.
     unsafe { numbers.set_len(length) };
+    Ok(())
+}
+
+/// There is no memory for so many words of coordinates.
+pub fn out_of_memory(words: usize) -> Error {
+    let megabytes = (words as f64 * 8.0 / 1e6).ceil();
+    Error::new(
+        ErrorKind::OutOfMemory,
+        format!(
+            "no memory for {megabytes} MB of vertices: limit their number, take them as a stream, or count them"
+        ),
+    )
 }

@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::pages;
 use super::point_order::PointOrder;
+use crate::Result;
+use crate::arrangement::jobs::out_of_memory;
 
 /// Most buckets, so that each has a line of the cache when points are moved into them.
 pub const BUCKETS: usize = 1 << 9;
@@ -97,7 +99,11 @@ impl PointOrder<'_> {
     }
 
     /// The points of all parts bucket by bucket, and the number in each.
-    pub(super) fn gather(&self, parts: &[Vec<u64>], bucket: usize) -> (Vec<u64>, Vec<usize>) {
+    pub(super) fn gather(
+        &self,
+        parts: &[Vec<u64>],
+        bucket: usize,
+    ) -> Result<(Vec<u64>, Vec<usize>)> {
         let stride = self.stride();
         let words = parts.iter().map(Vec::len).sum::<usize>();
         let length = (words / stride).div_ceil(PIECES * rayon::current_num_threads()) * stride;
@@ -111,7 +117,10 @@ impl PointOrder<'_> {
         let (cells, counts): (Vec<_>, Vec<_>) =
             pieces.par_iter().map(|piece| piece.cells(&window)).unzip();
         let mut buckets = Buckets::new(&counts, bucket);
-        let mut gathered: Vec<u64> = Vec::with_capacity(words);
+        let mut gathered: Vec<u64> = Vec::new();
+        gathered
+            .try_reserve_exact(words)
+            .map_err(|_| out_of_memory(words))?;
         pages::advise(&gathered);
         let target = Target(gathered.as_mut_ptr());
         let starts = std::mem::take(&mut buckets.starts);
@@ -134,7 +143,7 @@ impl PointOrder<'_> {
             });
         // SAFETY: there is room for so many, and the shares of all pieces together are all of them.
         unsafe { gathered.set_len(words) };
-        (gathered, buckets.sizes)
+        Ok((gathered, buckets.sizes))
     }
 }
 

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::buckets::BUCKETS;
 use super::point_order::PointOrder;
+use crate::Result;
 
 /// Points in a bucket: some that fit the second cache with all that sorting them needs.
 pub const BUCKET: usize = 1 << 11;
@@ -27,7 +28,15 @@ const EXCHANGED_FROM: usize = 16;
 
 /// The points with these numbers, d + 1 of `limbs` words for each, sorted in buckets of about `bucket`
 /// points.
-pub fn sorted(mut parts: Vec<Vec<u64>>, dimension: usize, limbs: usize, bucket: usize) -> Vec<u64> {
+///
+/// # Errors
+/// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
+pub fn sorted(
+    mut parts: Vec<Vec<u64>>,
+    dimension: usize,
+    limbs: usize,
+    bucket: usize,
+) -> Result<Vec<u64>> {
     let stride = (dimension + 1) * limbs;
     let words = parts.iter().map(Vec::len).sum::<usize>();
     let count = words / stride;
@@ -46,10 +55,10 @@ pub fn sorted(mut parts: Vec<Vec<u64>>, dimension: usize, limbs: usize, bucket: 
             let sizes = order.exchange(&mut numbers, size);
             (numbers, sizes)
         }
-        _ => order.gather(&parts, size),
+        _ => order.gather(&parts, size)?,
     };
     if count < 2 || dimension == 0 {
-        return numbers;
+        return Ok(numbers);
     }
     drop(parts);
     let mut buckets = Vec::with_capacity(sizes.len());
@@ -64,7 +73,7 @@ pub fn sorted(mut parts: Vec<Vec<u64>>, dimension: usize, limbs: usize, bucket: 
         .for_each_init(SortScratch::default, |scratch, bucket| {
             order.sort_bucket(bucket, scratch)
         });
-    numbers
+    Ok(numbers)
 }
 
 /// Word by word: a call of memcpy costs more than a few words do.
@@ -281,7 +290,9 @@ mod tests {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                 let pool = pool.expect("threads");
                 for parts in [vec![numbers.clone()], parts.clone()] {
-                    let found = pool.install(|| sorted(parts, dimension, limbs, bucket));
+                    let found = pool
+                        .install(|| sorted(parts, dimension, limbs, bucket))
+                        .unwrap();
                     prop_assert_eq!(&fractions(&found, dimension, limbs), &expected);
                 }
             }

@@ -9,6 +9,7 @@ use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::order;
+use crate::Result;
 use crate::arrangement::arithmetic::{integer, push_integer};
 
 /// Numerators and denominators, as narrow as all of them allow.
@@ -77,15 +78,18 @@ impl Points {
     }
 
     /// In lowest terms, sorted, and as narrow as all of them allow.
-    pub fn vertices(mut self, cobases: Option<u64>) -> Vertices {
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
+    pub fn vertices(mut self, cobases: Option<u64>) -> Result<Vertices> {
         self.reduce();
-        self.sort();
+        self.sort()?;
         self.narrow();
-        Vertices {
+        Ok(Vertices {
             dimension: self.dimension,
             coordinates: self.coordinates(),
             cobases,
-        }
+        })
     }
 
     /// The coordinates as integers.
@@ -135,8 +139,12 @@ impl Points {
     }
 
     /// Sort lexicographically by coordinates.
-    pub fn sort(&mut self) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
+    pub fn sort(&mut self) -> Result<()> {
         let parts = vec![std::mem::take(&mut self.numbers)];
-        self.numbers = order::sorted(parts, self.dimension, self.limbs, order::BUCKET);
+        self.numbers = order::sorted(parts, self.dimension, self.limbs, order::BUCKET)?;
+        Ok(())
     }
 }

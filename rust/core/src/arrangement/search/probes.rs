@@ -19,7 +19,10 @@ impl VertexSearch {
         let Some(tier) = self.tiers.last() else {
             return Ok(Vec::new());
         };
-        let mut runner = runner(self, tier, control);
+        let Some(mut runner) = runner(self, tier, control) else {
+            control.check()?;
+            return Ok(Vec::new());
+        };
         (0..probes)
             .map(|_| runner.probe(&mut random, control))
             .collect()

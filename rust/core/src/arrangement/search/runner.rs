@@ -12,7 +12,7 @@ use crate::arrangement::arithmetic::{
 };
 use crate::arrangement::cobases::{Dictionary, zero_lanes, zero_rule};
 use crate::arrangement::flats::{
-    FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Matrix, walk,
+    FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Levels, Matrix, walk,
 };
 use crate::arrangement::input::{Arithmetic, Arrangement};
 use crate::arrangement::jobs::{Job, Walk};
@@ -33,7 +33,7 @@ pub(super) trait Runner: Send {
 /// Runs jobs over flats in one arithmetic, with a workspace for each level.
 struct FlatRunner<F: Flat> {
     whole: F,
-    levels: Vec<F>,
+    levels: Levels<F>,
     scratch: F::Scratch,
     weight: u64,
 }
@@ -43,7 +43,10 @@ where
     F: Flat,
 {
     fn new(whole: F, scratch: F::Scratch, weight: u64) -> Self {
-        let levels = (0..whole.free()).map(|_| F::empty()).collect();
+        let levels = Levels {
+            flats: (0..whole.free()).map(|_| F::empty()).collect(),
+            held: Vec::new(),
+        };
         Self {
             whole,
             levels,
@@ -65,9 +68,10 @@ where
         F::attend(&mut self.scratch, control);
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
+        self.levels.held.clear();
         probe_flats(
             &self.whole,
-            &mut self.levels,
+            &mut self.levels.flats,
             &mut self.scratch,
             random,
             control,
@@ -139,9 +143,13 @@ impl Runner for LaneRunner {
     }
 }
 
-/// A runner of jobs of `search` in one tier.
-pub(super) fn runner(search: &VertexSearch, tier: &Tier, control: &Control) -> Box<dyn Runner> {
-    match tier {
+/// A runner of jobs of `search` in one tier; `None` where the caller has cancelled while it was made.
+pub(super) fn runner(
+    search: &VertexSearch,
+    tier: &Tier,
+    control: &Control,
+) -> Option<Box<dyn Runner>> {
+    let made = match tier {
         Tier::Narrow(matrix) => integer_flats(search.simd, matrix, 1),
         Tier::Wide(matrix) => integer_flats(search.simd, matrix, 8),
         Tier::LaneCobases => Box::new(LaneRunner(search.simd, cobases(search, control))),
@@ -155,7 +163,8 @@ pub(super) fn runner(search: &VertexSearch, tier: &Tier, control: &Control) -> B
             Arithmetic::Mersenne19937 => in_field::<Mersenne19937>(search, 1 << 17, control),
             Arithmetic::Rational => in_field::<Rational>(search, 1 << 18, control),
         },
-    }
+    };
+    control.check().is_ok().then_some(made)
 }
 
 fn cobases<F: Field>(search: &VertexSearch, control: &Control) -> CobasisRunner<F> {

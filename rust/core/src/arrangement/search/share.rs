@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::vertex_search::{Method, VertexSearch};
 use super::worker::Worker;
-use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted};
+use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted, out_of_memory};
 use crate::arrangement::output::{BUCKET, advise, sorted};
 use crate::{Control, Result};
 
@@ -51,33 +51,39 @@ struct Shared<'a> {
 
 /// Run jobs on the threads of the present pool, until none is left, a limit is reached or the caller
 /// cancels. What was found, and the jobs that are left.
+///
+/// # Errors
+/// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
 pub fn run(
     search: &VertexSearch,
     jobs: Vec<Job>,
     wanted: Wanted,
     limits: &Limits,
     control: &Control,
-) -> (SearchResult, Vec<Job>) {
-    let (mut result, parts, left) = run_in_parts(search, jobs, wanted, limits, control);
+) -> Result<(SearchResult, Vec<Job>)> {
+    let (mut result, parts, left) = run_in_parts(search, jobs, wanted, limits, control)?;
     for part in parts {
-        result.add_numbers(part);
+        result.add_numbers(part)?;
     }
     result.numbers.shrink_to_fit();
-    (result, left)
+    Ok((result, left))
 }
 
 /// [`run`] with the vertices sorted by their coordinates.
+///
+/// # Errors
+/// As [`run`].
 pub fn run_sorted(
     search: &VertexSearch,
     jobs: Vec<Job>,
     wanted: Wanted,
     limits: &Limits,
     control: &Control,
-) -> (SearchResult, Vec<Job>) {
-    let (mut result, parts, left) = run_in_parts(search, jobs, wanted, limits, control);
+) -> Result<(SearchResult, Vec<Job>)> {
+    let (mut result, parts, left) = run_in_parts(search, jobs, wanted, limits, control)?;
     let dimension = search.arrangement().dimension();
-    result.numbers = sorted(parts, dimension, search.limbs(), BUCKET);
-    (result, left)
+    result.numbers = sorted(parts, dimension, search.limbs(), BUCKET)?;
+    Ok((result, left))
 }
 
 /// What was found without coordinates, the coordinates that each thread found, and the jobs that are left.
@@ -87,7 +93,7 @@ fn run_in_parts(
     wanted: Wanted,
     limits: &Limits,
     control: &Control,
-) -> (SearchResult, Vec<Vec<u64>>, Vec<Job>) {
+) -> Result<(SearchResult, Vec<Vec<u64>>, Vec<Job>)> {
     let threads = rayon::current_num_threads();
     let shared = Shared {
         search,
@@ -113,18 +119,25 @@ fn run_in_parts(
         .queue
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if limits.out_of_memory() {
+        let words = queue.results.iter().map(|found| found.numbers.len());
+        return Err(out_of_memory(words.sum()));
+    }
+    if queue.jobs.is_empty() {
+        search.release();
+    }
     let mut result = SearchResult::new(search.arrangement().dimension());
     let mut parts = Vec::with_capacity(threads);
     for mut other in queue.results {
         parts.push(std::mem::take(&mut other.numbers));
-        result.add(other);
+        result.add(other)?;
     }
-    (result, parts, queue.jobs.into())
+    Ok((result, parts, queue.jobs.into()))
 }
 
 /// The whole of a search, or the error with which the caller stopped it.
 pub fn run_whole(search: &VertexSearch, wanted: Wanted, control: &Control) -> Result<SearchResult> {
-    let (result, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control);
+    let (result, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control)?;
     control.check()?;
     Ok(result)
 }
@@ -136,7 +149,7 @@ pub fn run_whole_sorted(
     control: &Control,
 ) -> Result<SearchResult> {
     let jobs = vec![Job::whole()];
-    let (result, _) = run_sorted(search, jobs, wanted, &Limits::none(), control);
+    let (result, _) = run_sorted(search, jobs, wanted, &Limits::none(), control)?;
     control.check()?;
     Ok(result)
 }

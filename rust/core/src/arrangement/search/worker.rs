@@ -1,25 +1,29 @@
 //! A thread's part in a search.
 
-use std::sync::OnceLock;
-
-use super::runner::{Runner, runner as make_runner};
-use super::vertex_search::VertexSearch;
+use super::runner::runner as make_runner;
+use super::vertex_search::{Runners, VertexSearch};
 use crate::Control;
 use crate::arrangement::arithmetic::push_integer;
 use crate::arrangement::jobs::{Job, Limits, Meter, SearchResult, Walk, Wanted};
 
 /// A thread's part in a search: its workspaces, made when first needed.
+///
+/// To make a workspace can take longer than a run may. So a worker takes one that another has left, and
+/// leaves its own to the next run.
 pub struct Worker<'a> {
     search: &'a VertexSearch,
-    runners: Vec<OnceLock<Box<dyn Runner>>>,
+    runners: Runners,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker without workspaces yet.
+    /// A worker with the workspaces of an earlier one, or none yet.
     pub fn new(search: &'a VertexSearch) -> Self {
         Self {
             search,
-            runners: search.tiers.iter().map(|_| OnceLock::new()).collect(),
+            runners: search
+                .idle
+                .take()
+                .unwrap_or_else(|| search.tiers.iter().map(|_| None).collect()),
         }
     }
 
@@ -49,15 +53,13 @@ impl<'a> Worker<'a> {
         } else {
             let mut jobs = vec![job];
             for (tier, runner) in search.tiers.iter().zip(&mut self.runners) {
-                runner.get_or_init(|| make_runner(search, tier, control));
-                let Some(runner) = runner.get_mut() else {
-                    break;
-                };
-                if control.check().is_err() {
-                    // A workspace is incomplete if the caller cancelled while it was made.
+                if runner.is_none() {
+                    *runner = make_runner(search, tier, control);
+                }
+                let Some(runner) = runner else {
                     walk.remaining.append(&mut jobs);
                     break;
-                }
+                };
                 runner.attend(control);
                 walk.meter.weight = runner.weight();
                 for job in jobs.drain(..) {
@@ -80,12 +82,21 @@ impl<'a> Worker<'a> {
     }
 }
 
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        // After a panic they may be in any state.
+        if !std::thread::panicking() {
+            self.search.idle.leave(std::mem::take(&mut self.runners));
+        }
+    }
+}
+
 /// The space is a point, the empty intersection, and that is a vertex.
 fn point(job: Job, walk: &mut Walk<'_>) {
     if job.from > 0 {
         return;
     }
-    if walk.meter.reserve(1) == 0 {
+    if walk.reserve(1) == 0 {
         walk.remaining.push(job);
         return;
     }

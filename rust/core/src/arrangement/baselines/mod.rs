@@ -96,7 +96,7 @@ fn search<F: SignedField>(
         numbers: found.vertices,
     };
     Ok(BaselineResult {
-        vertices: points.vertices(Some(found.cobases)),
+        vertices: points.vertices(Some(found.cobases))?,
         cobases: found.cobases,
         pivots: found.pivots,
     })

@@ -263,7 +263,7 @@ fn range(
     let mut found: Option<(BigInt, BigInt)> = None;
     while !jobs.is_empty() {
         let limits = Limits::new(Some(BLOCK), None);
-        let (result, left) = share::run(search, jobs, wanted, &limits, control);
+        let (result, left) = share::run(search, jobs, wanted, &limits, control)?;
         control.check()?;
         jobs = left;
         let (mut least, mut most) = (i128::MAX, i128::MIN);

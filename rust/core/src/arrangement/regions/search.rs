@@ -277,7 +277,7 @@ impl RegionSearch {
         while let Some(level) = self.levels.get(self.at) {
             let limits = Limits::new(Some(vertices), None);
             let jobs = std::mem::take(&mut self.jobs);
-            let (found, left) = share::run(&level.search, jobs, wanted, &limits, control);
+            let (found, left) = share::run(&level.search, jobs, wanted, &limits, control)?;
             control.check()?;
             let block = self.at_vertices(self.at, &found.numbers, control)?;
             self.jobs = left;

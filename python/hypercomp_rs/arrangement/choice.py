@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 # Probes that count vertices and cobases, if the choice depends on their ratio; and their seed.
 PROBES = 16
 SEED = 0
+# So few cobases are visited before they would be estimated.
+FEW_COBASES = 5000
 # Each probe eliminates rows. Where that is more than so many products, hyperplanes count as being
 # in general position.
 MOST_PRODUCTS = 1 << 22

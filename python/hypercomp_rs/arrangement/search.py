@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -86,7 +87,9 @@ class Problem:
         n, bits = search.shape
         sizes = choice.Sizes(n, self.dimension, bits)
         ratio = choice.flats_over_zero(sizes)
-        if choice.method_of(ratio) == "zero" and n * self.dimension**2 <= choice.MOST_PRODUCTS:
+        few = math.comb(n, self.dimension) <= choice.FEW_COBASES
+        affordable = n * self.dimension**2 <= choice.MOST_PRODUCTS
+        if choice.method_of(ratio) == "zero" and not few and affordable:
             # A vertex of many cobases is one to flats.
             vertices, cobases = search.sizes(choice.PROBES, choice.SEED)
             if vertices and cobases:

@@ -128,7 +128,7 @@ def test_a_search_goes_on_where_it_stopped(tmp_path):
         (
             ["vertices", "-"],
             CUBE.replace(b"6 4", b"6 5"),
-            b"<stdin>: line 6, column 4: '0' follows",
+            b"<stdin>: line 11, column 1: 'end' follows after 4 of the 5",
         ),
         (["vertices", "-"], CUBE.replace(b"H-", b"V-"), b"this is a V-representation"),
         (["vertices", "-"], b"linearity 1 1\nbegin\n1 2 integer\n1 0\nend", b"row 0 reads"),

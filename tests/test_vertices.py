@@ -276,7 +276,7 @@ def test_bad_input_is_named(a, b, error, says):
     ("arguments", "says"),
     [
         ({"exact": 1}, "exact=1"),
-        ({"method": "simplex"}, "'flats' and 'zero'"),
+        ({"method": "simplex"}, "'auto', 'flats' and 'zero'"),
         ({"threads": 0}, "threads=0"),
         ({"threads": 1.5}, "threads=1.5"),
     ],

@@ -86,11 +86,21 @@ def test_a_checkpoint_of_an_older_version_goes_on(tmp_path, monkeypatch):
         # Before the shuffle the name was of the rows as they were given.
         for which in (0, -1):
             with monkeypatch.context() as patch:
-                names = sorted(Problem(Rows.of(*older), "flats").older_digests())
+                names = sorted(Problem(Rows.of(*older), "flats").older_digests("flats"))
                 patch.setattr(Problem, "digest", names[which])
                 hc.vertices(*older, checkpoint=path, max_vertices=7)
             assert hc.vertices(*newer, checkpoint=path) == hc.vertices(a, b)
             path.unlink()
+
+
+def test_a_checkpoint_goes_on_by_its_method(tmp_path):
+    a, b = type_b(3, (-1, 0, 1))
+    for method in METHODS:
+        path = tmp_path / method
+        hc.vertices(a, b, method=method, checkpoint=path, max_vertices=5)
+        found = hc.vertices(a, b, checkpoint=path)
+        assert (found.method, found.complete) == (method, True)
+        assert found == hc.vertices(a, b)
 
 
 def test_what_a_killed_write_leaves_behind_is_removed(tmp_path):

@@ -233,11 +233,30 @@ def test_what_older_versions_have_pickled_goes_on():
     a, b = type_b(3, (-1, 0, 1))
     part = hc.vertices(a, b, max_vertices=7)
     # Before the shuffle a problem was its rows and its method.
-    state = part._problem.__getstate__()
-    del state["shuffled"]
+    state = {"rows": part._problem.rows, "method": "flats"}
     part._problem.__dict__.clear()
     part._problem.__setstate__(state)
     assert hc.vertices(a, b, resume=pickle.loads(pickle.dumps(part))) == hc.vertices(a, b)
+
+
+def test_the_method_is_chosen_by_the_input():
+    rng = np.random.default_rng(0)
+    few = rng.integers(-9, 10, (22, 20)), rng.integers(-9, 10, 22)
+    floats = rng.standard_normal((10, 8)), rng.standard_normal(10)
+    many = generic(40, 4)
+    # 3,000 times as many cobases as vertices.
+    degenerate = type_b(6, (0,))
+    for (a, b), method in ((few, "zero"), (floats, "zero"), (many, "flats"), (degenerate, "flats")):
+        found = hc.vertices(a, b)
+        assert (found.method, found.complete) == (method, True)
+        assert (found.cobases is None) == (method == "flats")
+        assert hc.count_vertices(a, b) == len(found)
+        assert pickle.loads(pickle.dumps(found)).method == method
+    # A search goes on by the method that it began with; another one that is asked for is refused.
+    part = hc.vertices(*many, method="zero", max_vertices=10)
+    assert hc.vertices(*many, resume=part, max_vertices=20).method == "zero"
+    with pytest.raises(hc.InvalidArgumentError, match="another arrangement or method"):
+        hc.vertices(*many, method="flats", resume=part)
 
 
 def sign_vectors(d):

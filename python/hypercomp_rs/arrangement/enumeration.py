@@ -19,7 +19,7 @@ from .progress import Bar
 from .result import Vertices
 from .rows import Rows
 from .saved_search import SavedSearch
-from .search import WHOLE, Limits, Method, Problem, State, run, run_on, run_slices
+from .search import WHOLE, Asked, Limits, Method, Problem, State, run, run_on, run_slices
 from .stream import VertexStream
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def vertices(
     b: Vector,
     *,
     exact: Literal[True] = True,
-    method: Method = "flats",
+    method: Asked = "auto",
     threads: int | None = None,
     max_vertices: int | None = None,
     time_limit: float | None = None,
@@ -63,7 +63,7 @@ def vertices(
     *,
     exact: bool = True,
     tolerance: float | None = None,
-    method: Method = "flats",
+    method: Asked = "auto",
     threads: int | None = None,
     max_vertices: int | None = None,
     time_limit: float | None = None,
@@ -93,6 +93,8 @@ def vertices(
     tolerance
         With ``exact=False`` only: what counts as 0 on the scale of 1; 1e-9 unless given.
     method
+        "auto": the one of the two that an estimate from the input says is faster;
+        :attr:`Vertices.method` says which that was.
         "flats": reverse search over flats, one visit a vertex however many hyperplanes meet there.
         "zero": the Zero rule's reverse search over cobases, which also counts them; an arrangement
         can have thousands of times as many cobases as vertices.
@@ -190,12 +192,12 @@ def vertices(
         raise InvalidArgumentError(f"exact={exact!r}: True and False are accepted")
     if exact and tolerance is not None:
         raise InvalidArgumentError(f"tolerance={tolerance!r}: it belongs to exact=False")
-    problem = _problem(A, b, method)
+    problem = _problem(A, b, "flats" if exact is False and method == "auto" else method)
     threads = checked_threads(threads)
     limits = _limits(max_vertices, time_limit)
     if not exact:
         exact_only = (max_vertices, time_limit, resume, checkpoint, executor)
-        if method != "flats" or progress or any(x is not None for x in exact_only):
+        if method not in ("auto", "flats") or progress or any(x is not None for x in exact_only):
             raise InvalidArgumentError("exact=False goes with tolerance and threads only")
         return approximate_vertices(problem, tolerance, threads)
     if executor is not None and not callable(getattr(executor, "submit", None)):
@@ -241,7 +243,7 @@ def iter_vertices(
     A: Matrix,
     b: Vector,
     *,
-    method: Method = "flats",
+    method: Asked = "auto",
     threads: int | None = None,
     block: int = 65_536,
 ) -> VertexStream:
@@ -282,7 +284,7 @@ def iter_vertices(
 
 
 def count_vertices(
-    A: Matrix, b: Vector, *, method: Method = "flats", threads: int | None = None
+    A: Matrix, b: Vector, *, method: Asked = "auto", threads: int | None = None
 ) -> int:
     """The number of vertices, without their coordinates: faster, and in no memory to speak of.
 
@@ -386,7 +388,8 @@ def estimate_vertices(
     threads = checked_threads(threads)
     rows = Rows.of(A, b)
     results = []
-    for method in ("flats", "zero"):
+    methods: tuple[Method, Method] = ("flats", "zero")
+    for method in methods:
         search = Problem(rows, method).search
         counts = np.array(search.probes(probes, seed))
         mean, error = float(counts.mean()), float(counts.std(ddof=1) / math.sqrt(probes))
@@ -400,9 +403,9 @@ def estimate_vertices(
     return Estimate(vertices, vertices_error, cobases, cobases_error, seconds, zero_seconds)
 
 
-def _problem(a: Any, b: Any, method: Method) -> Problem:
-    if method not in ("flats", "zero"):
-        raise InvalidArgumentError(f"method={method!r}: 'flats' and 'zero' are accepted")
+def _problem(a: Any, b: Any, method: Asked) -> Problem:
+    if method not in ("auto", "flats", "zero"):
+        raise InvalidArgumentError(f"method={method!r}: 'auto', 'flats' and 'zero' are accepted")
     problem = Problem(Rows.of(a, b), method)
     # Built now, so that bad input raises before anything starts.
     _ = problem.search
@@ -435,7 +438,7 @@ def _resumed(state: State, partial: object, problem: Problem) -> None:
             "resume is a part of a result (a selection of vertices, or a block of a stream), which "
             "does not know what was left of its search: give the whole partial result"
         )
-    problem.number(bool(partial._problem.shuffled))
+    problem.go_on_as(partial._problem.method, bool(partial._problem.shuffled))
     if partial._problem.digest != problem.digest:
         raise InvalidArgumentError(
             "resume is of another arrangement or method: give the same A, b and method"

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import DtypeError, InvalidArgumentError, OutOfBoundsError, TooLargeError
-from .search import Job, Problem
+from .search import Job, Method, Problem
 from .sides import sides_of_rows
 
 if TYPE_CHECKING:
@@ -104,8 +104,13 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         return self._problem.dimension
 
     @property
+    def method(self) -> Method:
+        """How the vertices were searched for, "flats" or "zero": as asked, or as "auto" chose."""
+        return self._problem.method
+
+    @property
     def cobases(self) -> int | None:
-        """Number of cobases of the arrangement, where ``method="zero"`` has visited them.
+        """Number of cobases of the arrangement, where the Zero rule has visited them.
 
         A cobasis is a set of d of its distinct hyperplanes with independent normals.
         """

@@ -7,6 +7,7 @@ there, so at any moment it is a whole file or none.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import numpy as np
 
 from .._durable import check_writable, written
 from ..errors import CheckpointWarning, FormatError, InvalidArgumentError
-from .search import Problem, State
+from .search import Method, Problem, State
 
 MAGIC = b"hypercomp-rs vertices checkpoint 1\n"
 # A write may take this part of the time.
@@ -48,14 +49,18 @@ class SavedSearch:
         except FileNotFoundError:
             return State()
         state, digest = decoded(data, self.path)
-        # Versions before the shuffle numbered hyperplanes as they were given, and had other names.
-        if digest in self.problem.older_digests():
-            self.problem.number(False)
+        problem = self.problem
+        if digest == problem.digest:
             return state
-        for shuffled in (self.problem.shuffled, False, True):
-            if shuffled is not None:
-                self.problem.number(shuffled)
-            if digest == self.problem.digest:
+        methods: list[Method] = ["flats", "zero"] if problem.asked == "auto" else [problem.method]
+        for method in methods:
+            # Versions before the shuffle numbered hyperplanes as they were given.
+            if digest in problem.older_digests(method):
+                problem.go_on_as(method, False)
+                return state
+        for method, shuffled in itertools.product(methods, (False, True)):
+            problem.go_on_as(method, shuffled)
+            if digest == problem.digest:
                 break
         else:
             raise InvalidArgumentError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -20,12 +21,15 @@ import numpy as np
 
 from .. import _core
 from ..errors import HypercompError
+from . import choice
 from .rows import Rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Method = Literal["flats", "zero"]
+# What a caller may ask for.
+Asked = Literal["auto", "flats", "zero"]
 Job = tuple[list[int], int, int]
 
 METHODS: dict[Method, _core.Method] = {"flats": _core.Method.FLATS, "zero": _core.Method.ZERO}
@@ -51,9 +55,10 @@ ATTEMPTS = 4
 class Problem:
     """An arrangement and how to search it; picklable, and built where it is first used."""
 
-    def __init__(self, rows: Rows, method: Method) -> None:
+    def __init__(self, rows: Rows, asked: Asked) -> None:
         self.rows = rows
-        self.method = method
+        self.asked = asked
+        self._method: Method | None = None if asked == "auto" else asked
         # Whether the search numbers the hyperplanes in a shuffled order, and not as they were
         # given; None until it is decided. Jobs name hyperplanes by these numbers, so it is decided
         # once.
@@ -64,21 +69,49 @@ class Problem:
         """Dimension d of the space."""
         return self.rows.dimension
 
+    @property
+    def method(self) -> Method:
+        """The method that was asked for or, for "auto", chosen."""
+        if self._method is None:
+            # Built to be looked at; kept if it is the one.
+            guess: Method = (
+                "zero" if isinstance(self.rows.entries, list) or self.dimension > 5 else "flats"
+            )
+            search = self._built(guess, False)
+            self._method = self._chosen(search)
+            if self._method == guess and not self.shuffled:
+                self.__dict__["_first"] = search
+        return self._method
+
+    def _chosen(self, search: _core.Search) -> Method:
+        n, bits = search.shape
+        sizes = choice.Sizes(n, self.dimension, bits)
+        ratio = choice.flats_over_zero(sizes)
+        few = math.comb(n, self.dimension) <= choice.FEW_COBASES
+        affordable = n * self.dimension**2 <= choice.MOST_PRODUCTS
+        if choice.method_of(ratio) == "zero" and not few and affordable:
+            # A vertex of many cobases is one to flats.
+            vertices, cobases = search.sizes(choice.PROBES, choice.SEED)
+            if vertices and cobases:
+                ratio *= min(1.0, vertices / cobases)
+        return choice.method_of(ratio)
+
     @cached_property
     def search(self) -> _core.Search:
         """The search, built once in this process."""
-        search = self._numbered(bool(self.shuffled))
+        method = self.method
+        search = self.__dict__.pop("_first", None) or self._built(method, bool(self.shuffled))
         if self.shuffled is None:
-            self.shuffled = self.method == "flats" and not search.finds_soon()
+            self.shuffled = method == "flats" and not search.finds_soon()
             if self.shuffled:
-                return self._numbered(True)
+                return self._built(method, True)
         return search
 
-    def _numbered(self, shuffled: bool) -> _core.Search:
+    def _built(self, method: Method, shuffled: bool) -> _core.Search:
         return _core.Search(
             self.rows.entries,
             self.rows.dimension,
-            method=METHODS[self.method],
+            method=METHODS[method],
             shuffled=shuffled,
         )
 
@@ -99,7 +132,7 @@ class Problem:
             first += DIGESTED_TOGETHER
         return named.hexdigest()
 
-    def older_digests(self) -> set[str]:
+    def older_digests(self, method: Method) -> set[str]:
         """The names that versions before the shuffle gave to the same rows, as array or lists."""
         entries = self.rows.entries
         contents = []
@@ -107,23 +140,35 @@ class Problem:
             contents.append(entries.dtype.str.encode() + entries.tobytes())
             entries = [[x.as_integer_ratio() for x in row] for row in entries.tolist()]
         contents.append(repr(entries).encode())
-        start = f"{self.method} {self.rows.dimension} {len(entries)} ".encode()
+        start = f"{method} {self.rows.dimension} {len(entries)} ".encode()
         return {hashlib.sha256(start + content).hexdigest() for content in contents}
 
-    def number(self, shuffled: bool) -> None:
-        """Number the hyperplanes as a search did that is to go on."""
-        if self.shuffled != shuffled:
-            self.shuffled = shuffled
-            for made in ("search", "digest"):
+    def go_on_as(self, method: Method, shuffled: bool) -> None:
+        """Search by the method, and number the hyperplanes, as a search did that is to go on.
+
+        The method stays that which was asked for, if one was.
+        """
+        method = method if self.asked == "auto" else self.method
+        if (self._method, self.shuffled) != (method, shuffled):
+            self._method, self.shuffled = method, shuffled
+            for made in ("search", "digest", "_first"):
                 self.__dict__.pop(made, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the search, which does not leave the process."""
-        return {"rows": self.rows, "method": self.method, "shuffled": self.shuffled}
+        return {
+            "rows": self.rows,
+            "asked": self.asked,
+            "_method": self._method,
+            "shuffled": self.shuffled,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A problem that was pickled before there was a shuffle has none."""
-        self.__dict__.update({"shuffled": False, **state})
+        """Of an older version too, which had no choice of the method and no shuffle."""
+        if "method" in state:
+            method = state["method"]
+            state = {"rows": state["rows"], "asked": method, "_method": method, "shuffled": False}
+        self.__dict__.update(state)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ..arrangement.progress import Bar
 from ..arrangement.representation import read_ine
 from ..arrangement.result import Vertices
 from ..arrangement.rows import Rows
-from ..arrangement.search import WHOLE, Method, Problem, State, run
+from ..arrangement.search import WHOLE, Asked, Problem, State, run
 from ..errors import InvalidArgumentError
 from .writers import Extreme, JsonLines
 
@@ -51,10 +51,10 @@ PARTIAL = 3
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of the probes.")
 @click.option(
     "--method",
-    type=click.Choice(["flats", "zero"]),
-    default="flats",
+    type=click.Choice(["auto", "flats", "zero"]),
+    default="auto",
     show_default=True,
-    help="Search over flats, or over cobases with the Zero rule.",
+    help="Search over flats, or over cobases with the Zero rule; auto takes the faster one.",
 )
 @click.option(
     "--threads", type=click.IntRange(1, 1 << 16), help="Threads to search with.  [default: all]"
@@ -113,7 +113,7 @@ def vertices(
     writer = (JsonLines if as_json else Extreme)(output, h.dimension, h.name)
     if progress is None:
         progress = sys.stderr.isatty()
-    chosen = cast(Method, method)
+    chosen = cast(Asked, method)
     if estimate:
         sizes = arrangement.estimate_vertices(
             *h.hyperplanes(), probes=probes, seed=seed, threads=threads
@@ -123,7 +123,7 @@ def vertices(
     if count:
         problem = Problem(Rows.of(*h.hyperplanes()), chosen)
         found = run(problem.search, [WHOLE], threads=threads, coordinates=False)
-        writer.count(found.vertices, found.cobases if method == "zero" else None)
+        writer.count(found.vertices, found.cobases if problem.method == "zero" else None)
         return 0
     if not limited and kept is None:
         # Made before anything is written: it refuses bad input.
@@ -159,7 +159,7 @@ def _kept(checkpoint: Path | None, restart: Path | None) -> Path | None:
 
 
 def _followed(
-    stream: Iterable[Vertices], a: Matrix, b: Vector, method: Method
+    stream: Iterable[Vertices], a: Matrix, b: Vector, method: Asked
 ) -> Iterator[Vertices]:
     """A stream with a bar."""
     probes = Problem(Rows.of(a, b), method).search.probes(GLANCE, 0)

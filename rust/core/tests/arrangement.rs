@@ -8,7 +8,7 @@ use brute_force::{brute_force, points};
 
 use hypercomp_core::arrangement::arithmetic::Mersenne61;
 use hypercomp_core::arrangement::arithmetic::{Field, Rational};
-use hypercomp_core::arrangement::cobases::{Dictionary, zero_rule};
+use hypercomp_core::arrangement::cobases::{Dictionary, IntegerDictionary, Tableau, zero_rule};
 use hypercomp_core::arrangement::input::Arithmetic;
 use hypercomp_core::arrangement::input::Arrangement;
 use hypercomp_core::arrangement::output::{Coordinates, Vertices};
@@ -100,6 +100,34 @@ fn check_zero_rule(
     }
 }
 
+/// Dictionaries in a field and in integers have their zeros in the same places, and so on all the way down;
+/// the number of cobases.
+fn agree(field: &Dictionary<Mersenne61>, integers: &IntegerDictionary) -> usize {
+    assert_eq!(field.cobasis(), integers.cobasis());
+    assert_eq!(field.others(), integers.others());
+    for row in 0..field.others().len() {
+        for column in 0..=field.cobasis().len() {
+            assert_eq!(field.vanishes(row, column), integers.vanishes(row, column));
+        }
+    }
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    field.push_vertex(1, &mut one);
+    integers.push_vertex(1, &mut other);
+    // One is in lowest terms, the other is a multiple.
+    let (&by, &times) = (one.last().unwrap(), other.last().unwrap());
+    for (x, y) in one.iter().zip(&other) {
+        assert_eq!(x.wrapping_mul(times), y.wrapping_mul(by));
+    }
+    let pivots = zero_rule::reverse(integers);
+    assert_eq!(zero_rule::reverse(field), pivots);
+    let children = pivots.into_iter().map(|(row, column)| {
+        let (mut field, mut integers) = (field.clone(), integers.clone());
+        assert!(field.pivot(row, column) && integers.pivot(row, column));
+        agree(&field, &integers)
+    });
+    1 + children.sum::<usize>()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -134,6 +162,9 @@ proptest! {
         prop_assert_eq!(largest, Some(found.iter().rev().collect()));
         let (mut seen, mut reported) = (HashSet::new(), Vec::new());
         check_zero_rule(&terminal, arrangement.dimension(), &mut seen, &mut reported);
+        let integers = IntegerDictionary::terminal(&arrangement, &Control::new());
+        let visited = agree(&terminal, &integers.expect("a terminal"));
+        prop_assert_eq!(visited, cobases.len());
         prop_assert_eq!(seen, cobases);
         prop_assert_eq!(reported.len(), expected.len());
     }

@@ -65,7 +65,7 @@ pub struct Search(pub(crate) search::VertexSearch);
 #[pymethods]
 impl Search {
     #[new]
-    #[pyo3(signature = (rows, dimension, *, method, shuffled))]
+    #[pyo3(signature = (rows, dimension, *, method, shuffled=false))]
     fn new(
         py: Python<'_>,
         rows: Rows<'_>,
@@ -140,7 +140,9 @@ impl Search {
     /// Whether a first vertex comes soon in the order in which the hyperplanes are numbered.
     fn finds_soon(&self, py: Python<'_>) -> PyResult<bool> {
         enter(py, Some(1), |control| {
-            let soon = self.0.finds_soon(control);
+            // In wide numbers a single step may take longer; the order stays then.
+            let end = Instant::now().checked_add(Duration::from_millis(250));
+            let soon = self.0.finds_soon(&control.until(end));
             control.check()?;
             Ok(soon)
         })
@@ -201,10 +203,17 @@ impl Search {
         ))
     }
 
-    /// What a search costs depends on: the number of distinct hyperplanes, the bits of Hadamard's bound on
-    /// minors, and estimates of the numbers of vertices and of cobases. These are made modulo a prime of
-    /// 61 bits, which is fast and nearly always right; nothing that is proved rests on them.
-    fn sizes(&self, py: Python<'_>, probes: usize, seed: u64) -> PyResult<(usize, u64, f64, f64)> {
+    /// The number of distinct hyperplanes, and the bits of Hadamard's bound on minors.
+    #[getter]
+    fn shape(&self) -> (usize, u64) {
+        let arrangement = self.0.arrangement();
+        let bound = MinorBound::of(arrangement.rows(), arrangement.dimension());
+        (arrangement.rows().len(), bound.bits() / 2)
+    }
+
+    /// Estimates of the numbers of vertices and of cobases, made modulo a prime of 61 bits: fast and
+    /// nearly always right. They serve the choice of a method; nothing that is proved rests on them.
+    fn sizes(&self, py: Python<'_>, probes: usize, seed: u64) -> PyResult<(f64, f64)> {
         enter(py, Some(1), |control| {
             let arrangement = self.0.arrangement();
             let mean = |method| {
@@ -216,13 +225,7 @@ impl Search {
                 let found = search.probes(probes, seed, control)?;
                 Ok::<f64, Error>(found.iter().sum::<f64>() / found.len().max(1) as f64)
             };
-            let bound = MinorBound::of(arrangement.rows(), arrangement.dimension());
-            Ok((
-                arrangement.rows().len(),
-                bound.bits() / 2,
-                mean(CoreMethod::Flats)?,
-                mean(CoreMethod::Zero)?,
-            ))
+            Ok((mean(CoreMethod::Flats)?, mean(CoreMethod::Zero)?))
         })
     }
 

@@ -224,7 +224,7 @@ fn nth_prime(at: usize) -> u64 {
                         .get()
                         .map_or(1 << 62, |primes| primes[BATCH - 1])
                 };
-                let odd = (0..).map(|step| (above - 1 | 1) - 2 * step - 2 * u64::from(k > 0));
+                let odd = (0..).map(|step| ((above - 1) | 1) - 2 * step - 2 * u64::from(k > 0));
                 odd.filter(|n| Montgomery::is_prime(*n))
                     .take(BATCH)
                     .collect()

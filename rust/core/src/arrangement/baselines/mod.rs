@@ -14,7 +14,7 @@ use crate::arrangement::arithmetic::{
     Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937,
     Rational, SignedField,
 };
-use crate::arrangement::cobases::{Dictionary, zero_rule};
+use crate::arrangement::cobases::{Dictionary, Tableau, zero_rule};
 use crate::arrangement::input::{Arithmetic, Arrangement, Bound};
 use crate::arrangement::output::{Points, Vertices};
 use crate::{Control, Result};

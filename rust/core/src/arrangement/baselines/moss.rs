@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use super::BaselineResult;
 use crate::arrangement::arithmetic::Field;
-use crate::arrangement::cobases::{Dictionary, zero_rule};
+use crate::arrangement::cobases::{Dictionary, Tableau, zero_rule};
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 

@@ -6,6 +6,7 @@
 //! constant_i. At the vertex of N the slacks of N are 0, so the constants are the slacks of the others
 //! there.
 
+use super::tableau::Tableau;
 use crate::Control;
 use crate::arrangement::arithmetic::{Field, push_integer};
 use crate::arrangement::input::Arrangement;
@@ -87,17 +88,19 @@ impl<F: Field> Dictionary<F> {
     pub fn determinant(&self) -> &F {
         &self.determinant
     }
+}
 
-    /// Whether hyperplane others\[row\] contains the vertex of this cobasis.
-    pub fn contains_vertex(&self, row: usize) -> bool {
-        self.entry(row, self.cobasis.len()).is_zero()
+impl<F: Field> Tableau for Dictionary<F> {
+    fn cobasis(&self) -> &[u32] {
+        &self.cobasis
     }
-
-    /// Exchange others\[row\], which enters the cobasis, for cobasis\[column\]; their entry is not 0.
-    ///
-    /// False where the caller has cancelled on the way; then this is no dictionary any more.
-    #[must_use]
-    pub fn pivot(&mut self, row: usize, column: usize) -> bool {
+    fn others(&self) -> &[u32] {
+        &self.others
+    }
+    fn vanishes(&self, row: usize, column: usize) -> bool {
+        self.entry(row, column).is_zero()
+    }
+    fn pivot(&mut self, row: usize, column: usize) -> bool {
         let stride = self.cobasis.len() + 1;
         let pivot = self.entry(row, column).clone();
         self.determinant = self.determinant.times(&pivot);
@@ -135,41 +138,18 @@ impl<F: Field> Dictionary<F> {
         true
     }
 
-    /// Make this a copy of `other`, keeping its memory.
-    pub fn assign(&mut self, other: &Self) {
+    fn assign(&mut self, other: &Self) {
         self.cobasis.clone_from(&other.cobasis);
         self.others.clone_from(&other.others);
         self.entries.clone_from(&other.entries);
         self.determinant = other.determinant.clone();
     }
 
-    /// Let long pivots look at this stop flag.
-    pub fn attend(&mut self, control: &Control) {
+    fn attend(&mut self, control: &Control) {
         self.control = control.clone();
     }
 
-    /// Go to another cobasis, by exchanges; bases of a matroid allow them in any order of entering.
-    ///
-    /// False where the caller has cancelled on the way.
-    #[must_use]
-    pub fn reach(&mut self, cobasis: &[u32]) -> bool {
-        for number in cobasis {
-            let Some(row) = self.others.iter().position(|i| i == number) else {
-                continue;
-            };
-            let column = (0..self.cobasis.len())
-                .find(|&c| !cobasis.contains(&self.cobasis[c]) && !self.entry(row, c).is_zero());
-            if let Some(column) = column
-                && !self.pivot(row, column)
-            {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Append the vertex of this cobasis.
-    pub fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {
+    fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {
         let stride = self.cobasis.len() + 1;
         let coordinates = self.entries[self.others.len() * stride..].chunks_exact(stride);
         let point: Vec<F> = coordinates.map(|c| c[stride - 1].clone()).collect();

@@ -6,6 +6,7 @@
 //! children of a node are computed in one batch.
 
 use super::dictionary::Dictionary;
+use super::tableau::Tableau;
 use crate::SimdLevel;
 use crate::arrangement::arithmetic::{Field, Residue50, fused};
 use crate::arrangement::jobs::{Job, Walk};

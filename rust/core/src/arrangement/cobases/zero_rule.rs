@@ -19,14 +19,13 @@
 //!
 //! Each statement is a property in this module's tests.
 
-use super::dictionary::Dictionary;
-use crate::arrangement::arithmetic::Field;
+use super::tableau::Tableau;
 use crate::arrangement::jobs::{Job, Walk};
 
 /// The pivot (row, column) that the Zero rule makes, `None` at the terminal.
-pub fn forward<F: Field>(dictionary: &Dictionary<F>) -> Option<(usize, usize)> {
+pub fn forward<T: Tableau>(dictionary: &T) -> Option<(usize, usize)> {
     let (column, _) = dictionary
-        .cobasis
+        .cobasis()
         .iter()
         .enumerate()
         .filter(|&(c, &j)| top(dictionary, c).is_some_and(|(_, i)| i > j))
@@ -35,22 +34,22 @@ pub fn forward<F: Field>(dictionary: &Dictionary<F>) -> Option<(usize, usize)> {
 }
 
 /// The row with the largest number whose entry in this column is not 0, and that number.
-fn top<F: Field>(dictionary: &Dictionary<F>, column: usize) -> Option<(usize, u32)> {
+fn top<T: Tableau>(dictionary: &T, column: usize) -> Option<(usize, u32)> {
     dictionary
-        .others
+        .others()
         .iter()
         .enumerate()
-        .filter(|&(row, _)| !dictionary.entry(row, column).is_zero())
+        .filter(|&(row, _)| !dictionary.vanishes(row, column))
         .map(|(row, &i)| (row, i))
         .max_by_key(|&(_, i)| i)
 }
 
 /// The exchanges (row, column) by which the Zero rule's predecessors are reached (statement 3).
-pub fn reverse<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
-    let tops: Vec<Option<u32>> = (0..dictionary.cobasis.len())
+pub fn reverse<T: Tableau>(dictionary: &T) -> Vec<(usize, usize)> {
+    let tops: Vec<Option<u32>> = (0..dictionary.cobasis().len())
         .map(|column| top(dictionary, column).map(|(_, i)| i))
         .collect();
-    let cobasis = &dictionary.cobasis;
+    let cobasis = dictionary.cobasis();
     let first = cobasis
         .iter()
         .zip(&tops)
@@ -63,8 +62,8 @@ pub fn reverse<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
         if !top.is_some_and(|top| top < i) {
             continue;
         }
-        for (row, &j) in dictionary.others.iter().enumerate() {
-            if j < i && j < first && !dictionary.entry(row, column).is_zero() {
+        for (row, &j) in dictionary.others().iter().enumerate() {
+            if j < i && j < first && !dictionary.vanishes(row, column) {
                 pivots.push((row, column));
             }
         }
@@ -73,17 +72,17 @@ pub fn reverse<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
 }
 
 /// Whether this cobasis is the one at which its vertex is reported (statement 5).
-pub fn reports<F: Field>(dictionary: &Dictionary<F>) -> bool {
-    let through = (0..dictionary.others.len()).filter(|&row| dictionary.contains_vertex(row));
+pub fn reports<T: Tableau>(dictionary: &T) -> bool {
+    let through = (0..dictionary.others().len()).filter(|&row| dictionary.contains_vertex(row));
     !through.into_iter().any(|row| {
-        let i = dictionary.others[row];
-        let mut columns = dictionary.cobasis.iter().enumerate();
-        columns.any(|(c, &j)| i > j && !dictionary.entry(row, c).is_zero())
+        let i = dictionary.others()[row];
+        let mut columns = dictionary.cobasis().iter().enumerate();
+        columns.any(|(c, &j)| i > j && !dictionary.vanishes(row, c))
     })
 }
 
 /// Run a job below the terminal dictionary.
-pub fn run<F: Field>(terminal: &Dictionary<F>, job: &Job, walk: &mut Walk<'_>) {
+pub fn run<T: Tableau>(terminal: &T, job: &Job, walk: &mut Walk<'_>) {
     let mut root = terminal.clone();
     if !job.node.is_empty() && !root.reach(&job.node) {
         walk.remaining.push(job.clone());
@@ -93,33 +92,27 @@ pub fn run<F: Field>(terminal: &Dictionary<F>, job: &Job, walk: &mut Walk<'_>) {
 }
 
 /// The reverse pivots in an order that depends on the cobasis alone.
-fn children<F: Field>(dictionary: &Dictionary<F>) -> Vec<(usize, usize)> {
+fn children<T: Tableau>(dictionary: &T) -> Vec<(usize, usize)> {
     let mut pivots = reverse(dictionary);
     pivots.sort_unstable_by_key(|&(row, column)| {
-        (dictionary.cobasis[column], dictionary.others[row])
+        (dictionary.cobasis()[column], dictionary.others()[row])
     });
     pivots
 }
 
 /// Leave these positions of a dictionary's subtree to a later run.
-fn leave<F: Field>(dictionary: &Dictionary<F>, from: u32, to: u32, walk: &mut Walk<'_>) {
-    let mut node = dictionary.cobasis.clone();
+fn leave<T: Tableau>(dictionary: &T, from: u32, to: u32, walk: &mut Walk<'_>) {
+    let mut node = dictionary.cobasis().to_vec();
     node.sort_unstable();
     walk.remaining.push(Job { node, from, to });
 }
 
 /// Depth first: position 0 is `dictionary` itself, the others are its children's subtrees; `below`
 /// is the workspace of the levels that were reached.
-fn visit<F: Field>(
-    dictionary: &Dictionary<F>,
-    from: u32,
-    to: u32,
-    below: &mut Vec<Dictionary<F>>,
-    walk: &mut Walk<'_>,
-) {
+fn visit<T: Tableau>(dictionary: &T, from: u32, to: u32, below: &mut Vec<T>, walk: &mut Walk<'_>) {
     if from == 0 {
         let reported = reports(dictionary);
-        let cost = (dictionary.others.len() * dictionary.cobasis.len()) as u64;
+        let cost = (dictionary.others().len() * dictionary.cobasis().len()) as u64;
         if !walk.meter.spend(cost) || (reported && walk.reserve(1) == 0) {
             leave(dictionary, 0, to, walk);
             return;

@@ -42,6 +42,14 @@ pub enum Arithmetic {
     Rational,
 }
 
+impl Arithmetic {
+    /// Whether its numbers have so many words that integers which are only as long as they have to be cost
+    /// less.
+    pub fn is_wide(self) -> bool {
+        !matches!(self, Self::Mersenne61 | Self::Mersenne127)
+    }
+}
+
 /// A bound B on the magnitude of every minor, by its square.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {

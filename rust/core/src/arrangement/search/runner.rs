@@ -1,5 +1,6 @@
 //! The running of jobs in one arithmetic: over flats or over cobases.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use num_bigint::BigInt;
@@ -10,7 +11,7 @@ use crate::arrangement::arithmetic::{
     Field, Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689,
     Mersenne19937, Rational, Residue50,
 };
-use crate::arrangement::cobases::{Dictionary, zero_lanes, zero_rule};
+use crate::arrangement::cobases::{Dictionary, IntegerDictionary, Tableau, zero_lanes, zero_rule};
 use crate::arrangement::flats::{
     FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Levels, Matrix, walk,
 };
@@ -98,13 +99,14 @@ where
     ))
 }
 
-/// Runs jobs over cobases in a field.
-struct CobasisRunner<F> {
+/// Runs jobs over cobases on dictionaries of one kind, and probes in a field.
+struct CobasisRunner<T, F> {
     arrangement: Arc<Arrangement>,
-    terminal: Option<Dictionary<F>>,
+    terminal: Option<T>,
+    field: PhantomData<F>,
 }
 
-impl<F: Field> Runner for CobasisRunner<F> {
+impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
         if let Some(terminal) = &self.terminal {
             zero_rule::run(terminal, &job, walk);
@@ -124,7 +126,7 @@ impl<F: Field> Runner for CobasisRunner<F> {
 }
 
 /// Runs jobs over cobases in vector lanes.
-struct LaneRunner(SimdLevel, CobasisRunner<Residue50>);
+struct LaneRunner(SimdLevel, CobasisRunner<Dictionary<Residue50>, Residue50>);
 
 impl Runner for LaneRunner {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
@@ -152,31 +154,47 @@ pub(super) fn runner(
     let made = match tier {
         Tier::Narrow(matrix) => integer_flats(search.simd, matrix, 1),
         Tier::Wide(matrix) => integer_flats(search.simd, matrix, 8),
-        Tier::LaneCobases => Box::new(LaneRunner(search.simd, cobases(search, control))),
-        Tier::Field(arithmetic) => match arithmetic {
-            Arithmetic::Mersenne61 => in_field::<Mersenne61>(search, 8, control),
-            Arithmetic::Mersenne127 => in_field::<Mersenne127>(search, 16, control),
-            Arithmetic::Mersenne521 => in_field::<Mersenne521>(search, 1 << 7, control),
-            Arithmetic::Mersenne1279 => in_field::<Mersenne1279>(search, 1 << 9, control),
-            Arithmetic::Mersenne3217 => in_field::<Mersenne3217>(search, 1 << 12, control),
-            Arithmetic::Mersenne9689 => in_field::<Mersenne9689>(search, 1 << 15, control),
-            Arithmetic::Mersenne19937 => in_field::<Mersenne19937>(search, 1 << 17, control),
-            Arithmetic::Rational => in_field::<Rational>(search, 1 << 18, control),
-        },
+        Tier::LaneCobases => {
+            let terminal = Dictionary::terminal(&search.arrangement, control);
+            Box::new(LaneRunner(search.simd, cobases(search, terminal)))
+        }
+        Tier::Field(arithmetic) => in_arithmetic(search, *arithmetic, false, control),
+        Tier::IntegerCobases(arithmetic) => in_arithmetic(search, *arithmetic, true, control),
     };
     control.check().is_ok().then_some(made)
 }
 
-fn cobases<F: Field>(search: &VertexSearch, control: &Control) -> CobasisRunner<F> {
+/// A runner in this field, or, if `integers`, over cobases in integers that are probed in this field.
+fn in_arithmetic(
+    search: &VertexSearch,
+    arithmetic: Arithmetic,
+    integers: bool,
+    control: &Control,
+) -> Box<dyn Runner> {
+    match arithmetic {
+        Arithmetic::Mersenne61 => in_field::<Mersenne61>(search, 8, integers, control),
+        Arithmetic::Mersenne127 => in_field::<Mersenne127>(search, 16, integers, control),
+        Arithmetic::Mersenne521 => in_field::<Mersenne521>(search, 1 << 7, integers, control),
+        Arithmetic::Mersenne1279 => in_field::<Mersenne1279>(search, 1 << 9, integers, control),
+        Arithmetic::Mersenne3217 => in_field::<Mersenne3217>(search, 1 << 12, integers, control),
+        Arithmetic::Mersenne9689 => in_field::<Mersenne9689>(search, 1 << 15, integers, control),
+        Arithmetic::Mersenne19937 => in_field::<Mersenne19937>(search, 1 << 17, integers, control),
+        Arithmetic::Rational => in_field::<Rational>(search, 1 << 18, integers, control),
+    }
+}
+
+fn cobases<T, F>(search: &VertexSearch, terminal: Option<T>) -> CobasisRunner<T, F> {
     CobasisRunner {
         arrangement: search.arrangement.clone(),
-        terminal: Dictionary::terminal(&search.arrangement, control),
+        terminal,
+        field: PhantomData,
     }
 }
 
 fn in_field<F: Field + 'static>(
     search: &VertexSearch,
     weight: u64,
+    integers: bool,
     control: &Control,
 ) -> Box<dyn Runner>
 where
@@ -188,6 +206,13 @@ where
             FieldScratch::new(control.clone()),
             weight,
         )),
-        Method::Zero => Box::new(cobases::<F>(search, control)),
+        Method::Zero if integers => {
+            let terminal = IntegerDictionary::terminal(&search.arrangement, control);
+            Box::new(cobases::<_, F>(search, terminal))
+        }
+        Method::Zero => {
+            let terminal = Dictionary::<F>::terminal(&search.arrangement, control);
+            Box::new(cobases::<_, F>(search, terminal))
+        }
     }
 }

@@ -79,6 +79,8 @@ pub(super) enum Tier {
     Wide(Arc<Matrix<i128>>),
     /// The Zero rule modulo a prime below 2⁵⁰.
     LaneCobases,
+    /// The Zero rule in integers of any size; the field serves estimates.
+    IntegerCobases(Arithmetic),
     Field(Arithmetic),
 }
 
@@ -102,6 +104,9 @@ impl VertexSearch {
         let in_lanes = bound.is_below(PRIME_50) && zero_lanes::is_worthwhile(simd);
         if method == Method::Zero && in_lanes {
             tiers.push(Tier::LaneCobases);
+        } else if method == Method::Zero && arithmetic.is_wide() && bound.coordinate_limbs() > 1 {
+            // Coordinates of one word would have to be in lowest terms.
+            tiers.push(Tier::IntegerCobases(arithmetic));
         } else {
             tiers.push(Tier::Field(arithmetic));
         }

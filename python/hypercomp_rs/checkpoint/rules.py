@@ -82,8 +82,8 @@ _WITHIN = ("weight", "weights", "table", "emb", "embed", "embedding", "embedding
 _WHOLE_NAMES = ("w", "transformer.w")
 
 # What is kept beside positions unless a rule says otherwise, as GGUF's quantisers keep it: token
-# types, which are added to everything as positions are, the routers of experts, and the state of
-# state-space models. All of it is small, and errors in it are not averaged out.
+# types, which are added to everything as positions are, the routers and biases of experts, and the
+# state of state-space models. All of it is small, and errors in it are not averaged out.
 KEPT = (
     "*token_type_embed*",
     "*token_types*",
@@ -92,6 +92,7 @@ KEPT = (
     "*.router*",
     "*.gate",
     "*.ffn_gate_inp*",
+    "*experts.*_bias",
     "*.conv1d",
     "*.ssm_conv1d",
     "*.A_log",
@@ -110,7 +111,8 @@ class Rule:
     ----------
     pattern
         As in a shell: ``*``, ``?``, ``[abc]``. It must match the whole name of a tensor, or that of
-        its module: ``lm_head`` is ``lm_head.weight`` too.
+        its module: ``lm_head`` is ``lm_head.weight`` too. Of fused experts, ``*.experts.down_proj``
+        is the tensor, and every slice of it such as ``model.layers.0.mlp.experts.down_proj[7]``.
     keep
         It is copied as it is.
     bits, target_sqnr_db
@@ -169,11 +171,11 @@ class Rule:
         )
 
     def matches(self, name: str) -> bool:
-        """Whether it is about the tensor of this name."""
-        module = name.rpartition(".")[0]
-        return fnmatch.fnmatchcase(name, self.pattern) or (
-            module != "" and fnmatch.fnmatchcase(module, self.pattern)
-        )
+        """Whether it is about the tensor of this name, or the tensor that it is a slice of."""
+        names = [name, name.rpartition(".")[0]]
+        if name.endswith("]"):
+            names.append(name.rpartition("[")[0])
+        return any(one and fnmatch.fnmatchcase(one, self.pattern) for one in names)
 
     def __str__(self) -> str:
         """As :meth:`parse` reads it."""
@@ -239,6 +241,12 @@ def eligible(entry: Entry) -> str | None:
     if entry.size < LEAST:
         return f"fewer than {LEAST} weights"
     return None
+
+
+def kept_by_name(entry: Entry, rules: Sequence[Rule]) -> bool:
+    """Whether a tensor is kept whatever its values are: by its size, a rule or its name."""
+    rule = next((rule for rule in rules if rule.matches(entry.name)), None)
+    return _kept(entry, rule, "compress", None) is not None
 
 
 @dataclass(frozen=True)

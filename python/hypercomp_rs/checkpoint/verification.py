@@ -20,6 +20,7 @@ from .run import Progress
 from .safetensors_file import SafetensorsFile
 from .sensitivity import as_float32
 from .shard_writer import PIECE, checksums_of
+from .slices import SlicedExperts
 from .source import DTYPE_BITS, Source, open_source
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def verify_checkpoint(
         source = against if isinstance(against, Source) else open_source(os.fspath(against))
     verdicts = []
     with Checkpoint.open(path) as checkpoint:
+        if source is not None:
+            source = SlicedExperts.as_in(source, checkpoint)
         sizes = {name: _size(checkpoint, name) for name in checkpoint}
         progress = Progress(0, sum(sizes.values()), 0, len(sizes))
         for name, size in sizes.items():

@@ -25,6 +25,8 @@ from ._with_transformers import transformers_knows
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
 from .compressed_module import CompressedModule, buffers_of
+from .experts import put_dense_together
+from .experts_in_models import ExpertsApart
 from .owners import Candidate, compressed_modules, find_candidates, install
 from .report import CompressedLayer, ModelReport, SkippedWeight
 from .tables import tables_of
@@ -55,7 +57,9 @@ def compress_model(
     model
         Any module. ``nn.Linear``, ``nn.Embedding``, ``nn.Conv1d`` and ``nn.Conv2d`` in it (and
         transformers' ``Conv1D``) become :class:`CompressedLinear` and so on: the same objects, so
-        hooks, training flags and whoever refers to them stay. Tied weights stay tied.
+        hooks, training flags and whoever refers to them stay. Tied weights stay tied. Fused
+        experts of transformers are taken apart into layers for each expert: see
+        :class:`CompressedExperts`.
     target_bits
         Bits a weight of all that is compressed together, 4 by default: spread over the layers by
         equal slope, so that nothing is gained by taking a bit from one and giving it to another.
@@ -143,9 +147,10 @@ def compress_model(
         raise InvalidArgumentError(
             "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
         )
-    candidates, skipped = find_candidates(model, request.rules)
-    plan, kept = _planned(candidates, request, tables_of(model, candidates))
-    skipped += kept
+    with ExpertsApart(model) as experts:
+        candidates, skipped = find_candidates(model, request.rules)
+        plan, kept = _planned(candidates, request, tables_of(model, candidates))
+        skipped = experts.settle(candidates, plan, skipped + kept)
     # Taken off the list one by one: nothing but the model must hold on to a dense weight.
     waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
     del candidates
@@ -275,6 +280,7 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
         # With another that it is tied to, it has become dense.
         if isinstance(module, CompressedModule):
             module.decompress_tied(dtype)
+    put_dense_together(model.modules())
     if transformers_knows():
         from .transformers import unmark_compressed
 

@@ -42,7 +42,10 @@ class CompressedLayer(NamedTuple):
 
 
 class SkippedWeight(NamedTuple):
-    """A weight that stays as it is, and why. Biases, norms and the like are not listed."""
+    """A weight that stays as it is, and why.
+
+    Biases, norms and others of fewer than two axes are listed above a thousand weights.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -58,7 +61,7 @@ class ModelReport:
     layers
         The weights that were compressed, in the order of the model.
     skipped
-        Those of two axes and more that were not.
+        Those of two axes and more that were not, and every other one above a thousand weights.
     """
 
     layers: tuple[CompressedLayer, ...]

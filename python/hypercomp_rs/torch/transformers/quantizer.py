@@ -26,6 +26,7 @@ from ... import _arrays
 from ...checkpoint.entries import named
 from ...checkpoint.load_guard import METHOD, WEIGHTS, is_file_of_weights
 from ...checkpoint.plan import make_plan
+from ...checkpoint.slices import SlicedExperts
 from ...checkpoint.source import Source
 from ...compress import Trellis
 from ...errors import HypercompError, InvalidArgumentError, StaysDenseWarning, StaysInMemoryWarning
@@ -107,13 +108,14 @@ class HypercompQuantizer(HfQuantizer):
         config = self.quantization_config
         source: Source
         if files:
-            source = FoundFiles(files)
+            source = SlicedExperts.of(FoundFiles(files), config.request().rules)
         elif config.target_bits is not None:
             raise InvalidArgumentError(
                 "target_bits: for folders of safetensors files; bits are for any checkpoint"
             )
         else:
             source = ModelSource(dict(model.named_parameters()))
+            source = SlicedExperts.of(source, config.request().rules)
         self._asked = make_plan(source, config.request()).compressed
         self._make_plan(model, list(source.entries), None)
         return model
@@ -142,7 +144,7 @@ class HypercompQuantizer(HfQuantizer):
         self._plan = {}
         dense = []
         for name, trellis in self._asked.items():
-            place = places[name]
+            place = places.get(name) or renaming(name)
             if place.name is None:
                 continue  # Of another part of the model: transformers reports it.
             if not self._is_asked(place):
@@ -309,6 +311,18 @@ class HypercompQuantizer(HfQuantizer):
                     classes()[type(owner.module)].tie(owner.module, first)
                 elif (second := _compressed_module(model, other)) is not None:
                     second.tie_if_equal(first)
+
+    def is_asked(self, name: str) -> bool:
+        """Whether a tensor of a dense checkpoint is to be compressed."""
+        return name in self._asked
+
+    def ask_by(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Have tensors be asked for by other names, each by those that it is taken apart into."""
+        self._asked = {
+            new: trellis
+            for name, trellis in self._asked.items()
+            for new in names.get(name, (name,))
+        }
 
     def trellis_of(self, name: str, shape: tuple[int, ...], model: nn.Module) -> Trellis | None:
         """How a weight that was read is to be compressed; None where it does not fit the model."""

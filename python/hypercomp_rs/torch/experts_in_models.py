@@ -1,0 +1,84 @@
+"""The experts of a model while it is compressed: all taken apart, some put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, cast
+
+from torch import nn
+
+from ._with_transformers import transformers_knows
+from .experts import CompressedExperts, Kind, Layers, fused_experts, put_together, take_apart
+from .owners import Candidate
+from .report import SkippedWeight
+
+
+def layers_of(module: nn.Module, kind: Kind) -> Layers | None:
+    """The layers that checkpoints of a module's model have; None where they are fused there."""
+    if transformers_knows():
+        from .transformers.expert_names import layers_in_checkpoints
+
+        return layers_in_checkpoints(module, kind)
+    return None
+
+
+class ExpertsApart:
+    """Fused experts taken apart for the time in which it is planned what is compressed.
+
+    An error puts them together again.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._fused: dict[str, tuple[CompressedExperts, Mapping[str, nn.Parameter]]] = {}
+
+    def __enter__(self) -> ExpertsApart:
+        for name, module, kind in fused_experts(self._model):
+            fused = take_apart(module, layers_of(module, kind))
+            self._fused[name] = cast(CompressedExperts, module), fused
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            for module, fused in self._fused.values():
+                put_together(module, fused)
+        # The fused parameters would keep the memory of weights that are compressed by then.
+        self._fused.clear()
+
+    def settle(
+        self,
+        candidates: Iterable[Candidate],
+        compressed: Mapping[str, Any],
+        skipped: Iterable[SkippedWeight],
+    ) -> list[SkippedWeight]:
+        """Put experts together of which nothing is to be compressed.
+
+        Returns what is skipped, by the names of the parameters that there are now.
+        """
+        planned = {
+            id(owner.module) for c in candidates if c.name in compressed for owner in c.owners
+        }
+        whys = {one.name: one for one in skipped}
+        for name, (module, fused) in self._fused.items():
+            if any(id(layer) in planned for layer in module.all_layers()):
+                continue
+            prefix = f"{name}." if name else ""
+            for parameter, layers in module.layers.items():
+                names = [
+                    f"{prefix}{i}.{layer}.weight"
+                    for i in range(module.num_experts)
+                    for layer in layers
+                ]
+                found = [whys.pop(one) for one in names if one in whys]
+                if found:
+                    shape = tuple(fused[parameter].shape)
+                    whole = SkippedWeight(f"{prefix}{parameter}", shape, found[0].why)
+                    whys[whole.name] = whole
+            put_together(module, fused)
+        return list(whys.values())

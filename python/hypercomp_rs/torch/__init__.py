@@ -15,6 +15,7 @@ from ._ahead import decode_ahead
 from ._openmp import share_threads as _share_threads
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
+from .experts import CompressedExperts
 from .loading import load_compressed
 from .modules import (
     CompressedConv1d,
@@ -31,6 +32,7 @@ __all__ = [
     "CompressedConv1d",
     "CompressedConv2d",
     "CompressedEmbedding",
+    "CompressedExperts",
     "CompressedLayer",
     "CompressedLinear",
     "CompressedModule",

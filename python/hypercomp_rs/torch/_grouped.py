@@ -109,10 +109,11 @@ def experts(
     out = x.new_zeros(len(x), _outputs(descriptions, transposed))
     start = 0
     for count, (own, said) in zip(counts.tolist(), _by_expert(parts, descriptions), strict=True):
-        if count:
-            group = slice(start, start + count)
+        group = slice(start, start + count)
+        # A group of zeros is of tokens that were not sent to this expert, as in Llama 4.
+        if count and x[group].any():
             out[group] = torch.ops.hypercomp.linear.default(x[group], own, said, None, transposed)
-            start += count
+        start += count
     return out
 
 

@@ -8,8 +8,8 @@ name them, where these have one matrix for each expert: ``experts.7.gate_proj``,
 What classes of experts have in common is what transformers' interface for implementations asks of
 them (``transformers/integrations/moe.py``): ``has_gate``, ``is_transposed``, ``has_bias``,
 ``_apply_gate``, and a call with tokens, the indices of their experts, and weights. An
-implementation of it is chosen for a whole model. Some modules of a model may be compressed and others
-not, so a module that is taken apart has a ``forward`` of its own.
+implementation of it is chosen for a whole model. Some modules of a model may be compressed and
+others not, so a module that is taken apart has a ``forward`` of its own.
 """
 
 from __future__ import annotations

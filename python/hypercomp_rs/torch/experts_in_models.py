@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from ._with_transformers import transformers_knows
 from .experts import CompressedExperts, Kind, Layers, fused_experts, put_together, take_apart
 from .owners import Candidate
 from .report import SkippedWeight
+
+# An entry of a state dict that is a slice of fused experts, or a part of its codes.
+_SLICE = re.compile(r"(.+)\.(\w+)\[(\d+)\](|_\w+)")
+# One that is of a layer of one expert.
+_LAYER = re.compile(r"(?:(.+)\.)?\d+\.(\w+)\.weight(?:|_\w+)")
 
 
 def layers_of(module: nn.Module, kind: Kind) -> Layers | None:
@@ -21,6 +28,29 @@ def layers_of(module: nn.Module, kind: Kind) -> Layers | None:
 
         return layers_in_checkpoints(module, kind)
     return None
+
+
+def take_apart_for(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Take apart the experts of a model that a state dict has taken apart.
+
+    Slices get the names in `state` that the layers have.
+    """
+    for name in list(state):
+        if (found := _SLICE.fullmatch(name)) is not None:
+            module, parameter, expert, part = found.groups()
+            state[f"{module}.{expert}.{parameter}.weight{part}"] = state.pop(name)
+    there: dict[str, set[str]] = {}
+    for name in state:
+        if (found := _LAYER.fullmatch(name)) is not None:
+            there.setdefault(found[1] or "", set()).add(found[2])
+    for name, module, kind in fused_experts(model):
+        layers = there.get(name)
+        if layers is None:
+            continue
+        known = layers_of(module, kind)
+        if known is not None and layers != {layer for each in known.values() for layer in each}:
+            known = None
+        take_apart(module, known)
 
 
 class ExpertsApart:

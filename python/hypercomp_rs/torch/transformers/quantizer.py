@@ -37,6 +37,7 @@ from ..compressed_module import CompressedModule, buffers_of
 from ..conversion import decompress_model
 from ..owners import Owner, classes, install
 from .config import HypercompConfig
+from .expert_sizes import asked_of, element_sizes
 from .files import FoundFiles
 from .names import Place, Renaming, listed, owner_of, tied_to, untie
 from .stored import Codes, LazyWeight
@@ -118,6 +119,8 @@ class HypercompQuantizer(HfQuantizer):
             source = SlicedExperts.of(source, config.request().rules)
         self._asked = make_plan(source, config.request()).compressed
         self._make_plan(model, list(source.entries), None)
+        size = self.quantized_element_size
+        self._element_sizes = dict.fromkeys(asked_of(model, self._asked, Renaming(model)), size)
         return model
 
     def _measure(self, model: nn.Module, files: list[Path]) -> None:
@@ -132,6 +135,7 @@ class HypercompQuantizer(HfQuantizer):
             if place.name is not None and not place.converted and self._compressible(model, place):
                 weights = max(1, torch.Size(said.shape).numel())
                 self._element_sizes[place.name] = said.nbytes / weights
+        self._element_sizes |= element_sizes(model, found.descriptions(), renaming)
         found.close()
 
     def _make_plan(

@@ -21,6 +21,8 @@ from hypercomp_rs import compress_checkpoint, decompress_checkpoint
 from hypercomp_rs.checkpoint import Checkpoint, verify_checkpoint
 from hypercomp_rs.checkpoint.slices import SlicedExperts
 from hypercomp_rs.cli.program import run
+from hypercomp_rs.torch.calibration import Layer, Site
+from hypercomp_rs.torch.expert_moments import draw_to_mean
 from hypercomp_rs.torch.experts import Kind, fused_experts, put_together, take_apart
 from hypercomp_rs.torch.transformers import HypercompConfig
 
@@ -389,22 +391,58 @@ def test_a_part_of_a_model(tmp_path):
     assert not experts_of(model)
 
 
-def test_an_expert_without_tokens_is_compressed_without_calibration():
-    model = moe.made("MixtralForCausalLM")
-    with torch.no_grad():
-        for layer in model.model.layers:
-            # No token is sent to the last.
-            layer.mlp.gate.weight[3] = 0
-            layer.mlp.gate.weight[:3] = torch.eye(3, 64) * 50
-            layer.mlp.gate.weight[2] -= layer.mlp.gate.weight[:2].sum(0)
-    batches = [torch.randint(3, 320, (2, 40)) for _ in range(2)]
+def routed_to_some(name="MixtralForCausalLM"):
+    """A model of which no token is sent to the last expert of a layer."""
+
+    def elsewhere(module, args, output):
+        logits, scores, chosen = output
+        return logits, scores, chosen.where(chosen != 3, 0)
+
+    model = moe.made(name)
+    for layer in model.model.layers:
+        layer.mlp.gate.register_forward_hook(elsewhere)
+    return model
+
+
+def test_an_expert_with_few_tokens_or_none_is_calibrated_for_the_mean_of_its_layer():
+    model = routed_to_some()
+    batches = [torch.randint(3, 320, (2, 12)) for _ in range(2)]
     report = hct.compress_model(model, progress=False, calibration=batches, **FAST)
-    by_name = {layer.name: layer for layer in report.layers}
-    calibrated = {n for n, layer in by_name.items() if layer.calibrated and ".experts." in n}
-    assert calibrated
-    without = {n for n in by_name if ".experts." in n} - calibrated
-    assert all("no vector came" in by_name[n].note for n in without)
+    found = {layer.name: layer for layer in report.layers if ".experts." in layer.name}
+    assert len(found) == 24
+    assert all(layer.calibrated for layer in found.values())
+    notes = [layer.note for layer in found.values()]
+    assert all("with the mean over the layer's experts" in note for note in notes)
+    assert any(note.startswith("no vector for 64 inputs") for note in notes)
+    assert any(note.startswith("no vector for 128 inputs") for note in notes)
     assert answer(model).isfinite().all()
+
+
+def test_second_moments_are_drawn_towards_the_mean():
+    model = moe.made("MixtralForCausalLM")
+    _, module, _ = next(fused_experts(model))
+    take_apart(module, {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)})
+    vectors = [torch.randn(n, 64, dtype=torch.float64) for n in (200, 8, 0)]
+    sites = []
+    for i, own in enumerate(vectors):
+        layer = Layer(f"{i}.w1.weight", 64, (module.experts()[i].w1,))
+        sites.append(Site([layer]))
+        if len(own):
+            sites[-1].hear(layer, own, None)
+            sites[-1].end_batch()
+    other = Site([Layer("q", 64, (model.model.layers[0].self_attn.q_proj,))])
+    notes = draw_to_mean([*sites, other], model)
+    every = torch.cat(vectors)
+    mean = every.T @ every / len(every)
+    for site, own in zip(sites, vectors, strict=True):
+        expected = (own.T @ own + 64 * mean) / (len(own) + 64)
+        assert torch.allclose(site.second_moment(), expected)
+    assert not other.met
+    assert set(notes) == {"1.w1.weight", "2.w1.weight"}
+    # Alone, or without a vector in the whole layer, they are as they were.
+    empty = [Site([Layer("a", 64, (module.experts()[0].w1,))])]
+    assert draw_to_mean(empty, model) == {}
+    assert not empty[0].met
 
 
 # On disk.

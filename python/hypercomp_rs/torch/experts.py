@@ -6,7 +6,7 @@ which are compressed, calibrated, saved and moved as all others are. Layers are 
 name them, where these have one matrix for each expert: ``experts.7.gate_proj``, ``experts.7.w1``.
 
 What classes of experts have in common is what transformers' interface for implementations asks of
-them (``transformers/integrations/moe.py``): ``has_gate``, ``is_transposed``, ``has_bias``,
+them (``transformers.integrations.moe``): ``has_gate``, ``is_transposed``, ``has_bias``,
 ``_apply_gate``, and a call with tokens, the indices of their experts, and weights. An
 implementation of it is chosen for a whole model. Some modules of a model may be compressed and
 others not, so a module that is taken apart has a ``forward`` of its own.

@@ -271,6 +271,13 @@ def test_adapters_of_experts_learn():
     module = experts_of(model)[0]
     with pytest.raises(hc.InvalidArgumentError, match=r"expert's layer 'up_proj'.*adapters"):
         module.fused("up_proj")
+    given = answer(adapted)
+    hct.decompress_model(adapted)
+    assert close(answer(adapted), given)
+    assert experts_of(model)
+    hct.decompress_model(adapted.merge_and_unload())
+    assert not experts_of(model)
+    assert close(answer(model), given)
 
 
 @pytest.mark.parametrize("name", ["Qwen3MoeForCausalLM", "GptOssForCausalLM", "Llama4ForCausalLM"])

@@ -301,9 +301,11 @@ def _in_its_place(
 
 
 def put_dense_together(modules: Iterable[nn.Module]) -> None:
-    """Put experts together of which no layer is compressed."""
+    """Put experts together of which no layer is compressed, or has an adapter around it."""
     for module in list(modules):
-        if isinstance(module, CompressedExperts) and not module.has_codes:
+        if isinstance(module, CompressedExperts) and all(
+            type(layer) in (nn.Linear, TransposedLinear) for layer in module.all_layers()
+        ):
             put_together(module)
 
 

@@ -23,6 +23,7 @@ from .rules import Rule, rules_of
 from .run import Progress, Run
 from .sensitivity import Sensitivity
 from .shards import Shards
+from .slices import SlicedExperts
 from .source import Source
 from .work import Work
 
@@ -157,6 +158,7 @@ def compress_checkpoint(
     _refuse_compressed(source)
     if not source.entries:
         raise InvalidArgumentError(f"{source.path}: a model without tensors")
+    source = SlicedExperts.of(source, request.rules)
     folder.refuse_inside(Path(dst), source)
     with Work(Path(dst)) as work:
         key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))

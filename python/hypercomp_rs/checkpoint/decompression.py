@@ -20,6 +20,7 @@ from .load_guard import unguarded
 from .report import Report
 from .run import Progress
 from .shard_writer import METADATA, PIECE_BYTES, Piecewise, write_shard
+from .slices import slices_by_whole
 from .source import DTYPE_BITS
 from .work import Work
 
@@ -64,8 +65,9 @@ def decompress_checkpoint(
     Notes
     -----
     Tensors have the names, shapes and dtypes that they were compressed from; what was kept as it is
-    has the same bits. Memory: the largest compressed tensor and some pieces of 8 and 32 MB. A run
-    that was cut off goes on after its last finished shard. Decoding and writing overlap.
+    has the same bits. Fused experts, which are a matrix each in `src`, are one tensor again.
+    Memory: the largest compressed tensor and some pieces of 8 and 32 MB. A run that was cut off
+    goes on after its last finished shard. Decoding and writing overlap.
     """
     threads = checked_threads(threads)
     with Checkpoint.open(src) as checkpoint:
@@ -125,6 +127,14 @@ def _decode_shards(
                 follow(progress)
         progress = progress._replace(tensors=progress.tensors + 1)
 
+    wholes = slices_by_whole({name: (info.dtype, info.shape) for name, info in infos.items()})
+    slices = {name for names in wholes.values() for name in names}
+
+    def all_of(names: list[str]) -> Iterator[memoryview]:
+        for name in names:
+            codec, shard = infos[name].codec, infos[name].shard
+            yield from pieces(name) if codec else source.shards[shard].pieces(name, PIECE_BYTES)
+
     for shard, file in source.shards.items():
         here = [info for info in infos.values() if info.shard == shard]
         if file.stored and not here:
@@ -140,9 +150,16 @@ def _decode_shards(
                 else partial(pieces, info.name),
             )
             for info in here
+            if info.name not in slices
         ]
+        # Those that were one tensor are one again, where the first of them is.
+        for whole, names in wholes.items():
+            first = infos[names[0]]
+            if first.shard == shard:
+                shape = (len(names), *first.shape)
+                tensors.append(Piecewise(whole, first.dtype, shape, partial(all_of, names)))
+        shard_of.update({tensor.name: shard for tensor in tensors})
         for info in here:
-            shard_of[info.name] = shard
             nbytes += info.size * DTYPE_BITS[info.dtype] // 8
         if (work.result / shard).exists():
             done = [info.size for info in here if info.codec is not None]

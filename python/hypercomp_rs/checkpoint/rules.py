@@ -84,8 +84,9 @@ _WITHIN = ("weight", "weights", "table", "emb", "embed", "embedding", "embedding
 _WHOLE_NAMES = ("w", "transformer.w")
 
 # Tensors that are kept beside tables of positions, unless a rule names them: token types, which are
-# added to every token as positions are; the routers of experts; and the state of state-space
-# models. GGUF's quantisers keep them, too. They are small, and errors in them are not averaged out.
+# added to every token as positions are; the routers and biases of experts; and the state of
+# state-space models. GGUF's quantisers keep them, too. They are small, and errors in them are not
+# averaged out.
 KEPT = (
     "*token_type_embed*",
     "*token_types*",
@@ -94,6 +95,7 @@ KEPT = (
     "*.router*",
     "*.gate",
     "*.ffn_gate_inp*",
+    "*experts.*_bias",
     "*.conv1d",
     "*.ssm_conv1d",
     "*.A_log",
@@ -112,7 +114,8 @@ class Rule:
     ----------
     pattern
         As in a shell: ``*``, ``?``, ``[abc]``. It must match the whole name of a tensor, or that of
-        its module: ``lm_head`` is ``lm_head.weight`` too.
+        its module: ``lm_head`` is ``lm_head.weight`` too. Of fused experts, ``*.experts.down_proj``
+        is the tensor, and every slice of it such as ``model.layers.0.mlp.experts.down_proj[7]``.
     keep
         Whether the tensor is copied without compression.
     bits, target_sqnr_db
@@ -171,11 +174,11 @@ class Rule:
         )
 
     def matches(self, name: str) -> bool:
-        """Whether the rule applies to the tensor of this name."""
-        module = name.rpartition(".")[0]
-        return fnmatch.fnmatchcase(name, self.pattern) or (
-            module != "" and fnmatch.fnmatchcase(module, self.pattern)
-        )
+        """Whether the rule applies to the tensor of this name, or to one that it is a slice of."""
+        names = [name, name.rpartition(".")[0]]
+        if name.endswith("]"):
+            names.append(name.rpartition("[")[0])
+        return any(one and fnmatch.fnmatchcase(one, self.pattern) for one in names)
 
     def __str__(self) -> str:
         """The rule as text that :meth:`parse` reads."""
@@ -241,6 +244,12 @@ def eligible(entry: Entry) -> str | None:
     if entry.size < FEWEST_WEIGHTS:
         return f"fewer than {FEWEST_WEIGHTS} weights"
     return None
+
+
+def kept_by_name(entry: Entry, rules: Sequence[Rule]) -> bool:
+    """Whether a tensor is kept whatever its values are: by its size, a rule or its name."""
+    rule = next((rule for rule in rules if rule.matches(entry.name)), None)
+    return _kept(entry, rule, "compress", None) is not None
 
 
 @dataclass(frozen=True)

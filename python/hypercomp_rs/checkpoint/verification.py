@@ -21,6 +21,7 @@ from .run import Progress
 from .safetensors_file import SafetensorsFile
 from .sensitivity import as_float32
 from .shard_writer import PIECE_BYTES, checksums_of
+from .slices import SlicedExperts
 from .source import DTYPE_BITS, Source
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def verify_checkpoint(
         source = against if isinstance(against, Source) else open_source(os.fspath(against))
     verdicts = []
     with Checkpoint.open(path) as checkpoint:
+        if source is not None:
+            source = SlicedExperts.as_in(source, checkpoint)
         sizes = {name: _size(checkpoint, name) for name in checkpoint}
         progress = Progress(0, sum(sizes.values()), 0, len(sizes))
         for name, size in sizes.items():

@@ -15,6 +15,7 @@ from . import _with_transformers as _with_transformers
 from ._openmp import share_threads as _share_threads
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
+from .experts import CompressedExperts
 from .kernels import cpu as _cpu  # noqa: F401
 from .kernels import cuda as _cuda  # noqa: F401
 from .kernels.choice import decode_ahead
@@ -36,6 +37,7 @@ __all__ = [
     "CompressedConv1d",
     "CompressedConv2d",
     "CompressedEmbedding",
+    "CompressedExperts",
     "CompressedLayer",
     "CompressedLinear",
     "CompressedModule",

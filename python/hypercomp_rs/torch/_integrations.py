@@ -9,7 +9,7 @@ which ``hypercomp_rs.torch`` does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _on_module: list[Callable[[], None]] = []
 _on_compressed: list[Callable[[nn.Module, Request], None]] = []
 _on_decompressed: list[Callable[[nn.Module], None]] = []
+_expert_layers: list[Callable[[nn.Module, Any], Any]] = []
 
 
 def on_module(callback: Callable[[], None]) -> None:
@@ -54,3 +55,16 @@ def model_decompressed(model: nn.Module) -> None:
     """Say that ``decompress_model`` has made a model dense."""
     for callback in _on_decompressed:
         callback(model)
+
+
+def on_experts(layers: Callable[[nn.Module, Any], Any]) -> None:
+    """Ask this for the layers that checkpoints of a module of fused experts have."""
+    _expert_layers.append(layers)
+
+
+def expert_layers(module: nn.Module, kind: Any) -> Any:
+    """The layers that checkpoints of fused experts have; None where they are fused there, too."""
+    for layers in _expert_layers:
+        if (found := layers(module, kind)) is not None:
+            return found
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from functools import cache
+from typing import Any
 
 from torch import nn
 
@@ -55,5 +56,14 @@ def _unmark(model: nn.Module) -> None:
         unmark_compressed(model)
 
 
+def _expert_layers(module: nn.Module, kind: Any) -> Any:
+    if not prepare_transformers():
+        return None
+    from .transformers.expert_names import layers_in_checkpoints
+
+    return layers_in_checkpoints(module, kind)
+
+
 _integrations.on_module(_prepare)
+_integrations.on_experts(_expert_layers)
 _integrations.on_model(_mark, _unmark)

@@ -20,6 +20,7 @@ from ..compress import Inputs, Trellis
 from ..errors import HypercompError
 from ..tensor import CompressedTensor
 from .calibration import Calibration, Layer, Site
+from .expert_moments import draw_to_mean
 from .output_sensitivity import DECIBELS_A_BIT, OutputSensitivity
 from .owners import Candidate, classes
 
@@ -97,10 +98,12 @@ def _collected(
         while waiting and sum(site.nbytes for site in (*now, waiting[0])) <= most:
             now.append(waiting.popleft())
         calibration.collect(now)
+        of_experts = draw_to_mean(now, calibration.model)
         waiting.extend(Site([layer]) for site in now if site.apart for layer in site.layers)
         for site in now:
             if site.note and not site.apart:
                 notes |= dict.fromkeys((layer.name for layer in site.layers), site.note)
+        notes |= of_experts
         found = [site for site in now if site.met and not site.apart]
         now.clear()
         yield found

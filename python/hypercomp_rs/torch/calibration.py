@@ -151,6 +151,11 @@ class Calibration:
         devices = {parameter.device for parameter in model.parameters()}
         self._device = devices.pop() if len(devices) == 1 else None
 
+    @property
+    def model(self) -> nn.Module:
+        """What is run on the batches."""
+        return self._model
+
     def sites(self, layers: Sequence[Layer]) -> deque[Site]:
         """The layers by what they get on the first batch, in the order in which they run.
 

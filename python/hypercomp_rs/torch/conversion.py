@@ -25,6 +25,8 @@ from ._model_source import ModelSource
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
 from .compressed_module import CompressedModule, buffers_of
+from .experts import put_dense_together
+from .experts_in_models import ExpertsApart
 from .owners import Candidate, compressed_modules, find_candidates, install
 from .report import CompressedLayer, ModelReport, SkippedWeight
 from .tables import tables_of
@@ -56,6 +58,8 @@ def compress_model(
         Any module. The layers ``nn.Linear``, ``nn.Embedding``, ``nn.Conv1d`` and ``nn.Conv2d`` in
         it (and transformers' ``Conv1D``) become :class:`CompressedLinear` and so on. They stay the
         same objects, so hooks, training flags and references to them stay. Tied weights stay tied.
+        Fused experts of transformers are taken apart into layers for each expert: see
+        :class:`CompressedExperts`.
     target_bits
         Mean bits per weight over all compressed layers; 4 by default. Bits are spread over the
         layers by equal slope: moving bits from one layer to another would not lower the total
@@ -142,9 +146,10 @@ def compress_model(
         raise InvalidArgumentError(
             "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
         )
-    candidates, skipped = find_candidates(model, request.rules)
-    plan, kept = _planned(candidates, request, tables_of(model, candidates))
-    skipped += kept
+    with ExpertsApart(model) as experts:
+        candidates, skipped = find_candidates(model, request.rules)
+        plan, kept = _planned(candidates, request, tables_of(model, candidates))
+        skipped = experts.settle(candidates, plan, skipped + kept)
     # Candidates are removed from the list one by one, so that only the model refers to a dense
     # weight.
     waiting = deque((c, plan[c.name]) for c in candidates if c.name in plan)
@@ -274,5 +279,6 @@ def decompress_model(model: nn.Module, dtype: torch.dtype | None = None) -> nn.M
         # A module may have become dense already, with one that it is tied to.
         if isinstance(module, CompressedModule):
             module.decompress_tied(dtype)
+    put_dense_together(model.modules())
     _integrations.model_decompressed(model)
     return model

@@ -13,6 +13,8 @@ from torch import nn
 from ..errors import FormatError, HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._codes import DESCRIPTION, described, description_text
+from .experts import put_dense_together
+from .experts_in_models import take_apart_for
 from .owners import Owner, compressed_modules, install, owners
 
 
@@ -119,6 +121,7 @@ def load_compressed(
     True
     """
     state = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    take_apart_for(model, state)
     groups = {owner.name: group for group in owners(model).values() for owner in group}
     taken = {f"{name}.weight": module for name, module in compressed_modules(model)}
     for stored in stored_weights(state):
@@ -136,6 +139,7 @@ def load_compressed(
         except HypercompError as error:
             raise FormatError(f"{stored.name}: {error}") from None
     model.load_state_dict(state, strict=strict, assign=True)
+    put_dense_together(model.modules())
     if strict:
         _refuse_without_values(model)
     return model

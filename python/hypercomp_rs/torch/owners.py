@@ -13,13 +13,17 @@ from ..checkpoint.rules import Rule
 from .compressed_module import CompressedModule
 from .modules import CompressedConv1d, CompressedConv2d, CompressedEmbedding, CompressedLinear
 from .report import SkippedWeight
+from .transposed import CompressedTransposedLinear
 
 _CLASSES: tuple[type[CompressedModule], ...] = (
     CompressedLinear,
     CompressedEmbedding,
     CompressedConv1d,
     CompressedConv2d,
+    CompressedTransposedLinear,
 )
+# Biases, norms and the like of at most so many weights are not reported.
+UNNAMED = 1000
 
 
 def classes() -> dict[type[nn.Module], type[CompressedModule]]:
@@ -80,9 +84,12 @@ def find_candidates(
     candidates, skipped = [], []
     for group in owners(model).values():
         weight = cast(nn.Parameter, group[0].module._parameters[group[0].parameter_name])
-        if weight.dim() < 2:
-            continue
         name = _known_to_rules(group, rules)
+        if weight.dim() < 2:
+            if weight.numel() > UNNAMED:
+                short = "fewer than two axes: a bias, a norm or a scale"
+                skipped.append(SkippedWeight(name, tuple(weight.shape), short))
+            continue
         whys = [why for owner in group if (why := owner.refusal()) is not None]
         if weight.is_meta:
             whys.append("on the meta device, where it has no values")

@@ -44,7 +44,7 @@ class CompressedLayer(NamedTuple):
 class SkippedWeight(NamedTuple):
     """A weight that stays dense, and why.
 
-    Weights of one axis, such as biases and norms, are not listed.
+    Weights of fewer than two axes, such as biases and norms, are listed above a thousand weights.
     """
 
     name: str
@@ -61,7 +61,8 @@ class ModelReport:
     layers
         The weights that were compressed, in the order of the model.
     skipped
-        Weights of two or more axes that were not compressed.
+        Weights of two or more axes that were not compressed, and every other one above a thousand
+        weights.
     """
 
     layers: tuple[CompressedLayer, ...]

@@ -28,6 +28,7 @@ from ...errors import (
     UnusedWeightsWarning,
 )
 from .config import HypercompConfig
+from .expert_loading import experts_apart
 from .names import listed
 from .quantizer import HypercompQuantizer
 from .saving import mark_as
@@ -62,8 +63,15 @@ def _wrapped(load: Callable[..., Any]) -> Callable[..., Any]:
             )
         elif not ours or (quantizer.pre_quantized and not stored):
             return load(model, state_dict, load_config, *args, **kwargs)
-        with quantizer.loads(model, stored, weights, load_config):
-            result = load(model, weights, load_config, *args, **kwargs)
+        with experts_apart(model, weights, stored, load_config, quantizer) as (
+            weights,
+            stored,
+            load_config,
+            finish,
+        ):
+            with quantizer.loads(model, stored, weights, load_config):
+                result = load(model, weights, load_config, *args, **kwargs)
+            finish(result[0])
         if stored:
             _check(model, stored, result[0])
         if not ours:

@@ -65,19 +65,25 @@ class Renaming:
             mapping = get_model_conversion_mapping(model)
         self._renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
         self._converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
+        self._by_pattern = {k: entry for entry in self._converters for k in entry.source_patterns}
         self._prefix = model.base_model_prefix
         self._state = model.state_dict() if state is None else state
 
     def __call__(self, name: str) -> Place:
         """The place of a tensor."""
+        renamed, converter = self.converted_by(name)
+        return Place(renamed, converter is not None)
+
+    def converted_by(self, name: str) -> tuple[str | None, WeightConverter | None]:
+        """The parameter or buffer that a tensor becomes, or a part of; and what converts it."""
         renamed, pattern = rename_source_key(
             name, self._renamings, self._converters, self._prefix, self._state
         )
         if renamed not in self._state and name in self._state:
             renamed, pattern = rename_source_key(name, [], [], self._prefix, self._state)
         if renamed not in self._state:
-            return Place(None, False)
-        return Place(str(renamed), pattern is not None)
+            return None, None
+        return str(renamed), None if pattern is None else self._by_pattern[pattern]
 
 
 def owner_of(model: nn.Module, name: str) -> Owner | None:

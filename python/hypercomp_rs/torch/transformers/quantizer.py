@@ -26,6 +26,7 @@ from ... import _arrays
 from ...checkpoint.entries import named
 from ...checkpoint.load_guard import METHOD, WEIGHTS, is_file_of_weights
 from ...checkpoint.plan import make_plan
+from ...checkpoint.slices import SlicedExperts
 from ...checkpoint.source import Source
 from ...compress import Trellis
 from ...errors import HypercompError, InvalidArgumentError, StaysDenseWarning, StaysInMemoryWarning
@@ -36,6 +37,7 @@ from ..compressed_module import CompressedModule, buffers_of
 from ..conversion import decompress_model
 from ..owners import Owner, classes, install
 from .config import HypercompConfig
+from .expert_sizes import asked_of, element_sizes
 from .files import FoundFiles
 from .names import Place, Renaming, listed, owner_of, tied_to, untie
 from .stored import Codes, LazyWeight
@@ -107,15 +109,18 @@ class HypercompQuantizer(HfQuantizer):
         config = self.quantization_config
         source: Source
         if files:
-            source = FoundFiles(files)
+            source = SlicedExperts.of(FoundFiles(files), config.request().rules)
         elif config.target_bits is not None:
             raise InvalidArgumentError(
                 "target_bits: for folders of safetensors files; bits are for any checkpoint"
             )
         else:
             source = ModelSource(dict(model.named_parameters()))
+            source = SlicedExperts.of(source, config.request().rules)
         self._asked = make_plan(source, config.request()).compressed
         self._make_plan(model, list(source.entries), None)
+        size = self.quantized_element_size
+        self._element_sizes = dict.fromkeys(asked_of(model, self._asked, Renaming(model)), size)
         return model
 
     def _measure(self, model: nn.Module, files: list[Path]) -> None:
@@ -130,6 +135,7 @@ class HypercompQuantizer(HfQuantizer):
             if place.name is not None and not place.converted and self._compressible(model, place):
                 weights = max(1, torch.Size(said.shape).numel())
                 self._element_sizes[place.name] = said.nbytes / weights
+        self._element_sizes |= element_sizes(model, found.descriptions(), renaming)
         found.close()
 
     def _make_plan(
@@ -142,7 +148,7 @@ class HypercompQuantizer(HfQuantizer):
         self._plan = {}
         dense = []
         for name, trellis in self._asked.items():
-            place = places[name]
+            place = places.get(name) or renaming(name)
             if place.name is None:
                 continue  # It belongs to another part of the model; transformers reports it.
             if not self._is_asked(place):
@@ -309,6 +315,18 @@ class HypercompQuantizer(HfQuantizer):
                     classes()[type(owner.module)].tie(owner.module, first)
                 elif (second := _compressed_module(model, other)) is not None:
                     second.tie_if_equal(first)
+
+    def is_asked(self, name: str) -> bool:
+        """Whether a tensor of a dense checkpoint is to be compressed."""
+        return name in self._asked
+
+    def ask_by(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Have tensors be asked for by other names, each by those that it is taken apart into."""
+        self._asked = {
+            new: trellis
+            for name, trellis in self._asked.items()
+            for new in names.get(name, (name,))
+        }
 
     def trellis_of(self, name: str, shape: tuple[int, ...], model: nn.Module) -> Trellis | None:
         """The parameters for a weight that was read; None if its shape does not fit the model."""

@@ -31,6 +31,7 @@ from .._codes import described
 from ..compressed_module import CompressedModule
 from ..owners import compressed_modules
 from .config import HypercompConfig
+from .expert_saving import take_slices
 from .names import Place, Renaming
 from .quantizer import HypercompQuantizer
 from .stored import LazyWeight, grouped
@@ -81,6 +82,7 @@ def _by_weight(revert: Callable[..., Any]) -> Callable[..., Any]:
         weights, stored = grouped(state_dict)
         if not stored:
             return dict(revert(model, state_dict))
+        slices = take_slices(model, weights)
         kept, dense = _kept_apart(model, weights)
         for name in kept:
             del weights[name]
@@ -93,7 +95,7 @@ def _by_weight(revert: Callable[..., Any]) -> Callable[..., Any]:
                 StaysDenseWarning,
                 stacklevel=2,
             )
-        reverted = {**revert(model, weights), **kept}
+        reverted = {**revert(model, weights), **kept, **slices}
         return dict(_entries(reverted, {id(weight): weight for weight in stored}))
 
     return revert_weight_conversion

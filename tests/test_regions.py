@@ -106,10 +106,15 @@ def test_published_counts(name):
         assert len(hc.regions(a, b)) == expected
 
 
+def exact(x):
+    """A number as a fraction; those of numpy would stay numpy's inside of it."""
+    return Fraction(x.item() if isinstance(x, np.generic) else x)
+
+
 def signs_at(a, b, point):
     """The sign of each row at a point, in fractions."""
     values = [
-        sum((Fraction(x) * y for x, y in zip(row, point, strict=True)), -Fraction(c))
+        sum((exact(x) * y for x, y in zip(row, point, strict=True)), -exact(c))
         for row, c in zip(a, b, strict=True)
     ]
     return tuple((v > 0) - (v < 0) for v in values)

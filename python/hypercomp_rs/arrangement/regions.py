@@ -369,9 +369,11 @@ def _regions(
     found: tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | list[int], npt.NDArray[np.bool_]],
 ) -> Regions:
     signs, points, bounded = found
+    hyperplanes = search.hyperplanes
+    distinct = int(hyperplanes.max(initial=-1)) + 1
     table = np.array(points, None if isinstance(points, np.ndarray) else object)
     return Regions._of(
-        sides_of_rows(rows, search.hyperplanes, signs.reshape(len(bounded), -1)),
+        sides_of_rows(rows, hyperplanes, signs.reshape(len(bounded), distinct)),
         table.reshape(len(bounded), search.dimension + 1),
         bounded,
     )

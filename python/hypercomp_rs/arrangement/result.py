@@ -217,8 +217,10 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         """
         search = self._problem.search
         flat = np.ascontiguousarray(self._words).reshape(-1)
-        signs = _core.vertex_signs(search, flat, threads=None).reshape(len(self), -1)
-        return sides_of_rows(self._problem.rows, search.hyperplanes, signs)
+        hyperplanes = search.hyperplanes
+        distinct = int(hyperplanes.max(initial=-1)) + 1
+        signs = _core.vertex_signs(search, flat, threads=None).reshape(len(self), distinct)
+        return sides_of_rows(self._problem.rows, hyperplanes, signs)
 
     def graph(self) -> VertexGraph:
         """The vertices joined along the lines of the arrangement (its 1-skeleton).

@@ -2,61 +2,100 @@
 
 use super::exact::{Exact, dot, reduce};
 
-/// The inverse of a square matrix times its determinant, column by column, up to a common sign:
-/// fraction-free Gauss–Jordan elimination, in which every number is a minor (E. H. Bareiss, 1968).
+/// The lines in which all but one of these hyperplanes meet, through the origin: column by column the inverse
+/// of the matrix times its determinant, up to a common sign. By fraction-free Gauss–Jordan elimination, in
+/// which every number is a minor (E. H. Bareiss, 1968).
 ///
-/// `None` if a number overflows, or if the matrix is singular.
-fn adjugate<N: Exact>(rows: &[&[N]]) -> Option<Vec<Vec<N>>> {
-    let size = rows.len();
-    let unit = |on: bool| if on { N::one() } else { N::zero() };
-    let mut work: Vec<Vec<N>> = rows
-        .iter()
-        .enumerate()
-        .map(|(i, row)| {
-            let identity = (0..size).map(|j| unit(i == j));
-            row[..size].iter().cloned().chain(identity).collect()
-        })
-        .collect();
-    let mut before = N::one();
-    for column in 0..size {
-        let pivot = (column..size).find(|row| work[*row][column].sign() != 0)?;
-        work.swap(column, pivot);
-        let pivot_row = work[column].clone();
-        let pivot = &pivot_row[column];
-        for (number, row) in work.iter_mut().enumerate() {
-            if number == column {
-                continue;
-            }
-            let factor = row[column].clone();
-            for (x, y) in row.iter_mut().zip(&pivot_row) {
-                *x = pivot.times(x)?.minus(&factor.times(y)?)?.divided(&before)?;
-            }
-        }
-        before = pivot.clone();
-    }
+/// `None` if a number overflows, or if the normals are dependent.
+pub(super) fn edges<N: Exact>(normals: &[&[N]]) -> Option<Vec<Vec<N>>> {
+    let size = normals.len();
+    let mut work = Vec::new();
+    eliminate(normals, &mut work)?;
+    let entry = |i: usize, j: usize| work[i * 2 * size + size + j].clone();
     Some(
         (0..size)
-            .map(|j| (0..size).map(|i| work[i][size + j].clone()).collect())
+            .map(|j| (0..size).map(|i| entry(i, j)).collect())
             .collect(),
     )
+}
+
+/// Gauss–Jordan elimination of [matrix | identity], in rows of twice the size.
+fn eliminate<N: Exact>(normals: &[&[N]], work: &mut Vec<N>) -> Option<()> {
+    let size = normals.len();
+    let width = 2 * size;
+    work.clear();
+    for (i, row) in normals.iter().enumerate() {
+        work.extend_from_slice(&row[..size]);
+        work.extend((0..size).map(|j| if i == j { N::one() } else { N::zero() }));
+    }
+    let mut before = N::one();
+    for column in 0..size {
+        let pivot = (column..size).find(|row| work[row * width + column].sign() != 0)?;
+        for at in 0..width {
+            work.swap(column * width + at, pivot * width + at);
+        }
+        let pivot = work[column * width + column].clone();
+        for number in (0..size).filter(|number| *number != column) {
+            let factor = work[number * width + column].clone();
+            for at in 0..width {
+                let below = &work[column * width + at];
+                let x = &work[number * width + at];
+                // Half of the entries are 0 on the way.
+                if x.sign() == 0 && (factor.sign() == 0 || below.sign() == 0) {
+                    continue;
+                }
+                let x = pivot.times(x)?.minus(&factor.times(below)?)?;
+                work[number * width + at] = x.divided(&before)?;
+            }
+        }
+        before = pivot;
+    }
+    Some(())
+}
+
+/// Memory that is used again from vertex to vertex.
+#[derive(Debug)]
+pub(super) struct Scratch<N> {
+    work: Vec<N>,
+    /// The direction that [`direction`] has found.
+    pub direction: Vec<N>,
+}
+
+impl<N> Default for Scratch<N> {
+    fn default() -> Self {
+        Self {
+            work: Vec::new(),
+            direction: Vec::new(),
+        }
+    }
 }
 
 /// A direction inside the cone at a simple vertex on which f grows: the sum of its edges.
 ///
 /// `through` are the normals of the d hyperplanes that meet there. An edge is the line of all but one of
 /// them, in the direction in which f grows. f is not constant on any. `None` if a number overflows.
-pub(super) fn direction<N: Exact>(through: &[&[N]], f: &[N]) -> Option<Vec<N>> {
+pub(super) fn direction<N: Exact>(
+    through: &[&[N]],
+    f: &[N],
+    scratch: &mut Scratch<N>,
+) -> Option<()> {
     let size = through.len();
-    let mut sum = vec![N::zero(); size];
-    for mut edge in adjugate(through)? {
-        reduce(&mut edge);
-        let grows = dot(&edge, f)?.sign() > 0;
-        for (x, y) in sum.iter_mut().zip(&edge) {
+    eliminate(through, &mut scratch.work)?;
+    scratch.direction.clear();
+    scratch.direction.resize(size, N::zero());
+    for j in 0..size {
+        let edge = (0..size).map(|i| &scratch.work[i * 2 * size + size + j]);
+        let mut growth = N::zero();
+        for (x, y) in edge.clone().zip(f) {
+            growth = growth.plus(&x.times(y)?)?;
+        }
+        let grows = growth.sign() > 0;
+        for (x, y) in scratch.direction.iter_mut().zip(edge) {
             *x = if grows { x.plus(y)? } else { x.minus(y)? };
         }
     }
-    reduce(&mut sum);
-    Some(sum)
+    reduce(&mut scratch.direction);
+    Some(())
 }
 
 /// The point a short way from a vertex in this direction, as numerators and a denominator: so short that
@@ -64,7 +103,7 @@ pub(super) fn direction<N: Exact>(through: &[&[N]], f: &[N]) -> Option<Vec<N>> {
 ///
 /// `values` are a·v − b times the vertex' denominator, for each hyperplane. `None` if a number overflows.
 pub(super) fn step<N: Exact>(
-    rows: &[Vec<N>],
+    rows: &[N],
     values: &[N],
     vertex: &[N],
     direction: &[N],
@@ -73,7 +112,7 @@ pub(super) fn step<N: Exact>(
     let (denominator, numerators) = vertex.split_last()?;
     // One over the length of the step, rounded up.
     let mut steps = N::one();
-    for (row, value) in rows.iter().zip(values) {
+    for (row, value) in rows.chunks_exact(vertex.len()).zip(values) {
         let slope = dot(&row[..direction.len()], direction)?;
         let sign = value.sign();
         signs.push(if sign == 0 { slope.sign() } else { sign });
@@ -107,7 +146,7 @@ mod tests {
         ) {
             let rows: Vec<&[i64]> = entries.chunks_exact(5).take(size).map(|r| &r[..size]).collect();
             prop_assume!(rows.len() == size);
-            if let Some(columns) = adjugate(&rows) {
+            if let Some(columns) = edges(&rows) {
                 for (j, edge) in columns.iter().enumerate() {
                     for (i, row) in rows.iter().enumerate() {
                         prop_assert_eq!(dot(row, edge).unwrap() == 0, i != j);
@@ -119,7 +158,7 @@ mod tests {
                 let big: Vec<&[BigInt]> = big.iter().map(Vec::as_slice).collect();
                 let same: Vec<Vec<BigInt>> =
                     columns.iter().map(|c| c.iter().map(|x| (*x).into()).collect()).collect();
-                prop_assert_eq!(adjugate(&big).unwrap(), same);
+                prop_assert_eq!(edges(&big).unwrap(), same);
             }
         }
     }
@@ -127,13 +166,14 @@ mod tests {
     #[test]
     fn a_step_stays_in_the_region() {
         // x = 0, y = 0, and 10x + 10y = 1, from the origin along (1, 1): f grows in the positive quadrant.
-        let rows = [vec![1i64, 0, 0], vec![0, 1, 0], vec![10, 10, 1]];
+        let rows = [1i64, 0, 0, 0, 1, 0, 10, 10, 1];
         let mut signs = Vec::new();
         let vertex = [0, 0, 1];
         let values = [0, 0, -1];
-        let up = direction(&[&rows[0], &rows[1]], &[1, 1]).unwrap();
-        assert_eq!(up, [1, 1]);
-        let point = step(&rows, &values, &vertex, &up, &mut signs).unwrap();
+        let mut scratch = Scratch::default();
+        direction(&[&rows[..2], &rows[3..5]], &[1, 1], &mut scratch).unwrap();
+        assert_eq!(scratch.direction, [1, 1]);
+        let point = step(&rows, &values, &vertex, &scratch.direction, &mut signs).unwrap();
         assert_eq!(signs, [1, 1, -1]);
         assert_eq!(point, [1, 1, 21]);
     }

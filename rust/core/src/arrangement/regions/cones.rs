@@ -1,18 +1,21 @@
 //! The cones at a vertex through which more hyperplanes pass than there are dimensions.
 //!
-//! Move the vertex to the origin. A cone on which f grows from there meets f = 1 in a bounded region of
-//! the arrangement that is cut out of f = 1, and every bounded region is such a meeting. (If it were not
-//! bounded, f would not grow in the direction in which it is not.)
+//! The vertex is the origin here. d of the hyperplanes, with independent normals, cut the space into 2^d
+//! cones with d edges each. The other hyperplanes are added one by one, and cut the cones that have edges
+//! on both sides. An edge of the cut joins the two sides: it lies in the plane of two edges of the cone,
+//! one on each side, that are neighbours. Two edges are neighbours if no third edge lies in all the
+//! hyperplanes that contain both (T. S. Motzkin and others, *The Double Description Method*, 1953; K. Fukuda
+//! and A. Prodon, *Double Description Method Revisited*, 1996). At the end f grows on a cone if it grows
+//! along all of its edges.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use num_bigint::BigInt;
-use num_traits::Zero;
 
-use super::cut::cut;
-use super::exact::{dot, reduce};
-use crate::Result;
+use super::cone::edges;
+use super::exact::{Exact, dot, reduce};
+use crate::{Control, Result};
 
 /// A direction inside each cone of a vertex.
 pub(super) type Directions = Arc<Vec<Vec<BigInt>>>;
@@ -22,37 +25,28 @@ pub(super) type Directions = Arc<Vec<Vec<BigInt>>>;
 pub(super) struct Cones(Mutex<HashMap<Vec<u32>, Directions>>);
 
 impl Cones {
-    /// A direction inside each cone on which a function grows, made by the hyperplanes with these normals,
-    /// which have these rising numbers.
+    /// A direction inside each cone on which a function grows, made by hyperplanes through the origin.
+    /// `numbers` are the rising numbers of their normals, which are different and span the space.
     ///
-    /// `bounded` gives a point inside each bounded region of hyperplanes [a|b] in one dimension less.
-    pub(super) fn directions<'a>(
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub(super) fn directions(
         &self,
-        numbers: Vec<u32>,
-        normals: impl Iterator<Item = &'a Vec<BigInt>>,
+        numbers: &[u32],
+        normals: &[Vec<BigInt>],
         function: &[BigInt],
-        bounded: impl FnOnce(Vec<Vec<BigInt>>) -> Result<Vec<Vec<BigInt>>>,
+        control: &Control,
     ) -> Result<Directions> {
         // Two threads may work on the same cones; what they find is the same.
-        if let Some(known) = self.locked().get(&numbers) {
+        if let Some(known) = self.locked().get(numbers) {
             return Ok(known.clone());
         }
-        let central: Vec<Vec<BigInt>> = normals
-            .map(|normal| normal.iter().cloned().chain([BigInt::zero()]).collect())
+        let chosen: Vec<&[BigInt]> = numbers
+            .iter()
+            .map(|number| normals[*number as usize].as_slice())
             .collect();
-        let mut directions = Vec::new();
-        for point in bounded(cut(&central, function, &BigInt::from(1)))? {
-            let Some((denominator, numerators)) = point.split_last() else {
-                continue;
-            };
-            let rest: BigInt = dot(numerators, &function[1..]).unwrap_or_default();
-            let mut direction = vec![denominator - rest];
-            direction.extend_from_slice(numerators);
-            reduce(&mut direction);
-            directions.push(direction);
-        }
-        let directions = Arc::new(directions);
-        self.locked().insert(numbers, directions.clone());
+        let directions = Arc::new(growing(&chosen, function, control)?);
+        self.locked().insert(numbers.to_vec(), directions.clone());
         Ok(directions)
     }
 
@@ -61,4 +55,257 @@ impl Cones {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// A direction inside each cone on which the function grows, in the narrowest integers that hold it.
+fn growing(
+    normals: &[&[BigInt]],
+    function: &[BigInt],
+    control: &Control,
+) -> Result<Vec<Vec<BigInt>>> {
+    if let Some(found) = growing_in::<i128>(normals, function, control)? {
+        return Ok(found);
+    }
+    Ok(growing_in::<BigInt>(normals, function, control)?.unwrap_or_default())
+}
+
+/// [`growing`] in one type of integers; `None` if a number overflows.
+fn growing_in<N: Exact>(
+    normals: &[&[BigInt]],
+    function: &[BigInt],
+    control: &Control,
+) -> Result<Option<Vec<Vec<BigInt>>>> {
+    let numbers = |row: &[BigInt]| row.iter().map(N::of).collect::<Option<Vec<N>>>();
+    let Some(normals) = normals.iter().map(|row| numbers(row)).collect() else {
+        return Ok(None);
+    };
+    let Some(function) = numbers(function) else {
+        return Ok(None);
+    };
+    let Some(mut subdivision) = Subdivision::new(normals) else {
+        return Ok(None);
+    };
+    while subdivision.remaining() {
+        if subdivision.cut(&function, control)?.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(subdivision.growing(&function))
+}
+
+/// An edge of cones.
+#[derive(Clone, Debug)]
+struct Edge<N> {
+    direction: Vec<N>,
+    /// The hyperplanes so far that contain it, as bits.
+    within: Box<[u64]>,
+}
+
+/// The cones into which the hyperplanes so far cut the space.
+#[derive(Debug)]
+struct Subdivision<N> {
+    normals: Vec<Vec<N>>,
+    edges: Vec<Edge<N>>,
+    /// The edges of each cone.
+    cones: Vec<Vec<u32>>,
+    /// The hyperplanes that are still to be added, the next one last.
+    waiting: Vec<usize>,
+}
+
+impl<N: Exact> Subdivision<N> {
+    /// The cones of hyperplanes that are independent, as many as there are dimensions. `None` if a number
+    /// overflows.
+    fn new(normals: Vec<Vec<N>>) -> Option<Self> {
+        let dimension = normals.first()?.len();
+        let basis = independent(&normals)?;
+        let rows: Vec<&[N]> = basis.iter().map(|at| normals[*at].as_slice()).collect();
+        let words = normals.len().div_ceil(64);
+        let mut all = Vec::new();
+        for (i, direction) in edges(&rows)?.into_iter().enumerate() {
+            let mut within = vec![0u64; words];
+            for (j, at) in basis.iter().enumerate() {
+                if i != j {
+                    within[at / 64] |= 1 << (at % 64);
+                }
+            }
+            let opposite = direction.iter().map(|x| N::zero().minus(x));
+            let opposite = opposite.collect::<Option<Vec<N>>>()?;
+            for direction in [direction, opposite] {
+                all.push(Edge {
+                    direction,
+                    within: within.clone().into(),
+                });
+            }
+        }
+        let side = |cone: u32, i: usize| 2 * i as u32 + (cone >> i & 1);
+        let cones = (0..1u32 << dimension)
+            .map(|cone| (0..dimension).map(|i| side(cone, i)).collect())
+            .collect();
+        let waiting = (0..normals.len()).filter(|at| !basis.contains(at)).rev();
+        Some(Self {
+            waiting: waiting.collect(),
+            normals,
+            edges: all,
+            cones,
+        })
+    }
+
+    fn remaining(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Add a hyperplane. Cones along whose edges the function never grows are left out.
+    fn cut(&mut self, function: &[N], control: &Control) -> Result<Option<()>> {
+        let Some(hyperplane) = self.waiting.pop() else {
+            return Ok(Some(()));
+        };
+        let normal = &self.normals[hyperplane];
+        let values = |edges: &[Edge<N>], row: &[N]| -> Option<Vec<N>> {
+            edges.iter().map(|edge| dot(&edge.direction, row)).collect()
+        };
+        let Some(heights) = values(&self.edges, normal) else {
+            return Ok(None);
+        };
+        let Some(growth) = values(&self.edges, function) else {
+            return Ok(None);
+        };
+        for (edge, height) in self.edges.iter_mut().zip(&heights) {
+            if height.sign() == 0 {
+                edge.within[hyperplane / 64] |= 1 << (hyperplane % 64);
+            }
+        }
+        let mut made: HashMap<(u32, u32), u32> = HashMap::new();
+        let mut cones = Vec::with_capacity(self.cones.len());
+        for (count, cone) in std::mem::take(&mut self.cones).into_iter().enumerate() {
+            if count % 64 == 0 {
+                control.check()?;
+            }
+            if cone.iter().all(|edge| growth[*edge as usize].sign() <= 0) {
+                continue;
+            }
+            let on = |sign: i8| -> Vec<u32> {
+                let edges = cone.iter().copied();
+                edges
+                    .filter(|e| heights[*e as usize].sign() == sign)
+                    .collect()
+            };
+            let (above, below, mut between) = (on(1), on(-1), on(0));
+            if above.is_empty() || below.is_empty() {
+                cones.push(cone);
+                continue;
+            }
+            for up in &above {
+                for down in &below {
+                    if !self.neighbours(&cone, *up, *down) {
+                        continue;
+                    }
+                    let known = made.get(&(*up, *down)).copied();
+                    let edge = match known {
+                        Some(edge) => edge,
+                        None => {
+                            let Some(edge) = self.join(*up, *down, &heights, hyperplane) else {
+                                return Ok(None);
+                            };
+                            made.insert((*up, *down), edge);
+                            edge
+                        }
+                    };
+                    between.push(edge);
+                }
+            }
+            cones.push([above, between.clone()].concat());
+            cones.push([below, between].concat());
+        }
+        self.cones = cones;
+        Ok(Some(()))
+    }
+
+    /// Whether no third edge of a cone lies in all hyperplanes that contain these two.
+    fn neighbours(&self, cone: &[u32], a: u32, b: u32) -> bool {
+        let [first, second] = [a, b].map(|edge| &self.edges[edge as usize].within);
+        let both: Vec<u64> = first.iter().zip(second).map(|(x, y)| x & y).collect();
+        cone.iter()
+            .filter(|edge| **edge != a && **edge != b)
+            .all(|edge| {
+                let within = &self.edges[*edge as usize].within;
+                both.iter().zip(within).any(|(x, y)| x & !y != 0)
+            })
+    }
+
+    /// The edge in which the hyperplane meets the plane of two edges on its two sides.
+    fn join(&mut self, up: u32, down: u32, heights: &[N], hyperplane: usize) -> Option<u32> {
+        let [above, below] = [up, down].map(|edge| &self.edges[edge as usize]);
+        let high = &heights[up as usize];
+        let deep = heights[down as usize].absolute()?;
+        let mut direction = Vec::with_capacity(above.direction.len());
+        for (x, y) in above.direction.iter().zip(&below.direction) {
+            direction.push(deep.times(x)?.plus(&high.times(y)?)?);
+        }
+        reduce(&mut direction);
+        let mut within: Vec<u64> = above
+            .within
+            .iter()
+            .zip(&below.within)
+            .map(|(x, y)| x & y)
+            .collect();
+        within[hyperplane / 64] |= 1 << (hyperplane % 64);
+        self.edges.push(Edge {
+            direction,
+            within: within.into(),
+        });
+        Some(self.edges.len() as u32 - 1)
+    }
+
+    /// A direction inside each cone on which the function grows: the sum of its edges.
+    fn growing(&self, function: &[N]) -> Option<Vec<Vec<BigInt>>> {
+        let grows = self
+            .edges
+            .iter()
+            .map(|edge| Some(dot(&edge.direction, function)?.sign() > 0));
+        let grows = grows.collect::<Option<Vec<bool>>>()?;
+        let cones = self
+            .cones
+            .iter()
+            .filter(|cone| cone.iter().all(|edge| grows[*edge as usize]));
+        let sum = |cone: &Vec<u32>| {
+            let mut sum = vec![BigInt::from(0); function.len()];
+            for edge in cone {
+                let direction = &self.edges[*edge as usize].direction;
+                sum.iter_mut()
+                    .zip(direction)
+                    .for_each(|(x, y)| *x += y.to_big());
+            }
+            reduce(&mut sum);
+            sum
+        };
+        Some(cones.map(sum).collect())
+    }
+}
+
+/// Rows with independent normals, as many as there are dimensions, by fraction-free elimination.
+fn independent<N: Exact>(rows: &[Vec<N>]) -> Option<Vec<usize>> {
+    let mut chosen: Vec<usize> = Vec::new();
+    let mut echelon: Vec<(usize, Vec<N>)> = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        if chosen.len() == row.len() {
+            break;
+        }
+        let mut left = row.clone();
+        for (column, pivot) in &echelon {
+            let factor = left[*column].clone();
+            if factor.sign() == 0 {
+                continue;
+            }
+            let lead = pivot[*column].clone();
+            for (x, y) in left.iter_mut().zip(pivot) {
+                *x = lead.times(x)?.minus(&factor.times(y)?)?;
+            }
+            reduce(&mut left);
+        }
+        if let Some(column) = left.iter().position(|x| x.sign() != 0) {
+            echelon.push((column, left));
+            chosen.push(at);
+        }
+    }
+    Some(chosen)
 }

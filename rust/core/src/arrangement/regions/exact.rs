@@ -10,6 +10,8 @@ pub(super) trait Exact: Clone + Ord {
     fn of(value: &BigInt) -> Option<Self>;
     /// The same integer as a big one.
     fn to_big(&self) -> BigInt;
+    /// The same integer in one machine word, if it fits.
+    fn to_word(&self) -> Option<i64>;
     /// 0.
     fn zero() -> Self;
     /// 1.
@@ -77,6 +79,10 @@ macro_rules! machine {
                 BigInt::from(*self)
             }
             #[inline]
+            fn to_word(&self) -> Option<i64> {
+                i64::try_from(*self).ok()
+            }
+            #[inline]
             fn zero() -> Self {
                 0
             }
@@ -115,11 +121,18 @@ macro_rules! machine {
                 if *self == Self::MIN || *other == Self::MIN {
                     return 1;
                 }
+                // Stein's binary algorithm: divisions take longer.
                 let (mut a, mut b) = (self.unsigned_abs(), other.unsigned_abs());
-                while b != 0 {
-                    (a, b) = (b, a % b);
+                if a == 0 || b == 0 {
+                    return (a | b) as Self;
                 }
-                a as Self
+                let common = (a | b).trailing_zeros();
+                a >>= a.trailing_zeros();
+                while b != 0 {
+                    b >>= b.trailing_zeros();
+                    (a, b) = (a.min(b), a.abs_diff(b));
+                }
+                (a << common) as Self
             }
         }
     };
@@ -134,6 +147,9 @@ impl Exact for BigInt {
     }
     fn to_big(&self) -> BigInt {
         self.clone()
+    }
+    fn to_word(&self) -> Option<i64> {
+        self.to_i64()
     }
     fn zero() -> Self {
         Zero::zero()

@@ -24,8 +24,8 @@ const COEFFICIENT_BITS: std::ops::RangeInclusive<u32> = 3..=40;
 /// The numbers of a level in one integer type.
 #[derive(Debug)]
 pub(super) struct Numbers<N> {
-    /// The hyperplanes [a|b], those too that are parallel to the level's space.
-    pub rows: Vec<Vec<N>>,
+    /// The hyperplanes [a|b], one after the other, those too that are parallel to the level's space.
+    pub rows: Vec<N>,
     /// The coefficients of f.
     pub function: Vec<N>,
     /// See [`Lift`].
@@ -35,15 +35,15 @@ pub(super) struct Numbers<N> {
 
 impl<N: Exact> Numbers<N> {
     fn new(rows: &[Vec<BigInt>], function: &[BigInt], lift: &Lift) -> Option<Self> {
-        let table = |rows: &[Vec<BigInt>]| -> Option<Vec<Vec<N>>> {
-            rows.iter()
-                .map(|row| row.iter().map(N::of).collect())
-                .collect()
-        };
+        let numbers = |row: &[BigInt]| row.iter().map(N::of).collect::<Option<Vec<N>>>();
         Some(Self {
-            rows: table(rows)?,
-            function: function.iter().map(N::of).collect::<Option<_>>()?,
-            lift: table(&lift.rows)?,
+            rows: rows.iter().flatten().map(N::of).collect::<Option<_>>()?,
+            function: numbers(function)?,
+            lift: lift
+                .rows
+                .iter()
+                .map(|row| numbers(row))
+                .collect::<Option<_>>()?,
             divisor: N::of(&lift.divisor)?,
         })
     }
@@ -58,6 +58,8 @@ pub(super) struct Level {
     pub small: Option<Numbers<i64>>,
     pub medium: Option<Numbers<i128>>,
     pub big: Numbers<BigInt>,
+    /// The hyperplanes [a|b].
+    pub rows: Vec<Vec<BigInt>>,
     /// Less than the function at every vertex, and more.
     pub beyond: (BigInt, BigInt),
     lift: Lift,
@@ -127,9 +129,10 @@ impl Level {
             big: Numbers {
                 lift: lift.rows.clone(),
                 divisor: lift.divisor.clone(),
-                rows,
+                rows: rows.concat(),
                 function,
             },
+            rows,
             beyond,
             lift,
             normal_of,
@@ -165,7 +168,7 @@ impl Level {
             rows: lift.collect(),
             divisor: self.lift.divisor.clone(),
         };
-        (cut(&self.big.rows, function, value), lift)
+        (cut(&self.rows, function, value), lift)
     }
 }
 

@@ -11,9 +11,8 @@
 //!
 //! * **Simple vertices.** Where d hyperplanes meet, there is one such cone. Its edges are the d lines of
 //!   the vertex, each in the direction in which f grows ([`cone`]).
-//! * **Other vertices.** Where more meet, the cones are the bounded regions of the arrangement that the
-//!   hyperplanes cut out of f = 1, moved to the origin: again the same task in one dimension less
-//!   ([`Cones`](cones::Cones::directions)). Vertices with the same normals share the result.
+//! * **Other vertices.** Where more meet, d of them make cones, which the others cut ([`cones`]).
+//!   Vertices with the same normals share the result.
 //! * **Bounded regions.** A region is bounded if f has a least value on it and it does not meet f = +M.
 //!
 //! **Exact.** Vertices are exact. Signs are those of integers. That f is not constant on any line is

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use num_bigint::BigInt;
 use rayon::prelude::*;
 
-use super::cone::{direction, step};
+use super::cone::{Scratch, direction, step};
 use super::cut::Lift;
 use super::exact::{Exact, dot};
 use super::flat_part::FlatPart;
@@ -69,7 +69,7 @@ impl Block {
         if let Coordinates::Small(numbers) = &mut self.points {
             let at = numbers.len();
             for x in point {
-                match i64::of(&x.to_big()) {
+                match x.to_word() {
                     Some(x) => numbers.push(x),
                     None => break,
                 }
@@ -298,12 +298,13 @@ impl RegionSearch {
         let (limbs, width) = (level.search.limbs(), level.dimension + 1);
         let chunk = |vertices: &[u64]| {
             let mut block = Block::new(self.dimension);
+            let mut workspace = Workspace::default();
             for vertex in vertices.chunks_exact(width * limbs) {
                 control.check()?;
-                self.at_vertex(level, vertex, limbs, &mut block, control)?;
+                at_vertex(level, vertex, limbs, &mut block, &mut workspace, control)?;
             }
             if let (0, Some(above)) = (at, &self.above) {
-                let hyperplanes = level.big.rows.len();
+                let hyperplanes = level.rows.len();
                 if hyperplanes == 0 {
                     block.bounded.fill(true);
                 } else {
@@ -325,51 +326,110 @@ impl RegionSearch {
         }
         Ok(all)
     }
+}
 
-    fn at_vertex(
-        &self,
-        level: &Level,
-        words: &[u64],
-        limbs: usize,
-        block: &mut Block,
-        control: &Control,
-    ) -> Result<()> {
-        // The narrowest integers first; a vertex at which they overflow is done again in wider ones.
-        if limbs == 1 {
-            if let Some(numbers) = &level.small {
-                let vertex: Vec<i64> = words.iter().map(|x| *x as i64).collect();
-                if cones_at(level, numbers, &vertex, block, control)? {
-                    return Ok(());
-                }
-            }
-            if let Some(numbers) = &level.medium {
-                let vertex: Vec<i128> = words.iter().map(|x| i128::from(*x as i64)).collect();
-                if cones_at(level, numbers, &vertex, block, control)? {
-                    return Ok(());
-                }
-            }
+/// Memory of a thread, for each type of integers.
+#[derive(Debug, Default)]
+struct Workspace {
+    small: Place<i64>,
+    medium: Place<i128>,
+    big: Place<BigInt>,
+}
+
+/// A vertex, and what is worked out there.
+#[derive(Debug)]
+struct Place<N> {
+    vertex: Vec<N>,
+    /// a·v − b times the vertex' denominator, for each hyperplane.
+    values: Vec<N>,
+    /// The hyperplanes through it.
+    through: Vec<usize>,
+    lifted: Vec<N>,
+    scratch: Scratch<N>,
+}
+
+impl<N> Default for Place<N> {
+    fn default() -> Self {
+        Self {
+            vertex: Vec::new(),
+            values: Vec::new(),
+            through: Vec::new(),
+            lifted: Vec::new(),
+            scratch: Scratch::default(),
         }
-        let mut vertex: Vec<BigInt> = words.chunks_exact(limbs).map(integer).collect();
-        if limbs > 1 {
-            super::exact::reduce(&mut vertex);
-        }
-        cones_at(level, &level.big, &vertex, block, control)?;
-        Ok(())
     }
 }
 
-/// Add the regions on which the level's function is least at this vertex. False if a number overflows; then
+/// Add the regions on which the level's function is least at this vertex.
+fn at_vertex(
+    level: &Level,
+    words: &[u64],
+    limbs: usize,
+    block: &mut Block,
+    workspace: &mut Workspace,
+    control: &Control,
+) -> Result<()> {
+    // The narrowest integers first; a vertex at which they overflow is done again in wider ones.
+    if limbs == 1 {
+        if let Some(numbers) = &level.small {
+            let place = &mut workspace.small;
+            place.vertex.clear();
+            place.vertex.extend(words.iter().map(|x| *x as i64));
+            if cones_at(level, numbers, place, block, control)? {
+                return Ok(());
+            }
+        }
+        if let Some(numbers) = &level.medium {
+            let place = &mut workspace.medium;
+            place.vertex.clear();
+            place
+                .vertex
+                .extend(words.iter().map(|x| i128::from(*x as i64)));
+            if cones_at(level, numbers, place, block, control)? {
+                return Ok(());
+            }
+        }
+    }
+    let place = &mut workspace.big;
+    place.vertex = words.chunks_exact(limbs).map(integer).collect();
+    if limbs > 1 {
+        super::exact::reduce(&mut place.vertex);
+    }
+    cones_at(level, &level.big, place, block, control)?;
+    Ok(())
+}
+
+/// Add the regions on which the level's function is least at a vertex. False if a number overflows; then
 /// nothing is added.
 fn cones_at<N: Exact>(
     level: &Level,
     numbers: &Numbers<N>,
-    vertex: &[N],
+    place: &mut Place<N>,
     block: &mut Block,
     control: &Control,
 ) -> Result<bool> {
     let (signs, regions) = (block.signs.len(), block.bounded.len());
-    let added = try_cones_at(level, numbers, vertex, block, control);
-    let Some(added) = added.transpose()? else {
+    if look(level, numbers, place).is_none() {
+        return Ok(false);
+    }
+    let added = if place.through.len() == level.dimension {
+        let normal = |at: &usize| &numbers.rows[at * (level.dimension + 1)..][..level.dimension];
+        let normals: Vec<&[N]> = place.through.iter().map(normal).collect();
+        direction(&normals, &numbers.function, &mut place.scratch)
+            .and_then(|()| add(level, numbers, place, block))
+    } else {
+        let mut normals: Vec<u32> = place.through.iter().map(|n| level.normal_of[*n]).collect();
+        normals.sort_unstable();
+        let function = &level.big.function;
+        let found = level
+            .cones
+            .directions(&normals, &level.normals, function, control)?;
+        found.iter().try_for_each(|direction| {
+            place.scratch.direction = direction.iter().map(N::of).collect::<Option<_>>()?;
+            add(level, numbers, place, block)
+        })
+    };
+    if added.is_none() {
         block.signs.truncate(signs);
         block.bounded.truncate(regions);
         let points = regions * block.width;
@@ -377,77 +437,50 @@ fn cones_at<N: Exact>(
             Coordinates::Small(numbers) => numbers.truncate(points),
             Coordinates::Big(numbers) => numbers.truncate(points),
         }
-        return Ok(false);
-    };
-    debug_assert!(added == block.bounded.len() - regions);
-    Ok(true)
+    }
+    Ok(added.is_some())
 }
 
-/// The number of regions that were added, or `None` if a number overflows.
-fn try_cones_at<N: Exact>(
+/// Find the hyperplanes through a vertex, and on which side of it the others lie.
+fn look<N: Exact>(level: &Level, numbers: &Numbers<N>, place: &mut Place<N>) -> Option<()> {
+    let dimension = level.dimension;
+    place.values.clear();
+    place.through.clear();
+    let (numerators, denominator) = place.vertex.split_at(dimension);
+    for (number, row) in numbers.rows.chunks_exact(dimension + 1).enumerate() {
+        let side = row[dimension].times(&denominator[0])?;
+        let value = dot(&row[..dimension], numerators)?.minus(&side)?;
+        if value.sign() == 0 {
+            place.through.push(number);
+        }
+        place.values.push(value);
+    }
+    Some(())
+}
+
+/// Add the region that begins at a vertex in the direction that was found.
+fn add<N: Exact>(
     level: &Level,
     numbers: &Numbers<N>,
-    vertex: &[N],
+    place: &mut Place<N>,
     block: &mut Block,
-    control: &Control,
-) -> Option<Result<usize>> {
+) -> Option<()> {
     let dimension = level.dimension;
-    let mut values = Vec::with_capacity(numbers.rows.len());
-    let mut through = Vec::new();
-    for (number, row) in numbers.rows.iter().enumerate() {
-        let side = row[dimension].times(&vertex[dimension])?;
-        let value = dot(&row[..dimension], &vertex[..dimension])?.minus(&side)?;
-        if value.sign() == 0 {
-            through.push(number);
-        }
-        values.push(value);
+    let (rows, signs) = (&numbers.rows, &mut block.signs);
+    let direction = &place.scratch.direction;
+    let point = step(rows, &place.values, &place.vertex, direction, signs)?;
+    let (denominator, numerators) = point.split_last()?;
+    place.lifted.clear();
+    for row in &numbers.lift {
+        let constant = row[dimension].times(denominator)?;
+        let value = dot(&row[..dimension], numerators)?.plus(&constant)?;
+        place.lifted.push(value);
     }
-    let mut add = |direction: &[N]| -> Option<()> {
-        let point = step(&numbers.rows, &values, vertex, direction, &mut block.signs)?;
-        let (denominator, numerators) = point.split_last()?;
-        let mut lifted = Vec::with_capacity(block.width);
-        for row in &numbers.lift {
-            let constant = row[dimension].times(denominator)?;
-            lifted.push(dot(&row[..dimension], numerators)?.plus(&constant)?);
-        }
-        lifted.push(denominator.times(&numbers.divisor)?);
-        if numbers.divisor != N::one() {
-            super::exact::reduce(&mut lifted);
-        }
-        block.push_point(&lifted);
-        block.bounded.push(false);
-        Some(())
-    };
-    if through.len() == dimension {
-        let normals: Vec<&[N]> = through
-            .iter()
-            .map(|number| &numbers.rows[*number][..dimension])
-            .collect();
-        add(&direction(&normals, &numbers.function)?)?;
-        return Some(Ok(1));
+    place.lifted.push(denominator.times(&numbers.divisor)?);
+    if numbers.divisor != N::one() {
+        super::exact::reduce(&mut place.lifted);
     }
-    let mut chosen: Vec<u32> = through.iter().map(|n| level.normal_of[*n]).collect();
-    chosen.sort_unstable();
-    let normals = chosen.iter().map(|number| &level.normals[*number as usize]);
-    let found = level
-        .cones
-        .directions(chosen.clone(), normals, &level.big.function, |rows| {
-            let (free, threads) = (level.dimension - 1, Threads::One);
-            let search = RegionSearch::of_rows(rows, free, true, threads, control)?;
-            let found = search.whole(control)?;
-            let points = found.big_points().zip(&found.bounded);
-            Ok(points
-                .filter(|(_, bounded)| **bounded)
-                .map(|(point, _)| point)
-                .collect())
-        });
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => return Some(Err(error)),
-    };
-    for direction in found.iter() {
-        let direction: Vec<N> = direction.iter().map(N::of).collect::<Option<_>>()?;
-        add(&direction)?;
-    }
-    Some(Ok(found.len()))
+    block.push_point(&place.lifted);
+    block.bounded.push(false);
+    Some(())
 }

@@ -1,5 +1,6 @@
 """The command hypercomp-rs, run as its users run it."""
 
+import errno
 import io
 import itertools
 import json
@@ -159,18 +160,48 @@ def test_help_and_version():
         assert b"Usage: hypercomp-rs" in done.stdout
 
 
+def opened_by_its_reader(fifo, process):
+    """A pipe to a process, once the process has opened it: its imports are done by then."""
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            time.sleep(0.02)
+        else:
+            os.set_blocking(descriptor, True)
+            return open(descriptor, "wb")
+    pytest.fail(f"{process.args} did not read {fifo}")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("options", [[], ["--count"], ["--maxoutput", "100000000"]])
 def test_ctrl_c_ends_with_130_and_quietly(tmp_path, options):
-    command = [*COMMAND, "vertices", big(tmp_path), *options]
+    content = big(tmp_path).read_bytes()
+    fifo = tmp_path / "fifo.ine"
+    os.mkfifo(fifo)
+    command = [*COMMAND, "vertices", fifo, *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with opened_by_its_reader(fifo, process) as file:
+        file.write(content)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1.5)
+        process.wait(1)
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     _, stderr = process.communicate(timeout=30)
     assert time.monotonic() - sent < 2
     assert (process.returncode, stderr.strip()) == (130, b"")
+
+
+def test_ctrl_c_during_imports_ends_with_130_and_quietly(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*COMMAND, "info"], env={**os.environ, "PYTHONPATH": path}, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, b"")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

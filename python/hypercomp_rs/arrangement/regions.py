@@ -198,7 +198,7 @@ def regions(A: Matrix, b: Vector, *, threads: int | None = None) -> Regions:
     >>> triangle.signs
     (1, 1, -1)
     >>> [str(x) for x in triangle.point]
-    ['1/4', '1/4']
+    ['1/3', '1/3']
     """
     rows, threads = Rows.of(A, b), checked_threads(threads)
     search = unshuffled_search(rows)

@@ -7,17 +7,15 @@ compiler cannot follow groups whose lengths depend on data, so it is given one o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, cast
 
 import torch
+from torch import nn
 
 from ._codes import described
 from ._schemas import LIBRARY, Parts, _cast
 from .compressed_module import CompressedModule
-
-if TYPE_CHECKING:
-    from .experts import CompressedExperts
 
 # How many vectors each expert gets: known here, or a tensor that only an operator reads.
 Counts: TypeAlias = list[int] | torch.Tensor
@@ -36,10 +34,10 @@ def counts_of(chosen: torch.Tensor, experts: int) -> torch.Tensor:
     return counts[:experts]
 
 
-def counted(module: CompressedExperts, counts: torch.Tensor) -> Counts:
-    """The counts in the form that :func:`multiply` is to have them in."""
+def counted(layers: Iterable[nn.Module], counts: torch.Tensor) -> Counts:
+    """The counts in the form that :func:`multiply` is to have them in, by the layers of experts."""
     if torch.compiler.is_compiling() and all(
-        isinstance(layer, CompressedModule) for layer in module.all_layers()
+        isinstance(layer, CompressedModule) for layer in layers
     ):
         return counts
     known: list[int] = counts.tolist()
@@ -47,38 +45,49 @@ def counted(module: CompressedExperts, counts: torch.Tensor) -> Counts:
 
 
 def multiply(
-    module: CompressedExperts, parameter: str, x: torch.Tensor, counts: Counts
+    experts: Sequence[nn.Module],
+    layers: Sequence[str],
+    x: torch.Tensor,
+    counts: Counts,
+    transposed: bool,
 ) -> torch.Tensor:
-    """`x`, sorted by expert, times what a fused parameter was taken apart into."""
-    layers = module.layers[parameter]
+    """`x`, sorted by expert, times the named layers of each expert, one beside the other.
+
+    `transposed` tells whether the layers' weights are (inputs, outputs).
+    """
     if isinstance(counts, torch.Tensor):
-        products = [_operator(module, layer, x, counts) for layer in layers]
+        products = [_operator(experts, layer, x, counts, transposed) for layer in layers]
         return products[0] if len(products) == 1 else torch.cat(products, -1)
     groups, start = [], 0
-    for expert, count in zip(module.experts(), counts, strict=True):
+    for expert, count in zip(experts, counts, strict=True):
         if count:
             group = x[start : start + count]
             products = [expert._modules[layer](group) for layer in layers]
             groups.append(products[0] if len(products) == 1 else torch.cat(products, -1))
             start += count
     if not groups:
-        # Nobody was called who could tell the length.
-        return x.new_zeros(len(x), module.outputs(parameter))
+        # No layer was called, so the number of outputs comes from the first expert's layers.
+        first: list[Any] = [experts[0]._modules[layer] for layer in layers]
+        return x.new_zeros(len(x), sum(layer.out_features for layer in first))
     if start < len(x):
         groups.append(groups[0].new_zeros(len(x) - start, groups[0].shape[-1]))
     return groups[0] if len(groups) == 1 else torch.cat(groups)
 
 
 def _operator(
-    module: CompressedExperts, layer: str, x: torch.Tensor, counts: torch.Tensor
+    experts: Sequence[nn.Module],
+    layer: str,
+    x: torch.Tensor,
+    counts: torch.Tensor,
+    transposed: bool,
 ) -> torch.Tensor:
-    layers = [cast(CompressedModule, expert._modules[layer]) for expert in module.experts()]
+    layers = [cast(CompressedModule, expert._modules[layer]) for expert in experts]
     product: torch.Tensor = torch.ops.hypercomp.experts.default(
         x,
         counts,
         [buffer for each in layers for buffer in each.weight_buffers()],
         [each.description for each in layers],
-        module.kind.transposed,
+        transposed,
     )
     return product
 

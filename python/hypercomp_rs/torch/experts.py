@@ -101,11 +101,6 @@ class CompressedExperts(nn.Module):
         for expert in self.experts():
             yield from expert.children()
 
-    def outputs(self, name: str) -> int:
-        """Length of what the layers of a fused parameter give together."""
-        layers: list[Any] = [self.experts()[0]._modules[layer] for layer in self.layers[name]]
-        return sum(layer.out_features for layer in layers)
-
     @property
     def has_codes(self) -> bool:
         """Whether any layer is compressed."""
@@ -360,12 +355,13 @@ def _answers(
     """What experts answer to vectors that are sorted by the `number` of their expert."""
     dense: Any = module
     into, out = module.kind.parameters
-    groups = _grouped.counted(module, counts)
+    groups = _grouped.counted(module.all_layers(), counts)
+    experts, transposed = module.experts(), module.kind.transposed
     biases = module.kind.has_bias and number is not None
     if biases:
         # A vector of another machine's expert has an index beyond the last, and no weight.
         number = cast(torch.Tensor, number).clamp(max=module.num_experts - 1)
-    y = _grouped.multiply(module, into, x, groups)
+    y = _grouped.multiply(experts, module.layers[into], x, groups, transposed)
     if biases:
         y = y + dense._parameters[f"{into}_bias"][number].to(y.dtype)
     if module.kind.is_sorted:
@@ -373,7 +369,7 @@ def _answers(
         y = second * dense.act_fn(first)
     else:
         y = dense._apply_gate(y) if dense.has_gate else dense.act_fn(y)
-    y = _grouped.multiply(module, out, y, groups)
+    y = _grouped.multiply(experts, module.layers[out], y, groups, transposed)
     if biases:
         y = y + dense._parameters[f"{out}_bias"][number].to(y.dtype)
     if not module.kind.is_sorted and dense.has_post_expert_norm:

@@ -41,8 +41,8 @@ pub struct Coded {
     pub path: Vec<u8>,
     pub cells: Vec<u8>,
     pub energy: Energy,
-    /// The number of the largest scale that would have been best.
-    pub largest: u8,
+    /// The largest ratio of the scale that would have been best to the largest that was paid for.
+    pub beyond: f64,
 }
 
 /// A chain whose end is not reached.
@@ -97,10 +97,7 @@ impl<T: Element> Coder<'_, T> {
                 slope: 0.0,
                 again: 0,
             },
-            coded: Coded {
-                largest: u8::MAX,
-                ..Coded::default()
-            },
+            coded: Coded::default(),
         };
         let mut weights = Vec::new();
         for block in blocks {
@@ -269,9 +266,9 @@ impl<T: Element> Coder<'_, T> {
             ..
         } = state;
         let mut number = |deviation: f64| {
-            let best = grid.nearest(deviation);
-            coded.largest = coded.largest.min(best);
-            best.clamp(scales.start, scales.end - 1)
+            let largest = f64::from(grid.scale(scales.start));
+            coded.beyond = coded.beyond.max(deviation / largest);
+            grid.nearest(deviation).clamp(scales.start, scales.end - 1)
         };
         let inverse = 1.0 / grid.scale(number(deviation));
         targets.clear();

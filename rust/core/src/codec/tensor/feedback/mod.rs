@@ -11,11 +11,13 @@
 //! costs it some of the choice that its first weights would have, 0.1 dB at 384 outputs.
 
 mod coder;
+mod forecast;
 mod plan;
 mod steps;
 mod vectors;
 
 use coder::Coder;
+use forecast::Forecaster;
 use plan::Plan;
 use steps::{blocks, sources, steps};
 use vectors::Vectors;
@@ -23,7 +25,7 @@ use vectors::Vectors;
 use super::bytes::{header_len, trellis_header};
 use super::encode::TrellisParams;
 use super::goal::{Budget, Goal};
-use super::purse::{Purse, Spread};
+use super::purse::{Purse, Spread, noises};
 use super::streams::{Near, Starts, Streams, coded_lengths};
 use super::zero_rows::Kept;
 use super::{Axes, CompressedTensor, Energy, LEAST, Payload, kept_as_it_is, weight_count};
@@ -31,6 +33,7 @@ use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::feedback::Factor;
 use crate::codec::hadamard::Incoherence;
 use crate::codec::layout::Layout;
+use crate::codec::rate::Source;
 use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
 /// What a layer's inputs are like.
@@ -48,8 +51,14 @@ pub struct SecondMoment<'a, H> {
 /// the errors of others added: half an octave on the finest grid.
 const LARGER: u8 = 8;
 
+/// How far above the largest scale that was paid for the best scale of a stream may be, as a factor.
+const BEYOND: f64 = 1.1;
+
 /// Encodings that are made at most: one, but where targets were larger than that.
 const ATTEMPTS: usize = 3;
+
+/// Rounds in which rates and the variances of targets settle.
+const ROUNDS: usize = 4;
 
 impl CompressedTensor {
     /// Compress the weights of a layer so that its outputs are missed by as little as possible.
@@ -181,9 +190,30 @@ fn encode<T: Element>(
         below: None,
         larger: LARGER,
     };
+    let noise = noises(params.window)?;
+    let forecaster = Forecaster {
+        unit: simd,
+        factor,
+        steps: &steps,
+        sources: &sources,
+        noise: &noise,
+    };
+    let allot =
+        |sources: &[Source], spread| purse.allot(&layout, sources, params.window, spread, header);
+    let mut allotment = allot(&sources, spread)?;
+    let mut forecast = forecaster.at(&allotment.rates, control)?;
+    for _ in 0..ROUNDS {
+        allotment = allot(&forecast.sources, spread)?;
+        let next = forecaster.at(&allotment.rates, control)?;
+        if next.error >= forecast.error {
+            break;
+        }
+        forecast = next;
+    }
+    let sources = forecast.sources;
     let mut attempt = 1;
     loop {
-        let allotment = purse.allot(&layout, &sources, params.window, spread, header)?;
+        let allotment = allot(&sources, spread)?;
         let plan = Plan::new(&sources, &allotment, spread, params.window)?;
         let coder = Coder {
             vectors,
@@ -196,8 +226,8 @@ fn encode<T: Element>(
             incoherence: incoherence.as_ref(),
         };
         let coded = coder.run(&blocks, params.window, allotment.codes, control)?;
-        let missing = plan.scales.start.saturating_sub(coded.largest);
-        if missing > 1 && attempt < ATTEMPTS {
+        if coded.beyond > BEYOND && attempt < ATTEMPTS {
+            let missing = (16.0 * coded.beyond.log2()).ceil().min(255.0) as u8;
             spread.larger = spread.larger.saturating_add(missing.saturating_add(4));
             attempt += 1;
             continue;

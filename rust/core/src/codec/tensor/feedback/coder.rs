@@ -1,5 +1,6 @@
 //! Streams coded one after the other, each for what the errors before it have made its target.
 
+use super::clipping::Outliers;
 use super::plan::Plan;
 use super::steps::Step;
 use super::vectors::Vectors;
@@ -41,6 +42,8 @@ pub struct Coded {
     pub path: Vec<u8>,
     pub cells: Vec<u8>,
     pub energy: Energy,
+    /// tr(E·H·Eᵀ) with the damped H.
+    pub objective: f64,
     /// The largest ratio of the scale that would have been best to the largest that was paid for.
     pub beyond: f64,
 }
@@ -53,6 +56,13 @@ struct Chain {
     path: Vec<u8>,
     /// The cells of each stream, and the bits of one.
     cells: Vec<(Vec<u8>, u32)>,
+}
+
+/// A stream's variance, and by half bits the noise of its codes and the scale for them.
+struct Fitted {
+    variance: f64,
+    noise: Vec<f64>,
+    scales: Vec<f64>,
 }
 
 /// Bits that are left, and how they are spent.
@@ -136,6 +146,7 @@ impl<T: Element> Coder<'_, T> {
             subtract(weights, values, &mut errors);
             state.finished.set(input, &errors);
         }
+        let targeted = values.clone();
         let mut rest = &mut values[..];
         for stream in step.streams.clone() {
             let own;
@@ -153,6 +164,7 @@ impl<T: Element> Coder<'_, T> {
             }
         }
         self.keep_zeros(step.inputs.start * outputs, &mut values);
+        state.coded.objective += self.objective(step, &targeted, &values);
         let decoded = vectors.zip(values.chunks_exact(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(decoded) {
             subtract(weights, values, &mut errors);
@@ -161,6 +173,26 @@ impl<T: Element> Coder<'_, T> {
             state.finished.set(input, &errors);
         }
         Ok(())
+    }
+
+    /// What a step adds to tr(E·H·Eᵀ): Σ D_j·|n_j|² with n_j = e_j + Σ_{i<j} U_ij·e_i. That is target
+    /// minus code, and of inputs in the same step, for which the target took none to be left, what
+    /// they do leave.
+    fn objective(&self, step: &Step, targets: &[f32], values: &[f32]) -> f64 {
+        let outputs = self.vectors.outputs;
+        let left: Vec<f32> = targets.iter().zip(values).map(|(t, q)| t - q).collect();
+        let mut sum = 0.0;
+        for (place, input) in step.inputs.clone().enumerate() {
+            let mut error = left[place * outputs..][..outputs].to_vec();
+            for (before, left) in left.chunks_exact(outputs).take(place).enumerate() {
+                let feedback = self.factor.feedback(step.inputs.start + before, input) as f32;
+                for (error, left) in error.iter_mut().zip(left) {
+                    *error += feedback * left;
+                }
+            }
+            sum += self.factor.pivot(input) * dot(&error, &error);
+        }
+        sum
     }
 
     /// Put zeros where a decoder will find them whatever the codes say, among weights from a flat
@@ -191,11 +223,12 @@ impl<T: Element> Coder<'_, T> {
         if let Some(incoherence) = self.incoherence {
             incoherence.forward(values);
         }
-        let variance = dot(values, values) / values.len().max(1) as f64;
-        let rate = self.rate(stream, variance, &mut state.spending);
+        let fitted = self.fitted(values);
+        let rate = self.rate(stream, &fitted, &mut state.spending);
         match &self.plan.tables[usize::from(rate)] {
             Some(tables) => {
-                let number = self.search(tables, variance.sqrt(), values, state, control)?;
+                let scale = fitted.scales[usize::from(rate)];
+                let number = self.search(tables, scale, values, state, control)?;
                 state.coded.scales.push(number);
                 if let Some(incoherence) = self.incoherence {
                     incoherence.inverse(values);
@@ -215,9 +248,26 @@ impl<T: Element> Coder<'_, T> {
         Ok(())
     }
 
+    /// What the codes of each rate would make of values.
+    fn fitted(&self, values: &[f32]) -> Fitted {
+        let outliers = Outliers::of(values);
+        let mut fitted = Fitted {
+            variance: outliers.variance,
+            noise: self.plan.noise.clone(),
+            scales: vec![0.0; self.plan.noise.len()],
+        };
+        for rate in self.plan.rates.clone().map(usize::from) {
+            if let Some(tables) = &self.plan.tables[rate] {
+                let best = outliers.fitted(self.plan.noise[rate], tables.outermost());
+                (fitted.noise[rate], fitted.scales[rate]) = (best.noise, best.scale);
+            }
+        }
+        fitted
+    }
+
     /// Half bits for a stream whose variance is known now.
-    fn rate(&self, stream: usize, variance: f64, spending: &mut Spending) -> u8 {
-        let noise = &self.plan.noise;
+    fn rate(&self, stream: usize, fitted: &Fitted, spending: &mut Spending) -> u8 {
+        let (noise, variance) = (&self.plan.noise, fitted.variance);
         let source = Source {
             variance,
             ..self.sources[stream]
@@ -231,7 +281,7 @@ impl<T: Element> Coder<'_, T> {
         // Weights that are all zero stay so, whatever others have made of their targets: the slope knows
         // of no bits for them, and those that are not zero would get too few.
         let mut rate = match variance > 0.0 && self.sources[stream].variance > 0.0 {
-            true => rate_at(&source, noise, spending.slope),
+            true => rate_at(&source, &fitted.noise, spending.slope),
             false => 0,
         };
         let half = source.len as f64 / 2.0;
@@ -251,7 +301,7 @@ impl<T: Element> Coder<'_, T> {
     fn search(
         &self,
         tables: &SearchTables<'_>,
-        deviation: f64,
+        scale: f64,
         values: &mut [f32],
         state: &mut State,
         control: &Control,
@@ -270,7 +320,7 @@ impl<T: Element> Coder<'_, T> {
             coded.beyond = coded.beyond.max(deviation / largest);
             grid.nearest(deviation).clamp(scales.start, scales.end - 1)
         };
-        let inverse = 1.0 / grid.scale(number(deviation));
+        let inverse = 1.0 / grid.scale(number(scale));
         targets.clear();
         let wanted = values.iter().map(|value| tables.target(value * inverse));
         targets.extend(wanted);

@@ -10,14 +10,17 @@
 //! target of the next is known, each is searched alone from where the register was left: a start
 //! costs it some of the choice that its first weights would have, 0.1 dB at 384 outputs.
 
+mod clipping;
 mod coder;
 mod forecast;
+mod judge;
 mod plan;
 mod steps;
 mod vectors;
 
 use coder::Coder;
 use forecast::Forecaster;
+use judge::Judge;
 use plan::Plan;
 use steps::{blocks, sources, steps};
 use vectors::Vectors;
@@ -28,7 +31,7 @@ use super::goal::{Budget, Goal};
 use super::purse::{Purse, Spread, noises};
 use super::streams::{Near, Starts, Streams, coded_lengths};
 use super::zero_rows::Kept;
-use super::{Axes, CompressedTensor, Energy, LEAST, Payload, kept_as_it_is, weight_count};
+use super::{Axes, Codec, CompressedTensor, Energy, LEAST, Payload, kept_as_it_is, weight_count};
 use crate::codec::element::{Element, PowerOfTwo};
 use crate::codec::feedback::Factor;
 use crate::codec::hadamard::Incoherence;
@@ -66,6 +69,9 @@ impl CompressedTensor {
     /// Codes are stored input by input. Time and memory are those of [`compress`](Self::compress),
     /// and the factorisation of an n×n matrix in `f64`, and n/2 multiply-adds a weight, for n inputs.
     /// The result does not depend on the number of threads or the machine.
+    ///
+    /// Plain codes are searched, too, if those for the inputs are not better by far than plain ones could
+    /// be expected to be; those with the smaller tr(E·H·Eᵀ) are taken, E the errors of the weights.
     ///
     /// # Errors
     /// As [`compress`](Self::compress) and [`Factor::new`]; and [`ErrorKind::InvalidArgument`] unless
@@ -132,7 +138,20 @@ impl CompressedTensor {
             axes,
             normalise: PowerOfTwo::new(-exponent),
         };
-        let (streams, energy) = encode(&vectors, exponent, params, bits, &factor, control)?;
+        let (streams, energy, objective) =
+            encode(&vectors, exponent, params, bits, &factor, control)?;
+        let judge = Judge {
+            vectors: &vectors,
+            factor: &factor,
+        };
+        let objective = judge.undamped(objective, energy.error);
+        if judge.in_doubt(objective, energy.signal, bits) {
+            let codec = Codec::Trellis(*params);
+            let plain = Self::compress(weights, shape, &codec, control)?;
+            if judge.objective(&plain, control)? < objective {
+                return Ok(plain);
+            }
+        }
         // Where nothing is worth a bit, there is no code.
         let payload = match streams.rates.iter().all(|rate| *rate == 0) {
             true => Payload::Zeros,
@@ -159,7 +178,7 @@ fn beside(argument: &str) -> Error {
     ))
 }
 
-/// Codes of all streams, within `bits` a weight in all.
+/// Codes of all streams, within `bits` a weight in all; their energy, and tr(E·H·Eᵀ) with the damped H.
 fn encode<T: Element>(
     vectors: &Vectors<'_, T>,
     exponent: i32,
@@ -167,7 +186,7 @@ fn encode<T: Element>(
     bits: f64,
     factor: &Factor,
     control: &Control,
-) -> Result<(Streams, Energy)> {
+) -> Result<(Streams, Energy, f64)> {
     let stored = [vectors.inputs, vectors.outputs];
     let layout = Layout::new(&stored);
     let shape = vectors.shape();
@@ -246,6 +265,6 @@ fn encode<T: Element>(
             starts: Starts::default(),
             near: Near::default(),
         };
-        return Ok((streams, coded.energy));
+        return Ok((streams, coded.energy, coded.objective));
     }
 }

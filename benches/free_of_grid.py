@@ -1,20 +1,19 @@
 """A language model freed of the grid that its weights were quantised to, with the same predictions.
 
-The package that ships SmolLM2 has its weights in 4-bit and 8-bit groups. A format that shares these groups
-would lose nothing, which says nothing of the format. A transformer has symmetries, under which its
-predictions stay as they are and its weights do not:
+The package that ships SmolLM2 has its weights in 4-bit and 8-bit groups. A format that shares these
+groups would lose nothing, which says nothing of the format. A transformer has symmetries, under
+which its predictions stay as they are and its weights do not:
 
-* The hidden channels of the feed-forward part can be permuted. Those of its linear branch can be scaled:
-  up_proj by a factor, down_proj by the inverse.
-* The values of an attention head can be rotated, if the columns of o_proj that read them are, too. Heads
-  that share their values share the rotation.
-* The residual channels can be rotated, once the gains of the RMS norms are folded into the layers that
-  read them. Channels are rotated in pairs by random angles: outliers stay in few channels, as they are in
-  the original.
+* The hidden channels of the feed-forward part can be permuted. Those of its linear branch can be
+  scaled: up_proj by a factor, down_proj by the inverse.
+* The values of an attention head can be rotated, if the columns of o_proj that read them are, too.
+  Heads that share their values share the rotation.
+* The residual channels can be rotated, once the gains of the RMS norms are folded into the layers
+  that read them. Channels are rotated in pairs by random angles: outliers stay in few channels, as
+  they are in the original.
 
-The embedding is rotated with the residual channels. If it is the last layer, too, the gain of the last norm
-cannot be folded into it: rotations are then of channels with equal gains, so the gain is made 1 and the
-weights of the last layer are its own.
+The embedding is rotated with the residual channels. If it is the last layer, too, the last layer
+gets weights of its own, for the gain of the last norm is folded into them.
 """
 
 import math

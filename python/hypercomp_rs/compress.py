@@ -223,7 +223,8 @@ def compress_tensor(
         weights is fed back into those of the inputs that come after it, and bits go to the inputs
         whose errors count, from none at all to 8. `w` has two axes; `bits` is all that can be asked
         for beside it. The codes are stored input by input (see
-        :attr:`CompressedTensor.stored_by_input`), and the result has w's shape all the same.
+        :attr:`CompressedTensor.stored_by_input`), or as without H where these are better by that
+        error, and the result has w's shape all the same.
     damping
         What is added to the diagonal of `second_moment`, in parts of the diagonal's mean: so much
         do inputs vary apart from what the samples showed. 0 or more; a singular matrix needs some.

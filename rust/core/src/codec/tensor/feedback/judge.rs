@@ -15,6 +15,10 @@ use crate::{Control, Result, SimdLevel};
 /// Codes are in doubt if they leave more than this part of what plain codes are expected to leave.
 const DOUBT: f64 = 0.5;
 
+/// Weights below which plain codes are always searched: the errors of so few may happen to be small in a
+/// single direction, which is all that counts where H has no other.
+const FEW: usize = 1 << 16;
+
 /// Inputs whose errors are worked out together.
 const TOGETHER: usize = 64;
 
@@ -36,7 +40,8 @@ impl<T: Element> Judge<'_, T> {
     /// can be worth some of what is left to [`DOUBT`].
     pub fn in_doubt(&self, objective: f64, signal: f64, bits: f64) -> bool {
         let variance = signal / self.vectors.inputs as f64;
-        objective > DOUBT * variance * self.factor.trace() * (-2.0 * bits).exp2()
+        self.vectors.weights.len() < FEW
+            || objective > DOUBT * variance * self.factor.trace() * (-2.0 * bits).exp2()
     }
 
     /// tr(E·H·Eᵀ) for what another tensor makes of the weights.

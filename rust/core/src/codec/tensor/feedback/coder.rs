@@ -137,10 +137,13 @@ impl<T: Element> Coder<'_, T> {
     ) -> Result<()> {
         let outputs = self.vectors.outputs;
         let (mut values, mut errors) = (vec![0.0; weights.len()], Vec::new());
+        // Targets before zeros are kept: errors are fed to those, too, and count.
+        let mut fed = Vec::with_capacity(weights.len());
         let vectors = weights.chunks_exact(outputs);
         let targeted = vectors.clone().zip(values.chunks_exact_mut(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(targeted) {
             state.finished.target(targets, input, values);
+            fed.extend_from_slice(values);
             self.keep_zeros(input * outputs, values);
             // As if it hit its target, until that is known better.
             subtract(weights, values, &mut errors);
@@ -164,7 +167,7 @@ impl<T: Element> Coder<'_, T> {
             }
         }
         self.keep_zeros(step.inputs.start * outputs, &mut values);
-        state.coded.objective += self.objective(step, &targeted, &values);
+        state.coded.objective += self.objective(step, &fed, &targeted, &values);
         let decoded = vectors.zip(values.chunks_exact(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(decoded) {
             subtract(weights, values, &mut errors);
@@ -178,12 +181,14 @@ impl<T: Element> Coder<'_, T> {
     /// What a step adds to tr(E·H·Eᵀ): Σ D_j·|n_j|² with n_j = e_j + Σ_{i<j} U_ij·e_i. That is target
     /// minus code, and of inputs in the same step, for which the target took none to be left, what
     /// they do leave.
-    fn objective(&self, step: &Step, targets: &[f32], values: &[f32]) -> f64 {
+    fn objective(&self, step: &Step, fed: &[f32], targets: &[f32], values: &[f32]) -> f64 {
         let outputs = self.vectors.outputs;
-        let left: Vec<f32> = targets.iter().zip(values).map(|(t, q)| t - q).collect();
+        let (mut left, mut missed) = (Vec::new(), Vec::new());
+        subtract(targets, values, &mut left);
+        subtract(fed, values, &mut missed);
         let mut sum = 0.0;
         for (place, input) in step.inputs.clone().enumerate() {
-            let mut error = left[place * outputs..][..outputs].to_vec();
+            let mut error = missed[place * outputs..][..outputs].to_vec();
             for (before, left) in left.chunks_exact(outputs).take(place).enumerate() {
                 let feedback = self.factor.feedback(step.inputs.start + before, input) as f32;
                 for (error, left) in error.iter_mut().zip(left) {

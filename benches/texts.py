@@ -3,10 +3,20 @@
 ``pydoc_data.topics`` is a module of the standard library: 79 chapters, 465,000 characters in Python
 3.11, of which 205,000 are prose. Models have surely seen it, so what it is good for is to compare
 formats of one model, not models.
+
+Calibration needs English of two kinds, one to calibrate on and another to judge by. The wheel of
+the package exllamav3 has both, as data: web pages (C4) and Wikipedia. It is downloaded by ``make
+bench-texts``, pinned by its hash, and neither installed nor imported.
 """
 
+import hashlib
+import pathlib
 import re
+import zipfile
 from pydoc_data.topics import topics
+
+WHEEL = pathlib.Path(__file__).parent.parent / ".venv-bench-texts/exllamav3-1.6.5-py3-none-any.whl"
+SHA256 = "550c0d04c755f249840e5c1edc26b0e80c7342c33b5d99ad17479abb407e8ded"
 
 
 def paragraphs():
@@ -34,3 +44,15 @@ def sentences(count):
 def passage():
     """All of the prose, paragraph by paragraph."""
     return "\n\n".join(paragraphs())
+
+
+def english(kind, characters):
+    """So many characters of "c4" or "wiki"; None without ``make bench-texts``."""
+    if not WHEEL.exists():
+        return None
+    found = hashlib.sha256(WHEEL.read_bytes()).hexdigest()
+    if found != SHA256:
+        raise SystemExit(f"{WHEEL.name} has SHA-256 {found}: {SHA256} is the one that was measured")
+    with zipfile.ZipFile(WHEEL) as wheel:
+        text = wheel.read(f"exllamav3/conversion/standard_cal_data/{kind}.utf8").decode()
+    return text[:characters]

@@ -294,10 +294,15 @@ def test_any_small_layer(outputs, inputs, rank, noise, bits, seed, zeros, axis):
     assert np.isfinite(q).all()
     assert hc.CompressedTensor.from_bytes(c.to_bytes()) == c
     if c.codec == "trellis":
-        assert c.stored_by_input == (axis == 1)
+        # Plain codes are taken where they are better.
+        assert axis == 1 or not c.stored_by_input
         assert np.array_equal(plain_decoder.decode(c.to_bytes()).astype(np.float32), q)
+    plain = hc.compress_tensor(given_w, bits=bits, effort="fast").decompress()
+    q, plain = (q, plain) if axis == 1 else (q.T, plain.T)
+    # What is added and taken away again for damping leaves a rounding error.
+    tiny = 1e-6 * output_error(w, 0 * w, h)
+    assert output_error(w, q, h) <= (1 + 1e-6) * output_error(w, plain, h) + tiny
     # Where every input has a stream of its own, codes are better than none.
-    q = q if axis == 1 else q.T
     if outputs >= 128 and w.any():
         assert output_error(w, q, damped(h)) < output_error(w, 0 * w, damped(h))
     assert (

@@ -223,8 +223,8 @@ def compress_tensor(
         Ŵ)ᵀ), is made small instead of the error of its weights. The error of each input's weights
         is fed back to the weights of the inputs after it. Inputs whose errors count more get more
         bits, from 0 to 8. `w` must have two axes, and of the targets above only `bits` can be
-        given. The codes are stored input by input (see :attr:`CompressedTensor.stored_by_input`);
-        the result still has w's shape.
+        given. The codes are stored input by input (see :attr:`CompressedTensor.stored_by_input`),
+        or as without H where these are better by that error; the result still has w's shape.
     damping
         This fraction of the diagonal's mean is added to the diagonal of `second_moment`. It allows
         for variation of the inputs that the samples do not show. 0 or more; a singular matrix needs

@@ -256,7 +256,8 @@ mod tests {
             .collect();
         let mut rank = 0;
         for c in 0..width {
-            let Some(at) = (rank..rows.len()).find(|r| !rows[*r][c].is_zero()) else {
+            let Some(at) = (rank..rows.len()).find(|r| rows[*r][c] != Ratio::from(BigInt::from(0)))
+            else {
                 continue;
             };
             rows.swap(rank, at);

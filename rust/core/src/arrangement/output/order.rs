@@ -276,7 +276,7 @@ mod tests {
         values: &[i128],
         dimension: usize,
         limbs: usize,
-    ) -> Result<(), TestCaseError> {
+    ) -> std::result::Result<(), TestCaseError> {
         let numbers = words(values, limbs);
         let mut expected = fractions(&numbers, dimension, limbs);
         expected.sort();

@@ -53,7 +53,7 @@ impl Block {
     }
 
     /// The points as big integers.
-    pub(super) fn big_points(&self) -> impl Iterator<Item = Vec<BigInt>> + '_ {
+    pub fn big_points(&self) -> impl Iterator<Item = Vec<BigInt>> + '_ {
         (0..self.len()).map(|region| {
             let part = region * self.width..(region + 1) * self.width;
             match &self.points {

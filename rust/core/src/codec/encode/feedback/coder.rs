@@ -1,5 +1,6 @@
 //! Streams coded one after the other, each for what the errors before it have made its target.
 
+use super::clipping::Outliers;
 use super::ldl::{Factor, Finished, Targets};
 use super::plan::StreamChoices;
 use super::steps::Step;
@@ -41,8 +42,10 @@ pub struct Coded {
     pub path: Vec<u8>,
     pub cells: Vec<u8>,
     pub energy: Energy,
-    /// The number of the largest scale that would have been best.
-    pub largest: u8,
+    /// tr(E·H·Eᵀ) with the damped H.
+    pub objective: f64,
+    /// The largest ratio of the scale that would have been best to the largest that was paid for.
+    pub beyond: f64,
 }
 
 /// A chain whose end is not reached.
@@ -53,6 +56,13 @@ struct Chain {
     path: Vec<u8>,
     /// The cells of each stream, and the bits of one.
     cells: Vec<(Vec<u8>, u32)>,
+}
+
+/// A stream's variance, and by half bits the noise of its codes and the scale for them.
+struct Fitted {
+    variance: f64,
+    noise: Vec<f64>,
+    scales: Vec<f64>,
 }
 
 /// Bits that are left, and how they are spent.
@@ -97,10 +107,7 @@ impl<T: Element> Coder<'_, T> {
                 slope: 0.0,
                 again: 0,
             },
-            coded: Coded {
-                largest: u8::MAX,
-                ..Coded::default()
-            },
+            coded: Coded::default(),
         };
         let mut weights = Vec::new();
         for block in blocks {
@@ -130,15 +137,19 @@ impl<T: Element> Coder<'_, T> {
     ) -> Result<()> {
         let outputs = self.vectors.outputs;
         let (mut values, mut errors) = (vec![0.0; weights.len()], Vec::new());
+        // Targets before zeros are kept: errors are fed to those, too, and count.
+        let mut fed = Vec::with_capacity(weights.len());
         let vectors = weights.chunks_exact(outputs);
         let targeted = vectors.clone().zip(values.chunks_exact_mut(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(targeted) {
             state.finished.target(targets, input, values);
+            fed.extend_from_slice(values);
             self.keep_zeros(input * outputs, values);
             // As if it hit its target, until that is known better.
             subtract(weights, values, &mut errors);
             state.finished.set(input, &errors);
         }
+        let targeted = values.clone();
         let mut rest = &mut values[..];
         for stream in step.streams.clone() {
             let own;
@@ -156,6 +167,7 @@ impl<T: Element> Coder<'_, T> {
             }
         }
         self.keep_zeros(step.inputs.start * outputs, &mut values);
+        state.coded.objective += self.objective(step, &fed, &targeted, &values);
         let decoded = vectors.zip(values.chunks_exact(outputs));
         for (input, (weights, values)) in step.inputs.clone().zip(decoded) {
             subtract(weights, values, &mut errors);
@@ -164,6 +176,28 @@ impl<T: Element> Coder<'_, T> {
             state.finished.set(input, &errors);
         }
         Ok(())
+    }
+
+    /// What a step adds to tr(E·H·Eᵀ): Σ D_j·|n_j|² with n_j = e_j + Σ_{i<j} U_ij·e_i. That is target
+    /// minus code, and of inputs in the same step, for which the target took none to be left, what
+    /// they do leave.
+    fn objective(&self, step: &Step, fed: &[f32], targets: &[f32], values: &[f32]) -> f64 {
+        let outputs = self.vectors.outputs;
+        let (mut left, mut missed) = (Vec::new(), Vec::new());
+        subtract(targets, values, &mut left);
+        subtract(fed, values, &mut missed);
+        let mut sum = 0.0;
+        for (place, input) in step.inputs.clone().enumerate() {
+            let mut error = missed[place * outputs..][..outputs].to_vec();
+            for (before, left) in left.chunks_exact(outputs).take(place).enumerate() {
+                let feedback = self.factor.feedback(step.inputs.start + before, input) as f32;
+                for (error, left) in error.iter_mut().zip(left) {
+                    *error += feedback * left;
+                }
+            }
+            sum += self.factor.pivot(input) * dot(&error, &error);
+        }
+        sum
     }
 
     /// Put zeros where a decoder will find them whatever the codes say, among weights from a flat
@@ -194,11 +228,12 @@ impl<T: Element> Coder<'_, T> {
         if let Some(incoherence) = self.incoherence {
             incoherence.forward(values);
         }
-        let variance = dot(values, values) / values.len().max(1) as f64;
-        let rate = self.rate(stream, variance, &mut state.spending);
+        let fitted = self.fitted(values);
+        let rate = self.rate(stream, &fitted, &mut state.spending);
         match &self.plan.tables[usize::from(rate)] {
             Some(tables) => {
-                let number = self.search(tables, variance.sqrt(), values, state, control)?;
+                let scale = fitted.scales[usize::from(rate)];
+                let number = self.search(tables, scale, values, state, control)?;
                 state.coded.scales.push(number);
                 if let Some(incoherence) = self.incoherence {
                     incoherence.inverse(values);
@@ -218,9 +253,26 @@ impl<T: Element> Coder<'_, T> {
         Ok(())
     }
 
+    /// What the codes of each rate would make of values.
+    fn fitted(&self, values: &[f32]) -> Fitted {
+        let outliers = Outliers::of(values);
+        let mut fitted = Fitted {
+            variance: outliers.variance,
+            noise: self.plan.noise.clone(),
+            scales: vec![0.0; self.plan.noise.len()],
+        };
+        for rate in self.plan.rates.clone().map(usize::from) {
+            if let Some(tables) = &self.plan.tables[rate] {
+                let best = outliers.fitted(self.plan.noise[rate], tables.outermost());
+                (fitted.noise[rate], fitted.scales[rate]) = (best.noise, best.scale);
+            }
+        }
+        fitted
+    }
+
     /// Half bits for a stream whose variance is known now.
-    fn rate(&self, stream: usize, variance: f64, spending: &mut Spending) -> u8 {
-        let noise = &self.plan.noise;
+    fn rate(&self, stream: usize, fitted: &Fitted, spending: &mut Spending) -> u8 {
+        let (noise, variance) = (&self.plan.noise, fitted.variance);
         let source = Source {
             variance,
             ..self.sources[stream]
@@ -234,7 +286,7 @@ impl<T: Element> Coder<'_, T> {
         // Weights that are all zero stay so, whatever others have made of their targets: the slope knows
         // of no bits for them, and those that are not zero would get too few.
         let mut rate = match variance > 0.0 && self.sources[stream].variance > 0.0 {
-            true => rate_at(&source, noise, spending.slope),
+            true => rate_at(&source, &fitted.noise, spending.slope),
             false => 0,
         };
         let half = source.len as f64 / 2.0;
@@ -254,7 +306,7 @@ impl<T: Element> Coder<'_, T> {
     fn search(
         &self,
         tables: &SearchTables<'_>,
-        deviation: f64,
+        scale: f64,
         values: &mut [f32],
         state: &mut State,
         control: &Control,
@@ -269,11 +321,11 @@ impl<T: Element> Coder<'_, T> {
             ..
         } = state;
         let mut number = |deviation: f64| {
-            let best = grid.nearest(deviation);
-            coded.largest = coded.largest.min(best);
-            best.clamp(scales.start, scales.end - 1)
+            let largest = f64::from(grid.scale(scales.start));
+            coded.beyond = coded.beyond.max(deviation / largest);
+            grid.nearest(deviation).clamp(scales.start, scales.end - 1)
         };
-        let inverse = 1.0 / grid.scale(number(deviation));
+        let inverse = 1.0 / grid.scale(number(scale));
         targets.clear();
         let wanted = values.iter().map(|value| tables.target(value * inverse));
         targets.extend(wanted);

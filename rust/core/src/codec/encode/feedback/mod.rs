@@ -10,20 +10,27 @@
 //! target of the next is known, each is searched alone from where the register was left: a start
 //! costs it some of the choice that its first weights would have, 0.1 dB at 384 outputs.
 
+mod clipping;
 mod coder;
+mod forecast;
+mod judge;
 mod ldl;
 mod plan;
 mod steps;
 mod vectors;
 
 use coder::Coder;
+use forecast::Forecaster;
+use judge::Judge;
 use ldl::Factor;
 use plan::StreamChoices;
 use steps::{blocks, sources, steps};
 use vectors::Vectors;
 
-use super::bit_budget::{BitBudget, Spread};
+use super::bit_budget::{BitBudget, Spread, noises};
+use super::compress::Codec;
 use super::params::{Budget, Goal, TrellisParams};
+use super::rate::Source;
 use super::raw::{LEAST, kept_as_it_is};
 use super::zero_rows::Kept;
 use crate::codec::format::axes::Axes;
@@ -50,8 +57,14 @@ pub struct SecondMoment<'a, H> {
 /// the errors of others added: half an octave on the finest grid.
 const LARGER: u8 = 8;
 
+/// How far above the largest scale that was paid for the best scale of a stream may be, as a factor.
+const BEYOND: f64 = 1.1;
+
 /// Encodings that are made at most: one, but where targets were larger than that.
 const ATTEMPTS: usize = 3;
+
+/// Rounds in which rates and the variances of targets settle.
+const ROUNDS: usize = 4;
 
 impl CompressedTensor {
     /// Compress the weights of a layer so that its outputs are missed by as little as possible.
@@ -59,6 +72,9 @@ impl CompressedTensor {
     /// Codes are stored input by input. Time and memory are those of [`compress`](Self::compress),
     /// and the factorisation of an n×n matrix in `f64`, and n/2 multiply-adds a weight, for n inputs.
     /// The result does not depend on the number of threads or the machine.
+    ///
+    /// Plain codes are searched, too, if those for the inputs are not better by far than plain ones could
+    /// be expected to be; those with the smaller tr(E·H·Eᵀ) are taken, E the errors of the weights.
     ///
     /// # Errors
     /// As [`compress`](Self::compress) and [`Factor::new`]; and [`ErrorKind::InvalidArgument`] unless
@@ -125,7 +141,20 @@ impl CompressedTensor {
             axes,
             normalise: PowerOfTwo::new(-exponent),
         };
-        let (streams, energy) = encode(&vectors, exponent, params, bits, &factor, control)?;
+        let (streams, energy, objective) =
+            encode(&vectors, exponent, params, bits, &factor, control)?;
+        let judge = Judge {
+            vectors: &vectors,
+            factor: &factor,
+        };
+        let objective = judge.undamped(objective, energy.error);
+        if judge.in_doubt(objective, energy.signal, bits) {
+            let codec = Codec::Trellis(*params);
+            let plain = Self::compress(weights, shape, &codec, control)?;
+            if judge.objective(&plain, control)? < objective {
+                return Ok(plain);
+            }
+        }
         // Where nothing is worth a bit, there is no code.
         let payload = match streams.rates.iter().all(|rate| *rate == 0) {
             true => Payload::Zeros,
@@ -152,7 +181,7 @@ fn beside(argument: &str) -> Error {
     ))
 }
 
-/// Codes of all streams, within `bits` a weight in all.
+/// Codes of all streams, within `bits` a weight in all; their energy, and tr(E·H·Eᵀ) with the damped H.
 fn encode<T: Element>(
     vectors: &Vectors<'_, T>,
     exponent: i32,
@@ -160,7 +189,7 @@ fn encode<T: Element>(
     bits: f64,
     factor: &Factor,
     control: &Control,
-) -> Result<(Streams, Energy)> {
+) -> Result<(Streams, Energy, f64)> {
     let stored = [vectors.inputs, vectors.outputs];
     let layout = Layout::new(&stored);
     let shape = vectors.shape();
@@ -183,9 +212,31 @@ fn encode<T: Element>(
         below: None,
         larger: LARGER,
     };
+    let noise = noises(params.codes()?)?;
+    let forecaster = Forecaster {
+        simd,
+        factor,
+        steps: &steps,
+        sources: &sources,
+        noise: &noise,
+    };
+    let allot = |sources: &[Source], spread| {
+        bit_budget.allot(&layout, sources, params.codes()?, spread, header)
+    };
+    let mut allotment = allot(&sources, spread)?;
+    let mut forecast = forecaster.at(&allotment.rates, control)?;
+    for _ in 0..ROUNDS {
+        allotment = allot(&forecast.sources, spread)?;
+        let next = forecaster.at(&allotment.rates, control)?;
+        if next.error >= forecast.error {
+            break;
+        }
+        forecast = next;
+    }
+    let sources = forecast.sources;
     let mut attempt = 1;
     loop {
-        let allotment = bit_budget.allot(&layout, &sources, params.codes()?, spread, header)?;
+        let allotment = allot(&sources, spread)?;
         let plan = StreamChoices::new(&sources, &allotment, spread, params.codes()?)?;
         let coder = Coder {
             vectors,
@@ -198,8 +249,8 @@ fn encode<T: Element>(
             incoherence: incoherence.as_ref(),
         };
         let coded = coder.run(&blocks, params.window, allotment.codes, control)?;
-        let missing = plan.scales.start.saturating_sub(coded.largest);
-        if missing > 1 && attempt < ATTEMPTS {
+        if coded.beyond > BEYOND && attempt < ATTEMPTS {
+            let missing = (16.0 * coded.beyond.log2()).ceil().min(255.0) as u8;
             spread.larger = spread.larger.saturating_add(missing.saturating_add(4));
             attempt += 1;
             continue;
@@ -219,6 +270,6 @@ fn encode<T: Element>(
             starts: Starts::default(),
             near: Near::default(),
         };
-        return Ok((streams, coded.energy));
+        return Ok((streams, coded.energy, coded.objective));
     }
 }

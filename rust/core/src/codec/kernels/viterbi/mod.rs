@@ -139,6 +139,11 @@ impl<'t> SearchTables<'t> {
         self.trellis
     }
 
+    /// The outermost level, in standard deviations.
+    pub fn outermost(&self) -> f64 {
+        f64::from(self.trellis.levels[self.trellis.levels.len() - 1])
+    }
+
     /// Turn a weight, in standard deviations, into a target of the search.
     ///
     /// Beyond the outermost level by more than the metric can tell apart, every level would look

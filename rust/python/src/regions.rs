@@ -106,7 +106,11 @@ pub fn characteristic_polynomial(
 }
 
 /// Flats of one codimension: where the hyperplanes of each begin, all of them, and |μ| of each.
-type Level<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>, Vec<u128>);
+type Level<'py> = (
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<u32>>,
+    Vec<u128>,
+);
 
 /// The flats of codimension 0, 1, … by the distinct hyperplanes that contain them.
 #[pyfunction]
@@ -125,7 +129,11 @@ pub fn intersection_lattice<'py>(
                 members.extend(flat.hyperplanes());
                 starts.push(members.len() as u64);
             }
-            (starts, members, flats.iter().map(|flat| flat.mobius).collect())
+            (
+                starts,
+                members,
+                flats.iter().map(|flat| flat.mobius).collect(),
+            )
         });
         Ok(levels.collect::<Vec<(_, _, Vec<u128>)>>())
     })?;

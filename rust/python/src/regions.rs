@@ -54,7 +54,7 @@ impl RegionSearch {
         converted(py, block)
     }
 
-    /// The regions of about so many more vertices, or None at the end.
+    /// The regions of about this many further vertices, or None at the end.
     #[pyo3(signature = (vertices, *, threads))]
     fn next_block<'py>(
         &self,
@@ -105,7 +105,8 @@ pub fn characteristic_polynomial(
     })
 }
 
-/// Flats of one codimension: where the hyperplanes of each begin, all of them, and |μ| of each.
+/// Flats of one codimension: the start of each flat's list of hyperplanes, all lists, and |μ| of each
+/// flat.
 type Level<'py> = (
     Bound<'py, PyArray1<u64>>,
     Bound<'py, PyArray1<u32>>,

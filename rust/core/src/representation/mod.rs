@@ -1,5 +1,5 @@
-//! Polyhedra as the field stores them: H-representations (`.ine`) and V-representations (`.ext`),
-//! the formats of Fukuda's cdd and Avis' lrs.
+//! Files of polyhedra: H-representations (`.ine`) and V-representations (`.ext`), the formats of
+//! Fukuda's cdd and Avis' lrs.
 //!
 //! ```text
 //! a name, and comments after a * or a #
@@ -16,14 +16,13 @@
 //! Row (1, x) of a V-representation is a vertex, (0, r) a ray, or a line where it is a linearity.
 //! In a V-representation that lrs writes, n is `*****`.
 //!
-//! Data flows one way: [`tokens`] (bytes → words that know their line and column) → [`number`] (a
-//! word → an exact number) → [`read`] (words → a [`Representation`]). [`write`] is the way back for
-//! vertices.
+//! Data flows one way: [`tokens`] (bytes → words with line and column) → [`number`] (a word → an exact
+//! number) → [`read`] (words → a [`Representation`]). [`write`] writes vertices.
 //!
-//! The reader is for files from anywhere. It stores what it has read and nothing on the word of a
-//! header; numbers are bounded in digits and exponent, so memory is bounded by a multiple of the
-//! file's size; and what cdd and lrs read in different ways (a line with more entries than a row: lrs
-//! takes them for the next row, cdd does not) is an error, not a guess.
+//! The reader does not trust its input. It allocates for what it has read, never for what a header
+//! announces. Digits and exponents of numbers are bounded, so memory is bounded by a multiple of the
+//! file's size. Input that cdd and lrs read in different ways is an error (for example a line with more
+//! entries than a row has: lrs takes them for the next row, cdd does not).
 
 pub mod number;
 pub mod read;
@@ -34,7 +33,7 @@ pub use read::read;
 
 use number::{Number, Rational};
 
-/// Which side of a polyhedron is described.
+/// The kind of a representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Inequalities and equations.
@@ -43,12 +42,12 @@ pub enum Kind {
     V,
 }
 
-/// The entries of a matrix, as narrow as all of them allow.
+/// The entries of a matrix, in the narrowest type that holds all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entries {
     /// All are integers of 64 bits.
     Integers(Vec<i64>),
-    /// Some are not.
+    /// Some are not 64-bit integers.
     Rationals(Vec<Rational>),
 }
 
@@ -57,17 +56,18 @@ pub enum Entries {
 pub struct Representation {
     /// H or V.
     pub kind: Kind,
-    /// The first line that is no comment and no option, if there is one before `begin`.
+    /// The first line before `begin` that is neither a comment nor an option; empty if there is none.
     pub name: String,
     /// d + 1.
     pub columns: usize,
     /// Row after row.
     pub entries: Entries,
-    /// Rows that are equations or lines, from 0, rising.
+    /// Numbers of the rows that are equations or lines, from 0, in rising order.
     pub linearity: Vec<usize>,
-    /// Whether x ≥ 0 was said by the word `nonnegative`; those rows are not among the entries.
+    /// Whether the file has the word `nonnegative`, which means x ≥ 0; these rows are not among the
+    /// entries.
     pub nonnegative: bool,
-    /// The lines after `end`, and what options this reader does not act on, as they stand.
+    /// The lines after `end`, and the options that this reader ignores, unchanged.
     pub options: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ impl Entries {
         self.len() == 0
     }
 
-    /// Append a number, widening what is there if it is no integer of 64 bits.
+    /// Append a number. If it is not a 64-bit integer, all entries become rationals.
     fn push(&mut self, value: Number) {
         match (&mut *self, value) {
             (Self::Integers(x), Number::Integer(value)) => x.push(value),

@@ -1,11 +1,11 @@
-//! Words into a representation; what is refused, and why, is in the [module's notes](super).
+//! Parses words into a representation. The [module's notes](super) say what is refused and why.
 
 use super::number::{NumberType, parse};
 use super::tokens::{Token, Tokens};
 use super::{Entries, Kind, Representation};
 use crate::{Control, Result};
 
-/// Words by which lrs and cdd mark equations and lines.
+/// Keywords of lrs and cdd that mark equations and lines.
 const LINEARITY: [&[u8]; 3] = [b"linearity", b"equality", b"partial_enum"];
 
 /// Entries between two looks at the [`Control`]; the longest number takes milliseconds.
@@ -13,13 +13,13 @@ const CHECK_INTERVAL: usize = 16;
 
 /// Read an H- or V-representation.
 ///
-/// `expected` is what it is taken for where it does not say. Time is linear in the file's length
-/// but for numbers of very many digits, memory a multiple of it, whatever its header claims.
+/// `expected` is the kind of a file that does not state its kind. Time is linear in the file's length,
+/// except for numbers of very many digits. Memory is at most a multiple of the file's length, whatever
+/// the header announces.
 ///
-/// # Errors
-/// [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column for what is malformed or is
-/// not of the `expected` kind, [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a number of
-/// more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
+/// # Errors [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column, for malformed input
+/// or a file that is not of the `expected` kind; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge)
+/// for a number of more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 ///
 /// # Example
@@ -58,7 +58,7 @@ struct Reader<'a> {
     tokens: Tokens<'a>,
     control: &'a Control,
     found: Representation,
-    /// Rows counted from 1 as the file counts them, and where it names them.
+    /// The numbers of linearity rows as the file has them, from 1, with their places.
     linearity: Vec<Token<'a>>,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Everything up to and with `begin`.
+    /// Read everything up to and including `begin`.
     fn preamble(&mut self) -> Result<()> {
         let mut named = false;
         let mut said = false;
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// Whether `token` begins an option that this reader acts on; if so, it is read.
+    /// Whether `token` begins an option that this reader supports. If so, read it.
     fn option(&mut self, token: Token<'a>) -> Result<bool> {
         if token.text == b"nonnegative" {
             if self.found.kind == Kind::V {
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         }
         let count = self.next("the number of linearities")?;
         let rows = natural(count, "a number of linearities")?;
-        // Nothing is set aside for them: the file ends before a wrong number is reached.
+        // Nothing is allocated for the announced number: if it is too large, the file ends first.
         for _ in 0..rows {
             self.control.check()?;
             let row = self.next("the number of a row")?;
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Sizes, rows and `end`; the number of rows.
+    /// Read the sizes, the rows and `end`. Returns the number of rows.
     fn matrix(&mut self) -> Result<usize> {
         let rows = self.next("the number of rows")?;
         let announced = if !rows.text.is_empty() && rows.text.iter().all(|b| *b == b'*') {
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The row that begins with `first`; it may go on over several lines.
+    /// Read the row that begins with `first`. It may continue over several lines.
     fn row(&mut self, first: Token<'a>, number: usize, of: NumberType) -> Result<()> {
         let columns = self.found.columns;
         if self.found.kind == Kind::V && !matches!(first.text, b"0" | b"1") {
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Everything after `end`.
+    /// Read everything after `end`.
     fn options(&mut self) -> Result<()> {
         while let Some(token) = self.tokens.next() {
             if self.option(token)? {

@@ -22,8 +22,8 @@ type Key = usize;
 pub(crate) struct OffsetTables(Mutex<Vec<(Key, Weak<Buffer>)>>);
 
 impl OffsetTables {
-    /// The table of a code, complete when this returns; `None` if the code has no table. `codes` is the
-    /// table of constants, on the device, of a tensor with the same set and window.
+    /// The table of a code, complete when this returns; `None` if the code has no table. `tensor` has
+    /// the same set and window, and its `codes` are on the device.
     pub fn of(
         device: &Arc<Device>,
         tensor: &abi::Tensor,

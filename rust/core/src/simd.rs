@@ -118,8 +118,9 @@ impl SimdLevel {
     ///
     /// The variable is read once in a process, at the first call.
     ///
-    /// # Errors [`ErrorKind::InvalidArgument`] if the variable names no level, or one that this machine
-    /// lacks. No call runs on another level than the requested one.
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if the variable names no level, or one that this machine lacks.
+    /// No call runs on another level than the requested one.
     pub fn in_use() -> Result<Self> {
         static IN_USE: OnceLock<Result<SimdLevel>> = OnceLock::new();
         match IN_USE.get_or_init(|| Self::asked_for(std::env::var_os(OVERRIDE).as_deref())) {

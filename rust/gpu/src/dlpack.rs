@@ -96,7 +96,8 @@ impl Managed {
 
 /// Release the array that [`export`] described.
 ///
-/// # Safety `this` is a result of `export`, and nothing uses it after this call.
+/// # Safety
+/// `this` is a result of `export`, and nothing uses it after this call.
 pub unsafe fn release(this: *mut Managed) {
     // SAFETY: by the caller's promise.
     unsafe { drop_export(this) };
@@ -150,7 +151,8 @@ impl Tensor {
 
 /// The numbers at an address; none if it is null.
 ///
-/// # Safety `count` numbers are readable there, unless it is null.
+/// # Safety
+/// `count` numbers are readable there, unless it is null.
 unsafe fn numbers<'a>(place: *const i64, count: usize) -> &'a [i64] {
     if place.is_null() || count == 0 {
         return &[];

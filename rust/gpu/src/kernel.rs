@@ -72,7 +72,8 @@ impl Kernel {
 
     /// The kernel of this name. In a constant the lookup is at compile time.
     ///
-    /// # Panics If no kernel has this name. In a constant this is a compile error.
+    /// # Panics
+    /// If no kernel has this name. In a constant this is a compile error.
     pub const fn named(name: &str) -> Self {
         let mut index = 0;
         while index < NAMES.len() {
@@ -108,7 +109,8 @@ impl Kernel {
 
     /// The product with 1, 2, 4 or 8 vectors.
     ///
-    /// # Panics If `slots` is another number.
+    /// # Panics
+    /// If `slots` is another number.
     pub fn matvec(slots: u32) -> Self {
         match slots {
             1 => const { Self::named("hc_matvec_1") },

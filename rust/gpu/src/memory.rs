@@ -115,7 +115,8 @@ pub fn as_bytes<T: Plain>(data: &[T]) -> &[u8] {
 
 /// Types without padding for which every bit pattern is valid.
 ///
-/// # Safety The type has these properties.
+/// # Safety
+/// The type has these properties.
 pub unsafe trait Plain: Copy {}
 // SAFETY: integers and floats are their bytes.
 unsafe impl Plain for u8 {}

@@ -487,7 +487,8 @@ impl TensorCode {
 
 /// `len` elements at an address. If `len` is 0, the address may be anything.
 ///
-/// # Safety There are `len` elements, and nothing writes to them while the slice is in use.
+/// # Safety
+/// There are `len` elements, and nothing writes to them while the slice is in use.
 unsafe fn slice_at<'a, T>(address: usize, len: usize) -> &'a [T] {
     match len {
         0 => &[],
@@ -498,7 +499,8 @@ unsafe fn slice_at<'a, T>(address: usize, len: usize) -> &'a [T] {
 
 /// [`slice_at`] for writing.
 ///
-/// # Safety There are `len` elements, and nothing else uses them while the slice is in use.
+/// # Safety
+/// There are `len` elements, and nothing else uses them while the slice is in use.
 unsafe fn slice_at_mut<'a, T>(address: usize, len: usize) -> &'a mut [T] {
     match len {
         0 => &mut [],

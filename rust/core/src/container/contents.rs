@@ -57,7 +57,8 @@ impl Contents {
     /// The parts of a tensor may be in different files, because tools that split a model by size do not
     /// know about parts.
     ///
-    /// # Errors [`ErrorKind::Format`] if `x` exists in both forms.
+    /// # Errors
+    /// [`ErrorKind::Format`] if `x` exists in both forms.
     pub fn of(tensors: &[Tensor]) -> Result<Self> {
         let mut groups = BTreeMap::new();
         for tensor in tensors {

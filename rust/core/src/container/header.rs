@@ -48,8 +48,9 @@ pub struct Header {
 
 /// The length of the header, from the first eight bytes of a file of `file` bytes.
 ///
-/// # Errors [`ErrorKind::Format`] if it exceeds the file, or the longest header that the safetensors
-/// library reads.
+/// # Errors
+/// [`ErrorKind::Format`] if it exceeds the file, or the longest header that the safetensors library
+/// reads.
 pub fn header_length(first: &[u8], file: u64) -> Result<usize> {
     let Some((first, _)) = first.split_first_chunk::<LENGTH>() else {
         return Err(malformed(format!(
@@ -76,8 +77,9 @@ pub fn header_length(first: &[u8], file: u64) -> Result<usize> {
 impl Header {
     /// Read the JSON of the header of a file of `file` bytes.
     ///
-    /// # Errors [`ErrorKind::Format`]: other JSON; an unknown dtype; a length that does not follow from
-    /// dtype and shape; offsets that overlap, leave a gap, or do not end with the file.
+    /// # Errors
+    /// [`ErrorKind::Format`]: other JSON; an unknown dtype; a length that does not follow from dtype
+    /// and shape; offsets that overlap, leave a gap, or do not end with the file.
     pub fn parse(json: &[u8], file: u64) -> Result<Self> {
         let metadata: Metadata = serde_json::from_slice(json)
             .map_err(|e| malformed(format!("the header of a safetensors file: {e}")))?;
@@ -114,8 +116,9 @@ impl Header {
     /// A header for these tensors, one after the other: larger elements first, so that all are aligned,
     /// then by name.
     ///
-    /// # Errors [`ErrorKind::InvalidArgument`] for a name that occurs twice; [`ErrorKind::TooLarge`] if
-    /// the sizes overflow.
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a name that occurs twice; [`ErrorKind::TooLarge`] if the
+    /// sizes overflow.
     pub fn of(
         tensors: impl IntoIterator<Item = (String, Dtype, Vec<usize>)>,
         metadata: BTreeMap<String, String>,

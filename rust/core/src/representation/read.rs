@@ -17,9 +17,10 @@ const CHECK_INTERVAL: usize = 16;
 /// except for numbers of very many digits. Memory is at most a multiple of the file's length, whatever
 /// the header announces.
 ///
-/// # Errors [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column, for malformed input
-/// or a file that is not of the `expected` kind; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge)
-/// for a number of more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
+/// # Errors
+/// [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column, for malformed input or a file
+/// that is not of the `expected` kind; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a number
+/// of more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 ///
 /// # Example

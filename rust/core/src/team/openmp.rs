@@ -24,8 +24,9 @@ pub struct OpenMp {
 }
 
 impl OpenMp {
-    /// # Safety `parallel` does what [`Parallel`] says, in this process: after a fork the threads of
-    /// the parent do not exist, and GCC's runtime would wait for them.
+    /// # Safety
+    /// `parallel` does what [`Parallel`] says, in this process: after a fork the threads of the parent
+    /// do not exist, and GCC's runtime would wait for them.
     pub unsafe fn new(parallel: Parallel, threads: usize) -> Self {
         Self {
             parallel,

@@ -69,8 +69,9 @@ impl PreparedTensor {
 
     /// Put a tensor on a device. Complete when this returns; copies run on `stream`.
     ///
-    /// # Errors [`ErrorKind::Capture`] while a graph is captured on `stream`,
-    /// [`ErrorKind::OutOfMemory`], and other errors of the driver.
+    /// # Errors
+    /// [`ErrorKind::Capture`] while a graph is captured on `stream`, [`ErrorKind::OutOfMemory`], and
+    /// other errors of the driver.
     pub fn new(device: &Arc<Device>, tensor: &CompressedTensor, stream: Stream) -> Result<Self> {
         // SAFETY: nothing is lent.
         unsafe { Self::with_planes(device, tensor, None, stream) }
@@ -79,8 +80,9 @@ impl PreparedTensor {
     /// [`new`](Self::new) with planes that are already on the device. `lent` has the whole part for
     /// each of [`planes`](Self::planes). Of the planes in `tensor` only the lengths are used.
     ///
-    /// # Safety Every span is device memory that holds the plane as long as this lives. It is written
-    /// before any call on a stream that uses it, in stream order.
+    /// # Safety
+    /// Every span is device memory that holds the plane as long as this lives. It is written before any
+    /// call on a stream that uses it, in stream order.
     pub unsafe fn with_planes(
         device: &Arc<Device>,
         tensor: &CompressedTensor,
@@ -191,8 +193,9 @@ impl PreparedTensor {
     /// [`decodes`](Self::decodes) is not true of, for memory that is too short or not aligned;
     /// [`ErrorKind::Capture`] where exact or raw weights have to be put on the device first.
     ///
-    /// # Safety `out` and `workspace` are device memory that nothing else uses, in stream order, until
-    /// the launches are complete.
+    /// # Safety
+    /// `out` and `workspace` are device memory that nothing else uses, in stream order, until the
+    /// launches are complete.
     pub unsafe fn decode(
         &self,
         float: Float,
@@ -242,7 +245,8 @@ impl PreparedTensor {
     /// [`ErrorKind::InvalidArgument`] unless it [`multiplies`](Self::multiplies), or for memory that is
     /// too short or not aligned.
     ///
-    /// # Safety As for [`decode`](Self::decode), and `table` has such entries.
+    /// # Safety
+    /// As for [`decode`](Self::decode), and `table` has such entries.
     pub unsafe fn decode_rows(
         &self,
         float: Float,
@@ -281,8 +285,9 @@ impl PreparedTensor {
     /// [`ErrorKind::InvalidArgument`] unless it [`multiplies`](Self::multiplies), for a workspace
     /// that is too short, or memory that is not aligned.
     ///
-    /// # Safety All are device memory with that many elements. Nothing else uses y and the workspace,
-    /// in stream order, until the launches are complete.
+    /// # Safety
+    /// All are device memory with that many elements. Nothing else uses y and the workspace, in stream
+    /// order, until the launches are complete.
     pub unsafe fn multiply(
         &self,
         float: Float,

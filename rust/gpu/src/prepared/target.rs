@@ -78,7 +78,8 @@ impl Target<'_> {
 
     /// Launch a kernel that has a thread for each of `count` weights.
     ///
-    /// # Safety As for [`Kernel::launch`].
+    /// # Safety
+    /// As for [`Kernel::launch`].
     pub unsafe fn launch_flat(
         &self,
         kernel: Kernel,

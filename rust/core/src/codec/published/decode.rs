@@ -54,7 +54,8 @@ impl Winding {
     /// Decode the weights of a range of flat C-order indices on the calling thread. O(length),
     /// wherever it starts.
     ///
-    /// # Errors As [`decode_as`](Self::decode_as), without [`ErrorKind::Cancelled`].
+    /// # Errors
+    /// As [`decode_as`](Self::decode_as), without [`ErrorKind::Cancelled`].
     pub fn decode_range(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
         self.check_range(&range, out.len())?;
         with_group!(self.params, decode_some(self, range.start, out));

@@ -19,14 +19,15 @@
 //! found by trial: the first number of 1..=class_max whose mean absolute error is within the threshold,
 //! or else the one with the least error.
 //!
-//! # Why the nearest sample is the nearest Written in base m, the digits of θ choose the coordinates
-//! one after the other, each from an arithmetic progression; a branch-and-bound over the digits drops
-//! only samples that the coordinates chosen so far put farther away than a known sample. `orbit` has
-//! the proof, which includes rounding and ties (lowest index). A group costs O(2^K) for any U, without
-//! a tree or a table.
+//! # Why the nearest sample is the nearest
+//! Written in base m, the digits of θ choose the coordinates one after the other, each from an
+//! arithmetic progression; a branch-and-bound over the digits drops only samples that the coordinates
+//! chosen so far put farther away than a known sample. `orbit` has the proof, which includes rounding
+//! and ties (lowest index). A group costs O(2^K) for any U, without a tree or a table.
 //!
-//! # Speed At K = 2 the search is some 400 instructions a pair, with hardly any unpredictable branches.
-//! Groups inside the cube are searched once, those outside once for every number of categories tried.
+//! # Speed
+//! At K = 2 the search is some 400 instructions a pair, with hardly any unpredictable branches. Groups
+//! inside the cube are searched once, those outside once for every number of categories tried.
 //!
 //! Data flows one way: `params` → `survey` (centre, farthest) → `encode` (a `coder` per
 //! number of categories: `category`, `orbit`) → `codes` → `stored`.

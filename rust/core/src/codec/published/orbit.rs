@@ -14,21 +14,23 @@
 //! condition θ < U shortens the progressions.) Index 0 is one more point, the centre of the cube; index
 //! θ + 1 is sample θ.
 //!
-//! # Why the search is exact It chooses digits from t_0 up, that is coordinates from the last down to
-//! the first. It runs through each coordinate's progression from the sought point outwards, to either
-//! side (after Schnorr and Euchner's enumeration of lattice points, 1994). The sum of squares so far is
-//! a lower bound on the distance of every sample with these digits, and it grows along the progression
-//! on each side. Where it exceeds the best known distance, neither further digits nor further members
-//! of the progression can give a nearer sample, so both are skipped. Nothing else is skipped.
+//! # Why the search is exact
+//! It chooses digits from t_0 up, that is coordinates from the last down to the first. It runs through
+//! each coordinate's progression from the sought point outwards, to either side (after Schnorr and
+//! Euchner's enumeration of lattice points, 1994). The sum of squares so far is a lower bound on the
+//! distance of every sample with these digits, and it grows along the progression on each side. Where
+//! it exceeds the best known distance, neither further digits nor further members of the progression
+//! can give a nearer sample, so both are skipped. Nothing else is skipped.
 //!
 //! This holds for the computed distances, without a margin for rounding: the sum is accumulated in the
 //! order of the search, and rounded subtraction, squaring and addition of a non-negative term are all
 //! monotone. So the result is the index that a scan of all U + 1 computed distances would find. Among
 //! equal distances it is the lowest index, because the search continues at equality.
 //!
-//! # Cost The progressions all have the same step and are shifted by 1/m of it per digit: a nearly
-//! cubic lattice, where the two members around the sought coordinate nearly always suffice. That is
-//! O(2^K) for any U, without a table; near the end of a cut progression (U < m^K) up to O(m^(K−1)), m =
+//! # Cost
+//! The progressions all have the same step and are shifted by 1/m of it per digit: a nearly cubic
+//! lattice, where the two members around the sought coordinate nearly always suffice. That is O(2^K)
+//! for any U, without a table; near the end of a cut progression (U < m^K) up to O(m^(K−1)), m =
 //! ⌈U^(1/K)⌉.
 
 /// The samples of the winding for groups of K.

@@ -44,10 +44,11 @@ impl Factor {
     ///
     /// O(n³/6) multiply-adds, memory for n² `f64`.
     ///
-    /// # Errors [`ErrorKind::NonFinite`] for an entry that is NaN or infinite;
-    /// [`ErrorKind::InvalidArgument`] for a wrong number of entries, a matrix that is not symmetric, a
-    /// diagonal with negative entries or only zeros, and a matrix that a pivot shows not to be positive
-    /// definite. The message says where.
+    /// # Errors
+    /// [`ErrorKind::NonFinite`] for an entry that is NaN or infinite; [`ErrorKind::InvalidArgument`]
+    /// for a wrong number of entries, a matrix that is not symmetric, a diagonal with negative entries
+    /// or only zeros, and a matrix that a pivot shows not to be positive definite. The message says
+    /// where.
     pub fn new<H: Element>(
         matrix: &[H],
         inputs: usize,

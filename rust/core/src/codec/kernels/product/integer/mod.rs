@@ -1,8 +1,8 @@
 //! Rows of integer levels times a batch of integer vectors: the integer form of
 //! [`accumulate`](super::accumulate), and [`add_rows`] for transposed products.
 //!
-//! Both use the order of [`decode::integer`](crate::codec::kernels::decode::integer): weights j and 16
-//! + j of a pair lie beside each other. Integer sums are exact, because the magnitudes of a lane's
+//! Both use the order of [`decode::integer`](crate::codec::kernels::decode::integer): weights j and
+//! 16 + j of a pair lie beside each other. Integer sums are exact, because the magnitudes of a lane's
 //! activations add up to at most [`LANE`](crate::codec::kernels::decode::integer::LANE).
 
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 // kernels.def has the entry points with their grids.
 //
 // The host side (rust/gpu) mirrors the structs with #[repr(C)]; the static_asserts pin their sizes,
-// and `tests/test_cuda.py` pins every offset. Nothing here depends on CUDA headers.
+// and `tests/gpu/test_cuda.py` pins every offset. Nothing here depends on CUDA headers.
 //
 // Memory. Every pointer is a device pointer. The planes (`path`, `cells`, winding `codes`) are read
 // in aligned words of 4 bytes, and only in words that hold at least one byte of the plane: so a plane

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import hypercomp_rs as hc
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("format-*.hypc"))
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("format-*.hypc"))
 
 
 def weights(shape, seed=0, zeros=0.0):

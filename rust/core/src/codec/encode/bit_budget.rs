@@ -117,8 +117,8 @@ impl BitBudget {
                 Err(Error::new(
                     ErrorKind::InvalidArgument,
                     format!(
-                        "{:.3} bits a weight: which are zero takes {:.3}, and half a bit for each of \
-                         the others {:.3}",
+                        "{:.3} bits a weight are too few: the mask of zeros takes {:.3}, and half a bit \
+                         for each other weight {:.3}",
                         a_weight(self.bits + mask),
                         a_weight(mask),
                         a_weight(least),

@@ -109,7 +109,7 @@ fn within(bits: f64, attempt: impl Fn(f64) -> Result<Attempt>) -> Result<Attempt
     Err(Error::new(
         ErrorKind::InvalidArgument,
         format!(
-            "no {bits} bits a weight keep every error within max_error: {least:.3} bits were the fewest"
+            "{bits} bits a weight do not keep every error within max_error: the fewest found are {least:.3}"
         ),
     ))
 }
@@ -158,7 +158,7 @@ fn at_least(
     best.map(|(_, found)| found).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidArgument,
-            format!("{db} dB are not reached at {highest} bits a weight, the most there are"),
+            format!("{db} dB are not reached at {highest} bits a weight, the highest rate"),
         )
     })
 }

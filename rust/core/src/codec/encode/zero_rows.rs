@@ -57,7 +57,7 @@ impl Kept {
             Axes::Swapped => zero[at % rows],
         };
         let streams: Vec<usize> = match axes {
-            // Every stream may have weights of every zero row.
+            // A stream runs across the rows, so it may have weights of every zero row.
             Axes::Swapped => (0..layout.len()).collect(),
             Axes::InOrder => {
                 let of_row = |number: usize| {

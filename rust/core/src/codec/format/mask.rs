@@ -412,8 +412,8 @@ fn check_expansion(weights: usize, stored: usize) -> Result<()> {
     Err(Error::new(
         ErrorKind::TooLarge,
         format!(
-            "a mask of zeros of {weights} weights in {stored} bytes: so few weights are not zero \
-             that it may take no more than {} bytes in memory",
+            "a mask of {weights} weights in only {stored} bytes: such a mask may take no more \
+             than {} bytes in memory",
             EXPANSION.0
         ),
     ))

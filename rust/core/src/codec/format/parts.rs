@@ -189,7 +189,7 @@ impl CompressedTensor {
             CodecName::Trellis => {
                 let trellis = description
                     .trellis
-                    .ok_or_else(|| malformed("a trellis without its numbers"))?;
+                    .ok_or_else(|| malformed("the description lacks the member trellis"))?;
                 let head = trellis.head(version, &parts.0);
                 let stored = axes.stored(&description.shape);
                 let streams = read_streams(&head, &stored, dtype, &mut parts)?;

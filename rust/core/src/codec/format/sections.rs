@@ -186,7 +186,7 @@ fn numbers(
     }
     let bits = count
         .checked_mul(span.width as usize)
-        .ok_or_else(|| malformed(format!("{what} beyond this machine")))?;
+        .ok_or_else(|| malformed(format!("{what} are too large for this machine")))?;
     let bytes = from.take(section, bits.div_ceil(8), what)?;
     let mut reader = Reader::new(&bytes, span.width);
     Ok((0..count).map(|_| reader.next_field()).collect())
@@ -264,17 +264,17 @@ pub(in crate::codec) fn read_streams(
     // requires.
     let empty = |stream: usize| coded_length(layout, streams.mask.as_ref(), stream) == 0;
     if streams.rates.iter().all(|rate| *rate == 0) {
-        return Err(malformed("a trellis of which every stream is zeros"));
+        return Err(malformed("a trellis tensor whose streams are all zeros"));
     }
     if streams.mask.is_some()
         && let Some(stream) = (0..layout.len()).find(|s| streams.rates[*s] > 0 && empty(*s))
     {
         return Err(malformed(format!(
-            "stream {stream} has a rate, and the mask leaves none of its weights"
+            "stream {stream} has a rate, but the mask leaves it no weights"
         )));
     }
     let (_, path, cells) = starts(layout, &streams.rates, streams.mask.as_ref())
-        .ok_or_else(|| malformed("planes beyond this machine"))?;
+        .ok_or_else(|| malformed("the planes are too large for this machine"))?;
     streams.path = from.take(Section::Path, path, Section::Path.what())?;
     streams.cells = from.take(Section::Cells, cells, Section::Cells.what())?;
     if head.exact {

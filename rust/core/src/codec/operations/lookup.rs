@@ -29,7 +29,7 @@ impl CompressedTensor {
         let Some((rows, below)) = self.shape.split_first() else {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                "rows of a tensor without axes",
+                "a tensor without axes has no rows: one axis or more is accepted",
             ));
         };
         let length: usize = below.iter().product();

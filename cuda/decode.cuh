@@ -1,8 +1,8 @@
-// Planes to weights: levels, scale, Hadamard blocks, signs, times 2^e.
+// Decodes planes to weights: levels, scale, Hadamard blocks, signs, multiplication by 2^e.
 //
-// A block of threads decodes a tile: the Hadamard blocks of 1024 weights of a stream, or of up to
-// 2047 at its end. A thread decodes 16 consecutive weights from their own bits; nothing is serial.
-// Every step is that of rust/core/src/codec/operations/decoder.rs, in the same order and rounding.
+// A block of threads decodes a tile: the Hadamard blocks of 1024 weights of a stream, or of up to 2047 at its
+// end. A thread decodes 16 consecutive weights from their own bits, without a serial dependency. Every step
+// is the same as in rust/core/src/codec/operations/decoder.rs, in the same order and with the same rounding.
 #pragma once
 #include "element.cuh"
 #include "hadamard.cuh"
@@ -11,8 +11,8 @@
 
 static constexpr int DECODED = 16;  // weights a thread decodes at a time
 
-// Call `call(h)` for the stream's rate: what is unrolled depends on it. HC_ONLY_RATE leaves one rate,
-// so that its instructions can be counted (budget.py).
+// Call `call(h)` for the stream's rate, which is a constant there because loops are unrolled by it.
+// HC_ONLY_RATE leaves one rate, so that its instructions can be counted (budget.py).
 #ifdef HC_ONLY_RATE
 #define HC_EACH_RATE(rate, call) \
     if (rate == HC_ONLY_RATE) { \
@@ -40,7 +40,7 @@ static constexpr int DECODED = 16;  // weights a thread decodes at a time
     }
 #endif
 
-// The scaled levels of a tile, to shared memory.
+// Write the scaled levels of a tile to shared memory.
 template <int H>
 static __device__ __forceinline__ void decode_levels(const HcTensor& tensor, const HcStream& stream,
                                                   uint32_t start, uint32_t length, float* tile) {
@@ -54,7 +54,7 @@ static __device__ __forceinline__ void decode_levels(const HcTensor& tensor, con
 #pragma unroll
         for (int i = 0; i < DECODED; ++i) {
             uint32_t phase = winding.phase(i % Group::SHARED, codes.reg(i), codes.cell(i));
-            // Those after the last weight are of no meaning, but within the tile.
+            // Values after the last weight have no meaning, but lie within the tile.
             out[i] = stream.scale * winding.level(phase);
         }
     }
@@ -67,7 +67,7 @@ static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t f
     __shared__ uint64_t signs[TILE_MOST / 64];
     const HcStream stream = tensor.streams[first_stream + blockIdx.x / tiles];
     uint32_t index = blockIdx.x % tiles, mine = hc_tiles(stream.length);
-    // With a mask, a stream may have nothing in it, whatever its rate.
+    // With a mask, a stream may have no coded weights at any rate.
     if (index >= mine || stream.length == 0) return;
     Tile at(stream.length, index, mine);
     uint64_t place = stream.first + at.start - origin;
@@ -89,7 +89,7 @@ static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t f
     }
 }
 
-// Coded weights to their places among zeros.
+// Move coded weights to their places among zeros.
 template <class U>
 static __device__ __forceinline__ void spread(const U* coded, uint64_t coded_origin,
                                               const uint32_t* mask, const uint64_t* ranks,

@@ -1,4 +1,4 @@
-// What the kernels are compiled against: CUDA's headers, or the header that runs them on the CPU.
+// Includes CUDA's headers, or the header that runs the kernels on the CPU.
 #pragma once
 #include "launch.h"
 #ifdef HC_FIBER
@@ -8,7 +8,7 @@
 #include <cuda_fp16.h>
 #endif
 
-// Two halves in a word; the lower one first.
+// A word as two halves; the lower one is first.
 static __device__ __forceinline__ __half2 as_halves(uint32_t word) {
     return *reinterpret_cast<const __half2*>(&word);
 }

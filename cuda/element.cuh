@@ -1,7 +1,7 @@
-// The types of weights, and the last step of decoding: times 2^e, rounded once.
+// The types of weights, and the last step of decoding: multiplication by 2^e, rounded once.
 //
 // The same bits as `Element::restore` and `Element::from_f64` in rust/core/src/codec/numbers/element.rs,
-// whose comments say why two factors in f32 round as one does, and where they do not.
+// whose comments say when multiplying by two factors in f32 rounds as if once.
 #pragma once
 #include "device.h"
 #include "launch.h"
@@ -54,20 +54,20 @@ template <> struct Element<__half> {
 };
 
 template <> struct Element<__nv_bfloat16> {
-    // To the nearest, ties to even, by integers: no product is so large that this overflows, and
-    // every architecture has them.
+    // Rounds to nearest, ties to even, in integer arithmetic, which every architecture has. No product is so
+    // large that it overflows.
     static __device__ __forceinline__ __nv_bfloat16 rounded(float value) {
         uint32_t bits = __float_as_uint(value);
         return __ushort_as_bfloat16((uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16));
     }
     static __device__ __forceinline__ __nv_bfloat16 restore(const HcTensor& tensor, float value) {
         float product = clamped(value * tensor.narrow[0] * tensor.narrow[1], BF16_MAX);
-        // Subnormals would be rounded twice, as those of both types lie in the same range.
+        // Subnormals would be rounded twice, because those of both types lie in the same range.
         bool subnormal = fabsf(product) < F32_MIN_NORMAL && value != 0.0f;
         if (tensor.fits && !subnormal) return rounded(product);
         return rounded(to_odd(clamped_wide(wide_product(tensor, value), BF16_MAX)));
     }
-    // For results, which may be beyond the range or not numbers.
+    // For results, which may be beyond the range, or NaN.
     static __device__ __forceinline__ __nv_bfloat16 from(float value) {
         if (value != value) return __ushort_as_bfloat16(0x7FFF);
         return rounded(value);
@@ -77,7 +77,7 @@ template <> struct Element<__nv_bfloat16> {
     }
 };
 
-// The same for a dtype that is not known before; all threads have the same.
+// The same for a dtype that is known at run time; it is the same for all threads.
 static __device__ __forceinline__ void store_weight(const HcTensor& tensor, void* out, uint64_t i,
                                                     uint32_t dtype, float value) {
     if (dtype == HC_F16)
@@ -97,7 +97,7 @@ static __device__ __forceinline__ void store_result(void* out, uint64_t i, uint3
         ((float*)out)[i] = value;
 }
 
-// A weight that needs no factor; one beyond the range becomes the largest.
+// Store a weight that needs no factor. A value beyond the range becomes the largest finite one.
 static __device__ __forceinline__ void store_clamped(void* out, uint64_t i, uint32_t dtype, float value) {
     float most = dtype == HC_F16 ? F16_MAX : dtype == HC_BF16 ? BF16_MAX : F32_MAX;
     store_result(out, i, dtype, clamped(value, most));

@@ -14,8 +14,8 @@ enum : uint32_t {
     TILE_FLOATS = TILE_MOST + TILE_MOST / 16,  // with padding
 };
 
-// A place in shared memory: one float is left out after every 16, so that threads that read every
-// 16th value meet in different banks.
+// The index of a value in shared memory: one float is unused after every 16, so that threads that read every
+// 16th value access different banks.
 static __device__ __forceinline__ uint32_t padded(uint32_t i) { return i + (i >> 4); }
 
 // The sign bits of 64 weights (SplitMix64).
@@ -36,7 +36,8 @@ static __device__ __forceinline__ float signed_by(const uint64_t* signs, uint32_
     return __uint_as_float(__float_as_uint(value) ^ bit << 31);
 }
 
-// Levels `first` to first + LEVELS − 1 over the values from `base` on; `norm` is 1 but at the end.
+// Levels `first` to first + LEVELS − 1 over the values from `base` on. `norm` is 1, except for the last
+// levels.
 template <int LEVELS>
 static __device__ __forceinline__ void butterflies(float* tile, uint32_t base, uint32_t count,
                                                    uint32_t first, float norm) {
@@ -99,13 +100,13 @@ struct Tile {
     __device__ __forceinline__ uint32_t whole() const { return length / blocks.size * blocks.size; }
     __device__ __forceinline__ bool overlapped() const { return last && blocks.overlapping; }
 
-    // Back from the basis of the codes.
+    // Transform back from the basis of the codes.
     __device__ __forceinline__ void inverse(float* tile) const {
         if (overlapped()) hadamard(tile, length - blocks.size, blocks.size, levels());
         hadamard(tile, 0, whole(), levels());
     }
 
-    // To the basis of the codes.
+    // Transform to the basis of the codes.
     __device__ __forceinline__ void forward(float* tile) const {
         hadamard(tile, 0, whole(), levels());
         if (overlapped()) hadamard(tile, length - blocks.size, blocks.size, levels());

@@ -1,4 +1,4 @@
-// The entry points, from kernels.def, which says what each is given and what its grid and its block are.
+// The entry points, generated from kernels.def, which has the parameters, grid and block of each.
 #include "decode.cuh"
 #include "product.cuh"
 #include "winding.cuh"

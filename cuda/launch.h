@@ -1,8 +1,8 @@
-// What the host hands to the kernels: structs by value, and what memory must be. kernels.def has the
-// entry points with their grids.
+// The interface of host and kernels: structs that are passed by value, and the requirements on memory.
+// kernels.def has the entry points with their grids.
 //
 // The host side (rust/gpu) mirrors the structs with #[repr(C)]; the static_asserts pin their sizes,
-// and `tests/test_cuda.py` pins every offset. Nothing here depends on CUDA headers.
+// and `tests/gpu/test_cuda.py` pins every offset. Nothing here depends on CUDA headers.
 //
 // Memory. Every pointer is a device pointer. The planes (`path`, `cells`, winding `codes`) are read
 // in aligned words of 4 bytes, and only in words that hold at least one byte of the plane: so a plane
@@ -29,7 +29,7 @@ struct HcCode {
     uint32_t unused;
 };
 
-// One stream: where its codes are and what they mean. See docs/format.md.
+// One stream: the place of its codes, and its constants. See docs/format.md.
 struct HcStream {
     uint64_t path_bit;  // where its path bits begin, in bits from `path`
     uint64_t cell_bit;  // where its cells begin, in bits from `cells`
@@ -88,7 +88,7 @@ struct HcWinding {
 static_assert(sizeof(HcCode) == 32 && sizeof(HcStream) == 32, "tables of structs");
 static_assert(sizeof(HcTensor) == 112 && sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
 
-// The type of weights, activations or results: the numbers of rust/core's Dtype.
+// The type of weights, activations or results, with the numbers of Dtype in rust/core.
 enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 
 // Weights that a block decodes or transforms at a time: whole Hadamard blocks.
@@ -98,8 +98,8 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 // Columns that a warp multiplies in one step; what pieces of the image are padded to.
 #define HC_STEP 1024u
 
-// The size of the Hadamard blocks of a stream of `n` > 0 weights, and whether one more block lies
-// over its last weights (rust/core/src/codec/kernels/hadamard).
+// The size of the Hadamard blocks of a stream of `n` > 0 weights, and whether one more block overlaps them at
+// the end (rust/core/src/codec/kernels/hadamard).
 struct HcBlocks {
     uint32_t size;
     uint32_t overlapping;
@@ -119,8 +119,8 @@ HC_BOTH HcBlocks hc_blocks(uint32_t n) {
     return {largest, 1};
 }
 
-// Tiles of a stream of `n` weights. All but the last have HC_TILE weights; the last has the rest,
-// fewer than HC_TILE + 1024, and with it every block that the overlapping one reaches.
+// Tiles of a stream of `n` weights. All but the last have HC_TILE weights. The last has the rest, fewer than
+// HC_TILE + 1024 weights, so that it contains every block that meets the overlapping one.
 HC_BOTH uint32_t hc_tiles(uint32_t n) {
     if (n == 0) return 1;
     HcBlocks blocks = hc_blocks(n);
@@ -128,18 +128,18 @@ HC_BOTH uint32_t hc_tiles(uint32_t n) {
     return (n - blocks.size) / blocks.size * blocks.size / HC_TILE + 1;
 }
 
-// Vectors that the product keeps sums of: the next power of two.
+// The number of vectors for which the product has sums: the next power of two.
 HC_BOTH uint32_t hc_slots(uint32_t batch) { return batch <= 2 ? batch : batch <= 4 ? 4 : 8; }
 
-// Floats of the image of a batch: 1024 of every step and vector, as many in half the width for rows
-// with a table, and a scale for those.
+// Floats of the image of a batch. For every step and vector: 1024 floats, 1024 halves for rows with a table,
+// and a scale for these.
 HC_BOTH uint64_t hc_image_floats(uint32_t columns, uint32_t pieces, uint32_t piece, uint32_t batch) {
     uint64_t last = columns - (uint64_t)(pieces - 1) * piece;
     uint64_t steps = (uint64_t)(pieces - 1) * ((piece + HC_STEP - 1) / HC_STEP) + (last + HC_STEP - 1) / HC_STEP;
     return steps * hc_slots(batch) * (HC_STEP + HC_STEP / 2 + 4);
 }
 
-// Words of the table for a rate; 0 where there can be none: at half rates, more than 5 bits or W > 10.
+// Words of the table for a rate; 0 if the rate has no table: half rates, rates above 5 bits, and W > 10.
 HC_BOTH uint32_t hc_table_words(uint32_t window, uint32_t half_bits) {
     return window <= 10 && half_bits % 2 == 0 && half_bits >= 2 && half_bits <= 10 ? 8u << window : 0;
 }

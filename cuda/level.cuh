@@ -1,21 +1,21 @@
-// Registers and cells to levels: the trellis code (rust/core/src/codec/trellis/code.rs).
+// Computes levels from registers and cells: the trellis code (rust/core/src/codec/trellis/code.rs).
 //
 // With hi and lo the upper and the lower part of the register,
 //
 //     position = (⌊(skew·hi mod 2^32) / 2^(32−s)⌋ + lo) mod 2^s,   offset = turn·position mod 2^s.
 //
-// Both are kept at the top of a word, where the modulus costs nothing:
+// Both are kept in the top bits of a word, where the modulus is free:
 //
 //     position·2^(32−s) = top s bits of  skew·hi + lo·2^(32−s)
 //                       = top s bits of  (skew − 2^(run+32−s))·hi + register·2^(32−s),
 //
-// since the register is lo + 2^run·hi + 2^W·(older bits) and W ≥ s; so lo is never taken apart, and
-// offset·2^(32−s) is turn times that, modulo 2^32. A funnel shift by s then puts the cell before it.
+// because the register is lo + 2^run·hi + 2^W·(older bits) and W ≥ s. So lo need not be extracted.
+// offset·2^(32−s) is turn times this, modulo 2^32. A funnel shift by s then puts the cell above the offset.
 #pragma once
 #include "device.h"
 #include "launch.h"
 
-// A code as the lanes use it: the same for all weights of a stream.
+// The constants of a code in registers: the same for all weights of a stream.
 struct Winding {
     uint32_t turn[2], skew[2];  // skew less 2^(run+32−s)
     uint32_t run_bits, offset_bits, low_bits;
@@ -72,9 +72,9 @@ struct Winding {
         return t * fmaf(fmaf(shape[2], v, shape[1]), v, shape[0]);
     }
 
-    // The same within 2^−20, without a conversion from an integer, which costs older architectures as
-    // much as four other instructions: the upper bits of the logarithm become the mantissa of
-    // w = 1 + v/16 instead.
+    // The level within 2^−20, without a conversion from an integer, which costs as much as four other
+    // instructions on older architectures. Instead, the upper bits of the logarithm become the mantissa of w
+    // = 1 + v/16.
     __device__ __forceinline__ float near_level(uint32_t phase) const {
         float t = line(phase);
         float u = fmaf(-t, t, 1.0f);

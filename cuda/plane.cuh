@@ -1,20 +1,20 @@
-// Planes of bits: the codes of some consecutive weights of a stream, in registers.
+// Reads planes of bits: loads the codes of consecutive weights of a stream into registers.
 //
-// A plane is read in aligned words, most significant byte first, as docs/format.md packs its fields.
-// Only words that hold a byte of the plane are read; others are zeros.
+// A plane is read in aligned words, most significant byte first, as docs/format.md packs its fields. Only
+// words that hold a byte of the plane are read; other words count as zeros.
 #pragma once
 #include "device.h"
 #include "launch.h"
 
-// Where instructions are counted (budget.py), what happens at the ends of planes and chains alone is
-// left out of the loops that it would stand in.
+// For counting instructions (budget.py), the code for the ends of planes and chains is moved out of the
+// counted loops.
 #ifdef HC_ONLY_RATE
 #define HC_USUAL true
 #else
 #define HC_USUAL false
 #endif
 
-// A plane from a stream's first bit on.
+// A plane, from a stream's first bit on.
 struct Plane {
     const uint32_t* words;  // from the word before that of the stream's first bit, if there is one
     uint32_t count;         // words of the plane from there on
@@ -29,7 +29,7 @@ struct Plane {
         bit = (uint32_t)(first_bit % 32) + 32 * before;
     }
 
-    // Words `first` to first + N − 1, of which some may be before the start or beyond the end.
+    // Load words `first` to first + N − 1. Some may lie before the start or beyond the end.
     template <int N> __device__ __forceinline__ void load(int first, uint32_t* out) const {
         if (HC_USUAL || (first >= 0 && (uint32_t)first + N <= count)) {
 #pragma unroll
@@ -57,8 +57,8 @@ template <int H, int N> struct Codes {
     uint32_t newer, older;  // the last 32 path bits, the newest lowest, and the 32 before
     uint32_t cells[WORDS + 1];
 
-    // From weight `at` of the stream on, a multiple of N. `history` path bits of the chain lie before
-    // the stream; what lies before the chain is zero.
+    // Load the codes from weight `at` of the stream on, a multiple of N. `history` path bits of the chain lie
+    // before the stream. Bits before the chain are zeros.
     __device__ __forceinline__ Codes(const Plane& path, const Plane& cell, uint32_t history, uint32_t at) {
         int last = (int)(path.bit + at / SHARED + STEPS - 1);
         uint32_t after = 31 - (last & 31);
@@ -90,7 +90,7 @@ template <int H, int N> struct Codes {
         return __funnelshift_r(newer, older, STEPS - 1 - i / SHARED);
     }
 
-    // Four times that, where a step is a weight.
+    // Four times the register; only for whole rates, where a step is one weight.
     __device__ __forceinline__ uint32_t reg_times_4(int i) const {
         int down = STEPS - 3 - i;
         return down >= 0 ? __funnelshift_r(newer, older, down) : newer << -down;

@@ -1,22 +1,21 @@
-// A compressed matrix times a few vectors, without the matrix.
+// A compressed matrix times a few vectors, without decoding the matrix to memory.
 //
-// A stream's weights are w = s·T⁻¹·q, with levels q, a scale s and the orthonormal transform T; so
-// w·x = s·q·(T·x), as the CPU's product has it, too. The vectors are transformed once,
-// by `transform`; then a warp has a row, and a lane 32 consecutive columns of every 1024.
+// A stream's weights are w = s·T⁻¹·q, with levels q, a scale s and the orthonormal transform T; so w·x =
+// s·q·(T·x), as in the product on the CPU. The vectors are transformed once, by `transform`. Then each warp
+// multiplies a row, and each lane 32 consecutive columns of every 1024.
 //
-// Order of the sums, the same for every batch: a lane has 32 consecutive columns of every 1024 and
-// takes them in order. Without a table it adds the products to its total by fused multiply-adds; with
-// one, eight pairs of products, 16 columns apart, are added in halves, and these to the total. The
-// lanes' totals are added in a butterfly, distance 16 first. The image has zeros beyond a piece's last
-// column, so what a lane decodes there counts for nothing.
+// Order of the sums, the same for every batch: a lane processes its columns in order. Without a table it adds
+// the products to its total by fused multiply-adds. With a table, it adds eight pairs of products, 16 columns
+// apart, in halves, and then adds these sums to the total. The totals of the lanes are added in a butterfly,
+// distance 16 first. The image has zeros beyond a piece's last column, so levels decoded there do not count.
 #pragma once
 #include "decode.cuh"
 #include "table.cuh"
 
 static constexpr int COLUMNS = 32;  // of a lane in a step
 
-// Where the parts of an image are: floats for all rates, halves for rows with a table (see table.cuh)
-// and their scales. Each has `slots` vectors for every step.
+// The parts of an image: floats for all rates, halves for rows with a table (see table.cuh), and the scales
+// of the halves. Each part has `slots` vectors for every step.
 struct Image {
     float* floats;
     uint32_t* halves;
@@ -38,13 +37,14 @@ static __device__ __forceinline__ uint64_t image_parts(const HcMatrix& matrix) {
     return (uint64_t)((matrix.pieces - 1) * steps_of(matrix.piece) + steps_of(last)) * hc_slots(matrix.batch);
 }
 
-// Where the floats have column `c` of a step: quads of columns, so that the lanes of a warp read 512
-// bytes in a row.
+// The place of column `c` of a step in the floats: columns are grouped in fours, so that the lanes of a warp
+// read 512 consecutive bytes.
 static __device__ __forceinline__ uint32_t float_place(uint32_t c) {
     return (c % COLUMNS / 4 * 32 + c / COLUMNS) * 4 + c % 4;
 }
 
-// The place of columns (c, c + 16), the first in the upper half, for c % 32 < 16; the same way.
+// The place of the pair of columns (c, c + 16), for c % 32 < 16, in the halves, grouped in the same way;
+// column c is the upper half of the word.
 static __device__ __forceinline__ uint32_t half_place(uint32_t c) {
     return (c % 16 / 4 * 32 + c / COLUMNS) * 4 + c % 4;
 }
@@ -64,7 +64,7 @@ static __device__ __forceinline__ float tile_scale(const float* tile, uint32_t l
     return __uint_as_float(min(max(exponent + 1, 1u), 253u) << 23);
 }
 
-// A tile, complete and in the basis of the codes, to an image.
+// Write a tile, which is transformed, to an image.
 static __device__ __forceinline__ void store_image(const float* tile, uint32_t length, const Image& image,
                                                    uint64_t part, uint32_t slots) {
     float scale = tile_scale(tile, length);
@@ -80,7 +80,7 @@ static __device__ __forceinline__ void store_image(const float* tile, uint32_t l
             image.halves[here * (HC_STEP / 2) + half_place(i % HC_STEP)] = pair;
         }
     }
-    // Four of them, so that all parts of the image begin at multiples of 16 bytes.
+    // Four scales for each, so that all parts of the image begin at multiples of 16 bytes.
     for (uint32_t i = threadIdx.x; i < 4 * steps; i += TILE_THREADS)
         image.scales[4 * (part + (uint64_t)(i / 4) * slots) + i % 4] = scale;
 }
@@ -111,8 +111,8 @@ static __device__ __forceinline__ void transform(const HcTensor& tensor, const H
     store_image(tile, at.length, Image(image, image_parts(matrix)), part, slots);
 }
 
-// Add a lane's products of a stream to `totals`, at any rate. Sixteen columns at a time, as the codes of
-// more would not leave registers enough.
+// Add a lane's products of a stream to `totals`, at any rate. It takes sixteen columns at a time, because the
+// codes of more would need too many registers.
 template <int H, int SLOTS, int ALL>
 static __device__ __forceinline__ void piece_product(const HcTensor& tensor, const HcStream& stream,
                                                      const float* floats, float* totals) {
@@ -148,7 +148,7 @@ static __device__ __forceinline__ void piece_product(const HcTensor& tensor, con
     }
 }
 
-// A lane's totals of a row, for `SLOTS` vectors from number `vector` on of an image of ALL.
+// A lane's totals of a row, for `SLOTS` vectors from number `vector` on, of an image with ALL vectors.
 template <int SLOTS, int ALL>
 static __device__ __forceinline__ void row_product(const HcTensor& tensor, const HcMatrix& matrix,
                                                    uint32_t row, const uint32_t* table, float* image,
@@ -173,8 +173,9 @@ static __device__ __forceinline__ void row_product(const HcTensor& tensor, const
     }
 }
 
-// A block of HC_ROWS warps. `SLOTS` vectors at a time, of ALL = hc_slots(batch): more than four at once would
-// not leave registers enough, so eight read the codes twice, the second time from a cache.
+// A block of HC_ROWS warps. It multiplies `SLOTS` vectors at a time, of ALL = hc_slots(batch). More than four
+// at once would need too many registers. For eight vectors the codes are read twice, the second time from a
+// cache.
 template <int SLOTS, int ALL>
 static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMatrix& matrix, float* image,
                                               void* y, uint64_t y_stride, uint32_t dtype) {

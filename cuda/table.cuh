@@ -1,25 +1,25 @@
 // Products at one whole rate with a table of offsets: half the width, a third of the instructions.
 //
-// Four consecutive weights are W + 3 path bits, and their offsets are four bytes: one load from a
-// table in shared memory (8·2^W words) in place of four windings. From there on two weights, 16
-// columns apart, share every instruction, as the halves of a word:
+// Four consecutive weights are W + 3 path bits, and their offsets are four bytes: one load from a table in
+// shared memory (8·2^W words) replaces four evaluations of the state map. After that, every instruction
+// serves two weights, 16 columns apart, as the halves of a word:
 //
-// 1. *Phase.* The cells of both are moved beside their offsets by a shift and two logical operations.
-// 2. *Line.* A phase n < 2^11 taken as the bits of a half is n·2^−24, subnormal or not: one fused
-//    multiply-add makes T = t/2^j of it, exactly. (j keeps the factor within the range of a half.)
-// 3. *Logarithm.* −u = T² − 2^−2j; the bits of a half are a logarithm as those of a float are. Their
+// 1. *Phase.* A shift and two logical operations move the cells of both weights above their offsets.
+// 2. *Line.* A phase n < 2^11 as the bits of a half has the value n·2^−24. One fused multiply-add turns it
+//    into T = t/2^j, exactly. (j keeps the factor within the range of a half.)
+// 3. *Logarithm.* −u = T² − 2^−2j; the bits of a half approximate a logarithm, like those of a float. Their
 //    upper ten, inverted, become the mantissa of a number w in [1, 2): v = 16·w − d, in steps of 1/64.
 // 4. *Level* = T·(c₀ + c₁·w + c₂·w²), the polynomial of level.cuh in another variable.
-// 5. *Product.* Eight pairs are added up in halves, then both to a float, times the scales of the stream
-//    and of the vector's tile.
+// 5. *Product.* Eight pairs are added in halves; then both sums are added to a float, times the scales of the
+//    stream and of the vector's tile.
 //
-// What is rounded on the way (docs/gpu.md has the bound) is as much as rounding the weights to bfloat16
-// does, and a hundredth of the error that the codes of 4 bits have anyway.
+// The rounding errors (docs/gpu.md has the bound) are about those of rounding the weights to bfloat16, and a
+// hundredth of the error of codes of 4 bits.
 #pragma once
 #include "level.cuh"
 #include "plane.cuh"
 
-// Of W = 10, 32 KiB.
+// Words of the table at W = 10: 32 KiB.
 enum : uint32_t { TABLE_MOST = 8192 };
 
 #ifdef HC_ONLY_RATE
@@ -38,8 +38,8 @@ enum : uint32_t { TABLE_MOST = 8192 };
     }
 #endif
 
-// One word of the table: byte j has the offset of the j-th of four weights whose path bits, and the
-// W − 1 before, are `index`.
+// One word of the table: byte j has the offset of the j-th of four weights, whose path bits and the W − 1
+// bits before are `index`.
 static __device__ __forceinline__ void table_word(const HcTensor& tensor, uint32_t half_bits, uint32_t* table) {
     uint32_t index = blockIdx.x * 256 + threadIdx.x;
     if (index >= hc_table_words(tensor.window, half_bits)) return;
@@ -87,8 +87,8 @@ template <int H> struct PairCode {
     static constexpr int PHASE = 7 + CELL;                    // L
     static constexpr int DOWN = PHASE < 10 ? 10 - PHASE : 0;  // j
     __half2 factor, start, one, shape[3];
-    // 0x03FF03FF, as s is 7. Not written so, since an instruction takes but one constant, and the
-    // compiler would make two of it if it knew this one.
+    // 0x03FF03FF, because s is 7. It is not a constant in the source: an instruction takes only one constant,
+    // and the compiler would then split it in two.
     uint32_t mantissa;
 
     __device__ __forceinline__ PairCode(const HcCode& code, uint32_t offset_bits) {
@@ -98,7 +98,7 @@ template <int H> struct PairCode {
         float step = __uint_as_float((127 - PHASE) << 23);
         start = both((step - 1.0f) * __uint_as_float((127 - DOWN) << 23));
         one = both(-__uint_as_float((127 - 2 * DOWN) << 23));
-        // v = 16·w − d; what is cut off below the upper ten bits is 7.5/1024 on average.
+        // v = 16·w − d; the bits cut off below the upper ten are 7.5/1024 on average.
         float d = 16.0f + (1023 - 64 * (15 - 2 * DOWN)) / 64.0f + 7.5f / 1024.0f;
         float a = code.shape[0], b = code.shape[1] * 8388608.0f, c = code.shape[2] * 70368744177664.0f;
         float up = 1 << DOWN;
@@ -109,7 +109,8 @@ template <int H> struct PairCode {
 
     static __device__ __forceinline__ __half2 both(float value) { return __floats2half2_rn(value, value); }
 
-    // The levels of two weights: the offsets in byte `j` of two words of the table, and their cells.
+    // The levels of two weights, from the offsets in byte `j` of two words of the table, and from their
+    // cells.
     __device__ __forceinline__ __half2 levels(uint32_t lower, uint32_t upper, int j, uint32_t cells) const {
         constexpr uint32_t CELLS = ((1u << CELL) - 1) * 0x00800080u;
         uint32_t offsets = __byte_perm(lower, upper, 0x4400 + 0x1111 * j) & 0x007F007F;

@@ -1,8 +1,8 @@
-// The published codec: trajectory codes to weights (rust/core/src/codec/published).
+// Decodes the trajectory codes of the published codec (rust/core/src/codec/published).
 //
-// Samples are integers in units of l/m^K, and everything between them and the weight is f64 in one
-// order of single operations, so the bits are those of the CPU. The code is compiled without
-// contraction, which would round differently.
+// Samples are integers in units of l/m^K. The weight is computed from them in f64, by the same operations in
+// the same order as on the CPU, so the bits are the same. The code is compiled without contraction of
+// floating-point operations, which would round differently.
 #pragma once
 #include "element.cuh"
 #include "plane.cuh"

@@ -23,54 +23,51 @@ from .loading import how_to_load
 @click.option(
     "--target-bits",
     type=float,
-    help="Bits a weight of the whole model, spread over its tensors; everything counts.",
+    help="Average bits a weight of the whole model, with all overhead.",
 )
-@click.option(
-    "--sqnr", "target_sqnr_db", type=float, help="Signal to noise of each tensor in dB, 0 to 60."
-)
+@click.option("--sqnr", "target_sqnr_db", type=float, help="SQNR of each tensor in dB, 0 to 60.")
 @click.option(
     "--effort",
     type=click.Choice(["fast", "balanced", "high", "max"]),
     default="balanced",
     show_default=True,
-    help="How long to search; each step takes about four times as long, the last sixteen.",
+    help="Search effort: each level takes about four times as long as the one before, max sixteen "
+    "times.",
 )
 @click.option(
-    "--sparsity", type=click.Choice(["keep"]), help="keep: weights that are zero stay so."
+    "--sparsity", type=click.Choice(["keep"]), help="keep: zero weights stay exactly zero."
 )
 @click.option(
     "--incoherence",
     type=click.Choice(["hadamard", "none"]),
     default="hadamard",
     show_default=True,
-    help="The transform of rows before they are coded.",
+    help="The transform of rows before coding.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of that transform.")
-@click.option("--keep-embeddings", is_flag=True, help="Copy tables of tokens as they are.")
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Seed of the transform.")
+@click.option("--keep-embeddings", is_flag=True, help="Copy token embeddings uncompressed.")
 @click.option(
     "--rule",
     "rules",
     multiple=True,
     metavar="PATTERN=ACTION",
-    help='For tensors by name, the first that matches: "lm_head=keep", "*.attn.*=bits:5", '
-    '"*.mlp.*=sqnr:25,effort:high".',
+    help="What to do with tensors whose names match; the first matching rule applies: "
+    '"lm_head=keep", "*.attn.*=bits:5", "*.mlp.*=sqnr:25,effort:high".',
 )
 @click.option(
     "--sensitivity",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For --target-bits: what an error costs in each tensor (.json), or squared gradients or "
-    "activations whose mean says so (.safetensors).",
+    help="For --target-bits: the cost of errors in each tensor (.json), or squared gradients or "
+    "activations, whose mean is the cost (.safetensors).",
 )
 @click.option(
     "--weight",
     "weights",
     multiple=True,
     metavar="PATTERN=FACTOR",
-    help="For --target-bits: errors in these tensors cost so many times as much.",
+    help="For --target-bits: multiply the cost of errors in these tensors by FACTOR.",
 )
-@click.option(
-    "--copy-all", is_flag=True, help="Copy all other files, also the weights in other formats."
-)
+@click.option("--copy-all", is_flag=True, help="Also copy weights in other formats.")
 @models.threads_option
 @models.restart_option
 @models.json_option
@@ -90,10 +87,10 @@ def compress(
 ) -> int:
     """Compress the model in SRC, a folder of safetensors files or one file, into the folder DST.
 
-    DST has shards of the same names, an index if SRC has one, a configuration that says how it was
-    compressed, and copies of other files, but for the same weights in other formats. Cut off at any
-    moment, the same command goes on where it was; with other rules or bits it keeps the finished
-    tensors that these do not change.
+    DST has shards with the same names, an index if SRC has one, a configuration with the parameters
+    of the compression, and copies of other files, except the same weights in other formats. After
+    an interruption at any moment, the same command continues; with other rules or bits it reuses
+    the finished tensors that these do not change.
 
     Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file or an option is wrong,
     130 Ctrl-C.
@@ -101,7 +98,7 @@ def compress(
     if sensitivity is not None and weights:
         raise click.UsageError("--sensitivity and --weight: give one of them")
     if target_bits is None and (sensitivity is not None or weights):
-        raise click.UsageError("--sensitivity and --weight say how --target-bits are spread")
+        raise click.UsageError("--sensitivity and --weight apply only with --target-bits")
     with models.bar(progress, "compressing") as bar:
         made = compress_checkpoint(
             src,

@@ -22,8 +22,8 @@ def decompress(
     """Decode the compressed model in SRC into the folder DST.
 
     DST has the shards, names, shapes and dtypes of the model that SRC was made from, and copies of
-    its other files. Cut off at any
-    moment, the same command goes on after the last finished shard.
+    its other files. After an interruption at any moment, the same command continues after the last
+    finished shard.
 
     Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file or an option is wrong,
     130 Ctrl-C.

@@ -23,15 +23,15 @@ from . import models
 @click.option(
     "--against",
     type=click.Path(exists=True, path_type=Path),
-    help="What it was made from; an encoder is only ever compared.",
+    help="The original model to compare with; an encoder needs it.",
 )
 @click.option(
     "--task",
     type=click.Choice(["perplexity", "similarity"]),
-    help="Of a language model, or of an encoder.  [default: by its config.json]",
+    help="Perplexity of a language model, or similarity of an encoder.  [default: by config.json]",
 )
-@click.option("--context", type=click.IntRange(2), help="Tokens seen at once.  [default: 1024]")
-@click.option("--stride", type=click.IntRange(1), help="By which they move on.  [default: half]")
+@click.option("--context", type=click.IntRange(2), help="Tokens of a window.  [default: 1024]")
+@click.option("--stride", type=click.IntRange(1), help="Tokens between windows.  [default: half]")
 @click.option("--batch", type=click.IntRange(1), help="Sentences embedded at once.  [default: 32]")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, …")
 @models.json_option
@@ -48,12 +48,12 @@ def evaluate(
     as_json: bool,
     progress: bool | None,
 ) -> int:
-    """Evaluate MODEL on TEXT: a folder of transformers, a compressed one, or a .gguf file.
+    """Evaluate MODEL, a folder of transformers, compressed or not, or a .gguf file, on TEXT.
 
-    A causal language model has its perplexity taken in windows that slide over the whole TEXT, and
-    with --against its predictions compared with the original's, token by token. A sentence encoder
-    embeds each line of TEXT that is not blank, and so does --against: how near are the embeddings,
-    and do they rank all pairs of lines alike? TEXT is UTF-8; - is standard input.
+    For a causal language model, compute the perplexity over the whole TEXT in sliding windows; with
+    --against, also compare its predictions with the original's, token by token. For a sentence
+    encoder, embed each line of TEXT that is not blank with MODEL and with --against, and compare
+    the embeddings and their ranking of all pairs of lines. TEXT is UTF-8; - is standard input.
 
     It needs the extra [eval]. Exit codes: 0 all is done, 1 the system failed, 2 a file or an option
     is wrong, 130 Ctrl-C.

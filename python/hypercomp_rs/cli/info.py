@@ -35,9 +35,9 @@ REQUIREMENT = re.compile(
 @click.command()
 @models.json_option
 def info(as_json: bool) -> int:
-    """Version, vector instructions, threads, CUDA and packages: paste it into a bug report.
+    """Print version, vector instructions, threads, CUDA and packages, for bug reports.
 
-    Nothing is computed, and torch is not imported. A machine without a CUDA driver is no error.
+    The command does not import torch. A machine without a CUDA driver is not an error.
     Exit code: 0.
     """
     found = facts()

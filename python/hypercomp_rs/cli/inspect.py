@@ -17,10 +17,10 @@ from . import models
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @models.json_option
 def inspect(path: Path, as_json: bool) -> int:
-    """A table of the tensors of the model in PATH: shape, bits a weight, dB, bytes.
+    """Print a table of the tensors of the model in PATH: shape, bits a weight, dB, bytes.
 
-    Only headers and descriptions are read. Exit codes: 0 all is done, 1 the system failed, 2 a file
-    is no such model, or damaged.
+    Reads only headers and descriptions. Exit codes: 0 all is done, 1 the system failed, 2 a file is
+    not such a model, or is damaged.
     """
     with Checkpoint.open(path) as checkpoint:
         infos = checkpoint.tensors

@@ -1,4 +1,4 @@
-"""The lines of Python that load a compressed model, printed after it was made."""
+"""The lines of Python that load a compressed model, printed after compression."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _SENTENCES = "modules.json"
 def how_to_load(made: Checkpoint, folder: Path) -> str:
     """The lines of Python that load a model, on one line.
 
-    By the library that its configuration is of: sentence-transformers, transformers, or none.
+    They use the library that the configuration belongs to: sentence-transformers, transformers, or
+    none.
     """
     place = repr(str(folder))
     if (folder / _SENTENCES).is_file():

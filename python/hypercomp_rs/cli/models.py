@@ -17,14 +17,14 @@ from ..checkpoint import Progress, Report
 progress_option = click.option(
     "--progress/--no-progress",
     default=None,
-    help="A bar on standard error.  [default: if that is a terminal]",
+    help="Progress bar on standard error.  [default: if that is a terminal]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(1, 1 << 16), help="Threads to work with.  [default: all]"
+    "--threads", type=click.IntRange(1, 1 << 16), help="Number of threads.  [default: all]"
 )
 restart_option = click.option(
-    "--restart", is_flag=True, help="Throw away what another run with the same DST has left."
+    "--restart", is_flag=True, help="Discard the state of another run with the same DST."
 )
 
 

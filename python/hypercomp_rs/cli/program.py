@@ -1,9 +1,9 @@
-"""The group of commands, and what becomes of errors and signals.
+"""The group of commands, and the handling of errors and signals.
 
-click and not typer: it is what typer is built on, brings no other package, and leaves standard
-output and exit codes to us. Exit codes: 0 all is done, 1 the system failed (a full disk, no
-memory), 2 the input or an option is wrong, 3 a limit was reached and the result is partial, 4 what
-was verified is damaged, 130 Ctrl-C, 141 nobody reads the output any more.
+It uses click and not typer. typer is built on click; click needs no other package, and leaves
+standard output and exit codes to the program. Exit codes: 0 all is done, 1 the system failed (a
+full disk, no memory), 2 the input or an option is wrong, 3 a limit was reached and the result is
+partial, 4 a verified model is damaged, 130 Ctrl-C, 141 the reader of the output has closed it.
 """
 
 from __future__ import annotations

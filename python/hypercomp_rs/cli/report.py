@@ -18,14 +18,14 @@ from . import models
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the page is written; - is standard output.  [default: NAME-report.html, here]",
+    help="Output file; - is standard output.  [default: NAME-report.html in this folder]",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def report(path: Path, output: Path | None, force: bool) -> int:
-    """An HTML page on the compressed model in PATH: size, bits and error by layer, what was kept.
+    """Write an HTML page about the compressed model in PATH: size, bits and error by layer.
 
-    The page is one file that loads nothing else. Needs the extra [plot]. Only headers, descriptions
-    and the beginnings of tensors that were kept are read.
+    It also lists the tensors that were kept. The page is one self-contained file. Needs the extra
+    [plot]. Reads only headers, descriptions and the beginnings of tensors that were kept.
 
     Exit codes: 0 all is done, 1 the system failed (a full disk), 2 a file is no such model or
     damaged, an option is wrong, or matplotlib is missing.

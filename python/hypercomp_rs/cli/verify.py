@@ -18,7 +18,7 @@ DAMAGED = 4
 @click.option(
     "--against",
     type=click.Path(exists=True, path_type=Path),
-    help="What it was made from: every tensor's error is measured again.",
+    help="The original model: measure every tensor's error again.",
 )
 @models.threads_option
 @models.json_option
@@ -30,10 +30,10 @@ def verify(
     as_json: bool,
     progress: bool | None,
 ) -> int:
-    """Check every tensor of the model in PATH: checksum, structure, and --against SRC its error.
+    """Check every tensor of the model in PATH: checksum, structure, and error (with --against).
 
-    Exit codes: 0 all is well, 1 the system failed, 2 a header or an index is damaged, so that
-    nothing can be said of the tensors, 4 something is wrong with some of them, 130 Ctrl-C.
+    Exit codes: 0 all is well, 1 the system failed, 2 a header or an index is damaged, so that the
+    tensors cannot be checked, 4 some tensors are wrong, 130 Ctrl-C.
     """
     with models.bar(progress, "verifying") as bar:
         verdicts = verify_checkpoint(path, against=against, threads=threads, follow=bar.follow)

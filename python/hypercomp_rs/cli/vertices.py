@@ -1,6 +1,6 @@
-"""``hypercomp-rs vertices``: an ``.ine`` file in, the vertices of its arrangement out.
+"""``hypercomp-rs vertices``: the vertices of the arrangement in an ``.ine`` file.
 
-Options have the names that lrs has for the same, where it has one.
+Options have the same names as in lrs, if lrs has them.
 """
 
 from __future__ import annotations
@@ -37,18 +37,20 @@ PARTIAL = 3
     "--output",
     type=click.File("wb", lazy=False),
     default="-",
-    help="Where to write; - is standard output.",
+    help="Output file; - is standard output.",
 )
-@click.option("--count", is_flag=True, help="Only the number of vertices; faster.")
-@click.option("--estimate", is_flag=True, help="Only how many there are about, by random probes.")
+@click.option("--count", is_flag=True, help="Print only the number of vertices; faster.")
+@click.option(
+    "--estimate", is_flag=True, help="Print only an estimate of the number, from random probes."
+)
 @click.option(
     "--probes",
     type=click.IntRange(2, 1 << 32),
     default=1000,
     show_default=True,
-    help="Probes of --estimate.",
+    help="Number of probes for --estimate.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of the probes.")
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Seed of the probes.")
 @click.option(
     "--method",
     type=click.Choice(["auto", "flats", "zero"]),
@@ -57,25 +59,25 @@ PARTIAL = 3
     help="Search over flats, or over cobases with the Zero rule; auto takes the faster one.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 1 << 16), help="Threads to search with.  [default: all]"
+    "--threads", type=click.IntRange(1, 1 << 16), help="Number of threads.  [default: all]"
 )
 @click.option("--maxoutput", type=click.IntRange(0), help="Stop after this many vertices.")
 @click.option("--time-limit", type=click.FloatRange(0), help="Stop after this many seconds.")
 @click.option(
     "--checkpoint",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the state of the search in this file; begin anew.",
+    help="Begin a search and keep its state in this new file.",
 )
 @click.option(
     "--restart",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="Go on from this file, and keep the state there.",
+    help="Continue the search in this file, and keep its state there.",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON, a value on each line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one value on each line.")
 @click.option(
     "--progress/--no-progress",
     default=None,
-    help="A bar on standard error.  [default: if that is a terminal]",
+    help="Progress bar on standard error.  [default: if that is a terminal]",
 )
 def vertices(
     file: IO[bytes],
@@ -93,12 +95,12 @@ def vertices(
     as_json: bool,
     progress: bool | None,
 ) -> int:
-    """Every vertex of the arrangement in FILE, exactly; - is standard input.
+    """Print every vertex of the arrangement in FILE, exactly; - is standard input.
 
-    FILE is an H-representation as cddlib and lrslib read it (.ine). The boundary of every
-    inequality is a hyperplane of the arrangement, and so is every equation ("linearity"). The
-    vertices are written as a V-representation (.ext), while they are found; with a limit or a
-    checkpoint they are kept in memory and written at the end, sorted.
+    FILE is an H-representation of cddlib and lrslib (.ine). The boundary of every inequality is a
+    hyperplane of the arrangement, and so is every equation ("linearity"). The output is a
+    V-representation (.ext). Vertices are written while they are found; with a limit or a checkpoint
+    they are kept in memory, sorted, and written at the end.
 
     Exit codes: 0 all is done, 1 the system failed, 2 the file or an option is wrong, 3 a limit was
     reached, 130 Ctrl-C.
@@ -108,7 +110,9 @@ def vertices(
     if count and estimate:
         raise click.UsageError("--count and --estimate: give one of them")
     if (count or estimate) and (limited or kept is not None):
-        raise click.UsageError("limits and checkpoints go with neither --count nor --estimate")
+        raise click.UsageError(
+            "limits and checkpoints cannot be combined with --count or --estimate"
+        )
     h = read_ine(file)
     writer = (JsonLines if as_json else Extreme)(output, h.dimension, h.name)
     if progress is None:
@@ -126,7 +130,7 @@ def vertices(
         writer.count(found.vertices, found.cobases if problem.method == "zero" else None)
         return 0
     if not limited and kept is None:
-        # Made before anything is written: it refuses bad input.
+        # Converted before anything is written, because bad input raises here.
         a, b = h.hyperplanes()
         with arrangement.iter_vertices(a, b, method=chosen, threads=threads) as stream:
             writer.vertices(_followed(stream, a, b, chosen) if progress else stream)
@@ -151,10 +155,8 @@ def _kept(checkpoint: Path | None, restart: Path | None) -> Path | None:
     if restart is not None:
         raise click.UsageError("--checkpoint and --restart: give one of them")
     if checkpoint.exists():
-        # Going on from it unasked, or writing over it, could both be wrong.
-        raise InvalidArgumentError(
-            f"{checkpoint} exists: go on from it with --restart, or delete it"
-        )
+        # Continuing or overwriting without being asked could both be wrong.
+        raise InvalidArgumentError(f"{checkpoint} exists: continue with --restart, or delete it")
     return checkpoint
 
 

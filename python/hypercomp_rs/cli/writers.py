@@ -1,6 +1,6 @@
-"""What a command prints: as lrs would, or as JSON.
+"""The output of ``hypercomp-rs vertices``: in the format of lrs, or as JSON.
 
-Blocks of vertices are written and flushed as they come, so that nothing is held back from a pipe.
+Blocks of vertices are written and flushed as they arrive, so that a pipe gets them at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Writer(ABC):
     def vertices(
         self, blocks: Iterable[Vertices], *, cobases: int | None = None, complete: bool = True
     ) -> None:
-        """All of the blocks, and a word at the end."""
+        """All blocks, and the totals at the end."""
 
 
 class Extreme(Writer):

@@ -1,4 +1,4 @@
-//! How a caller follows and stops a long call.
+//! Lets a caller observe and stop a long call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::{Error, ErrorKind, Result};
 
-/// Shared by a running search and whoever watches it: a stop flag and a count of work done.
+/// A stop flag and a count of work done, shared by a running call and its observers.
 ///
 /// A search calls [`check`](Self::check) at least every few milliseconds and
 /// [`advance`](Self::advance) as it finishes units of work; another thread may call
@@ -27,7 +27,7 @@ struct Shared {
 }
 
 impl Control {
-    /// A control that nobody has cancelled.
+    /// A control that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }

@@ -3,9 +3,10 @@
 //! * [`codec`]: weights as trajectory codes of an ergodic map (arXiv 2409.00592).
 //! * [`container`]: compressed tensors in safetensors files.
 //! * [`arrangement`]: the vertices of a hyperplane arrangement, exactly (arXiv 2401.16675).
-//! * [`representation`]: the files of the field, `.ine` and `.ext`.
+//! * [`representation`]: `.ine` and `.ext` files of cddlib and lrslib.
 //!
-//! They never import each other. All report with [`Error`] and are stopped through [`Control`].
+//! These modules never import each other. All report errors as [`Error`] and can be stopped through
+//! [`Control`].
 
 pub mod arrangement;
 pub mod codec;

@@ -1,8 +1,8 @@
-//! Vector instructions: which the machine has, and which a call uses.
+//! Detection and choice of vector instructions.
 //!
 //! A [`SimdLevel`] is a proof. Its variants for vector instructions hold a token with a private field,
 //! and only detection on this machine makes one. So a safe function may take a `SimdLevel` and run the
-//! instructions that it names: whoever has the value has shown that they are there.
+//! instructions that it names: the value proves that the machine has them.
 //!
 //! Code outside of this module can name a token, and cannot make one:
 //!
@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 
 use crate::{Error, ErrorKind, Result};
 
-/// The environment variable that restricts the level: the name of one, or empty for the best.
+/// The environment variable that restricts the level: the name of a level, or empty for the best.
 pub const OVERRIDE: &str = "HYPERCOMP_SIMD";
 
 /// The names of all levels, of any architecture, in rising order.
@@ -29,7 +29,7 @@ pub const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "vbmi"];
 /// A set of vector instructions that this machine has. Levels rise: each includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SimdLevel {
-    /// Plain Rust: what every machine of the architecture has.
+    /// Plain Rust, which runs on every machine of the architecture.
     Portable,
     /// 256-bit vectors of x86-64.
     #[cfg(target_arch = "x86_64")]
@@ -51,7 +51,7 @@ macro_rules! token {
         pub struct $name(());
 
         impl $name {
-            /// The token, where the machine has these instructions and the system saves their registers.
+            /// The token, if the machine has these instructions and the system saves their registers.
             pub fn detect() -> Option<Self> {
                 ($(is_x86_feature_detected!($feature))&&*).then_some(Self(()))
             }
@@ -90,7 +90,7 @@ token!(
 );
 
 impl SimdLevel {
-    /// All levels that this machine has, in rising order, whatever the override says.
+    /// All levels that this machine has, in rising order, regardless of the override.
     pub fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         {
@@ -109,18 +109,18 @@ impl SimdLevel {
         vec![Self::Portable]
     }
 
-    /// The best that this machine has, whatever the override says.
+    /// The best level that this machine has, regardless of the override.
     pub fn detected() -> Self {
         Self::available().pop().unwrap_or(Self::Portable)
     }
 
     /// The level that calls use: the one that [`OVERRIDE`] names, or the best that the machine has.
     ///
-    /// The variable is read at the first call in a process, and never again.
+    /// The variable is read once in a process, at the first call.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] where the variable names no level, or one that this machine does
-    /// not have: nothing runs on another level than was asked for.
+    /// [`ErrorKind::InvalidArgument`] if the variable names no level, or one that this machine lacks.
+    /// No call runs on another level than the requested one.
     pub fn in_use() -> Result<Self> {
         static IN_USE: OnceLock<Result<SimdLevel>> = OnceLock::new();
         match IN_USE.get_or_init(|| Self::asked_for(std::env::var_os(OVERRIDE).as_deref())) {
@@ -129,7 +129,7 @@ impl SimdLevel {
         }
     }
 
-    /// What a value of [`OVERRIDE`] asks for.
+    /// The level that a value of [`OVERRIDE`] requests.
     fn asked_for(value: Option<&OsStr>) -> Result<Self> {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return Ok(Self::detected());
@@ -153,7 +153,7 @@ impl SimdLevel {
         ))
     }
 
-    /// The name by which [`OVERRIDE`] asks for it.
+    /// The name of the level in [`OVERRIDE`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => NAMES[0],
@@ -166,9 +166,9 @@ impl SimdLevel {
         }
     }
 
-    /// Run a plain loop, compiled for this level: the compiler turns it into its vectors.
+    /// Run a plain loop that is compiled, and vectorised, for this level.
     ///
-    /// Rust never fuses or reorders float operations of its own accord, so the result is the same.
+    /// The Rust compiler never fuses or reorders float operations by itself, so the result is the same.
     #[inline(always)]
     pub fn run<R>(self, plain: impl FnOnce() -> R) -> R {
         match self {

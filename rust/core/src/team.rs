@@ -1,4 +1,4 @@
-//! Sharing out pieces of work that take microseconds.
+//! Shares pieces of work that take microseconds among threads.
 //!
 //! A parallel iterator of rayon starts on another thread and waits for it. Where a whole call takes a
 //! millisecond and other programs want the cores too, that wait is most of the call (measured on two
@@ -25,8 +25,8 @@ pub use standby::Standby;
 
 use crate::Result;
 
-/// Work of so many weights or products and more is shared with other threads. Less than that is done by
-/// the calling thread alone, without a look at any thread pool: others would take longer to wake up.
+/// Work on at least this many weights or products is shared with other threads. The calling thread does
+/// smaller work alone, because waking others would take longer.
 pub const SHARED_FROM: usize = 1 << 17;
 
 /// How long the caller waits awake for the last pieces of others: longer than a piece takes.
@@ -34,7 +34,7 @@ const AWAKE: Duration = Duration::from_micros(50);
 
 /// Threads that work together.
 pub trait Team: Sync {
-    /// Call `work` on the calling thread, and on the others as soon as they are there; return when
+    /// Call `work` on the calling thread, and on the others as soon as they are awake. Returns when
     /// every call has returned.
     fn run(&self, work: &(dyn Fn() + Sync));
 }
@@ -60,12 +60,12 @@ impl Team for CurrentPool {
     }
 }
 
-/// The calling thread, which is none of the pool, and all of the pool's but one.
+/// The calling thread, which does not belong to the pool, and all threads of the pool but one.
 #[derive(Clone, Copy, Debug)]
 pub struct Helped<'p> {
-    /// Whose threads help.
+    /// The pool whose threads help.
     pub pool: &'p ThreadPool,
-    /// Where they stay awake between calls: one place for each pool.
+    /// The standby of the pool, in which its threads stay awake between calls.
     pub standby: &'p Arc<Standby>,
 }
 
@@ -82,7 +82,7 @@ impl Team for Helped<'_> {
     }
 }
 
-/// Who is at work.
+/// The helpers inside a door.
 #[derive(Debug, Default)]
 struct Attendance {
     at_work: usize,
@@ -90,14 +90,15 @@ struct Attendance {
     panicked: bool,
 }
 
-/// The door to some work. Helpers enter only while it is open. The caller leaves only when it is closed
-/// and nobody is inside. So whatever the work borrows outlives every use of it.
+/// Controls access to borrowed work. Helpers enter only while the door is open. The caller returns only
+/// after the door is closed and no helper is inside. So whatever the work borrows outlives every use of
+/// it.
 #[derive(Debug)]
 struct Door {
     work: *const (dyn Fn() + Sync),
     attendance: Mutex<Attendance>,
     left: Condvar,
-    /// As many as are at work, for who looks without locking.
+    /// The number of helpers inside, readable without the lock.
     inside: AtomicUsize,
 }
 
@@ -124,7 +125,7 @@ impl Door {
         }
         // SAFETY: this helper is inside, so the caller is still there, and with it what is borrowed.
         let work = unsafe { &*self.work };
-        // A panic is the caller's to raise: here it would end the process.
+        // The caller raises a helper's panic again; on the helper's thread it would end the process.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         let mut attendance = self.attendance();
         attendance.at_work -= 1;
@@ -134,7 +135,7 @@ impl Door {
     }
 }
 
-/// Closes the door and waits for who is inside, also when the caller's own share panics.
+/// Closes the door and waits for the helpers inside, also if the caller's own share panics.
 struct Caller<'d>(&'d Door);
 
 impl Drop for Caller<'_> {
@@ -178,8 +179,8 @@ fn run_helped(helpers: usize, send: impl Fn(Arc<Door>), work: &(dyn Fn() + Sync)
     assert!(!door.attendance().panicked, "a helper panicked");
 }
 
-/// Call `each` for every item, with a memory that `new` makes for each thread. No item is begun after
-/// one has failed; of several errors the first is returned.
+/// Call `each` for every item, with a buffer that `new` makes for each thread. After an error no
+/// further item is begun. Of several errors the first is returned.
 pub fn share<I: Iterator + Send, M>(
     team: &dyn Team,
     items: I,
@@ -194,7 +195,7 @@ pub fn share<I: Iterator + Send, M>(
             if result.is_ok() { items.next() } else { None }
         };
         let Some(mut item) = next() else {
-            // All was done before this thread woke up.
+            // All work was done before this thread woke up.
             return;
         };
         let mut memory = new();

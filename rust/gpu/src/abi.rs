@@ -1,4 +1,5 @@
-//! What kernels take, as `cuda/launch.h` lays it out. Device pointers are numbers here.
+//! The structs that kernels take, with the layout of `cuda/launch.h`. Device pointers are integers
+//! here.
 
 use std::mem::{offset_of, size_of};
 
@@ -6,31 +7,31 @@ use std::mem::{offset_of, size_of};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct Code {
-    /// Of the first and the second weight of a step.
+    /// Turns of the first and the second weight of a step.
     pub turn: [u32; 2],
-    /// Likewise.
+    /// Skews of the first and the second weight of a step.
     pub skew: [u32; 2],
     /// `Code::scaled_shape()`.
     pub shape: [f32; 3],
-    /// Nothing.
+    /// Padding.
     pub unused: u32,
 }
 
-/// `HcStream`: where a stream's codes are and what they mean.
+/// `HcStream`: where a stream's codes are, and its constants.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct Stream {
-    /// Where its path bits begin, in bits.
+    /// First path bit, in bits from the start of the plane.
     pub path_bit: u64,
-    /// Where its cells begin, in bits.
+    /// First bit of its cells, in bits from the start of the plane.
     pub cell_bit: u64,
     /// Index of its first weight; with a mask, among those that have codes.
     pub first: u64,
-    /// What levels are multiplied by.
+    /// The factor of the levels.
     pub scale: f32,
     /// Weights that have codes.
     pub length: u16,
-    /// h, or 0.
+    /// h, the rate in half bits; 0 for a stream of zeros.
     pub half_bits: u8,
     /// Path bits of its chain before it, at most 255.
     pub history: u8,
@@ -48,27 +49,27 @@ pub struct Tensor {
     pub path_bytes: u64,
     /// Its length.
     pub cell_bytes: u64,
-    /// Table of [`Stream`]s.
+    /// Address of the table of [`Stream`]s.
     pub streams: u64,
-    /// Table of 16 [`Code`]s.
+    /// Address of the table of 16 [`Code`]s.
     pub codes: u64,
-    /// Of the signs.
+    /// Seed of the signs.
     pub seed: u64,
     /// 2^e as two factors.
     pub wide: [f64; 2],
-    /// The same in single precision, if `fits`.
+    /// The same factors in single precision, if `fits`.
     pub narrow: [f32; 2],
-    /// 1 where they are good enough.
+    /// 1 if the single-precision factors give the same bits.
     pub fits: u32,
-    /// 1 where there are signs and Hadamard blocks.
+    /// 1 if the streams have signs and Hadamard blocks.
     pub transformed: u32,
     /// W.
     pub window: u32,
     /// s.
     pub offset_bits: u32,
-    /// log2 of a run.
+    /// log2 of the length of a run.
     pub run_bits: u32,
-    /// The rate that `table` is for; 0 where there is none.
+    /// The rate that `table` is for; 0 if there is no table.
     pub table_rate: u32,
     /// The table of offsets of that rate, which products read.
     pub table: u64,
@@ -84,7 +85,7 @@ pub struct Matrix {
     pub columns: u32,
     /// Streams a row.
     pub pieces: u32,
-    /// Columns of each but the last.
+    /// Columns of each stream but the last.
     pub piece: u32,
     /// Vectors, 1 to 8.
     pub batch: u32,
@@ -100,7 +101,7 @@ pub struct Winding {
     pub code_bytes: u64,
     /// n.
     pub weights: u64,
-    /// Table of a double for each category.
+    /// Address of a table with one double for each category.
     pub units: u64,
     /// c.
     pub centre: [f64; 4],
@@ -108,7 +109,7 @@ pub struct Winding {
     pub half: f64,
     /// K.
     pub group: u32,
-    /// Of a code.
+    /// Bits of a code.
     pub bits: u32,
     /// U + 1.
     pub points: u32,
@@ -176,10 +177,10 @@ pub const TILE: u32 = 1024;
 pub const STEP: u64 = 1024;
 /// Rows that a block of the product multiplies at a time, a warp each.
 pub const ROWS: u32 = 8;
-/// Rows that the product can count.
+/// The largest number of rows of a product.
 pub const MOST_ROWS: u64 = (1 << 32) - (1 << 20);
 
-/// `hc_blocks`: the size of the Hadamard blocks of a stream, and whether one lies over others.
+/// `hc_blocks`: the size of the Hadamard blocks of a stream, and whether a last block overlaps others.
 fn blocks(n: u32) -> (u32, bool) {
     let dividing = n & n.wrapping_neg();
     if dividing >= 128 || dividing == n {
@@ -209,7 +210,7 @@ pub fn slots(batch: u32) -> u32 {
     }
 }
 
-/// `hc_table_words`: words of the table of offsets of a rate; 0 where there can be none.
+/// `hc_table_words`: words of the table of offsets for a rate; 0 if the rate has no table.
 pub fn table_words(window: u32, half_bits: u32) -> usize {
     let whole = half_bits.is_multiple_of(2) && (2..=10).contains(&half_bits);
     if window <= 10 && whole {
@@ -225,7 +226,7 @@ impl Matrix {
         let pieces_before = u64::from(self.pieces) - 1;
         let last = u64::from(self.columns) - pieces_before * u64::from(self.piece);
         let steps = pieces_before * u64::from(self.piece).div_ceil(STEP) + last.div_ceil(STEP);
-        // Of every step and vector, and half as wide with a scale for rows with a table.
+        // Floats for every step and vector; halves and a scale for rows with a table.
         steps * u64::from(slots(self.batch)) * (STEP + STEP / 2 + 4)
     }
 }

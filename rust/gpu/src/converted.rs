@@ -1,4 +1,4 @@
-//! Weights that are stored as they are, in whatever type they are asked for.
+//! Exact and raw weights, converted to each type that a caller asks for.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -10,12 +10,12 @@ use crate::error::Result;
 use crate::kernel::{FLOATS, Float};
 use crate::memory::Buffer;
 
-/// Numbers on the host, and on a device in every type that was asked for so far.
+/// Numbers on the host, and copies on a device in every type that a caller has asked for.
 #[derive(Debug)]
 pub(crate) struct Converted {
     values: Vec<f64>,
     by_type: [OnceLock<Buffer>; FLOATS],
-    /// Held while a type is made, so that it is made once.
+    /// Held during a conversion, so that each type is converted once.
     making: Mutex<()>,
 }
 
@@ -28,8 +28,8 @@ impl Converted {
         }
     }
 
-    /// Address of the numbers in this type; they are put on the device at the first call, which must
-    /// not be during a capture.
+    /// Address of the numbers in this type. The first call copies them to the device, so it must not be
+    /// during a graph capture.
     pub fn on(&self, device: &Arc<Device>, float: Float, stream: Stream) -> Result<u64> {
         let place = &self.by_type[float.number() as usize];
         if let Some(buffer) = place.get() {

@@ -1,9 +1,9 @@
 //! Devices: the primary context of each, and the kernels loaded into it once.
 //!
-//! A device is opened at its first use and stays open until [`close_all`]; what was prepared on it
-//! holds it open beyond that. The primary context is the one that torch and everything else on the
-//! runtime API use: it is retained as it is, made current around each call, and released after the
-//! module was unloaded.
+//! A device is opened at its first use and stays open until [`close_all`], or as long as a prepared
+//! tensor uses it. The primary context is the one that torch and all other users of the runtime API
+//! use. It is retained with its settings, made current around each call, and released after the module
+//! was unloaded.
 
 use std::ffi::{CStr, c_int, c_uint};
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::module::Module;
 use crate::offsets::OffsetTables;
 
-/// A stream of the caller's: what `torch.cuda.Stream.cuda_stream` is; 0 for the default stream.
+/// A stream of the caller's: the value of `torch.cuda.Stream.cuda_stream`; 0 for the default stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stream(pub usize);
 
@@ -29,12 +29,12 @@ impl Stream {
     }
 }
 
-/// What a device can do.
+/// The compute capability of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability {
-    /// 9 of sm_90.
+    /// 9 for sm_90.
     pub major: u32,
-    /// 0 of sm_90.
+    /// 0 for sm_90.
     pub minor: u32,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Context {
     pub driver: &'static Driver,
     handle: CUdevice,
     context: CUcontext,
-    /// The process that retained it: a fork has the handles but not what they mean.
+    /// The process that retained it: in a fork the handles are not valid.
     process: u32,
 }
 
@@ -73,21 +73,21 @@ impl Context {
         self.process == std::process::id()
     }
 
-    /// The same for calls that allocate, load or wait: they may be made beside a capture of some other
-    /// stream, which they would spoil unless the thread says that it knows.
+    /// [`enter`](Self::enter) for calls that allocate, load or wait. While another stream is captured,
+    /// such calls would invalidate the capture unless the thread is in relaxed capture mode.
     pub fn enter_relaxed(&self) -> Result<Entered<'_>> {
         let mut entered = self.enter()?;
         let mut mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED as c_uint;
         // SAFETY: `mode` is a place for an enumeration of one int.
         let status = unsafe { (self.driver.exchange_capture_mode)((&raw mut mode).cast()) };
-        // Where that fails, the call itself will, if it matters.
+        // If this fails and it matters, the following call fails, too.
         if status.is_success() {
             entered.capture_mode = Some(mode);
         }
         Ok(entered)
     }
 
-    /// Make the context current on this thread, until what is returned is dropped.
+    /// Make the context current on this thread, until the result is dropped.
     pub fn enter(&self) -> Result<Entered<'_>> {
         if !self.is_ours() {
             return Err(Error::new(
@@ -129,9 +129,9 @@ impl Drop for Context {
 pub(crate) struct Entered<'a> {
     context: &'a Context,
     pushed: bool,
-    /// The thread's mode before, where it was changed.
+    /// The thread's capture mode before, if it was changed.
     capture_mode: Option<c_uint>,
-    /// What is current is so on one thread.
+    /// A context is current on one thread, so this type is not `Send`.
     here: PhantomData<*const ()>,
 }
 
@@ -177,7 +177,7 @@ pub struct Device {
     capability: Capability,
     multiprocessors: u32,
     offset_tables: OffsetTables,
-    /// Goes before the context.
+    /// Dropped before the context.
     module: Module,
     context: Context,
 }
@@ -189,8 +189,8 @@ fn open_devices() -> std::sync::MutexGuard<'static, Vec<Arc<Device>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Forget all open devices. Each closes when nothing that was prepared on it is left: its module is
-/// unloaded, then its context released. The next use opens it again.
+/// Release all open devices. Each closes when no prepared tensor uses it any more: its module is
+/// unloaded, then its context is released. The next use opens it again.
 pub fn close_all() {
     let devices = std::mem::take(&mut *open_devices());
     drop(devices);
@@ -207,14 +207,14 @@ pub fn count() -> Result<usize> {
     Ok(count.try_into().unwrap_or(0))
 }
 
-/// Name and capability of a device, which is not opened for that.
+/// Name and capability of a device, without opening it.
 pub fn describe(ordinal: usize) -> Result<(String, Capability)> {
     let driver = Driver::get()?;
     let handle = handle_of(driver, ordinal)?;
     Ok((name_of(driver, handle)?, capability_of(driver, handle)?))
 }
 
-/// The number of the device that has this memory; `None` where it is no device's.
+/// The number of the device that owns this memory; `None` for other memory.
 pub fn device_of(pointer: u64) -> Result<Option<usize>> {
     let driver = Driver::get()?;
     let mut ordinal: c_int = 0;
@@ -234,7 +234,7 @@ impl Device {
     /// Opening loads the kernels, which takes milliseconds, or seconds where the driver has to
     /// compile them; it must not happen while a graph is captured.
     pub fn open(ordinal: usize) -> Result<Arc<Self>> {
-        // Held while the device is opened, so that no other thread loads a second module.
+        // Held while a device is opened, so that no other thread loads a second module.
         let mut open = open_devices();
         if let Some(device) = open.iter().find(|device| device.ordinal == ordinal) {
             return Ok(device.clone());
@@ -255,7 +255,7 @@ impl Device {
             CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
         )?;
         let context = Context::retain(driver, handle)?;
-        // Nothing that can fail comes after the module, which only the device unloads.
+        // Nothing after the module can fail, because only the device unloads it.
         Ok(Self {
             ordinal,
             module: Module::load(&context, capability, &name)?,
@@ -267,17 +267,17 @@ impl Device {
         })
     }
 
-    /// Its number, as the driver counts.
+    /// Its number in the driver's order.
     pub fn ordinal(&self) -> usize {
         self.ordinal
     }
 
-    /// Its maker's name.
+    /// The name that its manufacturer gives it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it can do.
+    /// Its compute capability.
     pub fn capability(&self) -> Capability {
         self.capability
     }
@@ -304,7 +304,7 @@ impl Device {
         self.context.enter_relaxed()?.wait(stream)
     }
 
-    /// An error where a graph is being captured on `stream`.
+    /// An error if a graph is being captured on `stream`.
     pub(crate) fn refuse_capture(&self, stream: Stream) -> Result<()> {
         let driver = self.context.driver;
         let _entered = self.context.enter()?;

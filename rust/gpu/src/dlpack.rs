@@ -1,4 +1,4 @@
-//! DLPack: arrays of other libraries, and ours for them.
+//! DLPack: import of other libraries' arrays, and export of ours.
 //!
 //! The structures are those of `dlpack.h`, version 0 (unversioned) and 1; see
 //! <https://dmlc.github.io/dlpack/latest/c_api.html>.
@@ -26,7 +26,7 @@ pub struct DataType {
     pub code: u8,
     /// Bits of an element.
     pub bits: u8,
-    /// Elements a vector; 1.
+    /// Elements of a vector: 1.
     pub lanes: u16,
 }
 
@@ -94,10 +94,10 @@ impl Managed {
     }
 }
 
-/// Let go of what [`export`] described.
+/// Release the array that [`export`] described.
 ///
 /// # Safety
-/// `this` is what `export` gave, and nobody uses it after this.
+/// `this` is a result of `export`, and nothing uses it after this call.
 pub unsafe fn release(this: *mut Managed) {
     // SAFETY: by the caller's promise.
     unsafe { drop_export(this) };
@@ -149,10 +149,10 @@ impl Tensor {
     }
 }
 
-/// The numbers at a place; none where it is null.
+/// The numbers at an address; none if it is null.
 ///
 /// # Safety
-/// There are `count` of them unless it is null.
+/// `count` numbers are readable there, unless it is null.
 unsafe fn numbers<'a>(place: *const i64, count: usize) -> &'a [i64] {
     if place.is_null() || count == 0 {
         return &[];
@@ -177,7 +177,8 @@ pub fn is_contiguous(shape: &[usize], strides: &[i64]) -> bool {
     true
 }
 
-/// What an exported array keeps alive; its `Managed` comes first, so that both have one address.
+/// The data that an exported array keeps alive. `Managed` is the first field, so that both have the
+/// same address.
 #[repr(C)]
 struct Export {
     managed: Managed,
@@ -186,9 +187,9 @@ struct Export {
     buffer: Arc<Buffer>,
 }
 
-/// Describe memory of ours to another library, which calls `delete` when it is done with it.
+/// Export memory of this crate to another library, which calls `delete` when it no longer needs it.
 ///
-/// The unversioned layout, which every library reads.
+/// The result has the unversioned layout, which every library reads.
 pub fn export(buffer: &Arc<Buffer>, dtype: DataType, shape: &[usize]) -> *mut Managed {
     let lengths: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
     let mut strides = vec![1i64; shape.len()];

@@ -1,9 +1,9 @@
-//! The CUDA driver library: found, opened and checked when it is first asked for.
+//! The CUDA driver library: found, opened and checked at the first call.
 //!
-//! `cudarc` finds and opens the library. Its own wrappers are not called: they look a symbol up at
-//! its first use and panic where it is missing, and they return an enumeration of the answers known
-//! to the bindings, which a newer driver's answer need not be among. So the entry points are looked
-//! up here, all at once, and their answers are numbers.
+//! `cudarc` finds and opens the library. Its wrappers are not used, for two reasons. They look up a
+//! symbol at its first use and panic if it is missing. They return status codes as an enumeration,
+//! which may lack the codes of newer drivers. So all entry points are looked up here at once, and
+//! status codes are plain numbers.
 
 use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
 use std::ptr;
@@ -16,16 +16,16 @@ use cudarc::driver::sys::{
 
 use crate::error::{Error, ErrorKind, Result, meaning};
 
-/// The oldest driver that takes the compiled kernels, as `cuDriverGetVersion` says it.
+/// The oldest driver that loads the compiled kernels, as a number of `cuDriverGetVersion`.
 const OLDEST: c_int = 12_000;
 
-/// The driver's answer: 0, or the number of an error.
+/// The driver's status code: 0, or the number of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Status(c_uint);
 
 impl Status {
-    /// Whether the call did what it was asked.
+    /// Whether the call succeeded.
     pub fn is_success(self) -> bool {
         self.0 == 0
     }
@@ -34,7 +34,8 @@ impl Status {
 macro_rules! entry_points {
     (
         calls { $($name:ident = $symbol:ident ($($argument:ty),* $(,)?);)* }
-        // Those that take an answer, which is a number here and an enumeration in the bindings.
+        // Entry points that take a status code, which is a number here and an enumeration in the
+        // bindings.
         answers { $($answer:ident = $answer_symbol:ident;)* }
     ) => {
         /// The entry points in use.
@@ -47,7 +48,7 @@ macro_rules! entry_points {
         /// The symbols of the entry points in use.
         pub const SYMBOLS: &[&str] = &[$(stringify!($symbol),)* $(stringify!($answer_symbol)),*];
 
-        // The arguments are those of the bindings, which are made from cuda.h.
+        // Checks that the arguments are those of the bindings, which are generated from cuda.h.
         const _: () = {
             $(let _: unsafe fn($($argument),*) -> sys::CUresult = sys::$symbol;)*
         };
@@ -146,7 +147,7 @@ pub fn cuda_version() -> Result<String> {
     Ok(dotted(version))
 }
 
-/// 12.4 of 12040.
+/// "12.4" for 12040.
 fn dotted(version: c_int) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
@@ -154,7 +155,7 @@ fn dotted(version: c_int) -> String {
 impl Driver {
     /// The driver, opened and started at the first call.
     ///
-    /// An error is not remembered: a library that is put in place later is found later.
+    /// An error is not cached, so a library that is installed later is found.
     pub fn get() -> Result<&'static Self> {
         static DRIVER: OnceLock<Driver> = OnceLock::new();
         if let Some(driver) = DRIVER.get() {
@@ -189,7 +190,7 @@ impl Driver {
         Ok(DRIVER.get_or_init(|| driver))
     }
 
-    /// An answer of the driver to `call` as a result.
+    /// The status code of `call` as a result.
     pub fn check(&self, call: &str, status: Status) -> Result<()> {
         if status.is_success() {
             Ok(())

@@ -1,4 +1,4 @@
-//! What can go wrong between here and a kernel, by what a user would do about it.
+//! Errors of the host path, grouped by what a user would do about them.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ pub enum ErrorKind {
     OldDriver,
     /// There is no such device.
     NoDevice,
-    /// The device is older than anything the kernels are compiled for.
+    /// The device is older than all architectures that the kernels are compiled for.
     Architecture,
-    /// The driver does not take the compiled kernels.
+    /// The driver refuses the compiled kernels.
     Image,
     /// The device's memory is full.
     OutOfMemory,
     /// An argument is outside what is accepted.
     InvalidArgument,
-    /// An element type that kernels do not take.
+    /// An element type that the kernels do not support.
     Dtype,
     /// A tensor would have to be prepared while a CUDA graph is being captured.
     Capture,
     /// This process was forked from one that had used the device.
     Forked,
-    /// Any other answer of the driver.
+    /// Any other status code of the driver.
     Driver,
 }
 
@@ -67,10 +67,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The numbers of the driver's answers that are told apart.
+/// The driver's status codes that have a meaning here.
 ///
-/// They are plain numbers because drivers learn new ones: 46 came after the bindings' lowest level,
-/// whose enumeration no longer would be one if it were given that.
+/// They are plain numbers because newer drivers have new codes. For example 46 is newer than the lowest
+/// version of the bindings, and an enumeration without it must never hold that value.
 const OUT_OF_MEMORY: u32 = 2;
 const NOT_INITIALIZED: u32 = 3;
 const STUB_LIBRARY: u32 = 34;
@@ -92,7 +92,7 @@ const SYSTEM_DRIVER_MISMATCH: u32 = 803;
 const COMPAT_NOT_SUPPORTED: u32 = 804;
 const CAPTURE: std::ops::RangeInclusive<u32> = 900..=908;
 
-/// What an answer of the driver means for whoever called.
+/// The kind of error for a status code, and what the user can do.
 pub(crate) fn meaning(status: u32) -> (ErrorKind, &'static str) {
     match status {
         OUT_OF_MEMORY => (

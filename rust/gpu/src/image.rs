@@ -1,22 +1,22 @@
-//! The compiled kernels: a "fatbin" of machine code for each generation of devices, and of an
-//! assembly (PTX) that the driver compiles for what came later. The driver takes what fits.
+//! The compiled kernels: a "fatbin" with machine code for each generation of devices, and with portable
+//! assembly (PTX) that the driver compiles for later ones. The driver selects what fits the device.
 
 use crate::device::Capability;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The oldest devices there is code for.
+/// The oldest compute capability that the image has code for.
 const OLDEST: Capability = Capability { major: 7, minor: 5 };
 
-/// Bytes at an address that the driver may read words from.
+/// Bytes at an aligned address, so that the driver may read words.
 #[repr(align(16))]
 struct Aligned<T: ?Sized>(T);
 
 static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../cuda/image/kernels.fatbin"));
 
-/// What the image is of, as JSON: its architectures, and the compilers that made it.
+/// The stamp of the image, as JSON: its architectures, and the compilers that made it.
 pub const STAMP: &str = include_str!("../../../cuda/image/stamp.json");
 
-/// What a device of this capability loads.
+/// The image for a device of this capability.
 ///
 /// # Errors
 /// [`ErrorKind::Architecture`] for one that is too old.

@@ -50,7 +50,7 @@ pub(crate) const FLOATS: usize = 4;
 
 /// The declarations that the kernels are compiled from.
 const DECLARATIONS: &[u8] = include_bytes!("../../../cuda/kernels.def");
-/// What an entry of them begins with, at the start of a line.
+/// The start of an entry, at the start of a line.
 const ENTRY: &[u8] = b"\nHC_KERNEL(";
 
 /// The kernels' names, in the order of [`DECLARATIONS`].
@@ -61,19 +61,19 @@ const NAMES: [&str; count()] = names();
 pub(crate) struct Kernel(usize);
 
 impl Kernel {
-    /// Streams to weights.
+    /// Decode streams to weights.
     pub const DECODE: Self = Self::named("hc_decode");
-    /// Vectors to the basis of the codes.
+    /// Transform vectors to the basis of the codes.
     pub const TRANSFORM: Self = Self::named("hc_transform");
-    /// Codes of the published method to weights.
+    /// Decode the codes of the published method.
     pub const WINDING: Self = Self::named("hc_winding");
-    /// A table of offsets.
+    /// Compute a table of offsets.
     pub const OFFSETS: Self = Self::named("hc_offsets");
 
-    /// The kernel of this name, which is looked up when the crate is compiled.
+    /// The kernel of this name. In a constant the lookup is at compile time.
     ///
     /// # Panics
-    /// Where none has it. In a constant, this is an error of compilation.
+    /// If no kernel has this name. In a constant this is a compile error.
     pub const fn named(name: &str) -> Self {
         let mut index = 0;
         while index < NAMES.len() {
@@ -91,7 +91,7 @@ impl Kernel {
         (0..NAMES.len()).map(Self)
     }
 
-    /// Weights that are not zero to their places.
+    /// Move non-zero weights to their places.
     pub fn spread(float: Float) -> Self {
         match float {
             Float::F16 | Float::Bf16 => const { Self::named("hc_spread_16") },
@@ -99,7 +99,7 @@ impl Kernel {
         }
     }
 
-    /// Exact weights to their places.
+    /// Write exact weights to their places.
     pub fn patch(float: Float) -> Self {
         match float {
             Float::F16 | Float::Bf16 => const { Self::named("hc_patch_16") },
@@ -110,7 +110,7 @@ impl Kernel {
     /// The product with 1, 2, 4 or 8 vectors.
     ///
     /// # Panics
-    /// Another number.
+    /// If `slots` is another number.
     pub fn matvec(slots: u32) -> Self {
         match slots {
             1 => const { Self::named("hc_matvec_1") },
@@ -129,7 +129,7 @@ impl Kernel {
         NAMES[self.0]
     }
 
-    /// Put it on a stream. The device's context is current.
+    /// Launch it on a stream. The device's context must be current.
     ///
     /// # Safety
     /// `arguments` points to the kernel's arguments, as `kernels.def` declares them.
@@ -210,7 +210,7 @@ const fn count() -> usize {
     found
 }
 
-/// What stands between the parenthesis and the first comma of each entry.
+/// The text between the parenthesis and the first comma of each entry.
 const fn names() -> [&'static str; count()] {
     let mut names = [""; count()];
     let (mut found, mut at) = (0, 0);

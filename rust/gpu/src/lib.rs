@@ -1,7 +1,7 @@
 //! The host path of compressed tensors on CUDA devices.
 //!
-//! Nothing here is linked against CUDA, and nothing is opened until it is asked for: on a machine
-//! without a driver every call gives an error that says so.
+//! Nothing here is linked against CUDA, and the driver is opened at the first call. On a machine
+//! without a driver every call returns an error that says so.
 
 pub mod abi;
 mod converted;

@@ -1,5 +1,5 @@
-//! Device memory that this crate owns: what it derives from a tensor, and the arrays it gives to
-//! callers who brought none. Memory of the caller's is never freed here.
+//! Device memory that this crate owns: data derived from a tensor, and result arrays of callers that
+//! pass none. The caller's memory is never freed here.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::error::Result;
 
 /// Memory on a device; freed when it is dropped.
 ///
-/// A collector may drop it while some stream is captured, which that survives. `cuMemFree` waits for what the device is doing, so nothing that still runs loses its memory.
+/// A garbage collector may drop it while a stream is captured; the capture stays valid. `cuMemFree`
+/// waits until the device is idle, so no running kernel loses its memory.
 #[derive(Debug)]
 pub struct Buffer {
     device: Arc<Device>,
@@ -21,8 +22,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// New memory of so many bytes, aligned to 256; what is in it is unknown. None is allocated for
-    /// no bytes.
+    /// New uninitialised memory of `bytes` bytes, aligned to 256. For 0 bytes nothing is allocated.
     pub fn new(device: &Arc<Device>, bytes: usize) -> Result<Self> {
         let mut pointer = 0;
         if bytes > 0 {
@@ -58,7 +58,7 @@ impl Buffer {
         Ok(buffer)
     }
 
-    /// Copy what is there into `data`, which has as many bytes; complete before this returns.
+    /// Copy the content into `data`, which has as many bytes; complete before this returns.
     pub fn read<T: Plain>(&self, data: &mut [T], stream: Stream) -> Result<()> {
         assert_eq!(
             size_of_val(data),
@@ -83,7 +83,7 @@ impl Buffer {
         &self.device
     }
 
-    /// Its address on the device; 0 where it has no bytes.
+    /// Its address on the device; 0 if it has no bytes.
     pub fn pointer(&self) -> u64 {
         self.pointer
     }
@@ -96,7 +96,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // In a fork the memory is the parent's; where the driver is gone there is nobody to tell.
+        // In a fork the memory is the parent's. An error is ignored: at process exit the driver may be
+        // unloaded.
         if self.pointer != 0
             && let Ok(_entered) = self.device.context().enter_relaxed()
         {
@@ -112,10 +113,10 @@ pub fn as_bytes<T: Plain>(data: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
 }
 
-/// Types that are their bytes: no padding, every pattern valid.
+/// Types without padding for which every bit pattern is valid.
 ///
 /// # Safety
-/// As it says.
+/// The type has these properties.
 pub unsafe trait Plain: Copy {}
 // SAFETY: integers and floats are their bytes.
 unsafe impl Plain for u8 {}

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::image;
 use crate::kernel::Kernel;
 
-/// Bytes of room for what the driver's compiler has to say.
+/// Bytes for the log of the driver's compiler.
 const LOG: usize = 2048;
 
 /// A loaded image, and its kernels by [`Kernel`].
@@ -26,8 +26,8 @@ unsafe impl Send for Module {}
 unsafe impl Sync for Module {}
 
 impl Module {
-    /// Load the image that a device of this capability takes, and find every kernel in it: the
-    /// driver then loads no code at a launch, which a graph capture would not survive.
+    /// Load the image for a device of this capability, and find every kernel in it. Then no launch
+    /// loads code, which would invalidate a graph capture.
     pub fn load(context: &Context, capability: Capability, name: &str) -> Result<Self> {
         let image = image::for_device(capability, name)?;
         let _entered = context.enter_relaxed()?;
@@ -49,7 +49,7 @@ impl Module {
         self.functions[kernel.index()]
     }
 
-    /// Unload it; the context is current. Nothing of it is used after that.
+    /// Unload it; the context must be current. No kernel may be used afterwards.
     pub fn unload(&mut self, context: &Context) {
         self.functions.clear();
         // SAFETY: loaded once, unloaded once. Where the driver is gone there is nobody to tell.
@@ -83,7 +83,7 @@ fn load(context: &Context, image: &[u8]) -> Result<CUmodule> {
     Ok(handle)
 }
 
-/// The error with what the driver's compiler said, if anything.
+/// The error with the log of the driver's compiler, if there is one.
 fn with_log(error: Error, log: &[u8]) -> Error {
     let said = log.split(|byte| *byte == 0).next().unwrap_or_default();
     match String::from_utf8_lossy(said).trim() {

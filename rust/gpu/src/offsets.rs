@@ -1,5 +1,5 @@
-//! Tables of offsets, which make products at one rate fast: one for each code on a device, for all
-//! tensors that are alive there, so that it stays in the device's cache from one to the next.
+//! Tables of offsets, which make products at one rate fast. All live tensors on a device share one
+//! table for each code, so that it stays in the device's cache.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -17,13 +17,13 @@ const THREADS: u32 = 256;
 /// The number of a code among the codes of all sets.
 type Key = usize;
 
-/// The tables of a device. They hold the device open, so it holds them weakly.
+/// The tables of a device. A table keeps the device open, so the device holds weak references.
 #[derive(Debug, Default)]
 pub(crate) struct OffsetTables(Mutex<Vec<(Key, Weak<Buffer>)>>);
 
 impl OffsetTables {
-    /// The table of a code, for a tensor of its set and window whose `codes` are on the device, complete
-    /// when this returns; `None` where that code has none.
+    /// The table of a code, complete when this returns; `None` if the code has no table. `tensor` has
+    /// the same set and window, and its `codes` are on the device.
     pub fn of(
         device: &Arc<Device>,
         tensor: &abi::Tensor,
@@ -36,7 +36,7 @@ impl OffsetTables {
             return Ok(None);
         }
         let key = code.number();
-        // Held while a table is made, so that it is made once.
+        // Held while a table is computed, so that it is computed once.
         let tables = &device.offset_tables().0;
         let mut tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.retain(|(_, table)| table.strong_count() > 0);

@@ -1,4 +1,4 @@
-//! What kernels are told about a trellis tensor beside its planes, worked out on the host once.
+//! Tables that kernels read beside the planes of a trellis tensor, computed once on the host.
 
 use hypercomp_core::codec::format::layout::Layout;
 use hypercomp_core::codec::format::mask::Mask;
@@ -8,27 +8,27 @@ use hypercomp_core::codec::{Placement, Streams};
 
 use crate::abi;
 
-/// Weights for which one rank of a mask stands.
+/// Weights of a mask for each stored rank.
 const RANKED: usize = 1024;
 
 /// The tables of a trellis tensor.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// How the tensor is cut.
+    /// The division into streams.
     pub layout: Layout,
-    /// A row for every stream.
+    /// One entry for every stream.
     pub streams: Vec<abi::Stream>,
     /// The constants of every rate.
     pub codes: [abi::Code; 16],
-    /// The argument of every kernel, but for what is a pointer.
+    /// The argument of the kernels, without its pointers.
     pub tensor: abi::Tensor,
     /// The most tiles of a stream.
     pub tiles: u32,
-    /// The rate that most streams have.
+    /// The most frequent rate of the streams.
     pub rate: u32,
-    /// The code of that rate; `None` where all streams are zeros.
+    /// The code of that rate; `None` if all streams are zeros.
     pub code: Option<PinnedCode>,
-    /// The shape of a product, with no batch; `None` where the tensor has to be decoded for one.
+    /// The shape of a product, without a batch; `None` if products have to decode the tensor.
     pub matrix: Option<abi::Matrix>,
 }
 
@@ -78,7 +78,7 @@ fn rows(placements: &[Placement]) -> Vec<abi::Stream> {
         .collect()
 }
 
-/// The rate that most streams have; the lowest of those, where several are equally common.
+/// The most frequent rate of the streams; the lowest one if several are equally frequent.
 fn commonest(rows: &[abi::Stream]) -> u32 {
     let mut counts = [0usize; 17];
     for row in rows {
@@ -105,7 +105,7 @@ fn codes(window: WindowCodes) -> [abi::Code; 16] {
 fn tensor(streams: &Streams, codes: WindowCodes) -> abi::Tensor {
     let power = PowerOfTwo::new(streams.exponent.into());
     let narrow = power.narrow();
-    // What all codes of a window share.
+    // Constants that all codes of a window share.
     let code = codes.iter().next().expect("a window has codes");
     abi::Tensor {
         path_bytes: streams.path.len() as u64,
@@ -143,7 +143,7 @@ fn matrix(streams: &Streams, layout: &Layout, shape: &[usize]) -> Option<abi::Ma
     })
 }
 
-/// Where a mask's set bits are: its words, and the number of set bits before every 1024th weight.
+/// A mask's words, and the number of set bits before every 1024th weight.
 pub fn mask(mask: &Mask) -> (Vec<u32>, Vec<u64>) {
     let words = mask
         .words()

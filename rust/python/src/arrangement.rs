@@ -1,4 +1,4 @@
-//! `_core.Search`: an arrangement and the running of jobs in it; and what becomes of the vertices.
+//! `_core.Search`: an arrangement, the running of its jobs, and the sorting and output of vertices.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ enum Rows<'py> {
 /// A job as Python sees it: node, first and last position.
 type Triple = (Vec<u32>, u32, u32);
 
-/// What one run gives back: vertices, their number, cobases, flats by dimension, jobs that are left.
+/// The result of a run: vertices, their number, the number of cobases, of flats by dimension, and the
+/// remaining jobs.
 type Outcome<'py> = (Bound<'py, PyArray1<u64>>, u64, u64, Vec<u64>, Vec<Triple>);
 
 /// How the vertices are searched for.
@@ -58,7 +59,8 @@ impl From<Method> for CoreMethod {
     }
 }
 
-/// A search of an arrangement. Holds no state of its own: jobs go in, vertices and jobs come out.
+/// A search of an arrangement. It has no state: a run takes jobs, and returns vertices and the
+/// remaining jobs.
 #[pyclass(frozen, module = "hypercomp_rs._core")]
 pub struct Search(pub(crate) search::VertexSearch);
 
@@ -86,7 +88,7 @@ impl Search {
             }
             Rows::Floats(rows) => {
                 let rows = rows.as_array();
-                // Python has refused NaN and infinities.
+                // Python has already refused NaN and infinities.
                 let row = |i: usize| rows.row(i).iter().map(|x| dyadic(*x)).collect();
                 prepare(py, rows.nrows(), row, dimension)
             }
@@ -116,7 +118,7 @@ impl Search {
         self.0.limbs()
     }
 
-    /// The distinct hyperplane that each row is, −1 for 0·x = 0.
+    /// The number of the distinct hyperplane of each row; −1 for 0·x = 0.
     #[getter]
     fn hyperplanes<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let given = self.0.arrangement().given().iter();
@@ -249,7 +251,8 @@ impl Search {
         Ok(PyArray1::from_vec(py, points))
     }
 
-    /// Which distinct hyperplanes contain which vertices: where each vertex' begin, and all of them.
+    /// The distinct hyperplanes through each vertex: the start of each vertex' list, and all lists one
+    /// after the other.
     #[allow(clippy::type_complexity)]
     fn incidence<'py>(
         &self,

@@ -1,5 +1,5 @@
-//! `_core.baseline_vertices`: published searches, for the benchmarks of a checkout. The wheel is built
-//! without the feature `baselines`, and so without this.
+//! `_core.baseline_vertices`: published searches, for the benchmarks. It needs the feature `baselines`,
+//! without which the wheel is built.
 
 use hypercomp_core::arrangement::baselines::{self, Baseline};
 use hypercomp_core::{Error, ErrorKind};

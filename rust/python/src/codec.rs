@@ -1,4 +1,4 @@
-//! `_core.TensorCode`: a compressed tensor, for the Python class that knows numpy and torch.
+//! `_core.TensorCode`: a compressed tensor, for the Python class that handles numpy and torch.
 //!
 //! Arrays arrive flat, contiguous and in native byte order. `float16` and `bfloat16` arrive as
 //! their bits in `uint16`, because neither numpy nor the stable ABI has a `bfloat16`.
@@ -24,7 +24,7 @@ use crate::control::Control;
 use crate::enter::enter_together;
 use crate::error::to_python;
 
-/// Bytes in memory of a numpy array, which is kept alive as long as they are.
+/// Bytes in the memory of a numpy array. They keep the array alive.
 struct Lent {
     start: *const u8,
     len: usize,
@@ -32,14 +32,14 @@ struct Lent {
 }
 
 // SAFETY: the bytes belong to the array, which lives as long as this does and whose reference may be
-// dropped by any thread. Nothing here writes to them; that nobody else does while they are read is
-// what `from_parts` asks of its caller, and every byte that might be read then is a valid code.
+// dropped by any thread. Nothing here writes to them. The caller of `from_parts` promises that nothing
+// else does while they are read; and any byte value is a valid code.
 unsafe impl Send for Lent {}
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `start` and `len` were a slice of the array's own memory, which numpy neither
-        // moves nor frees while there is a reference to the array.
+        // SAFETY: `start` and `len` were a slice of the array's own memory, which numpy neither moves
+        // nor frees while a reference to the array exists.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
@@ -58,11 +58,12 @@ impl TensorCode {
 #[pymethods]
 impl TensorCode {
     /// Compress with trellis codes: `bits` a weight in all, or else the fewest that reach `sqnr_db`.
-    /// Without a seed the weights are not made incoherent. With a second moment, flat, of float32 or
-    /// float64, for the inputs of a layer, which are an axis of the weights.
+    /// Without a seed there is no incoherence transform. With a second moment (flat, float32 or
+    /// float64), errors are fed back; `input_axis` is the axis of the weights that has the layer's
+    /// inputs.
     #[staticmethod]
     #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None, second_moment=None, damping=0.0, input_axis=1))]
-    // One argument for each of the codec's parameters: a struct would only be unpacked.
+    // One argument for each parameter of the codec: a struct would only be unpacked again.
     #[allow(clippy::too_many_arguments)]
     fn trellis(
         weights: &Bound<'_, PyAny>,
@@ -117,7 +118,7 @@ impl TensorCode {
     /// Compress with the published winding.
     #[staticmethod]
     #[pyo3(signature = (weights, dtype, shape, *, group, side, samples, class_max, threshold, threads))]
-    // One argument for each of the published method's parameters: a struct would only be unpacked.
+    // One argument for each parameter of the codec: a struct would only be unpacked again.
     #[allow(clippy::too_many_arguments)]
     fn winding(
         weights: &Bound<'_, PyAny>,
@@ -253,12 +254,13 @@ impl TensorCode {
         }
     }
 
-    /// y = W·x + b for `batch` vectors x at an address, into results at another: what torch's
-    /// operators call, for whom a view of each tensor as an array would cost more than the call.
+    /// y = W·x + b for `batch` vectors x at an address, into results at another: for torch's operators,
+    /// for which creating an array view of each tensor would cost more than the call.
     ///
-    /// The caller vouches for the addresses: of contiguous elements of `dtype`, `batch` times as many
-    /// as W has columns and rows (rows and columns, if `transposed`), and of as many as a result has
-    /// for the bias, if its address is not 0; alive and written to by nobody else during the call.
+    /// The caller guarantees the addresses. Each points to contiguous elements of `dtype`: `batch`
+    /// times the number of columns of W for x and of rows for the results (the other way round if
+    /// `transposed`), and as many as one result has for the bias, unless its address is 0. The memory
+    /// must be alive, and nothing else may write to it during the call.
     #[allow(clippy::too_many_arguments)]
     fn linear_at(
         &self,
@@ -308,13 +310,13 @@ impl TensorCode {
         }
     }
 
-    /// Whether axes are stored the other way round: the second first.
+    /// Whether the transpose is stored.
     #[getter]
     fn swapped(&self) -> bool {
         self.0.axes() == Axes::Swapped
     }
 
-    /// Number of weights that are stored exactly because their codes miss them by too much.
+    /// Number of weights that are stored exactly because the error of their codes is too large.
     #[getter]
     fn exceptions(&self) -> usize {
         match self.0.payload() {
@@ -349,7 +351,7 @@ impl TensorCode {
         (description, arrays.collect())
     }
 
-    /// Put it together from parts, whose memory is lent.
+    /// Restore a tensor from parts, whose memory is used without a copy.
     #[staticmethod]
     fn from_parts(
         py: Python<'_>,
@@ -400,7 +402,7 @@ impl TensorCode {
         at: Addresses,
         threads: Option<usize>,
     ) -> PyResult<()> {
-        // Another number of axes is refused by the core, before it looks at anything else.
+        // The core refuses another number of axes before any other check.
         let (rows, columns) = match *self.0.shape() {
             [rows, columns] => (rows, columns),
             _ => (0, 0),
@@ -483,10 +485,10 @@ impl TensorCode {
     }
 }
 
-/// `len` elements at an address, which may be anything where there is none.
+/// `len` elements at an address. If `len` is 0, the address may be anything.
 ///
 /// # Safety
-/// There are so many elements, and nobody writes to them while the slice is in use.
+/// There are `len` elements, and nothing writes to them while the slice is in use.
 unsafe fn slice_at<'a, T>(address: usize, len: usize) -> &'a [T] {
     match len {
         0 => &[],
@@ -495,10 +497,10 @@ unsafe fn slice_at<'a, T>(address: usize, len: usize) -> &'a [T] {
     }
 }
 
-/// The same, to be written to.
+/// [`slice_at`] for writing.
 ///
 /// # Safety
-/// There are so many elements, and nobody else uses them while the slice is in use.
+/// There are `len` elements, and nothing else uses them while the slice is in use.
 unsafe fn slice_at_mut<'a, T>(address: usize, len: usize) -> &'a mut [T] {
     match len {
         0 => &mut [],

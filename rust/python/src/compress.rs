@@ -1,4 +1,4 @@
-//! Weights in, codes out: what the constructors of `_core.TensorCode` share.
+//! Compression of arrays, shared by the constructors of `_core.TensorCode`.
 
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
@@ -10,15 +10,15 @@ use pyo3::prelude::*;
 use crate::enter::enter_under;
 use crate::error::to_python;
 
-/// How a tensor is to be coded: by itself, or for a layer's inputs, whose second moment has a type of
-/// its own.
+/// How to encode a tensor: by itself, or for a layer's inputs with a second moment, which has its own
+/// type.
 pub enum Job<'a> {
     Alone(Codec),
     Single(TrellisParams, SecondMoment<'a, f32>),
     Double(TrellisParams, SecondMoment<'a, f64>),
 }
 
-/// Codes of weights of one type.
+/// Compress weights of one type.
 fn compress<T: Element>(
     py: Python<'_>,
     weights: &[T],
@@ -38,7 +38,7 @@ fn compress<T: Element>(
     })
 }
 
-/// Codes of weights that arrive as a flat array of this dtype.
+/// Compress weights from a flat array of this dtype.
 pub fn compress_as(
     weights: &Bound<'_, PyAny>,
     dtype: &str,

@@ -1,5 +1,5 @@
-//! Headers of safetensors files. Python opens, reads and writes the files, in pieces that fit its
-//! memory; what they say is read here.
+//! Headers of safetensors files. Python opens, reads and writes the files in pieces that fit in memory;
+//! the headers are parsed and written here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 
 use crate::error::to_python;
 
-/// Name, dtype, shape, first byte behind the header, bytes.
+/// Name, dtype, shape, first byte relative to the end of the header, number of bytes.
 type Tensor = (String, String, Vec<usize>, usize, usize);
 /// A compressed tensor's name, its description's entry, and its parts' entries.
 type Compressed = (String, usize, BTreeMap<&'static str, usize>);
@@ -32,8 +32,7 @@ pub fn read_header(py: Python<'_>, json: &[u8], file: u64) -> PyResult<Read> {
     Ok((tensors(&header), header.metadata))
 }
 
-/// Which entries, of whatever files of a model, are the parts of one compressed tensor; names are
-/// unique.
+/// Group the entries of all files of a model into compressed tensors. Names are unique.
 #[pyfunction]
 pub fn group_entries(
     py: Python<'_>,
@@ -77,7 +76,7 @@ pub fn group_entries(
     py.detach(group).map_err(|e: Error| to_python(py, e))
 }
 
-/// What a file of these tensors begins with, and where each tensor goes.
+/// The header of a file with these tensors, and the place of each tensor.
 #[pyfunction]
 pub fn write_header<'py>(
     py: Python<'py>,

@@ -1,4 +1,4 @@
-//! `_core.Control`: how one thread follows and stops a long call of another.
+//! `_core.Control`: lets one thread observe and stop a long call of another.
 
 use pyo3::prelude::*;
 

@@ -1,5 +1,5 @@
-//! The one door from Python into the core: chooses the threads, releases the GIL, and stops the
-//! call within a tenth of a second of Ctrl-C.
+//! All calls from Python into the core go through here: it chooses the threads, releases the GIL, and
+//! stops the call within a tenth of a second of Ctrl-C.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -17,17 +17,18 @@ use crate::openmp;
 /// How often the waiting thread looks for signals: a tenth of the second that Ctrl-C may take.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The pools made so far, by number of threads: one of each number, but of those of one thread as many
-/// as calls were made at the same time. So calls with `threads=1` run side by side.
+/// The thread pools made so far, by number of threads. There is one pool for each number; but of
+/// one-thread pools there are as many as there were simultaneous calls, so that calls with `threads=1`
+/// run side by side.
 ///
-/// The process id stands beside them because a fork copies this list but not the threads: a child
-/// of `multiprocessing` that used its parent's pool would wait for ever.
+/// The process id is stored with them because a fork copies this list but not the threads: a child
+/// process that used its parent's pool would wait for ever.
 struct Pools {
     process: u32,
     by_threads: Vec<(usize, Arc<Pool>)>,
 }
 
-/// Threads, and where they stay awake between short calls.
+/// A thread pool, and its standby for short calls.
 struct Pool {
     threads: ThreadPool,
     standby: Arc<Standby>,
@@ -38,7 +39,7 @@ static POOLS: Mutex<Pools> = Mutex::new(Pools {
     by_threads: Vec::new(),
 });
 
-/// Threads of a call that does not say how many: one for each core that the process may use.
+/// Number of threads of a call with `threads=None`: one for each core that the process may use.
 pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -63,7 +64,7 @@ fn pool(threads: Option<usize>) -> Result<Arc<Pool>> {
         std::mem::forget(std::mem::take(&mut pools.by_threads));
         pools.process = process;
     }
-    // A pool of one thread that somebody else works in would make this call wait for that one to end.
+    // In a busy one-thread pool this call would wait for the other one to end.
     let free = |pool: &Arc<Pool>| threads > 1 || Arc::strong_count(pool) == 1;
     let mut made = pools.by_threads.iter();
     if let Some((_, pool)) = made.find(|(n, pool)| *n == threads && free(pool)) {
@@ -87,15 +88,15 @@ fn pool(threads: Option<usize>) -> Result<Arc<Pool>> {
     Ok(pool)
 }
 
-/// The level of vector instructions; an error before any work where the override cannot be met.
+/// The level of vector instructions; an error, before any work, if the machine lacks the requested one.
 fn simd_in_use(py: Python<'_>) -> PyResult<SimdLevel> {
     SimdLevel::in_use().map_err(|e| to_python(py, e))
 }
 
 /// Run `work` on a pool of `threads` with the GIL released.
 ///
-/// The calling thread only waits. Whenever a signal handler raises (Ctrl-C), `work` is cancelled
-/// through its [`Control`] and the handler's exception is what the caller gets.
+/// The calling thread only waits. If a signal handler raises (Ctrl-C), `work` is cancelled through its
+/// [`Control`], and the caller gets the handler's exception.
 pub fn enter<T: Send>(
     py: Python<'_>,
     threads: Option<usize>,
@@ -104,8 +105,8 @@ pub fn enter<T: Send>(
     enter_under(py, threads, &Control::new(), work)
 }
 
-/// The same under a [`Control`] of the caller's, by which other threads follow and stop it: Python
-/// tells only its main thread of signals.
+/// [`enter`] with a [`Control`] of the caller, by which other threads can observe and stop the call.
+/// Python handles signals in its main thread only.
 pub fn enter_under<T: Send>(
     py: Python<'_>,
     threads: Option<usize>,
@@ -120,7 +121,7 @@ pub fn enter_under<T: Send>(
         let raised = &mut raised;
         pool.threads.in_place_scope(move |scope| {
             scope.spawn(move |_| {
-                // The receiver waits for this very message, so it cannot be gone.
+                // The receiver waits for this message, so it still exists.
                 let _ = sender.send(work(control));
             });
             loop {
@@ -146,14 +147,14 @@ pub fn enter_under<T: Send>(
     }
 }
 
-/// Calls of more weights or products than this look for signals on the way. Smaller ones end within a
-/// fraction of the second that Ctrl-C may take, on one core with vector instructions.
+/// Calls with more weights or products than this check for signals while they run. Smaller calls end
+/// within a fraction of a second on one core with vector instructions.
 const INTERRUPTIBLE_ABOVE: usize = 1 << 30;
 
-/// Run `work`, which begins on the calling thread, with the GIL released.
+/// Run `work` on the calling thread and its helpers, with the GIL released.
 ///
-/// `size` is how many weights are to be decoded or products to be added. Signals are looked at only
-/// when the call is over, so a long one goes through [`enter`] all the same.
+/// `size` is the number of weights to decode or of products to add. Signals are checked only after the
+/// call, so a long call goes through [`enter`] instead.
 pub fn enter_together<T: Send>(
     py: Python<'_>,
     threads: Option<usize>,

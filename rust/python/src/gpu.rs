@@ -1,7 +1,7 @@
-//! Compressed tensors on CUDA devices, for the Python modules that know whose memory it is.
+//! Compressed tensors on CUDA devices, for the Python modules that manage device memory.
 //!
-//! Addresses, lengths and streams arrive as numbers: of torch's tensors, or of what DLPack or
-//! `__cuda_array_interface__` describe. Whoever calls vouches for them.
+//! Addresses, lengths and streams arrive as numbers. They come from torch's tensors, DLPack or
+//! `__cuda_array_interface__`. The caller guarantees that they are valid.
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use pyo3::types::PyCapsule;
 use crate::codec::TensorCode;
 use crate::error::gpu_to_python;
 
-/// Run `work` with the GIL released. A panic, which nothing should cause, becomes an error.
+/// Run `work` with the GIL released. A panic, which would be a bug, becomes an error.
 fn enter<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     let result = py.detach(|| {
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
@@ -54,13 +54,13 @@ pub fn cuda_version(py: Python<'_>) -> PyResult<String> {
     enter(py, hypercomp_gpu::cuda_version)
 }
 
-/// What the image of the kernels is of, as JSON.
+/// The stamp of the kernels' image, as JSON.
 #[pyfunction]
 pub fn kernel_stamp() -> &'static str {
     hypercomp_gpu::STAMP
 }
 
-/// Let go of all devices that nothing prepared is left on.
+/// Release all devices; each closes when no prepared tensor uses it.
 #[pyfunction]
 pub fn close_devices(py: Python<'_>) -> PyResult<()> {
     enter(py, || {
@@ -69,14 +69,14 @@ pub fn close_devices(py: Python<'_>) -> PyResult<()> {
     })
 }
 
-/// The number of the device that has this memory, if one has.
+/// The number of the device that owns this memory, if any does.
 #[pyfunction]
 pub fn device_of(py: Python<'_>, pointer: u64) -> PyResult<Option<usize>> {
     enter(py, || hypercomp_gpu::device::device_of(pointer))
 }
 
-/// Address, device, type code and bits, shape, contiguity and read-onlyness of an array in a
-/// DLPack capsule, which stays its owner's.
+/// Address, device, type code and bits, shape, contiguity and read-only flag of the array in a DLPack
+/// capsule. The capsule is not consumed.
 #[pyfunction]
 #[allow(clippy::type_complexity)] // one value for each of the fields that are read
 pub fn dlpack_view(
@@ -109,7 +109,7 @@ pub fn dlpack_view(
     ))
 }
 
-/// The name of a DLPack capsule that nobody has taken the array of; who takes it renames it.
+/// The name of a DLPack capsule that is not consumed; the consumer renames it.
 const UNTAKEN: &CStr = c"dltensor";
 
 unsafe extern "C" fn release_unless_taken(capsule: *mut PyObject) {
@@ -127,7 +127,7 @@ pub struct DeviceMemory(Arc<Buffer>);
 
 #[pymethods]
 impl DeviceMemory {
-    /// New memory, in which is nobody knows what.
+    /// New uninitialised memory.
     #[new]
     fn new(py: Python<'_>, device: usize, nbytes: usize) -> PyResult<Self> {
         enter(py, || Buffer::new(&Device::open(device)?, nbytes)).map(|buffer| Self(buffer.into()))
@@ -148,7 +148,7 @@ impl DeviceMemory {
         .map(|buffer| Self(buffer.into()))
     }
 
-    /// Copy all bytes to the host, after what is on the stream.
+    /// Copy all bytes to the host, in stream order.
     fn read_into(
         &self,
         py: Python<'_>,
@@ -208,8 +208,8 @@ pub struct DeviceTensor(PreparedTensor);
 
 #[pymethods]
 impl DeviceTensor {
-    /// Put a tensor on a device. `planes` are address and length of the parts that are there already,
-    /// for each name of `planes_of`.
+    /// Put a tensor on a device. `planes` are address and length of parts that are already on the
+    /// device, for each name of `planes_of`.
     #[new]
     #[pyo3(signature = (code, device, stream, planes))]
     fn new(
@@ -229,15 +229,15 @@ impl DeviceTensor {
         .map(Self)
     }
 
-    /// The table of a tensor's streams, of which `decode_rows_into` takes rows; empty where the codec
-    /// has no streams.
+    /// The table of a tensor's streams, whose rows `decode_rows_into` takes; empty if the codec has no
+    /// streams.
     #[staticmethod]
     fn stream_table<'py>(py: Python<'py>, code: &TensorCode) -> Bound<'py, PyArray1<u8>> {
         let table = hypercomp_gpu::stream_table(code.tensor()).unwrap_or_default();
         PyArray1::from_slice(py, as_bytes(&table))
     }
 
-    /// The parts of a tensor that are read on the device as they are.
+    /// The parts of a tensor that kernels read directly.
     #[staticmethod]
     fn planes_of(code: &TensorCode) -> Vec<&'static str> {
         PreparedTensor::planes(code.tensor()).to_vec()
@@ -254,23 +254,23 @@ impl DeviceTensor {
         self.0.multiplies()
     }
 
-    /// Bytes that `decode_into` needs beside the result.
+    /// Bytes of workspace that `decode_into` needs.
     fn decode_workspace(&self, py: Python<'_>, dtype: &str) -> PyResult<usize> {
         let float = Float::from_name(dtype).map_err(|error| gpu_to_python(py, error))?;
         Ok(self.0.decode_workspace(float))
     }
 
-    /// Bytes that `multiply_into` needs beside the result.
+    /// Bytes of workspace that `multiply_into` needs.
     fn product_workspace(&self, batch: usize) -> usize {
         self.0.product_workspace(batch)
     }
 
-    /// Whether these weights can be decoded without those around them.
+    /// Whether these weights can be decoded by themselves.
     fn decodes(&self, start: usize, stop: usize) -> bool {
         self.0.decodes(&(start..stop))
     }
 
-    /// Put on the device what `decode_into` would put there at its first call for this dtype.
+    /// Put the data on the device that the first call of `decode_into` for this dtype would put there.
     fn warm(&self, py: Python<'_>, dtype: &str, stream: usize) -> PyResult<()> {
         enter(py, || self.0.warm(Float::from_name(dtype)?, Stream(stream)))
     }
@@ -298,7 +298,7 @@ impl DeviceTensor {
         })
     }
 
-    /// Streams a row, where rows can be decoded in any order.
+    /// Streams a row, if rows can be decoded in any order.
     #[getter]
     fn streams_a_row(&self) -> Option<usize> {
         self.0.streams_a_row()

@@ -47,7 +47,8 @@ mod _core {
     use crate::openmp::use_openmp;
     #[pymodule_export]
     use crate::regions::{
-        RegionSearch, characteristic_polynomial, faces, intersection_lattice, skeleton, vertex_signs,
+        RegionSearch, characteristic_polynomial, faces, intersection_lattice, skeleton,
+        vertex_signs,
     };
     #[pymodule_export]
     use crate::representation::{
@@ -57,7 +58,8 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        // Set and not added: `__all__`, and with it the stub, is the same with and without the feature.
+        // Set as an attribute and not exported, so that `__all__`, and with it the stub, is the same
+        // with and without the feature.
         #[cfg(feature = "baselines")]
         module.setattr(
             "baseline_vertices",

@@ -1,4 +1,4 @@
-//! What the core runs on, for `hypercomp-rs info`: vector instructions and threads.
+//! Vector instructions and threads that the core uses, for `hypercomp-rs info`.
 
 use hypercomp_core::SimdLevel;
 use pyo3::prelude::*;
@@ -16,8 +16,8 @@ pub fn simd_available() -> Vec<&'static str> {
         .collect()
 }
 
-/// The name of the level that calls use. InvalidArgumentError where the override asks for another than
-/// the machine has.
+/// The name of the level that calls use. Raises InvalidArgumentError if the override names a level that
+/// the machine lacks.
 #[pyfunction]
 pub fn simd_in_use(py: Python<'_>) -> PyResult<&'static str> {
     SimdLevel::in_use()
@@ -31,7 +31,7 @@ pub fn default_threads() -> usize {
     enter::default_threads()
 }
 
-/// Whether short products are shared out to the threads of an OpenMP runtime.
+/// Whether short products run on the threads of an OpenMP runtime.
 #[pyfunction]
 pub fn shares_openmp() -> bool {
     openmp::team(1).is_some()

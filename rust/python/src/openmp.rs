@@ -1,24 +1,24 @@
-//! Which OpenMP runtime's threads share short work out: what Python said.
+//! The OpenMP runtime, set from Python, whose threads run short work.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use hypercomp_core::team::{OpenMp, Parallel};
 use pyo3::prelude::*;
 
-/// The address of its `GOMP_parallel`, 0 for none, and the process that was told.
+/// The address of its `GOMP_parallel` (0 for none), and the process that set it.
 static PARALLEL: AtomicUsize = AtomicUsize::new(0);
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
-/// Share short work out among the threads of an OpenMP runtime: `parallel` is the address of its
-/// `GOMP_parallel` in this process, which must stay there; 0 for threads of our own again.
+/// Run short work on the threads of an OpenMP runtime. `parallel` is the address of its `GOMP_parallel`
+/// in this process, which must stay valid. 0 selects this package's own threads again.
 #[pyfunction]
 pub fn use_openmp(parallel: usize) {
     PROCESS.store(std::process::id(), Ordering::Relaxed);
     PARALLEL.store(parallel, Ordering::Release);
 }
 
-/// So many of its threads. `None` where Python has named no runtime, or this is a fork of the process
-/// that was told.
+/// A team of this many of its threads. `None` if Python has set no runtime, or in a fork of the process
+/// that set it.
 pub fn team(threads: usize) -> Option<OpenMp> {
     let address = PARALLEL.load(Ordering::Acquire);
     if address == 0 || PROCESS.load(Ordering::Relaxed) != std::process::id() {

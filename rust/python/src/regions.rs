@@ -54,7 +54,7 @@ impl RegionSearch {
         converted(py, block)
     }
 
-    /// The regions of about so many more vertices, or None at the end.
+    /// The regions of about this many further vertices, or None at the end.
     #[pyo3(signature = (vertices, *, threads))]
     fn next_block<'py>(
         &self,
@@ -105,8 +105,13 @@ pub fn characteristic_polynomial(
     })
 }
 
-/// Flats of one codimension: where the hyperplanes of each begin, all of them, and |μ| of each.
-type Level<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u32>>, Vec<u128>);
+/// Flats of one codimension: the start of each flat's list of hyperplanes, all lists, and |μ| of each
+/// flat.
+type Level<'py> = (
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<u32>>,
+    Vec<u128>,
+);
 
 /// The flats of codimension 0, 1, … by the distinct hyperplanes that contain them.
 #[pyfunction]
@@ -125,7 +130,11 @@ pub fn intersection_lattice<'py>(
                 members.extend(flat.hyperplanes());
                 starts.push(members.len() as u64);
             }
-            (starts, members, flats.iter().map(|flat| flat.mobius).collect())
+            (
+                starts,
+                members,
+                flats.iter().map(|flat| flat.mobius).collect(),
+            )
         });
         Ok(levels.collect::<Vec<(_, _, Vec<u128>)>>())
     })?;

@@ -1,5 +1,5 @@
-//! `_core.read_representation` and `_core.vertex_rows`: the bytes of `.ine` and `.ext` files in and
-//! out.
+//! `_core.read_representation` and `_core.vertex_rows`: reading and writing of the bytes of `.ine` and
+//! `.ext` files.
 
 use hypercomp_core::representation::number::Rational;
 use hypercomp_core::representation::{Entries, Kind, read, write};
@@ -103,7 +103,7 @@ pub fn big_vertex_rows<'py>(
     Ok(PyBytes::new(py, &rows))
 }
 
-/// Rows of so many integers.
+/// Rows of integers.
 #[pyfunction]
 pub fn integer_rows<'py>(
     py: Python<'py>,

@@ -1,22 +1,22 @@
 //! Hyper-compression: weights as trajectory codes of an ergodic map (arXiv 2409.00592).
 //!
-//! The codec is a row of rooms. Each uses only rooms that stand before it here:
+//! The codec has seven folders. Each uses only the folders above it in this table:
 //!
-//! | room | what it has |
+//! | folder | contents |
 //! |---|---|
-//! | [`numbers`] | float types, fields of bits, numbers in bytes that are not trusted |
+//! | [`numbers`] | float types, fields of bits, checked reading of untrusted bytes |
 //! | [`trellis`] | the codes: constants, state map, levels |
-//! | [`kernels`] | the loops that take the time, each in vectors and in a portable form |
+//! | [`kernels`] | the loops that take most of the time, each portable and for every vector unit |
 //! | [`published`] | the published codec: trajectory codes of groups of weights |
 //! | [`format`](mod@format) | a compressed tensor, and its stored form |
-//! | [`operations`] | what is done with a compressed tensor: decompression, rows, products |
+//! | [`operations`] | operations on a compressed tensor: decompression, rows, products |
 //! | [`encode`] | from weights to a compressed tensor |
 //!
-//! Data flow of compression: any float type, normalised by a power of two ([`numbers::element`]) →
-//! rows as streams, streams as chains ([`format::layout`]) → incoherence ([`kernels::hadamard`]) → bits
-//! for each stream ([`encode::rate`]) → scales ([`format::scale`]) → the search over registers of a code
-//! ([`kernels::viterbi`]) → planes ([`numbers::bitstream`]) → what is stored
-//! ([`format::tensor`]). `docs/format.md` has the bits.
+//! Data flow of compression: any float type, normalised by a power of two ([`numbers::element`]) → rows
+//! as streams, streams as chains ([`format::layout`]) → incoherence ([`kernels::hadamard`]) → bits for
+//! each stream ([`encode::rate`]) → scales ([`format::scale`]) → the Viterbi search over the states of
+//! a code ([`kernels::viterbi`]) → planes of bits ([`numbers::bitstream`]) → the compressed tensor
+//! ([`format::tensor`]). `docs/format.md` specifies the stored bits.
 
 pub mod encode;
 pub mod format;

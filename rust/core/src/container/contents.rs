@@ -1,4 +1,4 @@
-//! Which entries of a file are the parts of one compressed tensor.
+//! Groups the entries of a file into compressed tensors.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use safetensors::Dtype;
 use super::header::Tensor;
 use crate::{Error, ErrorKind, Result};
 
-/// What the name of a description ends with, behind the tensor's own and an underscore.
+/// The end of a description's name, after the tensor's name and an underscore.
 pub const DESCRIPTION: &str = "description";
 
-/// What the names of parts end with.
+/// The ends of the names of parts.
 pub const PARTS: [&str; 8] = [
     "path", "cells", "scales", "rates", "mask", "exact", "codes", "raw",
 ];
@@ -23,9 +23,9 @@ pub fn part_name(tensor: &str, part: &str) -> String {
 /// The entries that belong to a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Group {
-    /// One that is not compressed: itself.
+    /// A tensor that is not compressed: its own entry.
     Plain(Tensor),
-    /// A compressed one.
+    /// The entries of a compressed tensor.
     Compressed {
         /// The tensor's name.
         name: String,
@@ -43,7 +43,7 @@ pub struct Contents {
     pub groups: BTreeMap<String, Group>,
 }
 
-/// The tensor whose part such an entry would be, and which part.
+/// The name of the tensor, and of its part, that an entry of this name would be.
 fn owner(tensor: &Tensor) -> Option<(&str, &str)> {
     let bytes = tensor.dtype == Dtype::U8 && tensor.shape.len() == 1;
     let (owner, part) = tensor.name.rsplit_once('_')?;
@@ -54,11 +54,11 @@ impl Contents {
     /// Group the entries of a file, or of all files of a model: a 1-D `U8` entry `x_description`
     /// makes `x` a compressed tensor, and the 1-D `U8` entries `x_path`, `x_cells`, … its parts.
     ///
-    /// Which file an entry is in does not matter: a tool that splits a model into files by size
-    /// knows nothing of parts, and may put those of one tensor into two files.
+    /// The parts of a tensor may be in different files, because tools that split a model by size do not
+    /// know about parts.
     ///
     /// # Errors
-    /// [`ErrorKind::Format`] where `x` is there in both forms.
+    /// [`ErrorKind::Format`] if `x` exists in both forms.
     pub fn of(tensors: &[Tensor]) -> Result<Self> {
         let mut groups = BTreeMap::new();
         for tensor in tensors {

@@ -1,4 +1,4 @@
-//! The header of a safetensors file: what is where.
+//! The header of a safetensors file.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes that say how long the header is.
+/// Bytes of the header's length at the start of a file.
 pub const LENGTH: usize = 8;
 
 /// The longest header that the safetensors library reads.
@@ -17,7 +17,7 @@ fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Format, message)
 }
 
-/// The dtype that safetensors files call so.
+/// The dtype with this name in safetensors files.
 pub fn dtype_from_name(name: &str) -> Option<Dtype> {
     serde_json::from_value(name.into()).ok()
 }
@@ -31,9 +31,9 @@ pub struct Tensor {
     pub dtype: Dtype,
     /// Lengths of its axes.
     pub shape: Vec<usize>,
-    /// Where its bytes begin, counted from the end of the header.
+    /// Its first byte, relative to the end of the header.
     pub start: usize,
-    /// How many there are.
+    /// The number of its bytes.
     pub len: usize,
 }
 
@@ -49,7 +49,7 @@ pub struct Header {
 /// The length of the header, from the first eight bytes of a file of `file` bytes.
 ///
 /// # Errors
-/// [`ErrorKind::Format`] where it is more than the file has, or more than the safetensors library
+/// [`ErrorKind::Format`] if it exceeds the file, or the longest header that the safetensors library
 /// reads.
 pub fn header_length(first: &[u8], file: u64) -> Result<usize> {
     let Some((first, _)) = first.split_first_chunk::<LENGTH>() else {
@@ -75,15 +75,15 @@ pub fn header_length(first: &[u8], file: u64) -> Result<usize> {
 }
 
 impl Header {
-    /// Read the JSON of a header that a file of `file` bytes begins with.
+    /// Read the JSON of the header of a file of `file` bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Format`]: no such JSON; a dtype that is not known; bytes that do not follow from
-    /// dtype and shape; offsets that overlap, leave a gap, or do not end where the file does.
+    /// [`ErrorKind::Format`]: other JSON; an unknown dtype; a length that does not follow from dtype
+    /// and shape; offsets that overlap, leave a gap, or do not end with the file.
     pub fn parse(json: &[u8], file: u64) -> Result<Self> {
         let metadata: Metadata = serde_json::from_slice(json)
             .map_err(|e| malformed(format!("the header of a safetensors file: {e}")))?;
-        // Checked by the library: tensors follow each other without gap or overlap.
+        // The library has checked that tensors follow each other without gap or overlap.
         let data = metadata.data_len() as u64;
         let there = file.saturating_sub((LENGTH + json.len()) as u64);
         if data > there {
@@ -113,12 +113,12 @@ impl Header {
         })
     }
 
-    /// A header of these tensors, each placed behind the other: those of larger elements first, so
-    /// that all are aligned, and those of the same by name.
+    /// A header for these tensors, one after the other: larger elements first, so that all are aligned,
+    /// then by name.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a name that occurs twice, [`ErrorKind::TooLarge`] beyond
-    /// this machine.
+    /// [`ErrorKind::InvalidArgument`] for a name that occurs twice; [`ErrorKind::TooLarge`] if the
+    /// sizes overflow.
     pub fn of(
         tensors: impl IntoIterator<Item = (String, Dtype, Vec<usize>)>,
         metadata: BTreeMap<String, String>,
@@ -164,10 +164,10 @@ impl Header {
         Ok(header)
     }
 
-    /// What a file begins with: the length of the header and the header, padded to eight bytes.
+    /// The start of a file: the length of the header, and the header padded to eight bytes.
     ///
-    /// The same bytes whenever it is called: names are in order, where the safetensors library would
-    /// write metadata in the order of a hash map.
+    /// The bytes are deterministic: names are sorted, while the safetensors library would write
+    /// metadata in the order of a hash map.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let wrong =
             |e: &dyn std::fmt::Display| Error::new(ErrorKind::InvalidArgument, e.to_string());

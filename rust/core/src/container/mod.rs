@@ -1,13 +1,13 @@
-//! Compressed tensors in the files of the field: safetensors.
+//! Compressed tensors in safetensors files.
 //!
-//! A file is eight bytes that say how long its header is, the header in JSON, and the tensors' bytes
-//! one after the other (<https://huggingface.co/docs/safetensors>). A compressed tensor is ordinary
-//! entries of such a file: its parts and its description, named after it; `docs/format.md` has the
-//! names. Any tool of the field can open, list and map the result.
+//! A file has the length of its header in eight bytes, the header in JSON, and the bytes of the tensors
+//! one after the other (<https://huggingface.co/docs/safetensors>). A compressed tensor is a set of
+//! ordinary entries: its parts and its description, whose names begin with the tensor's name (see
+//! `docs/format.md`). So any tool that reads safetensors can open, list and map such a file.
 //!
-//! Nothing read is trusted. A header is bounded by the file before it is read, its offsets must cover
-//! the file without gap or overlap, and entries are grouped by names that are checked against
-//! descriptions before a byte of a part is asked for.
+//! No input is trusted. The length of a header is checked against the file before it is read. Offsets
+//! must cover the file without gap or overlap. Entries are grouped by name, and the groups are checked
+//! against the descriptions before any part is read.
 
 mod contents;
 mod header;

@@ -1,5 +1,5 @@
-//! Polyhedra as the field stores them: H-representations (`.ine`) and V-representations (`.ext`),
-//! the formats of Fukuda's cdd and Avis' lrs.
+//! Files of polyhedra: H-representations (`.ine`) and V-representations (`.ext`), the formats of
+//! Fukuda's cdd and Avis' lrs.
 //!
 //! ```text
 //! a name, and comments after a * or a #
@@ -19,9 +19,8 @@
 //! Entries are read one after the other, as cdd and lrs do: where lines end does not matter between
 //! `begin` and `end`. A second representation in a file, as `cddexec --repall` prints it, is not read.
 //!
-//! Data flows one way: [`tokens`] (bytes → words that know their line and column) → [`number`] (a
-//! word → an exact number) → [`read`] (words → a [`Representation`]). [`write`] is the way back for
-//! vertices.
+//! Data flows one way: [`tokens`] (bytes → words with line and column) → [`number`] (a word → an exact
+//! number) → [`read`] (words → a [`Representation`]). [`write`] writes vertices.
 //!
 //! The reader is for files from anywhere. It stores what it has read and nothing on the word of a
 //! header; and numbers are bounded in digits and exponent, so memory is bounded by a multiple of the
@@ -47,7 +46,7 @@ pub enum Kind {
     V,
 }
 
-/// The entries of a matrix, as narrow as all of them allow.
+/// The entries of a matrix, in the narrowest type that holds all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entries {
     /// All are integers of 64 bits.
@@ -63,15 +62,16 @@ pub enum Entries {
 pub struct Representation {
     /// H or V.
     pub kind: Kind,
-    /// The first line that is no comment and no option, if there is one before `begin`.
+    /// The first line before `begin` that is neither a comment nor an option; empty if there is none.
     pub name: String,
     /// d + 1.
     pub columns: usize,
     /// Row after row.
     pub entries: Entries,
-    /// Rows that are equations or lines, from 0, rising.
+    /// Numbers of the rows that are equations or lines, from 0, in rising order.
     pub linearity: Vec<usize>,
-    /// Whether x ≥ 0 was said by the word `nonnegative`; those rows are not among the entries.
+    /// Whether the file has the word `nonnegative`, which means x ≥ 0; these rows are not among the
+    /// entries.
     pub nonnegative: bool,
     /// The lines after `end`, and options before `begin` that this reader does not act on, as they stand.
     pub options: Vec<String>,

@@ -1,4 +1,4 @@
-//! Exact numbers from words: integers, fractions p/q, and decimals as the rationals that they are.
+//! Exact numbers from words: integers, fractions p/q, and decimals as exact rationals.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -11,24 +11,24 @@ use crate::{Error, ErrorKind, Result};
 /// An exact fraction.
 pub type Rational = Ratio<BigInt>;
 
-/// Digits of a numerator or denominator. Conversion takes time quadratic in them: the longest is
-/// read in milliseconds, so that a file of any numbers can be stopped at once.
+/// The most digits of a numerator or denominator. Conversion takes time quadratic in the digits. The
+/// longest number takes milliseconds, so reading can be stopped at any time.
 pub const MOST_DIGITS: usize = 20_000;
 
-/// Magnitude of a decimal's exponent, well beyond any float's; a few bytes of exponent must not
-/// become kilobytes of zeros.
+/// The largest magnitude of a decimal's exponent, well beyond that of any float. It prevents a few
+/// bytes of exponent from becoming kilobytes of zeros.
 pub const LARGEST_EXPONENT: u32 = 1_000;
 
-/// What the header says about the numbers below it.
+/// The number type that a header announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberType {
-    /// `integer` or `rational`: as lrs does, neither is checked against the other.
+    /// `integer` or `rational`: both accept fractions, as in lrs.
     Rational,
-    /// `real`: decimals too.
+    /// `real`: decimals are accepted, too.
     Real,
 }
 
-/// A number, narrow where it can be.
+/// A number in the narrowest type that holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Number {
     /// An integer of 64 bits.

@@ -1,4 +1,4 @@
-//! Words into a representation; what is refused, and why, is in the [module's notes](super).
+//! Parses words into a representation. The [module's notes](super) say what is refused and why.
 
 use num_traits::Zero;
 
@@ -7,7 +7,7 @@ use super::tokens::{Token, Tokens};
 use super::{Entries, Kind, Representation};
 use crate::{Control, Result};
 
-/// Words by which lrs and cdd mark equations and lines.
+/// Keywords of lrs and cdd that mark equations and lines.
 const LINEARITY: [&[u8]; 3] = [b"linearity", b"equality", b"partial_enum"];
 
 /// Options of cdd and lrs that this reader hands on. A line that begins with one and goes on with numbers
@@ -89,13 +89,14 @@ const CHECK_INTERVAL: usize = 16;
 
 /// Read an H- or V-representation.
 ///
-/// `expected` is what it is taken for where it does not say. Time is linear in the file's length
-/// but for numbers of very many digits, memory a multiple of it, whatever its header claims.
+/// `expected` is the kind of a file that does not state its kind. Time is linear in the file's length,
+/// except for numbers of very many digits. Memory is at most a multiple of the file's length, whatever
+/// the header announces.
 ///
 /// # Errors
-/// [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column for what is malformed or is
-/// not of the `expected` kind, [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a number of
-/// more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
+/// [`ErrorKind::Format`](crate::ErrorKind::Format) with line and column, for malformed input or a file
+/// that is not of the `expected` kind; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a number
+/// of more than [`MOST_DIGITS`](super::number::MOST_DIGITS) digits,
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 ///
 /// # Example
@@ -145,7 +146,7 @@ struct Reader<'a> {
     tokens: Tokens<'a>,
     control: &'a Control,
     found: Representation,
-    /// Rows counted from 1 as the file counts them, and where it names them.
+    /// The numbers of linearity rows as the file has them, from 1, with their places.
     linearity: Vec<Token<'a>>,
     /// Whether the file has said which representation it is.
     said: bool,
@@ -194,7 +195,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Everything up to and with `begin`.
+    /// Read everything up to and including `begin`.
     fn preamble(&mut self) -> Result<()> {
         let mut named = false;
         loop {
@@ -262,7 +263,7 @@ impl<'a> Reader<'a> {
         }
         let count = self.next("the number of linearities")?;
         let rows = natural(count, "a number of linearities")?;
-        // Nothing is set aside for them: the file ends before a wrong number is reached.
+        // Nothing is allocated for the announced number: if it is too large, the file ends first.
         for _ in 0..rows {
             self.control.check()?;
             let row = self.next("the number of a row")?;
@@ -272,7 +273,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Sizes, rows and `end`; the number of rows.
+    /// Read the sizes, the rows and `end`. Returns the number of rows.
     fn matrix(&mut self) -> Result<usize> {
         let rows = self.next("the number of rows")?;
         let announced = if !rows.text.is_empty() && rows.text.iter().all(|b| *b == b'*') {
@@ -356,7 +357,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Everything after `end`.
+    /// Read everything after `end`.
     fn options(&mut self) -> Result<()> {
         while let Some(token) = self.tokens.next() {
             if token.text == b"begin" || kind_named(token.text).is_some() {

@@ -1,8 +1,8 @@
-//! Words of a file, each with the line and column where it stands, for errors that can be found.
+//! The words of a file with their lines and columns, for error messages.
 
 use crate::{Error, ErrorKind};
 
-/// A word, and where it stands; lines and columns count from 1, columns in bytes.
+/// A word and its place. Lines and columns count from 1, columns in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token<'a> {
     /// The word itself.
@@ -20,7 +20,7 @@ impl Token<'_> {
         Error::new(ErrorKind::Format, message)
     }
 
-    /// The word as an error quotes it: short, and printable whatever the file holds.
+    /// The word for an error message: shortened, and printable for any bytes.
     pub fn quoted(&self) -> String {
         const SHOWN: usize = 40;
         let shown = &self.text[..self.text.len().min(SHOWN)];
@@ -29,7 +29,7 @@ impl Token<'_> {
     }
 }
 
-/// The words of a file in order, and its lines where a line counts as one.
+/// An iterator over the words of a file, which can also take whole lines.
 #[derive(Clone, Debug)]
 pub struct Tokens<'a> {
     text: &'a [u8],
@@ -39,7 +39,7 @@ pub struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// From the first byte, past a byte order mark.
+    /// Begin at the first byte, after a byte order mark.
     pub fn new(text: &'a [u8]) -> Self {
         let at = if text.starts_with(b"\xef\xbb\xbf") {
             3
@@ -54,7 +54,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The next word, left where it is.
+    /// The next word, without advancing.
     pub fn peek(&self) -> Option<Token<'a>> {
         self.clone().next()
     }
@@ -68,7 +68,7 @@ impl<'a> Tokens<'a> {
         rest[..length].trim_ascii_end()
     }
 
-    /// Where the file ends, for an error about what is missing there.
+    /// The end of the file, for an error about something missing.
     pub fn end(&self) -> Token<'a> {
         let lines = self.text[self.at..].iter().filter(|b| **b == b'\n').count();
         let line_start = self

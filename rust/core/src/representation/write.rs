@@ -12,7 +12,8 @@ pub fn vertex_rows(numbers: &[i64], dimension: usize, out: &mut Vec<u8>) {
         let (numerators, denominator) = (&vertex[..dimension], vertex[dimension]);
         out.extend_from_slice(b" 1");
         for &numerator in numerators {
-            // No gcd of −2⁶³ with itself is asked for: a denominator is positive.
+            // A denominator is positive, so the gcd of −2⁶³ with itself, which would overflow, does not
+            // occur.
             let divisor = if denominator == 1 {
                 1
             } else {
@@ -70,7 +71,7 @@ pub fn big_vertex_rows(numbers: &[BigInt], dimension: usize, out: &mut Vec<u8>) 
     }
 }
 
-/// Append rows of so many integers.
+/// Append rows of `columns` integers.
 pub fn integer_rows(numbers: &[i64], columns: usize, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     for row in numbers.chunks_exact(columns) {

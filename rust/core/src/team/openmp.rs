@@ -1,9 +1,9 @@
-//! The threads of an OpenMP runtime that the process has already, such as torch's, as a team.
+//! A team of threads of an OpenMP runtime that the process already uses, such as torch's.
 //!
-//! Its threads stay awake for milliseconds after each of torch's operators and do not yield. On a
-//! machine whose cores they fill, threads of our own run late or not at all (a Llama-type model of a
-//! billion weights on two cores: 12 tokens a second with a pool beside them, 20 where they sleep). With
-//! theirs, a layer is one more parallel region of the same team.
+//! These threads stay awake for milliseconds after each of torch's operators and do not yield. If they
+//! occupy all cores, the threads of another pool run late or not at all (a Llama-type model of a
+//! billion weights on two cores: 12 tokens a second with a pool beside them, 20 if they sleep). With
+//! the runtime's own threads, a layer is one more parallel region of the same team.
 
 use std::ffi::{c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use super::Team;
 /// compilers have called it since 4.9; the runtimes of LLVM and Intel export it, too.
 pub type Parallel = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// So many threads of a runtime, the calling one among them.
+/// A number of threads of a runtime, including the calling one.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenMp {
     parallel: Parallel,
@@ -25,8 +25,8 @@ pub struct OpenMp {
 
 impl OpenMp {
     /// # Safety
-    /// `parallel` does what [`Parallel`] says, in this process: the threads of a parent are not there
-    /// after a fork, and GCC's runtime would wait for them.
+    /// `parallel` does what [`Parallel`] says, in this process: after a fork the threads of the parent
+    /// do not exist, and GCC's runtime would wait for them.
     pub unsafe fn new(parallel: Parallel, threads: usize) -> Self {
         Self {
             parallel,
@@ -35,7 +35,7 @@ impl OpenMp {
     }
 }
 
-/// What every thread calls, and whether one of them panicked.
+/// The function that every thread calls, and whether a call panicked.
 struct Region<'w> {
     work: &'w (dyn Fn() + Sync),
     panicked: AtomicBool,
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::team::share;
 
-    /// What an OpenMP runtime does, by threads that are made for it.
+    /// A stand-in for an OpenMP runtime, which creates its threads for each call.
     unsafe extern "C" fn parallel(
         work: extern "C" fn(*mut c_void),
         data: *mut c_void,

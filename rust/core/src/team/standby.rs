@@ -8,20 +8,21 @@ use std::time::{Duration, Instant};
 
 use super::Door;
 
-/// How long they stay awake. Between two layers of a model there are some tens of microseconds of other
-/// work.
+/// How long threads stay awake. Between two layers of a model there are some tens of microseconds of
+/// other work.
 const AWAKE: Duration = Duration::from_micros(200);
 
-/// Looks at the queue between two looks at the clock, at which others may have the core.
+/// Checks of the queue between two checks of the clock; at a check of the clock the thread yields its
+/// core.
 const LOOKS: usize = 64;
 
-/// The threads of a pool that wait, awake, and what has been left for them.
+/// The waiting threads of a pool that are awake, and the work left for them.
 ///
-/// A caller that leaves work first takes one from `free`, and a thread that gives up waiting takes itself
-/// from it. So for each piece of work there is a thread that has not given up.
+/// A caller that leaves work first decrements `free`, and so does a thread that stops waiting. So for
+/// each piece of work there is a thread that is still waiting.
 #[derive(Debug, Default)]
 pub struct Standby {
-    /// Waiting, and nothing left for them.
+    /// Number of waiting threads for which no work has been left.
     free: AtomicUsize,
     /// Doors in the queue.
     waiting: AtomicUsize,
@@ -33,7 +34,7 @@ impl Standby {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one of the `free` could be taken away.
+    /// Decrement `free`; false if it is 0.
     fn take(&self) -> bool {
         let less = |free: usize| free.checked_sub(1);
         let taken = self
@@ -42,7 +43,7 @@ impl Standby {
         taken.is_ok()
     }
 
-    /// Leave work to a thread that is awake; it is given back where there is none.
+    /// Leave work to a thread that is awake. If there is none, the work is returned.
     pub(super) fn leave(&self, door: Arc<Door>) -> Result<(), Arc<Door>> {
         if !self.take() {
             return Err(door);
@@ -52,7 +53,7 @@ impl Standby {
         Ok(())
     }
 
-    /// Help, and go on with what is left meanwhile and soon after.
+    /// Help, then do the work that is left meanwhile and shortly afterwards.
     pub(super) fn help(&self, door: Arc<Door>) {
         door.help();
         drop(door);

@@ -1,4 +1,4 @@
-//! Memory of the caller's on the device, and planes of codes in it or in ours.
+//! Device memory of the caller, and planes of codes that are lent or copied.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::device::{Device, Stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Buffer;
 
-/// Memory of the caller's on the device.
+/// Device memory of the caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// Its address.
@@ -15,7 +15,7 @@ pub struct Span {
     pub bytes: usize,
 }
 
-/// Vectors of the caller's on the device: one `stride` elements after the other.
+/// Vectors of the caller on the device: each begins `stride` elements after the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vectors {
     /// Address of the first.
@@ -24,7 +24,7 @@ pub struct Vectors {
     pub stride: u64,
 }
 
-/// A plane of codes: the caller's memory, or ours.
+/// A plane of codes, in the caller's memory or in memory of this crate.
 #[derive(Debug)]
 pub(super) enum Plane {
     Lent(Span),
@@ -41,15 +41,15 @@ impl Plane {
     }
 }
 
-/// Planes that are on the device already, in the order of [`PreparedTensor::planes`].
+/// Planes that are already on the device, in the order of [`PreparedTensor::planes`].
 pub type Lent<'a> = Option<&'a [Span]>;
 
-/// An error of an argument.
+/// An error about an argument.
 pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }
 
-/// An error unless memory is so long and aligned.
+/// An error unless `memory` has `bytes` bytes and this alignment.
 pub(super) fn holds(memory: Span, bytes: usize, alignment: usize, what: &str) -> Result<()> {
     if bytes == 0 {
         return Ok(());
@@ -69,8 +69,8 @@ pub(super) fn holds(memory: Span, bytes: usize, alignment: usize, what: &str) ->
     Ok(())
 }
 
-/// The planes on the device: copies, or the ends of the parts that are lent. (The part of the
-/// published method has a header before its codes, of a multiple of four bytes.)
+/// The planes on the device: copies, or the ends of the lent parts. (A part of the published method has
+/// a header before its codes. Its length is a multiple of four bytes.)
 pub(super) fn put<const N: usize>(
     device: &Arc<Device>,
     planes: [(&str, &[u8]); N],

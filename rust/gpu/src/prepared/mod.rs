@@ -1,8 +1,8 @@
-//! A compressed tensor on a device: what kernels read, put there once, and the launches.
+//! A compressed tensor on a device: its data there, and the launches of kernels.
 //!
-//! Preparing works out the tables of a tensor on the host, allocates, copies and waits. After that a
-//! call only launches: it neither allocates nor waits, so that CUDA graphs can capture it. Memory
-//! that a launch needs for itself is the caller's, of a size that is told beforehand.
+//! Preparation computes the tables of a tensor on the host, allocates, copies and waits. Later calls
+//! only launch kernels. They neither allocate nor wait, so CUDA graphs can capture them. The caller
+//! provides workspace memory, whose size can be queried.
 
 mod lent;
 mod target;
@@ -43,7 +43,8 @@ enum Prepared {
     Winding(PreparedWinding),
 }
 
-/// The table of a tensor's streams, as `launch.h` has it; `None` unless it is of the trellis codec.
+/// The table of a tensor's streams, in the layout of `launch.h`; `None` unless the tensor has trellis
+/// codes.
 pub fn stream_table(tensor: &CompressedTensor) -> Option<Vec<abi::Stream>> {
     match tensor.payload() {
         Payload::Trellis(streams) => Some(Tables::new(streams, &tensor.stored_shape()).streams),
@@ -51,7 +52,7 @@ pub fn stream_table(tensor: &CompressedTensor) -> Option<Vec<abi::Stream>> {
     }
 }
 
-/// The parts that kernels read as they are, for a payload: names of `to_parts`.
+/// The names, from `to_parts`, of the parts that kernels read directly.
 fn plane_names(payload: &Payload) -> &'static [&'static str] {
     match payload {
         Payload::Zeros | Payload::Raw(_) => &[],
@@ -61,27 +62,27 @@ fn plane_names(payload: &Payload) -> &'static [&'static str] {
 }
 
 impl PreparedTensor {
-    /// The parts of `tensor` that are read on the device as they are, and so may be lent.
+    /// The parts of `tensor` that kernels read directly, so that the caller may lend them.
     pub fn planes(tensor: &CompressedTensor) -> &'static [&'static str] {
         plane_names(tensor.payload())
     }
 
-    /// Put a tensor on a device. Complete when this returns; `stream` is what copies go through.
+    /// Put a tensor on a device. Complete when this returns; copies run on `stream`.
     ///
     /// # Errors
-    /// [`ErrorKind::Capture`] while a graph is captured on `stream`,
-    /// [`ErrorKind::OutOfMemory`], and whatever the driver answers.
+    /// [`ErrorKind::Capture`] while a graph is captured on `stream`, [`ErrorKind::OutOfMemory`], and
+    /// other errors of the driver.
     pub fn new(device: &Arc<Device>, tensor: &CompressedTensor, stream: Stream) -> Result<Self> {
         // SAFETY: nothing is lent.
         unsafe { Self::with_planes(device, tensor, None, stream) }
     }
 
-    /// The same with planes that are on the device already: `lent` has the whole part for each of
-    /// [`planes`](Self::planes), and path and cells of `tensor` itself are not read, only measured.
+    /// [`new`](Self::new) with planes that are already on the device. `lent` has the whole part for
+    /// each of [`planes`](Self::planes). Of the planes in `tensor` only the lengths are used.
     ///
     /// # Safety
-    /// Every span is memory of the device that holds the plane, complete in the order of the streams
-    /// that calls will be made on, for as long as this lives.
+    /// Every span is device memory that holds the plane as long as this lives. It is written before any
+    /// call on a stream that uses it, in stream order.
     pub unsafe fn with_planes(
         device: &Arc<Device>,
         tensor: &CompressedTensor,
@@ -144,7 +145,7 @@ impl PreparedTensor {
         }
     }
 
-    /// Bytes of memory that decoding all weights needs beside the result.
+    /// Bytes of workspace for decoding all weights.
     pub fn decode_workspace(&self, float: Float) -> usize {
         match &self.payload {
             Prepared::Trellis(trellis) if trellis.mask.is_some() => {
@@ -154,14 +155,14 @@ impl PreparedTensor {
         }
     }
 
-    /// Bytes of memory that a product of this many vectors needs beside the result, aligned to 16.
+    /// Bytes of workspace for a product with this many vectors; it must be aligned to 16.
     pub fn product_workspace(&self, batch: usize) -> usize {
         self.matrix(batch.min(AT_ONCE) as u32)
             .filter(|matrix| matrix.batch > 0)
             .map_or(0, |matrix| 4 * matrix.image_floats() as usize)
     }
 
-    /// Put what decoding to this type needs on the device, for calls that must not do so themselves.
+    /// Put the data for decoding to this type on the device, before calls that must not allocate.
     pub fn warm(&self, float: Float, stream: Stream) -> Result<()> {
         if let Some(values) = self.converted() {
             values.on(&self.device, float, stream)?;
@@ -177,8 +178,7 @@ impl PreparedTensor {
         }
     }
 
-    /// Whether the weights of a range can be decoded without those around it: a range of whole
-    /// streams, where there are streams.
+    /// Whether a range can be decoded by itself: if the tensor has streams, a range of whole streams.
     pub fn decodes(&self, range: &Range<usize>) -> bool {
         match &self.payload {
             Prepared::Trellis(trellis) => trellis.streams_of(range).is_some(),
@@ -194,8 +194,8 @@ impl PreparedTensor {
     /// [`ErrorKind::Capture`] where exact or raw weights have to be put on the device first.
     ///
     /// # Safety
-    /// `out` and `workspace` are memory of the device, which nothing else uses in the order of
-    /// `stream` until the launches are done.
+    /// `out` and `workspace` are device memory that nothing else uses, in stream order, until the
+    /// launches are complete.
     pub unsafe fn decode(
         &self,
         float: Float,
@@ -229,23 +229,24 @@ impl PreparedTensor {
         }
     }
 
-    /// Streams that a row of the matrix is cut into, where rows can be decoded in any order by
-    /// [`decode_rows`](Self::decode_rows): where the tensor [`multiplies`](Self::multiplies).
+    /// The number of streams in a row, if [`decode_rows`](Self::decode_rows) can decode rows in any
+    /// order, that is if the tensor [`multiplies`](Self::multiplies).
     pub fn streams_a_row(&self) -> Option<usize> {
         self.matrix(1).map(|matrix| matrix.pieces as usize)
     }
 
     /// Decode rows of the matrix, in any order, to `out`. Only launches.
     ///
-    /// `table` has the rows of [`stream_table`] of the streams of the rows that are wanted, with
-    /// their places in `out` as `first`. So a device chooses rows by numbers that the host never sees.
+    /// `table` has the entries of [`stream_table`] for the streams of the wanted rows, with their
+    /// places in `out` as `first`. So rows can be chosen by indices on the device, without a copy to
+    /// the host.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] unless it [`multiplies`](Self::multiplies), or for memory that is
     /// too short or not aligned.
     ///
     /// # Safety
-    /// As of [`decode`](Self::decode); the table says what is promised here.
+    /// As for [`decode`](Self::decode), and `table` has such entries.
     pub unsafe fn decode_rows(
         &self,
         float: Float,
@@ -285,8 +286,8 @@ impl PreparedTensor {
     /// that is too short, or memory that is not aligned.
     ///
     /// # Safety
-    /// All are memory of the device that holds so many elements; y and the workspace are used by
-    /// nothing else in the order of `stream` until the launches are done.
+    /// All are device memory with that many elements. Nothing else uses y and the workspace, in stream
+    /// order, until the launches are complete.
     pub unsafe fn multiply(
         &self,
         float: Float,
@@ -340,10 +341,10 @@ impl PreparedTensor {
     }
 }
 
-/// Vectors that a product takes at a time.
+/// The most vectors of a product.
 pub const AT_ONCE: usize = 8;
 
-/// The weights of a tensor that is kept as it is.
+/// The weights of a raw tensor.
 fn raw(bytes: &[u8], dtype: Dtype) -> Vec<f64> {
     fn values<const N: usize>(bytes: &[u8], value: fn([u8; N]) -> f64) -> Vec<f64> {
         bytes.as_chunks::<N>().0.iter().map(|b| value(*b)).collect()

@@ -1,4 +1,4 @@
-//! Where decoded weights go, and what puts them there.
+//! The destination of decoded weights, and the launches that write to it.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use crate::device::{Device, Stream};
 use crate::error::Result;
 use crate::kernel::{Float, Kernel, arguments};
 
-/// Threads of the kernels that work on a weight each.
+/// Threads a block of the kernels with one thread for each weight.
 const FLAT_THREADS: u32 = 256;
-/// Threads of the kernels that work on a tile.
+/// Threads a block of the kernels that work on a tile.
 pub(super) const TILE_THREADS: u32 = 64;
-/// Blocks of one launch.
+/// The most blocks of one launch.
 const MOST_BLOCKS: u64 = i32::MAX as u64;
 
-/// Where decoded weights go.
+/// The destination of decoded weights.
 pub(super) struct Target<'a> {
     pub device: &'a Arc<Device>,
     pub float: Float,
@@ -44,7 +44,7 @@ impl Target<'_> {
         })
     }
 
-    /// Decode the weights of streams that have codes, the one with number `origin` to `out`.
+    /// Decode the coded weights of streams; the weight with number `origin` goes to the start of `out`.
     pub fn streams(
         &self,
         tensor: &abi::Tensor,
@@ -79,7 +79,7 @@ impl Target<'_> {
     /// Launch a kernel that has a thread for each of `count` weights.
     ///
     /// # Safety
-    /// As of [`Kernel::launch`].
+    /// As for [`Kernel::launch`].
     pub unsafe fn launch_flat(
         &self,
         kernel: Kernel,

@@ -17,25 +17,25 @@ use crate::memory::Buffer;
 use crate::offsets::OffsetTables;
 use crate::tables::{self, Tables};
 
-/// Blocks of the product that a multiprocessor holds at once; each goes on to the next rows.
+/// Blocks of the product kernel that a multiprocessor holds at once. Each block loops over rows.
 const BLOCKS_A_MULTIPROCESSOR: u32 = 3;
 
-/// What kernels read of a trellis tensor.
+/// The data of a trellis tensor that kernels read.
 #[derive(Debug)]
 pub(super) struct PreparedTrellis {
     layout: Layout,
-    /// The first coded weight of every stream, and after the last the number of all.
+    /// The index of the first coded weight of every stream, then the number of all coded weights.
     pub firsts: Vec<u64>,
     pub tiles: u32,
     pub tensor: abi::Tensor,
     pub matrix: Option<abi::Matrix>,
     pub mask: Option<[Buffer; 2]>,
     pub exact: Option<Exact>,
-    /// What `tensor` points to.
+    /// The memory that `tensor` points to.
     _held: ([Plane; 2], [Buffer; 2], Option<Arc<Buffer>>),
 }
 
-/// Weights that are not left to their codes.
+/// Weights that are stored exactly.
 #[derive(Debug)]
 pub(super) struct Exact {
     places: Vec<usize>,
@@ -44,7 +44,7 @@ pub(super) struct Exact {
 }
 
 impl PreparedTrellis {
-    /// Put on the device what is not there yet.
+    /// Copy the data to the device, except lent planes.
     pub fn new(
         device: &Arc<Device>,
         streams: &Streams,
@@ -103,7 +103,7 @@ impl PreparedTrellis {
         })
     }
 
-    /// The streams that have these weights and no others.
+    /// The streams that consist of exactly these weights; `None` if there are none.
     pub fn streams_of(&self, range: &Range<usize>) -> Option<Range<usize>> {
         if range.is_empty() {
             return Some(0..0);
@@ -173,8 +173,8 @@ impl PreparedTrellis {
     ) -> Result<()> {
         let slots = abi::slots(matrix.batch);
         let (image, dtype) = (workspace.pointer, float.number());
-        // Products by the table are as exact as weights of bfloat16 are; vectors of single precision
-        // get its products.
+        // Products with the table are as exact as bfloat16 weights. Vectors of single precision are
+        // multiplied without the table.
         let tensor = match float {
             Float::F32 => abi::Tensor {
                 table: 0,
@@ -232,7 +232,7 @@ impl Exact {
         let size = target.float.size() as u64;
         let values = self.values.on(target.device, target.float, target.stream)? + first * size;
         let places = self.on_device.pointer() + 8 * first;
-        // Places are counted from the tensor's start.
+        // Places count from the tensor's start.
         let out = target.out.wrapping_sub(range.start as u64 * size);
         let mut arguments = arguments![out, places, values, count];
         // SAFETY: these are the arguments of hc_patch; all these places are within the output.

@@ -13,16 +13,16 @@ use crate::error::Result;
 use crate::kernel::{Kernel, arguments};
 use crate::memory::Buffer;
 
-/// What the kernel reads of it.
+/// The data that the kernel reads.
 #[derive(Debug)]
 pub(super) struct PreparedWinding {
     argument: abi::Winding,
-    /// What `argument` points to.
+    /// The memory that `argument` points to.
     _held: (Plane, Buffer),
 }
 
 impl PreparedWinding {
-    /// Put on the device what is not there yet.
+    /// Copy the data to the device, except lent planes.
     pub fn new(
         device: &Arc<Device>,
         winding: &Winding,

@@ -1,4 +1,4 @@
-//! What each stream gets of a budget that counts everything: codes, and all that is stored beside them.
+//! The bits of each stream, from a budget that counts the codes and all other stored bytes.
 
 use super::params::Budget;
 use super::rate::{Source, allocate};
@@ -10,37 +10,37 @@ use crate::codec::trellis::code::HALF_BITS;
 use crate::codec::trellis::code_set::WindowCodes;
 use crate::{Error, ErrorKind, Result};
 
-/// How far rates may spread, and how far scales may turn out from what the weights say.
+/// The range of rates, and the margin for scales that differ from those of the weights.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spread {
-    /// How far below the rate that there is for all of them a row may be, in bits; `None` where a row
-    /// that is not worth a bit gets none.
+    /// How far the rate of a row may be below the average rate, in bits. `None`: a row that is not
+    /// worth a bit gets none.
     pub below: Option<f64>,
-    /// Numbers of the scale grid that are kept free for larger scales than the weights'.
+    /// Numbers of the scale grid that are reserved for scales above those of the weights.
     pub larger: u8,
 }
 
 impl Spread {
-    /// Of rows that are coded as they are: a row of small weights is not worth nothing, because what
-    /// follows may well scale it up again.
+    /// For rows that are coded as they are. A row of small weights still gets bits, because later
+    /// layers may scale its output up again.
     pub const PLAIN: Self = Self {
         below: Some(1.0),
         larger: 0,
     };
 }
 
-/// Half bits for each stream, and what was kept for the rest.
+/// Half bits for each stream, and the bits reserved for scales and rates.
 #[derive(Clone, Debug)]
 pub(super) struct Allotment {
     pub rates: Vec<u8>,
-    /// Bits that all codes may take.
+    /// Bits available for all codes.
     pub codes: f64,
     /// Bits of each stream's rate and scale number.
     pub rate_bits: u32,
     pub scale_bits: u32,
 }
 
-/// Mean squared error of variance 1 by half bits; 1 at none.
+/// Mean squared error at variance 1, by half bits; 1 at 0 half bits.
 pub(super) fn noises(codes: WindowCodes) -> Result<Vec<f64>> {
     let mut noise = vec![1.0];
     for half_bits in HALF_BITS {
@@ -49,7 +49,7 @@ pub(super) fn noises(codes: WindowCodes) -> Result<Vec<f64>> {
     Ok(noise)
 }
 
-/// The grid that holds the scales of all streams that are coded, and some larger ones.
+/// The grid that spans the scales of all coded streams, and some larger ones.
 pub(super) fn grid(sources: &[Source], rates: &[u8], spread: Spread) -> ScaleGrid {
     let coded = sources.iter().zip(rates).filter(|(_, rate)| **rate > 0);
     let (smallest, largest) =
@@ -62,22 +62,24 @@ pub(super) fn grid(sources: &[Source], rates: &[u8], spread: Spread) -> ScaleGri
     ScaleGrid::spanning(smallest.min(largest), largest * room)
 }
 
-/// A mask of so few bytes is a part of the header, which is not counted where it would take half.
+/// A mask of at most this many bytes counts as header. The budget ignores the header of very small
+/// tensors, where it would take more than half of the bits.
 const SMALL_MASK: usize = 64;
 
-/// The bits that codes and scales may take, once the mask is paid, or codes alone.
+/// The bits for codes and scales after the mask has been deducted, or the bits for codes alone.
 pub(super) struct BitBudget {
     bits: f64,
     codes_alone: bool,
-    /// The mask's, where it was asked for and must leave half a bit for each of the others.
+    /// The bits of the mask, if the caller asked for it; it must then leave half a bit for each weight
+    /// with codes.
     mask: Option<f64>,
     weights: usize,
 }
 
 impl BitBudget {
-    /// For so many weights, of which `coded` have codes, where `masked` bytes keep the zeros of the
-    /// others. Weights without codes leave their bits to those with codes, which get half a bit each
-    /// even if less is left.
+    /// The budget of a tensor of `weights` weights. `coded` of them have codes; `masked` bytes store
+    /// which others are zero. Weights without codes leave their bits to those with codes, which get
+    /// half a bit each even if less is left.
     pub fn new(budget: Budget, weights: usize, coded: usize, masked: usize) -> Self {
         let mask = 8.0 * masked as f64;
         match budget {
@@ -96,8 +98,8 @@ impl BitBudget {
         }
     }
 
-    /// The same, but an error where the mask of so many bytes leaves less than half a bit for each of
-    /// the others: for a mask that was asked for.
+    /// For a mask that the caller asked for: [`allot`](Self::allot) returns an error if this mask
+    /// leaves less than half a bit for each weight with codes.
     pub fn refusing_masks(self, masked: usize) -> Self {
         let refused = masked > SMALL_MASK && !self.codes_alone;
         Self {
@@ -106,7 +108,7 @@ impl BitBudget {
         }
     }
 
-    /// What there is for codes, if it is at least half a bit for each of `coded` weights.
+    /// The bits for codes, or an error if they are less than half a bit for each of `coded` weights.
     fn at_least(&self, codes: f64, coded: usize) -> Result<f64> {
         let least = 0.5 * coded as f64;
         match self.mask {
@@ -115,8 +117,8 @@ impl BitBudget {
                 Err(Error::new(
                     ErrorKind::InvalidArgument,
                     format!(
-                        "{:.3} bits a weight: which are zero takes {:.3}, and half a bit for each of \
-                         the others {:.3}",
+                        "{:.3} bits a weight are too few: the mask of zeros takes {:.3}, and half a bit \
+                         for each other weight {:.3}",
                         a_weight(self.bits + mask),
                         a_weight(mask),
                         a_weight(least),
@@ -127,8 +129,8 @@ impl BitBudget {
         }
     }
 
-    /// Half bits for each stream, so that codes and all that is stored beside them take the budget's
-    /// bits; the codes alone, in a tensor so small that the rest would take more than half.
+    /// Half bits for each stream, so that the codes and all other stored bytes fit in the budget. In a
+    /// tensor so small that the other bytes would take more than half, only the codes count.
     pub fn allot(
         &self,
         layout: &Layout,
@@ -146,7 +148,7 @@ impl BitBudget {
             None => 0,
         };
         let noise = noises(codes)?;
-        // Where two weights share a bit of the path, the last of an odd number has one to itself.
+        // At half rates two weights share a path bit; the last weight of an odd number has its own.
         let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
         let mut allotment = Allotment {
             rates: Vec::new(),
@@ -154,14 +156,14 @@ impl BitBudget {
             rate_bits: 0,
             scale_bits: 8,
         };
-        // A byte for each scale to begin with; then what the scales of the streams will take, with
-        // room to either side, as they are fitted again after the search.
+        // Begin with a byte for each scale. Then take the bits that the scales of the streams need,
+        // with a margin to either side, because scales are fitted again after the search.
         for rate_bits in 0..=4 {
             if rate_bits > 0 {
                 allotment.scale_bits = scale_bits(sources, &allotment.rates, spread);
             }
             allotment.rate_bits = rate_bits;
-            // Two planes that end at a whole byte for each chain; so do the scales and rates.
+            // Both planes are padded to a whole byte in each chain; scales and rates are padded once.
             let a_stream = (allotment.scale_bits + rate_bits) as usize;
             let beside = 8 * header + a_stream * layout.len() + 14 * layout.chains() + 14 + odd;
             let codes = match beside as f64 {
@@ -178,7 +180,7 @@ impl BitBudget {
     }
 }
 
-/// Weights of a stream, in the mean, below which streams are short.
+/// Streams are short if they have fewer weights than this on average.
 const SHORT: usize = 128;
 
 /// Bits that a scale will take.
@@ -190,11 +192,11 @@ fn scale_bits(sources: &[Source], rates: &[u8], spread: Spread) -> u32 {
     });
     let mut numbers: Vec<u8> = numbers.collect();
     let span = StoredRange::of_scales(&numbers);
-    // Few weights say little of their best scale: fitted again, it may be several numbers away.
+    // The best scale of few weights is uncertain: after the search it may be several numbers away.
     let coded: usize = sources.iter().map(|source| source.len).sum();
     let away = if coded < SHORT * sources.len() { 4 } else { 1 };
     if spread.below.is_none() {
-        // A row may turn out not to be worth a bit.
+        // A row may get no bits.
         numbers.push(ZERO_ROW);
     }
     let most = numbers.iter().copied().filter(|n| *n != ZERO_ROW).max();

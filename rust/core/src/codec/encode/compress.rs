@@ -46,7 +46,7 @@ impl CompressedTensor {
             ));
         }
         let exponent = crate::codec::numbers::element::exponent(weights, control)?;
-        // Before anything else, so that a bad argument passes not even where there is nothing to do.
+        // First, so that a bad argument is an error even if the tensor is empty.
         codec.validate()?;
         let (payload, energy) = match (exponent, codec) {
             (None, _) => (Payload::Zeros, Energy::default()),
@@ -75,8 +75,8 @@ fn winding_payload<T: Element>(
     }
     let winding = Winding::encode(&narrow, params, control)?;
     let energy = winding_energy(&winding, weights, exponent, control)?;
-    // The published program keeps a tensor as it is when its error exceeds a limit; ours is the
-    // one beyond which the codes say less than nothing.
+    // The published program stores a tensor uncompressed if its error exceeds a limit. The limit here
+    // is the energy of the signal: beyond it, zeros would be better than the codes.
     if energy.error >= energy.signal {
         return Ok(kept_as_it_is(weights));
     }

@@ -22,12 +22,12 @@ use crate::codec::trellis::code::HALF_BITS;
 use crate::codec::trellis::code_set::WindowCodes;
 use crate::{Control, Result, SimdLevel};
 
-/// What the search of every chain reads.
+/// The constant inputs of the search, shared by all chains.
 struct Encoder<'a, T> {
     weights: &'a [T],
     layout: Layout,
     mask: Option<Mask>,
-    /// Weights of each stream that are coded.
+    /// Number of coded weights in each stream.
     lengths: Vec<usize>,
     normalise: PowerOfTwo,
     incoherence: Option<Incoherence>,
@@ -62,7 +62,7 @@ impl SearchBuffers {
     }
 }
 
-/// What the search of a chain found.
+/// The codes of a chain.
 struct CodedChain {
     path: Vec<u8>,
     cells: Vec<u8>,
@@ -71,8 +71,8 @@ struct CodedChain {
 }
 
 impl Streams {
-    /// Search every stream of `weights`, which are below 2^`exponent` in magnitude, within a budget
-    /// that counts everything; `header` is the bytes that the tensor takes beside its streams.
+    /// Encode every stream of `weights`, whose magnitudes are below 2^`exponent`, within a budget that
+    /// counts all stored bytes. `header` is the number of bytes of the tensor apart from its streams.
     pub(super) fn encode<T: Element>(
         weights: &[T],
         shape: &[usize],
@@ -154,9 +154,8 @@ impl Streams {
     }
 }
 
-/// What each stream has to code: its weights that are not masked, and their mean square, which the
-/// transform keeps. Zero for a stream of zeros, and for one so small beside the others that `f32` has
-/// no place for it.
+/// Number and mean square of the unmasked weights of each stream. The transform preserves the mean
+/// square. It is 0 for a stream of zeros, and for one whose normalised weights underflow in `f32`.
 fn sources<T: Element>(
     weights: &[T],
     layout: &Layout,
@@ -170,14 +169,14 @@ fn sources<T: Element>(
         .map_init(Vec::new, |values, (stream, &len)| {
             control.check()?;
             normalise_into(&weights[layout.stream(stream)], normalise, values);
-            // Masked weights are zeros and add nothing.
+            // Masked weights are zeros, so they may stay in the sum.
             let variance = dot(values, values) / len.max(1) as f64;
             Ok(Source::new(len, variance))
         })
         .collect()
 }
 
-/// The weights as the codec sees them.
+/// Normalise weights to `f32`.
 fn normalise_into<T: Element>(weights: &[T], normalise: PowerOfTwo, values: &mut Vec<f32>) {
     values.resize(weights.len(), 0.0);
     for (value, weight) in values.iter_mut().zip(weights) {
@@ -201,7 +200,7 @@ pub(super) fn tables(
 }
 
 impl<T: Element> Encoder<'_, T> {
-    /// The tables of a stream's rate; `None` where it is zeros.
+    /// The search tables for a stream's rate; `None` for a stream of zeros.
     fn tables(&self, stream: usize) -> Option<&SearchTables<'static>> {
         self.tables[usize::from(self.rates[stream])].as_ref()
     }
@@ -252,7 +251,7 @@ impl<T: Element> Encoder<'_, T> {
         }
     }
 
-    /// Cells and scales for the path that the search has found.
+    /// The best cells and scales for the path that the search found.
     fn choose(&self, chain: usize, work: &mut SearchBuffers) -> CodedChain {
         let streams = self.layout.chain(chain);
         let mut path = &work.search.path[..];

@@ -1,7 +1,7 @@
-//! The scale of a stream once its levels are known, and the error that it leaves.
+//! The best scale of a stream for its levels, and the remaining error.
 
-/// Sums that run side by side, as one alone would wait for itself; always as many, so that the result
-/// does not depend on the machine.
+/// Partial sums side by side, because a single sum would wait for each addition. The number is fixed,
+/// so that the result does not depend on the machine.
 const SUMS: usize = 8;
 
 /// Σ a·b in double precision.
@@ -20,7 +20,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     sums.iter().sum()
 }
 
-/// Sums over a stream, from which its best scale and its error follow.
+/// Sums over a stream that determine its best scale and its error.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Fit {
     /// Σ w².
@@ -40,7 +40,7 @@ impl Fit {
         }
     }
 
-    /// The scale that leaves the least error.
+    /// The scale with the least error.
     pub fn scale(&self) -> f64 {
         self.product / self.levels
     }

@@ -1,8 +1,9 @@
-//! What a tensor is to be compressed to, and the rate at which it gets there.
+//! Finds the rate that meets the goal of a compression.
 //!
-//! A rate is met by allocation, before the search. An error is not known before it: the search is
-//! repeated at rates that close in on the least one that is good enough. The first guess comes from
-//! the noise of the codes and is rarely off by 0.02 bit, so two or three searches are the rule.
+//! A goal in bits is met by allocation, before the search. The error is known only after the search, so
+//! for a goal in dB the search is repeated at rates that approach the least sufficient one. The first
+//! guess comes from the noise of the codes and is rarely off by more than 0.02 bit, so two or three
+//! searches are the rule.
 
 use super::params::{BITS, Budget, Goal, TrellisParams};
 use crate::codec::format::axes::Axes;
@@ -16,22 +17,22 @@ use crate::codec::operations::decoder::Decoder;
 use crate::team::CurrentPool;
 use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
-/// Searches that are made at most.
+/// The most searches.
 const ATTEMPTS: usize = 12;
 
-/// How far above the ratio that was asked for a search may end, in dB, and how near to a rate that
-/// fails it then is, in bits.
+/// The tolerance above the requested ratio, in dB, and the distance to a rate that fails, in bits, at
+/// which the search ends.
 const CLOSE: (f64, f64) = (0.02, 0.002);
 
 const DB_A_BIT: f64 = 6.020_599_913_279_624;
 
-/// A search at some rate.
+/// The result of a search at some rate.
 struct Attempt {
     streams: Streams,
     energy: Energy,
     /// Bits a weight in all.
     bits: f64,
-    /// Whether a weight was missed by more than `max_error`.
+    /// Whether the error of any weight exceeds `max_error`.
     beyond: bool,
 }
 
@@ -98,7 +99,8 @@ fn within(bits: f64, attempt: impl Fn(f64) -> Result<Attempt>) -> Result<Attempt
             return Ok(found);
         }
         least = least.min(found.bits);
-        // Fewer bits for the codes mean more exceptions: a little further than the excess.
+        // Fewer bits for the codes mean more exceptions, so the rate is lowered by a little more than
+        // the excess.
         rate -= 1.25 * (found.bits - bits) + 0.002;
         if !BITS.contains(&rate) {
             break;
@@ -107,7 +109,7 @@ fn within(bits: f64, attempt: impl Fn(f64) -> Result<Attempt>) -> Result<Attempt
     Err(Error::new(
         ErrorKind::InvalidArgument,
         format!(
-            "no {bits} bits a weight keep every error within max_error: {least:.3} bits were the fewest"
+            "{bits} bits a weight do not keep every error within max_error: the fewest found are {least:.3}"
         ),
     ))
 }
@@ -137,8 +139,9 @@ fn at_least(
         if close || too_low >= highest {
             break;
         }
-        // A step in dB, aimed a quarter of the tolerance above; halved where that leads nowhere. In a
-        // small tensor a step may change nothing, so steps upwards grow.
+        // A step from the difference in dB, with a target a quarter of the tolerance above the goal; a
+        // bisection if the step leaves the bracket. In a small tensor a step may change nothing, so
+        // upward steps grow.
         let mut step = rate - (above - CLOSE.0 / 4.0) / DB_A_BIT;
         if above < 0.0 {
             least_step *= 2.0;
@@ -155,7 +158,7 @@ fn at_least(
     best.map(|(_, found)| found).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidArgument,
-            format!("{db} dB are not reached at {highest} bits a weight, the most there are"),
+            format!("{db} dB are not reached at {highest} bits a weight, the highest rate"),
         )
     })
 }

@@ -1,30 +1,30 @@
-//! What the trellis codec is asked for.
+//! The parameters of the trellis codec.
 
 use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
 use crate::{Error, ErrorKind, Result};
 
-/// What is asked of a compressed tensor.
+/// The goal of a compression.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Goal {
-    /// At most so many bits a weight, with all overhead.
+    /// At most this many bits a weight, with all overhead.
     Bits(f64),
     /// The fewest bits with at least this signal-to-noise ratio.
     SqnrDb(f64),
 }
 
-/// What codes and all that is stored beside them may take.
+/// A budget of bits a weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Budget {
-    /// So many bits for each weight; of them is paid first for which weights are zero.
+    /// Bits for every weight. The mask of zeros is deducted first.
     All(f64),
-    /// So many for the codes of each weight that has one. All else is paid for apart: where most
-    /// weights are zero, a search over rates of all of them would have to be finer than any step, and
-    /// where rows are short their scales would leave no room for good codes.
+    /// Bits for the codes of each weight that has codes. All other bytes come on top. This serves the
+    /// search over rates: if most weights are zero, a rate over all weights would be too coarse a step,
+    /// and if rows are short, their scales would leave no bits for good codes.
     Coded(f64),
 }
 
-/// The rates that may be asked for, in bits a weight; of a tensor that keeps its zeros any lower one
-/// too, as far as its zeros allow.
+/// The accepted rates, in bits a weight. A tensor that keeps its zeros may have any lower rate, as far
+/// as its zeros allow.
 pub(super) const BITS: std::ops::RangeInclusive<f64> = 0.5..=8.5;
 
 impl Goal {
@@ -48,25 +48,26 @@ impl Goal {
     }
 }
 
-/// How the trellis codec is to work.
+/// The parameters of the trellis codec.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrellisParams {
-    /// What is asked for.
+    /// The goal.
     pub goal: Goal,
-    /// Whose codes are used.
+    /// The code set.
     pub code_set: &'static CodeSet,
     /// W, bits of the register: one of [`CodeSet::windows`].
     pub window: u32,
     /// Seed of the incoherence transform's signs; `None` codes the weights as they are.
     pub seed: Option<u64>,
-    /// Whether weights that are exactly zero stay so.
+    /// Whether weights that are exactly zero stay exactly zero.
     pub keep_zeros: bool,
-    /// The most that a weight may be missed by; those that codes miss by more are stored apart.
+    /// The largest accepted error of a weight. Weights whose codes have a larger error are stored
+    /// exactly.
     pub max_error: Option<f64>,
 }
 
 impl TrellisParams {
-    /// At most `bits` a weight, and nothing else asked for.
+    /// At most `bits` a weight, without other requirements.
     pub fn new(bits: f64, window: u32, seed: Option<u64>) -> Self {
         Self {
             goal: Goal::Bits(bits),

@@ -1,27 +1,27 @@
-//! How many bits each stream gets: a budget spent where it takes away the most error.
+//! The allocation of bits to streams: a budget is spent where it reduces the error most.
 //!
-//! Error falls from h to h + 1 half bits by variance·n·(noise_h − noise_{h+1}), for n/2 bits. The
-//! steps of a stream are ever less worth (the noise of the codes is convex in the rate), so spending
-//! greedily is spending at equal slope, which is optimal but for the last step: reverse water-filling
-//! (Cover and Thomas, *Elements of Information Theory*, 10.3.3) over the rates that there are, from
-//! a rate that every stream gets: a row of small weights is not worth nothing, because what follows
-//! may well scale it up again.
+//! Error falls from h to h + 1 half bits by variance·n·(noise_h − noise_{h+1}), for n/2 bits. The gain
+//! of a stream's steps falls from step to step, because the noise of the codes is convex in the rate.
+//! So greedy spending is spending at equal slope, which is optimal up to the last step: reverse
+//! water-filling (Cover and Thomas, *Elements of Information Theory*, 10.3.3) over the available rates.
+//! Every stream gets a least rate, because later layers may scale the output of a row of small weights
+//! up again.
 
 use crate::codec::numbers::element::exp2i;
 
-/// What a budget is spent on.
+/// A stream that the budget is spent on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Source {
     /// Weights of the stream.
     pub len: usize,
     /// Their mean square, after the transform.
     pub variance: f64,
-    /// What a squared error in it counts.
+    /// The weight of its squared error.
     pub weight: f64,
 }
 
 impl Source {
-    /// A stream whose errors count as they are.
+    /// A stream whose squared error has weight 1.
     pub fn new(len: usize, variance: f64) -> Self {
         Self {
             len,
@@ -31,11 +31,12 @@ impl Source {
     }
 }
 
-/// Half bits a weight for each stream, so that all together take at most `budget` bits. `noise[h]`
-/// is the mean squared error of variance 1 at h half bits, `noise[0]` = 1. Streams of zeros get
-/// nothing; every other gets `least` half bits, or as many as the budget has for all.
+/// Half bits a weight for each stream, so that all together take at most `budget` bits. `noise[h]` is
+/// the mean squared error of variance 1 at h half bits, `noise[0]` = 1. Streams of zeros get nothing.
+/// Every other stream gets at least `least` half bits, or fewer if the budget does not suffice for all.
 ///
-/// Deterministic: of equal steps the earlier stream's comes first. Time O(m·log m) for m streams.
+/// Deterministic: among equal steps that of the earlier stream comes first. Time O(m·log m) for m
+/// streams.
 pub fn allocate(sources: &[Source], noise: &[f64], least: u8, budget: f64) -> Vec<u8> {
     struct Step {
         gain: f64,
@@ -60,7 +61,7 @@ pub fn allocate(sources: &[Source], noise: &[f64], least: u8, budget: f64) -> Ve
             stream,
         }));
     }
-    // A stable sort keeps the steps of one stream in their order where two are worth the same.
+    // The sort is stable, so steps of one stream with equal gains stay in order.
     steps.sort_by(|a, b| b.gain.total_cmp(&a.gain));
     let mut closed = vec![false; sources.len()];
     for step in steps {
@@ -76,8 +77,8 @@ pub fn allocate(sources: &[Source], noise: &[f64], least: u8, budget: f64) -> Ve
     rates
 }
 
-/// The half bits, of those that `noise` has a finite error for, at which error and `slope` times the
-/// half bits are least together, a weight.
+/// The half bits, among those with finite `noise`, that minimise the error plus `slope` times the half
+/// bits, each for one weight.
 pub fn rate_at(source: &Source, noise: &[f64], slope: f64) -> u8 {
     let worth = source.weight * source.variance;
     let cost = |h: usize| worth * noise[h] + slope * h as f64;
@@ -91,10 +92,10 @@ pub fn rate_at(source: &Source, noise: &[f64], slope: f64) -> u8 {
 }
 
 /// The least slope (see [`rate_at`]) at which these streams take at most `budget` bits, to a relative
-/// 10⁻⁹: what one more half bit a weight has to take away, once the budget is spent.
+/// 10⁻⁹. It is the least error reduction for which a stream gets one more half bit a weight.
 ///
-/// What [`allocate`] gives in one go, for streams whose variance is only known when it is their turn.
-/// Time O(m) for m streams, forty times.
+/// With it, [`rate_at`] gives the allocation of [`allocate`] stream by stream, for streams whose
+/// variance becomes known one after the other. Time O(m) for m streams, forty times.
 pub fn slope(sources: &[Source], noise: &[f64], budget: f64) -> f64 {
     let spent = |slope: f64| {
         let bits = |s: &Source| s.len as f64 * f64::from(rate_at(s, noise, slope)) / 2.0;
@@ -105,7 +106,8 @@ pub fn slope(sources: &[Source], noise: &[f64], budget: f64) -> f64 {
     if high == 0.0 || spent(0.0) <= budget {
         return 0.0;
     }
-    // No half bit takes away more than all there is, and 2^−50 of that is less than rounding leaves.
+    // No half bit reduces the error by more than the whole, and 2^−50 of that is below the rounding
+    // error.
     let (mut low, mut octaves) = (high * exp2i(-50), 50.0);
     while octaves > 1e-9 {
         let middle = (low * high).sqrt();
@@ -161,7 +163,7 @@ mod tests {
             let budget = bits * 384.0 * sources.len() as f64;
             let rates = allocate(&sources, &noise(), 0, budget);
             prop_assert!(spent(&sources, &rates) <= budget);
-            // Only where streams are at the highest rate is more than a step left.
+            // More than a step is left only if all streams have the highest rate.
             if rates.iter().all(|h| *h < 16) {
                 prop_assert!(budget - spent(&sources, &rates) < 192.0);
             }
@@ -177,8 +179,8 @@ mod tests {
             let at = slope(&sources, &noise(), budget);
             let rates: Vec<u8> = sources.iter().map(|s| rate_at(s, &noise(), at)).collect();
             prop_assert!(spent(&sources, &rates) <= budget);
-            // Odd half bits are a little worse than a line between their neighbours, so a slope jumps
-            // over some of them: a few steps may be left.
+            // Odd half bits lie a little above the line between their neighbours, so a slope skips some
+            // of them, and a few steps may be left.
             let greedy = allocate(&sources, &noise(), 0, budget);
             prop_assert!(spent(&sources, &greedy) - spent(&sources, &rates) <= 5.0 * 192.0);
             prop_assert!(error(&sources, &rates) <= 1.5 * error(&sources, &greedy));

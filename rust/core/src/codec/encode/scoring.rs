@@ -1,5 +1,5 @@
-//! What a code is worth: its error on a Gaussian source. The search for the constants judges by it,
-//! and a test holds the pinned table to it.
+//! The error of a code on a Gaussian source. The search for constants minimises it, and a test compares
+//! the pinned table with it.
 
 use rayon::prelude::*;
 
@@ -12,13 +12,13 @@ use crate::{Control, SimdLevel};
 /// Weights that are searched as one chain.
 const CHAIN: usize = 8192;
 
-/// Samples on which the noise of the pinned table was measured, by window: the search takes time in
-/// proportion to 2^W.
+/// The samples on which the noise of the pinned table was measured. Their number depends on the window,
+/// because the search takes time in proportion to 2^W.
 pub fn held_apart(window: u32) -> Vec<f32> {
     gaussian(3, if window > 12 { 1 << 17 } else { 1 << 19 })
 }
 
-/// Sums over the weights that chose each phase.
+/// Sums over the weights that were coded by each phase.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     /// Number of weights by phase.
@@ -29,11 +29,11 @@ pub struct Census {
     pub error: f64,
 }
 
-/// Search `samples` with a code and see which phases they choose.
+/// Encode `samples` with a code and count the phases.
 pub fn census(code: Code, samples: &[f32]) -> Census {
     let trellis = Trellis::new(code);
     let tables = SearchTables::new(&trellis);
-    // Every level finds the same path, so the override need not be asked.
+    // Every level of vector instructions finds the same path, so the override does not matter.
     let simd = SimdLevel::detected();
     let chain = |weights: &[f32]| {
         let mut census = Census {
@@ -99,12 +99,13 @@ mod tests {
     use super::*;
     use crate::codec::trellis::code_set::PinnedCode;
 
-    /// The table's noise is what it was found by, on the very samples that took no part in finding it.
+    /// The noise in the table is measured on samples that the search for constants did not use.
     #[test]
     fn the_pinned_table_is_what_its_scoring_says() {
         for code in PinnedCode::all().map(|code| *code.code()) {
-            // The widest register takes minutes on all samples: a part of them tells a wrong line too. (The
-            // search measures with integers that follow from the noise of the round before.)
+            // With the widest register all samples take minutes, and a part of them reveals a wrong
+            // line, too. (The search measures with integers that follow from the noise of the round
+            // before.)
             let samples = held_apart(code.window);
             let (part, tolerance) = match code.window {
                 16 => (1 << 13, 0.06),

@@ -1,9 +1,9 @@
-//! Rows that are zero as a whole stay exactly zero, such as the padding of a table of tokens.
+//! Keeps rows that are entirely zero exactly zero, such as padding rows of an embedding table.
 //!
-//! A zero row that is a stream, or several, has no codes and costs nothing. Where a stream has parts
-//! of several rows, its codes would miss a zero as they miss any other weight. There the weights of
-//! zero rows are masked, or stored apart as exact weights, whichever takes less. A tensor without such
-//! rows is stored as if nobody had looked.
+//! A zero row that consists of whole streams has no codes and costs nothing. If a stream has parts of
+//! several rows, decoded zeros would have errors like any other weights. There the weights of zero rows
+//! are masked, or stored as exact weights, whichever takes fewer bytes. Tensors without such rows are
+//! not affected.
 
 use rayon::prelude::*;
 
@@ -19,13 +19,13 @@ use crate::simd::SimdLevel;
 use crate::team::CurrentPool;
 use crate::{Control, ErrorKind, Result};
 
-/// In a tensor of more than two axes, a row is the shortest run of trailing axes with so many weights.
-/// Fewer, as along the width of a convolution, are too often zero by chance.
+/// In a tensor of more than two axes, a row is the shortest run of trailing axes with at least this
+/// many weights. Shorter runs, such as the width of a convolution kernel, are too often zero by chance.
 const SHORTEST: usize = 16;
 
-/// What keeps the zero rows of a tensor, beside its codes.
+/// How the zero rows of a tensor are kept.
 pub(super) enum Kept {
-    /// Nothing: there are none, or their streams are zeros as a whole.
+    /// By the codes alone: there are no zero rows, or their streams are entirely zero.
     ByCodes,
     /// A mask.
     Masked(Mask),
@@ -34,7 +34,7 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// What the zero rows of these weights need, whose stored form has this layout.
+    /// Choose how to keep the zero rows of these weights, which are stored in this layout.
     pub fn new<T: Element>(
         weights: &[T],
         shape: &[usize],
@@ -57,7 +57,7 @@ impl Kept {
             Axes::Swapped => zero[at % rows],
         };
         let streams: Vec<usize> = match axes {
-            // A stream has weights of all rows, or of all in its range.
+            // A stream runs across the rows, so it may have weights of every zero row.
             Axes::Swapped => (0..layout.len()).collect(),
             Axes::InOrder => {
                 let of_row = |number: usize| {
@@ -78,16 +78,17 @@ impl Kept {
             let all = streams.iter().flat_map(|stream| layout.stream(*stream));
             all.filter(|at| is_kept(*at))
         };
-        // A product passes over masked columns of whole streams, and not over exact weights.
+        // A product leaves out masked columns if rows are whole streams; exact weights would force it
+        // to decode.
         let columns = !in_order && layout.streams_a_row(rows).is_some();
         match Mask::new(layout, is_kept, control) {
-            // An exact weight takes a byte for its place, or more.
+            // An exact weight takes at least one byte for its place.
             Ok(mask)
                 if columns || mask.stored().len() <= places().count() * (1 + T::DTYPE.size()) =>
             {
                 return Ok(Self::Masked(mask));
             }
-            // So few bytes of a mask must not ask for so much memory.
+            // The mask expands too much: exact weights are used.
             Err(error) if error.kind() != ErrorKind::TooLarge => return Err(error),
             _ => {}
         }
@@ -103,7 +104,7 @@ impl Kept {
         }
     }
 
-    /// The two parts of it.
+    /// The mask and the exact weights.
     pub fn split(self) -> (Option<Mask>, Exceptions) {
         match self {
             Self::ByCodes => (None, Exceptions::default()),
@@ -117,8 +118,8 @@ fn is_zero<T: Element>(weights: &[T]) -> bool {
     weights.iter().all(|weight| weight.to_f64() == 0.0)
 }
 
-/// Give zeros that are stored apart to a tensor without exact weights, and take what its codes miss
-/// them by off its error.
+/// Add exact zeros to a tensor without exact weights, and subtract the errors of their codes from its
+/// error.
 pub(super) fn put_apart(
     zeros: Exceptions,
     streams: &mut Streams,

@@ -3,18 +3,18 @@
 use crate::Result;
 use crate::codec::numbers::input::malformed;
 
-/// How a tensor's axes lie in its stored form.
+/// The order of a tensor's axes in its stored form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Axes {
-    /// In their order.
+    /// The order of the tensor.
     #[default]
     InOrder,
-    /// Of two, the second first.
+    /// The second of two axes comes first: the transpose is stored.
     Swapped,
 }
 
 impl Axes {
-    /// The stored axes, by their numbers in the tensor; empty where they lie in their order.
+    /// The stored axes as numbers of the tensor's axes; empty if they have the tensor's order.
     pub fn numbers(self) -> &'static [u8] {
         match self {
             Self::InOrder => &[],
@@ -22,8 +22,8 @@ impl Axes {
         }
     }
 
-    /// From such numbers, as they were read with a shape; `codes` says whether there are trellis codes,
-    /// which alone have an order of their own.
+    /// From stored numbers, for a tensor of this shape. `codes` says whether the tensor has trellis
+    /// codes; only these may have swapped axes.
     pub(in crate::codec) fn from_numbers(
         numbers: &[u8],
         shape: &[usize],

@@ -1,7 +1,7 @@
-//! A compressed tensor as bytes: `docs/format.md` is the description, this its implementation.
+//! A compressed tensor as bytes, as `docs/format.md` specifies.
 //!
-//! Nothing read is trusted: every size is checked against the bytes that are there before anything
-//! is allocated or walked by it, and a checksum covers the whole.
+//! No byte that is read is trusted. Every size is checked against the number of bytes left before it
+//! bounds an allocation or a loop. A checksum covers the whole.
 
 use bytes::Bytes;
 
@@ -50,7 +50,7 @@ impl CompressedTensor {
         out
     }
 
-    /// Length of [`to_bytes`](Self::to_bytes): everything that has to be kept.
+    /// Length of [`to_bytes`](Self::to_bytes), without writing it.
     pub fn nbytes(&self) -> usize {
         let payload = match &self.payload {
             Payload::Zeros => 0,
@@ -63,7 +63,7 @@ impl CompressedTensor {
 
     /// Read what [`to_bytes`](Self::to_bytes) wrote.
     ///
-    /// Anything else is an [`ErrorKind::Format`] error that says what was wrong and at which byte.
+    /// Other bytes give an [`ErrorKind::Format`] error that says what was wrong and at which byte.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut input = Input::new(bytes);
         let magic: [u8; 4] = input.array("the magic number")?;
@@ -146,7 +146,7 @@ impl CompressedTensor {
 /// Magic, version, dtype, codec, number of axes, two energies, checksum.
 const FIXED: usize = 4 + 2 + 1 + 1 + 1 + 8 + 4;
 
-/// Bytes of a stored tensor beside its codec's part.
+/// Bytes of a stored tensor apart from its codec's part.
 pub(in crate::codec) fn header_len(shape: &[usize], axes: Axes) -> usize {
     FIXED
         + axes.numbers().len()
@@ -156,7 +156,7 @@ pub(in crate::codec) fn header_len(shape: &[usize], axes: Axes) -> usize {
             .sum::<usize>()
 }
 
-/// Bytes of the trellis codec's part beside its streams: exponent, W, flags, the seed, top and step
+/// Bytes of the trellis codec's part apart from its streams: exponent, W, flags, the seed, top and step
 /// of the scale grid, lowest and width of the scales and of the rates.
 pub(in crate::codec) fn trellis_header(seed: Option<u64>) -> usize {
     2 + 1 + 1 + seed.map_or(0, number_len) + 2 + 2 + 2
@@ -241,7 +241,7 @@ fn read_trellis(
     read_streams(&head, shape, dtype, input)
 }
 
-/// One after the other.
+/// Sections lie one after the other.
 impl Sections for Input<'_> {
     fn left(&self) -> usize {
         self.rest().len()

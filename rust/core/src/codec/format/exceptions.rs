@@ -1,24 +1,25 @@
-//! Weights that are stored exactly, apart from the codes: those whose error would exceed a bound.
+//! Weights that are stored exactly beside the codes, because the error of their codes would exceed a
+//! bound.
 
 use crate::Result;
 use crate::codec::numbers::element::{Dtype, Element};
 use crate::codec::numbers::input::{Input, malformed, push_number};
 use half::{bf16, f16};
 
-/// Exact weights by their places, in rising order.
+/// Exact weights with their places, in rising order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exceptions {
     /// Flat C-order indices.
     places: Vec<usize>,
     /// The weights' own little-endian bytes, one after the other.
     values: Vec<u8>,
-    /// What they are bytes of.
+    /// The type of the values.
     dtype: Dtype,
 }
 
 impl Exceptions {
-    /// The weights that `decoded` misses by more than `bound`, with the squares of what it misses
-    /// them by added up.
+    /// The weights whose decoded value differs by more than `bound`, and the sum of the squares of
+    /// these differences.
     pub fn beyond<T: Element>(weights: &[T], decoded: &[T], bound: f64) -> (Self, f64) {
         let mut exceptions = Self::default();
         let mut squares = 0.0;
@@ -34,7 +35,7 @@ impl Exceptions {
         (exceptions, squares)
     }
 
-    /// Zeros at these places, which rise.
+    /// Exact zeros at these places, which must be in rising order.
     pub fn zeros(places: Vec<usize>, dtype: Dtype) -> Self {
         let values = vec![0; places.len() * dtype.size()];
         Self {
@@ -44,7 +45,7 @@ impl Exceptions {
         }
     }
 
-    /// These and others of the same tensor, which have no place in common with them.
+    /// The union with other exact weights of the same tensor, at other places.
     pub fn and(self, others: Self) -> Self {
         if self.is_empty() || others.is_empty() {
             return if self.is_empty() { others } else { self };
@@ -65,7 +66,7 @@ impl Exceptions {
         }
     }
 
-    /// The places, as ranges of neighbours.
+    /// The places, as ranges of consecutive indices.
     pub fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
         let runs = self.places.chunk_by(|place, next| place + 1 == *next);
         runs.map(|run| run[0]..run[0] + run.len())
@@ -81,7 +82,7 @@ impl Exceptions {
         self.places.len()
     }
 
-    /// The exceptions among the weights of `range`, by their places from its start.
+    /// The exact weights in `range`, with their places relative to its start.
     pub fn within(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (usize, f64)> {
         let first = self.places.partition_point(|place| *place < range.start);
         let last = self.places.partition_point(|place| *place < range.end);
@@ -111,14 +112,14 @@ impl Exceptions {
         out.extend(&self.values);
     }
 
-    /// Read what [`write`](Self::write) wrote, for a tensor of so many weights.
+    /// Read what [`write`](Self::write) wrote, for a tensor of `weights` weights.
     pub(in crate::codec) fn read(
         input: &mut Input<'_>,
         dtype: Dtype,
         weights: usize,
     ) -> Result<Self> {
         let count = input.length("the number of exact weights")?;
-        // A gap takes a byte at least.
+        // A gap takes at least one byte.
         if count > input.rest().len() {
             return Err(malformed(format!(
                 "truncated: {count} exact weights in {} bytes",

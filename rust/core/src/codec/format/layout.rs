@@ -1,29 +1,30 @@
 //! How a tensor is cut into streams and chains.
 //!
-//! A *stream* is transformed and scaled on its own and has one rate. It is a row wherever that is
-//! sensible: the shortest run of trailing axes with at least [`SHORT_ROW`] weights, the first axis
-//! apart. So a row of a linear layer is a row, and a row of a convolution is a whole filter. A long
-//! row is cut, because streams are what rates are mixed of. Where even all axes but the first are
-//! short, rows are joined, because every stream pays for a scale.
+//! A *stream* is a run of weights that is transformed together, with one scale and one rate. As a rule
+//! it is a row: the shortest run of trailing axes, without the first axis, with at least [`SHORT_ROW`]
+//! weights. So a stream is a row of a linear layer, or a whole filter of a convolution. A long row is
+//! cut into several streams, because the rate of a tensor is an average over its streams. If all axes
+//! but the first together are short, rows are joined, because every stream stores a scale.
 //!
-//! A *chain* is some consecutive streams that are searched together: the register starts at 0 in a
-//! chain and runs on through its streams. A start costs about W bits, the choice that the first
-//! weights do not have; chains are long enough to make that nothing, and still eight in a tensor of
-//! 32,768 weights or more, so that threads can share it.
+//! A *chain* is a run of consecutive streams that are searched together: the register starts at 0 and
+//! continues from one stream to the next. A start costs about W bits, because the first weights have
+//! fewer states to choose from. Chains are long enough to make this cost negligible. A tensor of 32,768
+//! weights or more still has eight, so that threads can share the work.
 
 use std::ops::Range;
 
 /// Rows shorter than this are joined with their neighbours in C order.
 const SHORT_ROW: usize = 128;
-/// Joined rows make streams of at least this many weights; the last stream takes what is left over.
+/// Joined rows make streams of at least this many weights. The last stream has the rest.
 const JOINED: usize = 512;
 /// The longest stream is a power of two within these bounds, and at most one part in this many of
 /// the tensor: a step of half a bit in one stream is then less than 0.01 bit of the whole.
 const LONGEST: (usize, usize) = (1024, 16384);
 const PARTS: usize = 50;
-/// Pieces of long rows are multiples of the largest Hadamard block, where they are long enough.
+/// Pieces of long rows are multiples of the largest Hadamard block, if the rows are long enough.
 const GRAIN: usize = 1024;
-/// Weights a chain has at least, within these bounds and as many chains as this.
+/// Bounds of the least number of weights in a chain; within them the tensor gets about the number of
+/// chains below.
 const CHAIN: (usize, usize) = (4096, 32768);
 const CHAINS: usize = 8;
 
@@ -102,7 +103,8 @@ impl Layout {
         index / self.chain
     }
 
-    /// The streams of a row of `columns` weights, where every row is so many whole ones.
+    /// The number of streams in a row of `columns` weights; `None` unless every row consists of whole
+    /// streams.
     pub fn streams_a_row(&self, columns: usize) -> Option<usize> {
         (self.row_len == columns).then_some(self.pieces)
     }
@@ -110,7 +112,8 @@ impl Layout {
     /// The weights of stream `index`, as flat C-order indices.
     pub fn stream(&self, index: usize) -> Range<usize> {
         let (row, piece) = match self.pieces {
-            // As most are. A division would take longer than all else here.
+            // The most frequent case. It is separate because a division would take longer than the rest
+            // of this function.
             1 => (index, 0),
             pieces => (index / pieces, index % pieces),
         };
@@ -147,8 +150,8 @@ impl Layout {
     }
 }
 
-/// The weights of the shortest run of trailing axes, the first axis apart, with at least `least` of
-/// them; of all these axes where no run has.
+/// The number of weights in the shortest run of trailing axes, without the first axis, that has at
+/// least `least`. If no run is long enough, the number in all axes but the first.
 pub fn trailing_run(shape: &[usize], least: usize) -> usize {
     let Some((last, others)) = shape.split_last() else {
         return 1;

@@ -1,10 +1,11 @@
-//! Which weights are exactly zero, at the price of the entropy of that.
+//! The mask of the weights that are exactly zero, entropy-coded.
 //!
 //! One bit a weight, coded by an asymmetric numeral system (Duda, *Asymmetric numeral systems*, 2013)
-//! with probabilities that are counted first: either one for all weights, or one for each of
-//! [`CONTEXTS`] contexts (the three weights before, the one above if there is one, the place modulo
-//! four), whichever takes less. The contexts see what pruning leaves behind: whole rows and columns, and two zeros of
-//! every four. Every chain is coded on its own, so that threads share the work.
+//! with probabilities that are counted first. There is either one probability for all weights, or one
+//! for each of [`CONTEXTS`] contexts (the three weights before, the one above if there is one, the
+//! place modulo four), whichever takes fewer bytes. The contexts match the patterns of pruning: whole
+//! rows and columns, and two zeros in every four weights. Every chain is coded on its own, so that
+//! threads can share the work.
 
 use std::sync::OnceLock;
 
@@ -19,12 +20,13 @@ const CONTEXTS: usize = 96;
 /// Bits of a probability.
 const PRECISION: u32 = 16;
 
-/// Chains that are decoded before their bits are packed.
+/// Chains that are decoded at a time before their bits are packed.
 const BATCH: usize = 64;
 
-/// A mask of zeros alone takes a five-hundredth of its bits, so that a file of some megabytes could ask
-/// for gigabytes. Masks that take so many bytes in memory are accepted, and larger ones if their stored
-/// form has at least one byte for every so many.
+/// A limit on memory: a mask that is all zeros is stored in a five-hundredth of its bits, so a file of
+/// a few megabytes could ask for gigabytes. A mask is accepted if it takes at most the first number of
+/// bytes in memory, or if the quotient of its bytes in memory and in the file is at most the second
+/// number.
 const EXPANSION: (usize, usize) = (1 << 26, 64);
 
 /// The least state of a coder that is not being renormalised.
@@ -40,8 +42,8 @@ pub struct Mask {
     columns: Columns,
 }
 
-/// The columns that every row has, worked out when they are first asked for. They follow from the bits,
-/// so they have no part in a comparison.
+/// The columns that are not zero in any row, computed at the first call. They follow from the bits, so
+/// they are ignored in comparisons.
 #[derive(Clone, Debug, Default)]
 struct Columns(OnceLock<Option<Vec<usize>>>);
 
@@ -58,7 +60,7 @@ fn malformed(message: impl Into<String>) -> Error {
 /// The probability, in units of 2^−16, that a weight in each context is not zero.
 type Model = Vec<u16>;
 
-/// Runs through a chain's weights and knows the context of the next.
+/// Walks over a chain's weights and gives the context of the next one.
 struct Contexts {
     last: usize,
     at: usize,
@@ -92,7 +94,7 @@ impl Contexts {
     }
 }
 
-/// Half-open part of the state's low bits that stands for a bit: where it starts and how long it is.
+/// The half-open interval of the state's low bits that represents a bit: its start and its length.
 fn interval(bit: bool, probability: u16) -> (u64, u64) {
     let set = u64::from(probability);
     if bit {
@@ -102,11 +104,11 @@ fn interval(bit: bool, probability: u16) -> (u64, u64) {
     }
 }
 
-/// Code bits with their probabilities; what comes out is read front to back.
+/// Code bits with their probabilities. A decoder reads the result from front to back.
 fn code(bits: &[(bool, u16)]) -> Vec<u8> {
     let mut words: Vec<u32> = Vec::new();
     let mut state = LEAST_STATE;
-    // Last in, first out.
+    // The coder is a stack: the last bit coded is decoded first.
     for &(bit, probability) in bits.iter().rev() {
         let (start, length) = interval(bit, probability);
         if state >= length << (64 - PRECISION) {
@@ -137,8 +139,7 @@ impl<'a> MaskDecoder<'a> {
         })
     }
 
-    /// The next bit; what it reads past the end does not matter, as [`finished`](Self::finished)
-    /// will be false.
+    /// The next bit. Past the end it reads arbitrary bits, and [`finished`](Self::finished) is false.
     fn next(&mut self, probability: u16) -> bool {
         let low = self.state & ((1 << PRECISION) - 1);
         let bit = low < u64::from(probability);
@@ -188,7 +189,7 @@ fn model(counts: &Counts) -> Model {
 }
 
 impl Mask {
-    /// The mask of a tensor of `len` weights of which `is_zero` tells.
+    /// The mask of a tensor of `len` weights; `is_zero` says which are zero.
     pub fn new(
         layout: &Layout,
         is_zero: impl Fn(usize) -> bool + Sync,
@@ -249,7 +250,7 @@ impl Mask {
             mask.stored.extend((chain.len() as u32).to_le_bytes());
         }
         mask.stored.extend(coded.iter().flatten());
-        // What is written must be read again.
+        // A mask that could not be read again is refused.
         check_expansion(len, mask.stored.len())?;
         Ok(mask)
     }
@@ -288,8 +289,8 @@ impl Mask {
         whole + ones_below(range.end, last) - ones_below(range.start, first)
     }
 
-    /// The columns of a matrix of this shape in which weights are not zero, if they are the same in all
-    /// of its rows. Time in proportion to the weights at the first call.
+    /// The columns of a matrix of this shape that are not zero, if they are the same in all rows.
+    /// O(weights) at the first call.
     pub fn columns(&self, rows: usize, columns: usize) -> Option<&[usize]> {
         let found = self.columns.0.get_or_init(|| {
             let same = |column: usize, row: usize| {
@@ -310,8 +311,8 @@ impl Mask {
             .collect()
     }
 
-    /// Put weights that are not zero, in their order, in their places within `range` of the tensor,
-    /// and zeros in the others.
+    /// Distribute the non-zero weights, in order, to their places within `range` of the tensor, with
+    /// zeros in between.
     pub fn spread<T: Copy + Default>(
         &self,
         range: std::ops::Range<usize>,
@@ -332,7 +333,8 @@ impl Mask {
         &self.stored
     }
 
-    /// Read the stored form, which begins `bytes`; also says how long it is.
+    /// Read the stored form at the start of `bytes`. Returns the mask and the length of the stored
+    /// form.
     pub fn read(bytes: &[u8], layout: &Layout) -> Result<(Self, usize)> {
         let truncated = || malformed("truncated: the mask of zeros");
         let contexts = usize::from(*bytes.first().ok_or_else(truncated)?);
@@ -401,7 +403,7 @@ impl Mask {
     }
 }
 
-/// Whether a mask of so many weights may have a stored form of so few bytes.
+/// An error if a mask of `weights` weights expands too much from `stored` bytes.
 fn check_expansion(weights: usize, stored: usize) -> Result<()> {
     let bytes = weights.div_ceil(8);
     if bytes <= EXPANSION.0 || bytes / EXPANSION.1 <= stored {
@@ -410,8 +412,8 @@ fn check_expansion(weights: usize, stored: usize) -> Result<()> {
     Err(Error::new(
         ErrorKind::TooLarge,
         format!(
-            "a mask of zeros of {weights} weights in {stored} bytes: so few weights are not zero \
-             that it may take no more than {} bytes in memory",
+            "a mask of {weights} weights in only {stored} bytes: such a mask may take no more \
+             than {} bytes in memory",
             EXPANSION.0
         ),
     ))

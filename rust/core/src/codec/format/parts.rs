@@ -1,8 +1,9 @@
-//! A compressed tensor taken apart: what a container of tensors, a state dict or a GPU keeps of it.
+//! A compressed tensor as a description and parts, the form in which containers of tensors, state dicts
+//! and GPUs hold it.
 //!
-//! A description in JSON says what the tensor is and how to read its parts, which are strings of
-//! bytes of their own; `docs/format.md` has both. Planes are neither copied out nor in: a [`Bytes`]
-//! may be lent by whoever owns the memory.
+//! The description, in JSON, says what the tensor is and how to read its parts, which are byte strings.
+//! `docs/format.md` specifies both. Planes are not copied in either direction: a [`Bytes`] may refer to
+//! memory that somebody else owns.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +20,12 @@ use crate::codec::numbers::element::Dtype;
 use crate::codec::numbers::input::{Input, malformed};
 use crate::codec::published::Winding;
 
-/// The part of a tensor that is kept as it is.
+/// The part of a tensor whose weights are stored as they are.
 const RAW: &str = "raw";
 /// The part of the published method.
 const CODES: &str = "codes";
 
-/// A compressed tensor, taken apart.
+/// A compressed tensor as a description and parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts {
     /// JSON.
@@ -49,7 +50,7 @@ struct Description {
     codec: CodecName,
     dtype: String,
     shape: Vec<usize>,
-    /// The stored axes, where they are not in their order.
+    /// The stored axes, if they do not have the tensor's order.
     #[serde(skip_serializing_if = "Option::is_none")]
     axes: Option<Vec<u8>>,
     signal: f64,
@@ -81,7 +82,7 @@ struct PartDescription {
 }
 
 impl CompressedTensor {
-    /// A description and parts, from which [`from_parts`](Self::from_parts) puts it together again.
+    /// The description and the parts, from which [`from_parts`](Self::from_parts) restores the tensor.
     pub fn to_parts(&self) -> Parts {
         let (codec, trellis, parts) = match &self.payload {
             Payload::Zeros => (CodecName::Zeros, None, vec![]),
@@ -131,12 +132,11 @@ impl CompressedTensor {
         }
     }
 
-    /// Put a tensor together from what [`to_parts`](Self::to_parts) gave. Planes are kept as they
-    /// are, not copied.
+    /// Restore a tensor from the result of [`to_parts`](Self::to_parts). Planes are not copied.
     ///
-    /// Nothing is trusted: the parts must be those of the description, of its lengths, and of the
-    /// lengths that the codec's numbers call for. With `verify` their checksums must be right too;
-    /// without, altered bytes of a plane are other weights.
+    /// The input is not trusted. The parts must be those that the description names, with the lengths
+    /// that it states and that the codec's numbers require. With `verify` the checksums must match,
+    /// too. Without it, altered bytes of a plane decode to other weights.
     ///
     /// # Errors
     /// [`ErrorKind::Format`](crate::ErrorKind::Format), with what was wrong in which part.
@@ -189,7 +189,7 @@ impl CompressedTensor {
             CodecName::Trellis => {
                 let trellis = description
                     .trellis
-                    .ok_or_else(|| malformed("a trellis without its numbers"))?;
+                    .ok_or_else(|| malformed("the description lacks the member trellis"))?;
                 let head = trellis.head(version, &parts.0);
                 let stored = axes.stored(&description.shape);
                 let streams = read_streams(&head, &stored, dtype, &mut parts)?;
@@ -253,7 +253,7 @@ impl TrellisDescription {
     }
 }
 
-/// The parts are those that the description names.
+/// An error unless the parts are those that the description names.
 fn check_parts(
     description: &Description,
     parts: &BTreeMap<String, Bytes>,
@@ -284,7 +284,7 @@ fn check_parts(
     Ok(())
 }
 
-/// The parts that were not asked for yet.
+/// The parts that have not been taken yet.
 struct PartsLeft(BTreeMap<String, Bytes>);
 
 impl PartsLeft {
@@ -294,7 +294,7 @@ impl PartsLeft {
             .ok_or_else(|| malformed(format!("part {name} is missing")))
     }
 
-    /// A part of this length, which is not there where it is 0.
+    /// Take a part of this length. A part of length 0 must be absent.
     fn exactly(&mut self, name: &str, length: usize) -> Result<Bytes> {
         let bytes = match length {
             0 => self.0.remove(name).unwrap_or_default(),
@@ -310,7 +310,7 @@ impl PartsLeft {
     }
 }
 
-/// Each by its name.
+/// Sections are found by name.
 impl Sections for PartsLeft {
     fn left(&self) -> usize {
         self.0.values().map(Bytes::len).sum()

@@ -1,20 +1,20 @@
-//! Where the codes of every stream are, for a decoder that is not this one.
+//! Where the codes of every stream are, for other decoders (the GPU).
 
 use std::ops::Range;
 
 use super::layout::Layout;
 use super::streams::{Cursor, Streams};
 
-/// The codes of a stream, and what they mean.
+/// The place of a stream's codes, and its constants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
     /// Its weights, as flat C-order indices.
     pub weights: Range<usize>,
-    /// How many of them have codes.
+    /// The number of these weights that have codes.
     pub coded: usize,
     /// Where its codes begin; `None` for a stream of zeros.
     pub codes: Option<CodesAt>,
-    /// What levels are multiplied by.
+    /// The factor of the levels.
     pub scale: f32,
 }
 
@@ -25,7 +25,7 @@ pub struct CodesAt {
     pub rate: u8,
     /// In the path plane.
     pub path_bit: usize,
-    /// Path bits of the same chain before that; the register reads zeros before those.
+    /// Number of path bits of the same chain before that. Before the chain the register reads zeros.
     pub history: usize,
     /// In the cell plane.
     pub cell_bit: usize,

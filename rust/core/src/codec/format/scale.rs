@@ -1,13 +1,14 @@
-//! Row scales: a few bits a stream on a logarithmic grid.
+//! Row scales: one for each stream, a few bits on a logarithmic grid.
 //!
 //! Scale number c of a grid (top, step) is 2^(top − c·2^step/64), c = 0..=254; number 255 marks a
-//! stream of zeros. The search works with the scale of the grid, so its steps cost no accuracy but
-//! that levels meant for a variance of 1 meet another: up to 2.2 % either way, 0.002 dB on average at
-//! the finest grid. (Steps of 1.1 % cost two bits a row more, which are worth 0.003 dB at rows of
-//! 4096 weights and 0.03 dB at 384.) The finest grid that reaches from the tensor's largest row to its
-//! smallest is chosen, so that pruned or wild tensors still reach 2^−127. Only the span of the
-//! numbers that occur is stored. Every scale is a product of a tabled mantissa and a power of two, so
-//! no platform's `exp2` has a say in it.
+//! stream of zeros. The search uses the scale of the grid, so rounding a scale costs only that the
+//! levels, made for a variance of 1, meet a slightly different one: by up to 2.2 % either way, which is
+//! 0.002 dB on average on the finest grid. (Steps of 1.1 % would take two more bits a row, which are
+//! worth 0.003 dB at rows of 4096 weights and 0.03 dB at 384.) The codec chooses the finest grid that
+//! spans the scales of the tensor's rows, so that tensors with very different rows still reach down to
+//! 2^−127. Numbers are stored relative to the lowest that occurs, in as few bits as their range needs.
+//! Every scale is the product of a tabled mantissa and a power of two, so it does not depend on a
+//! platform's `exp2`.
 
 use crate::codec::numbers::element::exp2i;
 use crate::{Error, ErrorKind, Result};
@@ -35,13 +36,13 @@ const MANTISSA: [u32; 64] = [
 pub struct ScaleGrid {
     top: i8,
     step: u8,
-    /// Scales number 0 to 254, falling.
+    /// The scales of numbers 0 to 254, in falling order.
     scales: Vec<f32>,
 }
 
 impl ScaleGrid {
     /// The finest grid that holds every scale from `smallest` to `largest` (both positive), and a
-    /// sixteenth of an octave above, as the scale is fitted again after the search.
+    /// sixteenth of an octave above, because scales are fitted again after the search.
     pub fn spanning(smallest: f64, largest: f64) -> Self {
         let mut top = -126;
         while top < 126 && Self::value(top, 4) < largest {
@@ -134,7 +135,7 @@ mod tests {
             let wanted = smallest * ratio.powf(at);
             let got = f64::from(grid.scale(grid.nearest(wanted)));
             let step = f64::from(1u32 << grid.parts().1) / 64.0;
-            // The middle between two scales is nearer, in octaves, to the upper one.
+            // The arithmetic middle of two scales is nearer, in octaves, to the upper one.
             let farthest = ((1.0 + step.exp2()) / 2.0).log2() + 1e-6;
             prop_assert!((got / wanted).log2().abs() <= farthest, "{} for {}", got, wanted);
         }

@@ -1,5 +1,5 @@
-//! What is kept of trellis streams: the few numbers of a [`Head`], and sections of bytes. The stored
-//! form puts them one after the other (`bytes.rs`); taken apart, each stands for itself (`parts.rs`).
+//! The stored content of trellis streams: the few numbers of a [`Head`], and sections of bytes. As
+//! bytes (`bytes.rs`), they lie one after the other. As parts (`parts.rs`), each section is a part.
 
 use bytes::Bytes;
 
@@ -49,7 +49,7 @@ impl Section {
         }
     }
 
-    /// What it is called in an error message.
+    /// Its name in error messages.
     fn what(self) -> &'static str {
         match self {
             Self::Scales => "the row scales",
@@ -61,7 +61,7 @@ impl Section {
         }
     }
 
-    /// Its bytes.
+    /// The bytes of the section.
     pub fn write(self, streams: &Streams) -> Bytes {
         match self {
             Self::Scales => packed_scales(&streams.scales),
@@ -83,7 +83,7 @@ impl Section {
     }
 }
 
-/// One small number a stream, less the lowest, in as few bits as that takes.
+/// Pack one small number for each stream: its difference to the lowest, in `width` bits.
 fn packed(numbers: impl Iterator<Item = u8>, width: u32) -> Bytes {
     let numbers: Vec<u8> = numbers.collect();
     let mut out = vec![0; packed_len(numbers.len(), width)];
@@ -119,7 +119,7 @@ pub(in crate::codec) fn sections_len(streams: &Streams) -> usize {
     scales + rates + mask + streams.path.len() + streams.cells.len() + exceptions
 }
 
-/// The numbers that say how the sections are to be read.
+/// The numbers that a reader of the sections needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::codec) struct Head {
     pub exponent: i16,
@@ -155,13 +155,13 @@ impl Head {
 
 /// Where sections are read from.
 pub(in crate::codec) trait Sections {
-    /// Bytes that are there.
+    /// Number of bytes left.
     fn left(&self) -> usize;
 
-    /// A section of a length that is known, named `what` in errors.
+    /// Take a section of a known length, called `what` in errors.
     fn take(&mut self, section: Section, length: usize, what: &str) -> Result<Bytes>;
 
-    /// A section that ends by itself, where `read` stops.
+    /// Take a section whose length `read` finds.
     fn read<T>(
         &mut self,
         section: Section,
@@ -170,7 +170,7 @@ pub(in crate::codec) trait Sections {
     ) -> Result<T>;
 }
 
-/// One packed number a stream, as `u32`s above the lowest.
+/// Unpack one number for each stream, relative to the lowest.
 fn numbers(
     from: &mut impl Sections,
     section: Section,
@@ -186,7 +186,7 @@ fn numbers(
     }
     let bits = count
         .checked_mul(span.width as usize)
-        .ok_or_else(|| malformed(format!("{what} beyond this machine")))?;
+        .ok_or_else(|| malformed(format!("{what} are too large for this machine")))?;
     let bytes = from.take(section, bits.div_ceil(8), what)?;
     let mut reader = Reader::new(&bytes, span.width);
     Ok((0..count).map(|_| reader.next_field()).collect())
@@ -194,8 +194,8 @@ fn numbers(
 
 /// Read the streams of a tensor of this shape and dtype.
 ///
-/// Nothing is trusted: every length is checked against the bytes that are there before anything is
-/// allocated or walked by it.
+/// The input is not trusted: every length is checked against the number of bytes left before it bounds
+/// an allocation or a loop.
 pub(in crate::codec) fn read_streams(
     head: &Head,
     shape: &[usize],
@@ -206,7 +206,8 @@ pub(in crate::codec) fn read_streams(
     let codes = head.code_set.window(head.window);
     codes.map_err(|e| malformed(e.message()))?;
     let grid = ScaleGrid::from_parts(head.grid.0, head.grid.1)?;
-    // Every stream has codes, so that bytes bound the number of streams before they are walked.
+    // Every stream has at least one bit, so the number of bytes bounds the number of streams before a
+    // loop over them.
     if layout.len() / 8 > from.left() {
         return Err(malformed(format!(
             "truncated: {} streams in {} bytes",
@@ -259,20 +260,21 @@ pub(in crate::codec) fn read_streams(
         })?;
         streams.mask = Some(mask);
     }
-    // No encoder writes either, and their shortest form would have fewer bytes than is asked above.
+    // No encoder writes such a tensor, and its stored form would have fewer bytes than the check above
+    // requires.
     let empty = |stream: usize| coded_length(layout, streams.mask.as_ref(), stream) == 0;
     if streams.rates.iter().all(|rate| *rate == 0) {
-        return Err(malformed("a trellis of which every stream is zeros"));
+        return Err(malformed("a trellis tensor whose streams are all zeros"));
     }
     if streams.mask.is_some()
         && let Some(stream) = (0..layout.len()).find(|s| streams.rates[*s] > 0 && empty(*s))
     {
         return Err(malformed(format!(
-            "stream {stream} has a rate, and the mask leaves none of its weights"
+            "stream {stream} has a rate, but the mask leaves it no weights"
         )));
     }
     let (_, path, cells) = starts(layout, &streams.rates, streams.mask.as_ref())
-        .ok_or_else(|| malformed("planes beyond this machine"))?;
+        .ok_or_else(|| malformed("the planes are too large for this machine"))?;
     streams.path = from.take(Section::Path, path, Section::Path.what())?;
     streams.cells = from.take(Section::Cells, cells, Section::Cells.what())?;
     if head.exact {

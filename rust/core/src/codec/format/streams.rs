@@ -1,5 +1,5 @@
-//! The streams of a tensor as trellis codes: planes of path bits and of cells, a scale and a rate
-//! each, and where the codes of each stream are.
+//! The streams of a tensor as trellis codes: planes of path bits and of cells, the scale and the rate
+//! of each stream, and the places of its codes.
 
 use std::sync::OnceLock;
 
@@ -18,13 +18,13 @@ use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
 pub struct Streams {
     /// The weights were divided by 2^exponent.
     pub exponent: i16,
-    /// Whose codes they are.
+    /// The code set.
     pub code_set: &'static CodeSet,
     /// W.
     pub window: u32,
     /// Seed of the incoherence transform's signs; `None` where the weights are coded as they are.
     pub seed: Option<u64>,
-    /// What the scale numbers mean.
+    /// The grid of the scale numbers.
     pub grid: ScaleGrid,
     /// The scale number of each stream.
     pub scales: Vec<u8>,
@@ -34,9 +34,10 @@ pub struct Streams {
     pub path: Bytes,
     /// Cells, each chain padded to a whole byte.
     pub cells: Bytes,
-    /// Where zeros are kept apart: a stream's codes are those of its other weights alone.
+    /// The mask of zeros, if the tensor has one. A stream's codes are then those of its other weights
+    /// only.
     pub mask: Option<Mask>,
-    /// Weights that are not left to their codes.
+    /// Weights that are stored exactly.
     pub exceptions: Exceptions,
     /// Where chains begin in the planes.
     pub starts: Starts,
@@ -54,11 +55,12 @@ impl Streams {
     }
 }
 
-/// Small numbers, one a stream, as they are stored: how far each is above the lowest, in as few bits
-/// as that takes. Streams of zeros have none, or the highest that the bits can say.
+/// The range of one small number for each stream. A number is stored as its difference to the lowest,
+/// in as few bits as the range needs. Streams of zeros have no number, or the highest of that many bits
+/// as a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredRange {
-    /// The lowest of the numbers; 0 where there is none.
+    /// The lowest number; 0 if there is none.
     pub lowest: u8,
     /// Bits of each.
     pub width: u32,
@@ -85,7 +87,7 @@ impl StoredRange {
         }
     }
 
-    /// The highest number of so many bits.
+    /// The mark of a stream of zeros: the highest number of `width` bits.
     pub fn mark(self) -> u8 {
         ((1u32 << self.width) - 1) as u8
     }
@@ -108,7 +110,7 @@ pub fn coded_lengths(layout: &Layout, mask: Option<&Mask>) -> Vec<usize> {
         .collect()
 }
 
-/// Where the codes of a chain begin, in bytes of each plane.
+/// The first byte of a chain's codes in each plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     path: usize,
@@ -120,7 +122,7 @@ fn code_bits(half_bits: u8, len: usize) -> (usize, usize) {
     match usize::from(half_bits) {
         0 => (0, 0),
         half_bits => {
-            // Two weights share a path bit where there are half bits.
+            // At half rates two weights share a path bit.
             let shared = half_bits % 2;
             ((len + shared) >> shared, len * ((half_bits - 1) / 2))
         }
@@ -156,8 +158,8 @@ pub fn starts(
     Some((starts, path / 8, cells / 8))
 }
 
-/// The starts of a tensor's chains, worked out when they are first asked for. They follow from the
-/// rates, so they have no part in a comparison.
+/// The starts of a tensor's chains, computed at the first call. They follow from the rates, so they are
+/// ignored in comparisons.
 #[derive(Clone, Debug, Default)]
 pub struct Starts(OnceLock<Vec<Start>>);
 
@@ -167,8 +169,8 @@ impl PartialEq for Starts {
     }
 }
 
-/// Which streams have integer levels that are near enough to their own, worked out by the first product
-/// that asks. They follow from the codes, so they have no part in a comparison.
+/// Which streams may be multiplied by integer levels, computed by the first product that needs it. This
+/// follows from the codes, so it is ignored in comparisons.
 #[derive(Clone, Debug, Default)]
 pub struct Near(pub(in crate::codec) OnceLock<Box<NearStreams>>);
 
@@ -178,19 +180,19 @@ impl PartialEq for Near {
     }
 }
 
-/// What [`Near`] keeps.
+/// The content of [`Near`].
 #[derive(Clone, Debug)]
 pub(in crate::codec) struct NearStreams {
-    /// Whether any stream has.
+    /// Whether any stream has near enough integer levels.
     pub any: bool,
-    /// Whether all have that are not zeros.
+    /// Whether all streams that are not zeros have them.
     pub all: bool,
-    /// Each of them; nothing where all have, or none.
+    /// One flag for each stream; empty if all or none have them.
     each: Vec<bool>,
 }
 
 impl NearStreams {
-    /// Of the streams that are not zeros, and of others, for which `false` will do.
+    /// From one flag for each stream. The flags of streams of zeros are ignored.
     pub fn new(each: Vec<bool>, rates: &[u8]) -> Self {
         let any = each.contains(&true);
         let all = each
@@ -204,21 +206,21 @@ impl NearStreams {
         }
     }
 
-    /// Whether a stream that is not zeros has.
+    /// Whether a stream, which is not zeros, has them.
     pub fn has(&self, stream: usize) -> bool {
         self.each.get(stream).copied().unwrap_or(self.any)
     }
 }
 
-/// A place between the streams of a tensor, which moves on from one to the next.
+/// A cursor over the streams of a tensor, with the places of their codes.
 pub(in crate::codec) struct Cursor<'a> {
     streams: &'a Streams,
     layout: Layout,
     starts: &'a [Start],
     /// The stream that comes next.
     stream: usize,
-    /// The chain after the one that it is in, where that begins, and the byte where this one does. (To
-    /// divide for each stream would take longer than all else here.)
+    /// The next chain, its first stream, and the first byte of the current chain. (They are kept
+    /// because a division for each stream would take longer than the rest.)
     next_chain: usize,
     next_chain_start: usize,
     chain_path: usize,
@@ -227,7 +229,7 @@ pub(in crate::codec) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// A cursor before `stream`. Time in proportion to the streams of a chain before it.
+    /// A cursor at `stream`. O(streams of a chain).
     pub fn before(streams: &'a Streams, layout: Layout, stream: usize) -> Self {
         let starts = streams.starts.0.get_or_init(|| {
             starts(&layout, &streams.rates, streams.mask.as_ref())
@@ -263,7 +265,7 @@ impl<'a> Cursor<'a> {
         coded_length(&self.layout, self.streams.mask.as_ref(), stream)
     }
 
-    /// The next stream's number, and its codes; `None` for one of zeros.
+    /// Advance. Returns the stream's number and its codes; `None` for a stream of zeros.
     pub fn next(&mut self) -> (usize, Option<StreamCodes<'a>>) {
         let stream = self.stream;
         if stream == self.next_chain_start {

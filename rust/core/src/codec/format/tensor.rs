@@ -1,4 +1,4 @@
-//! A compressed tensor: what is kept of it.
+//! A compressed tensor in memory.
 
 use super::axes::Axes;
 use super::streams::Streams;
@@ -9,10 +9,11 @@ use crate::{Error, ErrorKind, Result};
 /// The stored form of the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
-    /// Every weight is zero, or there is none.
+    /// Every weight is zero, or there are no weights.
     Zeros,
-    /// The weights' own little-endian bytes: of fewer than ten weights, for which the header alone
-    /// outweighs them, and of tensors that the published codec cannot hold within its error limit.
+    /// The weights' own little-endian bytes. This is used for fewer than ten weights, where the header
+    /// would be larger than the codes, and for tensors that the published codec cannot hold within its
+    /// error limit.
     Raw(Vec<u8>),
     /// Trellis codes.
     Trellis(Box<Streams>),
@@ -20,12 +21,12 @@ pub enum Payload {
     Winding(Winding),
 }
 
-/// Sums that tell how much of the signal was lost.
+/// Energies of the signal and of the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Energy {
     /// Σ w², in the tensor's own normalisation.
     pub signal: f64,
-    /// Σ (w − ŵ)², in the same.
+    /// Σ (w − ŵ)², in the same normalisation.
     pub error: f64,
 }
 
@@ -64,7 +65,8 @@ pub const MAX_AXES: usize = 64;
 
 /// Number of weights of a shape, or an error where it does not fit this machine.
 pub(in crate::codec) fn weight_count(shape: &[usize]) -> Result<usize> {
-    // An axis of length 0 must not hide that the others overflow: nobody can index such a tensor.
+    // Axes of length 0 count as 1 here: the product of the others must not overflow either, or indices
+    // of such a tensor would.
     let bound = shape
         .iter()
         .try_fold(1usize, |product, &axis| product.checked_mul(axis.max(1)))
@@ -90,7 +92,7 @@ impl CompressedTensor {
             shape: shape.to_vec(),
             axes: Axes::InOrder,
             dtype,
-            // As it will be stored, so that a tensor that was stored and read is the same.
+            // Rounded as it is stored, so that a tensor is equal after storing and reading.
             energy: Energy {
                 signal: f64::from(energy.signal as f32),
                 error: f64::from(energy.error as f32),
@@ -104,7 +106,7 @@ impl CompressedTensor {
         &self.shape
     }
 
-    /// How the axes lie in what is stored.
+    /// The order of the axes in the stored form.
     pub fn axes(&self) -> Axes {
         self.axes
     }
@@ -119,7 +121,7 @@ impl CompressedTensor {
         self.dtype
     }
 
-    /// What was kept.
+    /// The stored weights.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }

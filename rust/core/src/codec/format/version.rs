@@ -1,4 +1,4 @@
-//! Versions of the stored form, and what each of them says.
+//! Versions of the stored form, and the properties of each.
 
 use super::axes::Axes;
 use super::tensor::Payload;
@@ -60,7 +60,7 @@ impl FormatVersion {
         self.stores_axes
     }
 
-    /// Whose codes a trellis uses.
+    /// The code set that trellis codes use.
     pub fn code_set(&self) -> &'static CodeSet {
         self.code_set
     }

@@ -1,12 +1,12 @@
-//! Sums of products in vectors: what both the factorisation and the feedback spend their time on.
+//! Matrix products in tiles, which take most of the time of the factorisation and of error feedback.
 //!
-//! A *panel* is some columns of a matrix, 128 bytes of each row, one row after the other. A tile of
-//! [`HEIGHT`] rows and a panel's columns has its sums in registers while it runs down the panel of one
-//! factor, of which every row is loaded once, and takes as many numbers of the other factor, each for
-//! a whole row of sums.
+//! A *panel* is a few columns of a matrix: 128 bytes of each row, one row after the other. The sums of
+//! a tile of [`HEIGHT`] rows and a panel's columns stay in registers. The kernel runs down the rows of
+//! the panel, loads each once, and multiplies it by [`HEIGHT`] numbers of the other factor, one for
+//! each row of sums.
 //!
-//! Every sum is one chain of fused multiply-adds, in the order of the panel's rows: the same bits on
-//! any unit and however the rows are cut into calls.
+//! Every sum is one chain of fused multiply-adds, in the order of the panel's rows: so the bits are the
+//! same on any vector unit and for any division of the rows into calls.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::SimdLevel;
 /// Rows of a tile.
 pub const HEIGHT: usize = 8;
 
-/// Floats that are multiplied.
+/// A float type of the kernel.
 pub trait Real: Copy + Default + Send + Sync + 'static {
     /// Columns of a panel.
     const PANEL: usize;
@@ -31,19 +31,19 @@ pub trait Real: Copy + Default + Send + Sync + 'static {
 #[derive(Clone, Copy)]
 pub struct Tile<R> {
     depth: usize,
-    /// [`HEIGHT`] numbers for each row of the panel, of which the first are for the first row.
+    /// [`HEIGHT`] numbers for each row of the panel.
     factors: *const R,
     panel: *const R,
     sums: *mut R,
-    /// From one row of the sums to the next.
+    /// The distance from one row of sums to the next, in elements.
     stride: usize,
 }
 
 /// Add to the sums the products of a panel: sums[r][c] += Σ_k factors[k][r]·panel[k][c], for the
 /// `rows` r of a tile and all columns c of a panel, k in order.
 ///
-/// `factors` has [`HEIGHT`] numbers for each row of the `panel`; the sums of the first of the `rows`
-/// come first, those of the next begin `stride` further.
+/// `factors` has [`HEIGHT`] numbers for each row of the `panel`. The sums of one row follow those of
+/// the row before at a distance of `stride`.
 pub fn accumulate<R: Real>(
     simd: SimdLevel,
     rows: Range<usize>,
@@ -70,7 +70,7 @@ pub fn accumulate<R: Real>(
     unsafe { R::accumulate(simd, tile, rows.len()) }
 }
 
-/// Some floats side by side.
+/// A vector of floats.
 trait FloatVector: Copy {
     type Real: Copy;
     const COUNT: usize;
@@ -84,7 +84,7 @@ trait FloatVector: Copy {
 impl<R: Copy> Tile<R> {
     /// The tile of the next rows.
     unsafe fn below(self, rows: usize) -> Self {
-        // SAFETY: the caller has so many rows and more.
+        // SAFETY: the caller guarantees that many rows.
         unsafe {
             Self {
                 factors: self.factors.add(rows),
@@ -249,7 +249,7 @@ mod vectors {
 
     macro_rules! units {
         ($avx2:ident, $avx512:ident, $real:ty, $narrow:ty, $wide:ty) => {
-            /// Half the rows and half a panel at a time: sixteen registers hold no more.
+            /// Half the rows and half a panel at a time, because there are sixteen registers.
             ///
             /// # Safety
             /// The machine has AVX2 and FMA; the tile is there.

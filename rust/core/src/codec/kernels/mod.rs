@@ -1,5 +1,5 @@
-//! The loops that take the time. Each has a portable form, which defines it, and a twin for each vector
-//! unit with the same bits.
+//! The loops that take most of the time. Each has a portable form, which defines the result, and a form
+//! for each vector unit that gives the same bits.
 
 pub mod decode;
 pub(in crate::codec) mod feedback_tile;

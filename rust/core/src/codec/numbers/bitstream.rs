@@ -1,13 +1,13 @@
 //! Fields of 0 to 8 bits, packed without gaps, first field first and most significant bit first.
 //!
-//! This order makes the last W path bits, read as one big-endian number, the register itself.
+//! In this order the last W path bits, read as one big-endian number, are the register.
 
 /// Bytes that `count` fields of `width` bits take, padded at the end to a whole byte.
 pub fn packed_len(count: usize, width: u32) -> usize {
     (count * width as usize).div_ceil(8)
 }
 
-/// Writes fields into bytes that are there already.
+/// Writes fields into existing bytes.
 pub struct Writer<'a> {
     bytes: std::slice::IterMut<'a, u8>,
     buffer: u32,
@@ -15,7 +15,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer into `bytes`; fields beyond their end are lost.
+    /// A writer into `bytes`; fields beyond their end are dropped.
     pub fn new(bytes: &'a mut [u8]) -> Self {
         Self {
             bytes: bytes.iter_mut(),

@@ -1,8 +1,7 @@
-//! The float types a tensor may have, and their passage through a common normalised `f32`.
+//! The float types of tensors, and their conversion to and from a common normalised `f32`.
 //!
-//! A tensor is divided by the power of two above its largest magnitude, so that every type, from
-//! subnormal `f16` to `f64` beyond the range of `f32`, is searched in the same range and nothing
-//! under- or overflows on the way.
+//! A tensor is divided by the power of two above its largest magnitude. So every type, from subnormal
+//! `f16` to `f64` beyond the range of `f32`, is coded in the same range, without under- or overflow.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -39,7 +38,7 @@ impl Dtype {
             })
     }
 
-    /// The type that numpy and torch call so.
+    /// The type with this name in numpy and torch.
     pub fn from_name(name: &str) -> Result<Self> {
         [Self::F32, Self::F64, Self::F16, Self::Bf16]
             .into_iter()
@@ -61,7 +60,7 @@ impl Dtype {
         }
     }
 
-    /// The name numpy and torch use.
+    /// The name in numpy and torch.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -82,8 +81,8 @@ pub(crate) fn exp2i(exponent: i32) -> f64 {
     }
 }
 
-/// Multiplication by 2^`exponent` for any exponent that a finite `f64` can need, in two factors so
-/// that neither overflows.
+/// Multiplication by 2^`exponent`, for any exponent of a finite `f64`, by two factors so that neither
+/// overflows.
 #[derive(Clone, Copy, Debug)]
 pub struct PowerOfTwo(f64, f64);
 
@@ -105,9 +104,9 @@ impl PowerOfTwo {
         [self.0, self.1]
     }
 
-    /// The two factors as `f32`, by which an `f32` can be multiplied one after the other and is
-    /// rounded as if once: where the first product is rounded, the second is 0. `None` where they
-    /// are too far from 1 for that.
+    /// The two factors as `f32`, for multiplying an `f32` by one after the other. The result is rounded
+    /// as if once: if the first product is rounded, the second is 0. `None` if the factors are too far
+    /// from 1 for that.
     pub fn narrow(self) -> Option<(f32, f32)> {
         let product = self.0 * self.1;
         let (first, second) = if (f64::from(f32::MIN_POSITIVE)..=exp2i(127)).contains(&product) {
@@ -121,19 +120,19 @@ impl PowerOfTwo {
     }
 }
 
-/// Elements restored at a time where they pass through an array.
+/// Elements that are restored at a time through an array.
 const RESTORED: usize = 64;
 
-/// A float type that weights come in.
+/// A float type of weights.
 pub trait Element: Copy + Send + Sync + Default + 'static {
-    /// Its stored name.
+    /// Its [`Dtype`].
     const DTYPE: Dtype;
     /// Exact widening.
     fn to_f64(self) -> f64;
-    /// Nearest value; what is too large becomes the largest finite one, as decoding a finite weight
-    /// must not make an infinity.
+    /// The nearest value. A value that is too large becomes the largest finite one, because decoding a
+    /// finite weight must not give an infinity.
     fn from_f64(value: f64) -> Self;
-    /// Nearest value, ties to even; what is too large becomes an infinity, as sums do.
+    /// The nearest value, ties to even. A value that is too large becomes an infinity, as in a sum.
     fn nearest(value: f32) -> Self;
     /// Append the values as `f32`, rounded where they are wider.
     fn widen(values: &[Self], simd: SimdLevel, out: &mut Vec<f32>);
@@ -217,7 +216,7 @@ impl Element for f16 {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
-        // What is rounded on the way through `f32`, its subnormals, is nothing in an `f16`.
+        // Only subnormals are rounded in `f32`, and these are 0 in `f16`.
         simd.run(move || {
             for (place, value) in out.iter_mut().zip(values) {
                 let product = (value * first * second).clamp(-F16_MAX, F16_MAX);
@@ -239,7 +238,8 @@ impl Element for bf16 {
         bf16::from_f32(value)
     }
     fn widen(values: &[Self], simd: SimdLevel, out: &mut Vec<f32>) {
-        // A `bf16` is the upper half of an `f32`; without a look at NaNs a loop becomes vectors.
+        // A `bf16` is the upper half of an `f32`. Without a special case for NaN, the loop is
+        // vectorised.
         let widened = |value: &Self| f32::from_bits(u32::from(value.to_bits()) << 16);
         simd.run(|| out.extend(values.iter().map(widened)));
     }
@@ -262,7 +262,8 @@ impl Element for bf16 {
                 }
                 subnormal
             });
-            // Those would be rounded twice, as both types' subnormals lie in the same range.
+            // Subnormals would be rounded twice, because the subnormals of both types lie in the same
+            // range.
             if subnormal {
                 restore_slowly(values, power, out);
             }
@@ -286,13 +287,13 @@ fn to_odd(value: f64) -> f32 {
     })
 }
 
-/// The largest of the 16-bit types; constants, as a limit that is not known beforehand keeps the
-/// compiler from making vectors of a loop.
+/// The largest values of the 16-bit types. They are constants, because with a limit that it does not
+/// know the compiler does not vectorise the loop.
 const F16_MAX: f32 = 65504.0;
 const BF16_MAX: f32 = f32::from_bits(0x7F7F_0000);
 
-/// The bits of the `f16` nearest to a float within its range, ties to even, without a branch, so that
-/// a loop over it becomes vectors.
+/// The bits of the `f16` nearest to a float within its range, ties to even, without a branch, so that a
+/// loop over it is vectorised.
 #[inline(always)]
 fn f16_bits(value: f32) -> u16 {
     let magnitude = value.abs().to_bits();
@@ -314,7 +315,7 @@ fn f16_bits(value: f32) -> u16 {
     bits as u16 | (value.to_bits() >> 16) as u16 & 0x8000
 }
 
-/// [`Element::restore`] as it is defined.
+/// [`Element::restore`] by its definition.
 #[inline(always)]
 fn restore_slowly<T: Element>(values: &[f32], power: PowerOfTwo, out: &mut [T]) {
     for (place, value) in out.iter_mut().zip(values) {
@@ -373,7 +374,7 @@ fn exponent_above(value: f64) -> i32 {
     }
 }
 
-/// The weights of a type whose little-endian bytes these are, as many as there is place for.
+/// Read weights of this type from their little-endian bytes, as many as `out` has elements.
 pub(in crate::codec) fn copy_raw<T: Element>(bytes: &[u8], dtype: Dtype, out: &mut [T]) {
     fn read<const N: usize, T: Element>(bytes: &[u8], out: &mut [T], value: fn([u8; N]) -> f64) {
         for (place, chunk) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
@@ -455,7 +456,7 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_rounded_once() {
-        // Just above, at and just below the middle of two neighbours.
+        // Values just above, at and just below the middle of two neighbours.
         for (value, f16_bits, bf16_bits) in [
             (1.0 + 2f64.powi(-11) + 2f64.powi(-40), 0x3C01, 0x3F80),
             (1.0 + 2f64.powi(-11), 0x3C00, 0x3F80),

@@ -1,7 +1,8 @@
 //! Samples of a Gaussian source, the same on every machine.
 
-/// `count` samples from SplitMix64 and the Box–Muller transform, divided by their root mean square
-/// as a row is by its scale: the chance of a large sample must not pass for a code's error.
+/// `count` samples from SplitMix64 and the Box–Muller transform, divided by their root mean square,
+/// like a row by its scale. Otherwise the random energy of the samples would count as an error of the
+/// code.
 pub fn gaussian(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed;
     let mut unit = || {

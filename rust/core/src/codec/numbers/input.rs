@@ -1,13 +1,13 @@
-//! Reading bytes that are not trusted, and the numbers of variable length in them.
+//! Checked reading of untrusted bytes, and of numbers of variable length in them.
 
 use crate::{Error, ErrorKind, Result};
 
-/// An error about the bytes.
+/// An error about stored bytes.
 pub(in crate::codec) fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Format, message)
 }
 
-/// The unread part of a byte string, and where it begins.
+/// The unread part of a byte string, and its index.
 pub(in crate::codec) struct Input<'a> {
     rest: &'a [u8],
     at: usize,
@@ -18,7 +18,7 @@ impl<'a> Input<'a> {
         Self { rest: bytes, at: 0 }
     }
 
-    /// What is not read yet.
+    /// The bytes that are not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -28,12 +28,12 @@ impl<'a> Input<'a> {
         self.at
     }
 
-    /// Leave the last bytes out.
+    /// Drop all but the first `length` unread bytes.
     pub fn truncate(&mut self, length: usize) {
         self.rest = &self.rest[..length];
     }
 
-    /// An error unless all was read.
+    /// An error unless all bytes have been read.
     pub fn finish(&self) -> Result<()> {
         match self.rest.len() {
             0 => Ok(()),
@@ -67,7 +67,8 @@ impl<'a> Input<'a> {
         Ok(self.array::<1>(what)?[0])
     }
 
-    /// A number in groups of seven bits, least first, all but the last marked by the highest bit.
+    /// A number in groups of seven bits, the least significant group first (LEB128). The highest bit
+    /// marks all groups but the last.
     pub fn number(&mut self, what: &str) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -84,7 +85,7 @@ impl<'a> Input<'a> {
         Err(malformed(format!("{what}: a number beyond 64 bits")))
     }
 
-    /// Such a number that is a length or a place in memory.
+    /// Such a number as a length or an index.
     pub fn length(&mut self, what: &str) -> Result<usize> {
         let number = self.number(what)?;
         usize::try_from(number).map_err(|_| malformed(format!("{what}: {number} is too large")))

@@ -1,7 +1,7 @@
-//! Streams back to weights: all of them, or any range.
+//! Decodes streams to weights: all of them, or any range.
 //!
-//! A range of a stream needs the path and cell bits of the Hadamard blocks that it touches, and
-//! nothing else: at most two blocks of 1024 weights more than was asked for.
+//! A range of a stream needs the path and cell bits of the Hadamard blocks that it touches only: at
+//! most two blocks of 1024 weights beyond the range.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::team::{SHARED_FROM, Team, share};
 use crate::{Control, Result, SimdLevel};
 
-/// What decoding reads: one for all threads.
+/// The constant inputs of decoding, shared by all threads.
 pub(in crate::codec) struct Decoder<'a> {
     streams: &'a Streams,
     pub layout: Layout,
@@ -46,12 +46,12 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// A cursor before a stream.
+    /// A cursor at a stream.
     pub fn cursor(&self, stream: usize) -> Cursor<'a> {
         Cursor::before(self.streams, self.layout, stream)
     }
 
-    /// The streams of some rows that are number `index` of `count` in each.
+    /// Stream number `index` of the `count` streams of each row, for some rows.
     pub fn streams(
         &self,
         rows: Range<usize>,
@@ -60,7 +60,7 @@ impl<'a> Decoder<'a> {
     ) -> impl Iterator<Item = (usize, Option<StreamCodes<'a>>)> {
         let mut cursor = self.cursor(rows.start * count + index);
         rows.enumerate().map(move |(i, _)| {
-            // Those of a row that are passed over, before the next is asked for.
+            // Skip the other streams of a row.
             for _ in 1..if i == 0 { 1 } else { count } {
                 cursor.next();
             }
@@ -89,7 +89,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Put in the weights that are not left to their codes.
+    /// Overwrite the weights that are stored exactly.
     fn mend<T: Element>(&self, range: Range<usize>, out: &mut [T]) {
         for (place, value) in self.streams.exceptions.within(range) {
             out[place] = T::from_f64(value);
@@ -115,7 +115,7 @@ impl<'a> Decoder<'a> {
         share(team, parts.zip(&runs), DecodeBuffers::default, decode)
     }
 
-    /// The same on the calling thread.
+    /// [`decode`](Self::decode) on the calling thread.
     pub fn decode_alone<T: Element>(
         &self,
         range: Range<usize>,
@@ -151,7 +151,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Decode weights of the stream that comes next, given as flat indices.
+    /// Decode weights of the cursor's next stream, given as flat indices.
     fn decode_next<T: Element>(
         &self,
         cursor: &mut Cursor<'_>,
@@ -205,7 +205,7 @@ impl<'a> Decoder<'a> {
                 break;
             }
             control.check()?;
-            // Where rows share a stream, those parts of it that are wanted are decoded as one.
+            // If rows share a stream, the wanted parts of the stream are decoded in one go.
             let first = stream.start.max(wanted.start) / row_len;
             let last = (stream.end.min(wanted.end) - 1) / row_len;
             let part = |row: usize| {
@@ -215,7 +215,7 @@ impl<'a> Decoder<'a> {
             };
             let within = part(first).start..part(last).end;
             if within.is_empty() {
-                // A piece of a row beside the columns.
+                // This piece of the row has none of the columns.
                 cursor.next();
                 continue;
             }
@@ -238,7 +238,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// The weights among these columns of these rows that are not left to their codes, by their places.
+    /// The exact weights among these columns of these rows, with their places.
     pub fn exact_columns(
         &self,
         rows: Range<usize>,
@@ -256,7 +256,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Decode the weights `within` a stream of `n`.
+    /// Decode the weights `within` a stream of `n` weights.
     fn decode_part<T: Element>(
         &self,
         source: StreamCodes<'_>,
@@ -270,7 +270,8 @@ impl<'a> Decoder<'a> {
             Some(_) => closure(n, within.clone()),
             None => within.clone(),
         };
-        // Codes are read from a whole block of lanes on, which smaller Hadamard blocks may not be.
+        // Codes are read from a multiple of the lanes on; small Hadamard blocks may begin between two
+        // multiples.
         let start = needed.start / BLOCK * BLOCK;
         let count = needed.end - start;
         let padded = count.next_multiple_of(BLOCK);

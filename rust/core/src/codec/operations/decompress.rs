@@ -1,4 +1,4 @@
-//! A compressed tensor back to weights: all of them, or a range.
+//! Decompression of a whole tensor, or of a range.
 
 use std::ops::Range;
 
@@ -19,10 +19,10 @@ impl CompressedTensor {
 
     /// Decode the weights of a range of flat C-order indices.
     ///
-    /// The same bits as in the whole tensor. O(length): a trellis decodes at most the Hadamard blocks
-    /// that the range touches, up to 2048 weights more at either end, and finds their codes in time
-    /// in proportion to the streams of a chain. Where axes are stored the other way round, those are
-    /// the blocks of every stored row that the range has an element of.
+    /// The same bits as in the whole tensor. O(length): a trellis tensor decodes the Hadamard blocks
+    /// that the range touches, up to 2048 further weights at either end, and finds their codes in
+    /// O(streams of a chain). If the axes are swapped, these are the blocks of every stored row of
+    /// which the range has an element.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a range that is not within the tensor, or unless `out` has
@@ -36,7 +36,7 @@ impl CompressedTensor {
         self.decompress_by(&CurrentPool, range, out, control)
     }
 
-    /// The same by a team.
+    /// [`decompress_range`](Self::decompress_range) with a team of threads.
     pub fn decompress_by<T: Element>(
         &self,
         team: &dyn Team,

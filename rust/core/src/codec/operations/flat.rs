@@ -1,4 +1,4 @@
-//! The weights of any tensor as floats from any index of the stored order on, for whoever reads them
+//! The weights of any tensor as floats, from any index of the stored order on, for callers that read
 //! piece by piece.
 
 use super::decoder::Decoder;
@@ -8,7 +8,7 @@ use crate::codec::numbers::element::copy_raw;
 use crate::codec::published::Filler;
 use crate::{Control, Result, SimdLevel};
 
-/// What decodes a tensor, worked out once.
+/// The decoder of a tensor, prepared once.
 pub(in crate::codec) enum StoredWeights<'a> {
     Zeros,
     Raw(&'a [u8], Dtype),

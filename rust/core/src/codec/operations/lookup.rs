@@ -1,4 +1,4 @@
-//! Chosen rows: what an embedding looks up.
+//! Decoding of chosen rows, as an embedding needs it.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 impl CompressedTensor {
     /// Decode the entries along the first axis that `indices` name, one after the other, into `out`.
     ///
-    /// The same bits as in the whole tensor. O(indices·length of an entry); what decoding needs is
-    /// worked out once for all of them.
+    /// The same bits as in the whole tensor. O(indices·length of an entry); the decoder is prepared
+    /// once for all of them.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfBounds`] for an index that the first axis does not have;
@@ -29,7 +29,7 @@ impl CompressedTensor {
         let Some((rows, below)) = self.shape.split_first() else {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                "rows of a tensor without axes",
+                "a tensor without axes has no rows: one axis or more is accepted",
             ));
         };
         let length: usize = below.iter().product();

@@ -1,4 +1,4 @@
-//! What is done with a compressed tensor: decompression, rows that are looked up, products.
+//! Operations on a compressed tensor: decompression, lookup of rows, products.
 
 pub(in crate::codec) mod decoder;
 mod decompress;

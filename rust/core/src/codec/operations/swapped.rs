@@ -1,10 +1,10 @@
-//! Matrices that are stored the other way round: the codes run along the first axis.
+//! Matrices whose transpose is stored: the codes run along the first axis.
 //!
-//! Feedback coding needs whole vectors of outputs for one input after the other, and a linear layer's
-//! weight is (outputs, inputs). So the matrix that is stored is its transpose, and whoever reads
-//! weights gets them in the weight's own order: bands of stored rows are decoded, a few rows at a time,
-//! and turned round in tiles that stay in a first-level cache. A product needs none of it, as it is the
-//! other product of what is stored.
+//! Feedback coding needs all outputs of one input after the other, while a linear layer's weight has
+//! the shape (outputs, inputs). So the transpose is stored. Reading gives weights in the tensor's own
+//! order: bands of stored rows are decoded, a few rows at a time, and transposed in tiles that stay in
+//! the first-level cache. A product needs no transposition: it is the transposed product of the stored
+//! matrix.
 
 use std::ops::Range;
 
@@ -16,21 +16,21 @@ use crate::{Control, Result, SimdLevel};
 
 /// Inputs of a piece of work.
 const BAND: usize = 256;
-/// Inputs that are decoded and turned round at a time.
+/// Inputs that are decoded and transposed at a time.
 const TOGETHER: usize = 32;
 /// Outputs that are decoded at a time: whole Hadamard blocks of whole pieces of a row.
 const OUTPUTS: usize = 4096;
 /// Outputs of a tile: a cache line of `f32`.
 const TILE: usize = 16;
 
-/// Some elements of a row of the tensor, which begin at an input.
+/// A run of elements of a row of the tensor, which begins at an input.
 struct RowPart<'o, T> {
     input: usize,
     out: &'o mut [T],
 }
 
 impl CompressedTensor {
-    /// Decode a range that is within the tensor, of which axes are stored the other way round.
+    /// Decode a range of a tensor whose axes are swapped. The range is within the tensor.
     pub(in crate::codec) fn decompress_swapped<T: Element>(
         &self,
         team: &dyn Team,
@@ -47,7 +47,7 @@ impl CompressedTensor {
         let decoder = Decoder::new(streams, &self.stored_shape(), SimdLevel::in_use()?)?;
         let rows = range.start / inputs..(range.end - 1) / inputs + 1;
         let first = range.start % inputs;
-        // A part of one row has no other inputs.
+        // A part of a single row begins at its own input.
         let columns = match rows.len() {
             1 => first..first + range.len(),
             _ => 0..inputs,
@@ -78,8 +78,8 @@ impl CompressedTensor {
     }
 }
 
-/// Cut rows of the output, of which the first begins at input `first`, at every [`BAND`] of inputs:
-/// for each band its first input, and its part of every row.
+/// Cut rows of the output into bands of [`BAND`] inputs. The first row begins at input `first`. Returns
+/// for each band its first input and its part of every row.
 fn bands<'o, T>(
     mut out: &'o mut [T],
     inputs: usize,
@@ -110,7 +110,7 @@ struct TurningBuffers<T> {
 }
 
 impl<T: Element> TurningBuffers<T> {
-    /// Decode a band of inputs for the outputs from `first` on, one for each of the parts.
+    /// Decode a band of inputs for the outputs from `first` on, one for each part.
     fn band(
         &mut self,
         decoder: &Decoder<'_>,
@@ -127,7 +127,7 @@ impl<T: Element> TurningBuffers<T> {
             let parts = &mut parts[from - first..columns.end - first];
             for start in inputs.clone().step_by(TOGETHER) {
                 let rows = start..(start + TOGETHER).min(inputs.end);
-                // All of it is written; what was there before does not matter.
+                // All of it is overwritten, so old values may stay.
                 self.values.resize(rows.len() * columns.len(), T::default());
                 decoder.decode_columns(
                     rows.clone(),
@@ -148,14 +148,14 @@ impl<T: Element> TurningBuffers<T> {
         Ok(())
     }
 
-    /// Put decoded inputs in their places.
+    /// Transpose decoded inputs to their places.
     fn turn(&self, inputs: Range<usize>, parts: &mut [RowPart<'_, T>]) {
         let width = parts.len();
         let mut tile = [[T::default(); TOGETHER]; TILE];
         for (at, parts) in parts.chunks_mut(TILE).enumerate() {
             let column = at * TILE;
-            // Lines of the same set of a cache, wherever a row's length is a power of two: so each is
-            // read once, as a whole.
+            // If a row's length is a power of two, the cache lines of a column fall into the same set.
+            // So each line is read once, as a whole.
             for (i, row) in self.values.chunks_exact(width).enumerate() {
                 for (tile, value) in tile.iter_mut().zip(&row[column..column + parts.len()]) {
                     tile[i] = *value;

@@ -1,10 +1,10 @@
 //! Categories: how far a group outside the cube is pulled towards the centre before the search.
 //!
-//! With M categories, category j = 1..M holds the groups outside the cube of side l whose distance
-//! from the centre is at most d_j = l/2 + j·(r_far − l/2)/M and more than d_(j−1); the factor
-//! (l/2)/d_j pulls them into the ball inside the cube. Category 0 is the cube itself, factor 1. So
-//! category j searches in a cube of half-side d_j (with d_0 = l/2), and that is all there is to it:
-//! one pair of factors per category turns weights into units of the orbit and back.
+//! With M categories, category j = 1..M holds the groups outside the cube of side l whose distance from
+//! the centre is at most d_j = l/2 + j·(r_far − l/2)/M and more than d_(j−1); the factor (l/2)/d_j
+//! pulls them into the ball inside the cube. Category 0 is the cube itself, factor 1. So category j
+//! searches in a cube of half-side d_j (with d_0 = l/2), and one pair of factors per category converts
+//! weights to units of the orbit and back.
 
 /// The half-sides of M categories and of the cube.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Categories {
         let span = farthest - inner;
         let step = |j: u32| match j {
             0 => inner,
-            // Not by the formula, whose rounding could leave the farthest group outside.
+            // Not computed by the formula, because its rounding could leave the farthest group outside.
             j if j == classes => farthest,
             j => inner + f64::from(j) * span / f64::from(classes),
         };
@@ -42,7 +42,8 @@ impl Categories {
         offset.iter().all(|x| x.abs() <= self.half_sides[0])
     }
 
-    /// The category of a group outside the cube: the first that reaches it. O(log M).
+    /// The category of a group outside the cube: the first whose half-side reaches its distance. O(log
+    /// M).
     #[inline]
     pub fn outside<const K: usize>(&self, offset: &[f64; K]) -> usize {
         let outer = &self.half_sides[1..];
@@ -54,8 +55,8 @@ impl Categories {
     }
 }
 
-/// The distance from the centre. One function for all uses, so that no group is farther than the
-/// farthest by a rounding error. No square over- or underflows: the offsets are sums of `f32`.
+/// The distance from the centre. All callers use this function, so that no group is farther than the
+/// farthest one because of rounding. No square over- or underflows: the offsets are sums of `f32`.
 #[inline]
 pub fn distance<const K: usize>(offset: &[f64; K]) -> f64 {
     offset.iter().map(|x| x * x).sum::<f64>().sqrt()

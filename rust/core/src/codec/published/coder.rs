@@ -1,4 +1,4 @@
-//! One group of weights to its code and back.
+//! Encodes and decodes one group of weights.
 //!
 //! # Arithmetic
 //! Everything between the weights and the decoded weights is `f64`, in one fixed order of single
@@ -11,9 +11,9 @@ use super::category::{Categories, distance};
 use super::orbit::Orbit;
 use super::params::WindingParams;
 
-/// The numbers that turn codes into weights, for a decoder that is not this one:
-/// weight i is (point_i − half)·units\[category\] + centre_i, all in `f64`, rounded to `f32`; the
-/// category and the index of the point are the quotient and the rest of the code by `points`.
+/// The constants of decoding, for other decoders (the GPU): weight i is (point_i −
+/// half)·units\[category\] + centre_i, all in `f64`, rounded to `f32`; the category and the index of
+/// the point are the quotient and the remainder of code / `points`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoding {
     /// c; K values, then zeros.
@@ -63,7 +63,7 @@ impl<const K: usize> GroupCoder<K> {
         }
     }
 
-    /// What [`decode`](Self::decode) computes with.
+    /// The constants of [`decode`](Self::decode).
     pub fn decoding(&self) -> Decoding {
         let mut centre = [0.0; 4];
         centre[..K].copy_from_slice(&self.centre);
@@ -80,7 +80,7 @@ impl<const K: usize> GroupCoder<K> {
         }
     }
 
-    /// A group as seen from the centre.
+    /// The offset of a group from the centre.
     #[inline]
     pub fn offset(&self, group: &[f64; K]) -> [f64; K] {
         offset(group, &self.centre)
@@ -114,8 +114,8 @@ impl<const K: usize> GroupCoder<K> {
         self.place(code % self.points, (code / self.points) as usize)
     }
 
-    /// A sample in units of the weights. What is too large for `f32` becomes the largest finite
-    /// value, as decoding a finite weight must not make an infinity.
+    /// A sample in units of the weights. A value too large for `f32` becomes the largest finite value,
+    /// because decoding a finite weight must not give an infinity.
     #[inline]
     fn place(&self, index: u32, category: usize) -> [f32; K] {
         let (_, from_units) = self.units[category];

@@ -1,8 +1,9 @@
-//! Codes back to weights.
+//! Decodes codes to weights.
 //!
-//! A code stands for one of (U + 1)·(M + 1) groups, some thousands at the published parameters. Where
-//! many more are to be decoded, all of them are worked out first, and decoding is a field of bits
-//! and a load; else each is worked out as it comes. The weights are the same.
+//! A code is one of (U + 1)·(M + 1) groups: some thousands at the published parameters. If many more
+//! codes are to be decoded, a table of all groups is computed first, and decoding a code costs a bit
+//! field and a load. Otherwise each group is computed when it is needed. Both ways give the same
+//! weights.
 
 use std::ops::Range;
 
@@ -14,10 +15,10 @@ use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::team::{Alone, CurrentPool, SHARED_FROM, Team, share};
 use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
-/// The most groups that are tabled: a megabyte at K = 4.
+/// The most groups in a table: a megabyte at K = 4.
 const TABLED: usize = 1 << 16;
-/// Groups to be decoded for each one in the table; working one out takes eight times as long as
-/// looking it up.
+/// A table is worth it for at least this many decoded groups per entry. Computing a group takes eight
+/// times as long as looking it up.
 const WORTH: usize = 2;
 
 impl Winding {
@@ -54,14 +55,14 @@ impl Winding {
     /// wherever it starts.
     ///
     /// # Errors
-    /// As [`decode_as`](Self::decode_as), of which there is nothing to cancel.
+    /// As [`decode_as`](Self::decode_as), without [`ErrorKind::Cancelled`].
     pub fn decode_range(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
         self.check_range(&range, out.len())?;
         with_group!(self.params, decode_some(self, range.start, out));
         Ok(())
     }
 
-    /// What fills a slice with the weights from an index on, for many calls.
+    /// A function that fills a slice with the weights from an index on; it is prepared for many calls.
     pub(in crate::codec) fn filler(&self) -> Filler<'_> {
         with_group!(self.params, filler(self))
     }
@@ -82,12 +83,12 @@ impl Winding {
 struct Groups<'w, const K: usize> {
     codes: &'w PackedCodes,
     coder: GroupCoder<K>,
-    /// The group of every code; empty where they are not tabled.
+    /// The group of every code; empty without a table.
     table: Vec<[f32; K]>,
 }
 
 impl<'w, const K: usize> Groups<'w, K> {
-    /// For about this many weights.
+    /// Prepare to decode about this many weights.
     fn new(winding: &'w Winding, weights: usize) -> Self {
         let coder = winding.coder::<K>();
         let (points, classes) = (winding.params.samples + 1, winding.classes + 1);

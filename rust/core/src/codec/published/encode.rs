@@ -1,7 +1,7 @@
-//! A tensor to its codes: survey, then one search per number of categories.
+//! Encodes a tensor: a survey, then one search per number of categories.
 //!
-//! Work is cut into chunks of fixed size, whatever the number of threads, and what the chunks
-//! report is summed in their order; hence the same bytes on one thread and on many.
+//! Work is cut into chunks of fixed size for any number of threads, and the results of chunks are
+//! summed in order. So the bytes are the same for any number of threads.
 
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use super::winding::Winding;
 use crate::{Control, Result};
 
 impl Winding {
-    /// Encode finite weights. No weights make an empty result.
+    /// Encode finite weights. Without weights the result is empty.
     ///
     /// The same bytes for any number of threads (rayon's current pool). O(n) for each number of
     /// categories tried. `control` is advanced by n.
@@ -65,7 +65,7 @@ fn encode_groups<const K: usize>(
     })
 }
 
-/// The searches over one tensor, one after the other into the same codes.
+/// The searches over one tensor. They run one after the other and write to the same codes.
 struct GroupSearch<'a, const K: usize> {
     weights: &'a [f32],
     params: &'a WindingParams,
@@ -89,11 +89,11 @@ struct Errors {
 }
 
 impl<const K: usize> GroupSearch<'_, K> {
-    /// Find M, and leave its codes: the first of 1..=class_max whose mean absolute error is within
-    /// the threshold, else the one with the least, the lowest of several; 0 when no group is
+    /// Find M, and store the codes for it. M is the first of 1..=class_max whose mean absolute error is
+    /// within the threshold, or else the lowest one with the least error. It is 0 if no group is
     /// outside the cube.
     ///
-    /// A group inside has the same code whatever M is, so only the first search looks at it.
+    /// A group inside the cube has the same code for every M, so only the first search encodes it.
     fn settle(&mut self) -> Result<u32> {
         if !self.survey.outside {
             self.search(0, Which::All)?;

@@ -9,26 +9,25 @@
 //! (c − l/2) + (θ·l/m^K, θ·l/m^(K−1), …, θ·l/m) mod l,   θ = 0..U−1
 //! ```
 //!
-//! which has index θ + 1; index 0 is c. The paper and its program have K = 2, steps l/m² and l/m.
-//! For other K the slopes go on as powers of m, so that the winding passes every cell of an
-//! m × … × m grid once before it returns: K = 1 is the uniform grid of U levels.
+//! which has index θ + 1; index 0 is c. The paper and its program have K = 2, steps l/m² and l/m. For
+//! other K the slopes go on as powers of m, so that the winding visits every cell of an m × … × m grid
+//! once before it closes. K = 1 is the uniform grid of U levels.
 //!
 //! A group in the closed cube has category 0. One outside is pulled towards c, by the factor of its
-//! `category`, and pushed back by it when decoded. A group's code is the index of the nearest
-//! sample + (U + 1)·category, in as many bits as the tensor's largest code needs. How many
-//! categories there are is settled by trial: the first number of 1..=class_max whose mean absolute
-//! error is within the threshold, else the one with the least.
+//! `category`, and pushed back by it when decoded. A group's code is the index of the nearest sample +
+//! (U + 1)·category, in as many bits as the tensor's largest code needs. The number of categories is
+//! found by trial: the first number of 1..=class_max whose mean absolute error is within the threshold,
+//! or else the one with the least error.
 //!
 //! # Why the nearest sample is the nearest
 //! Written in base m, the digits of θ choose the coordinates one after the other, each from an
-//! arithmetic progression; a branch-and-bound over the digits drops only what the coordinates chosen
-//! already put farther away than a known sample. `orbit` has the argument, which includes
-//! rounding and ties (lowest index). A group costs O(2^K), whatever U is: no tree, no table.
+//! arithmetic progression; a branch-and-bound over the digits drops only samples that the coordinates
+//! chosen so far put farther away than a known sample. `orbit` has the proof, which includes rounding
+//! and ties (lowest index). A group costs O(2^K) for any U, without a tree or a table.
 //!
 //! # Speed
-//! At K = 2 the search is some 400 instructions a pair, hardly any of them a jump that can be
-//! mispredicted. Groups inside the cube are searched once, those outside once for every number of
-//! categories tried.
+//! At K = 2 the search is some 400 instructions a pair, with hardly any unpredictable branches. Groups
+//! inside the cube are searched once, those outside once for every number of categories tried.
 //!
 //! Data flows one way: `params` → `survey` (centre, farthest) → `encode` (a `coder` per
 //! number of categories: `category`, `orbit`) → `codes` → `stored`.

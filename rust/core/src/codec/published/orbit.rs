@@ -8,30 +8,30 @@
 //! x_i(θ) = θ·m^i mod m^K = m^i·(θ mod m^(K−i)),   i = 0..K−1.
 //! ```
 //!
-//! Write θ = Σ t_j·m^j in base m. Then x_{K−1} = m^(K−1)·t_0 depends on one digit alone,
-//! x_{K−2} = m^(K−2)·t_0 + m^(K−1)·t_1 on two, and so on: once the digits below are chosen, each
-//! coordinate runs over an arithmetic progression of step m^(K−1), whatever the coordinate.
-//! (θ < U only cuts the progressions short.) Index 0 is one more point, the centre of the cube;
-//! index θ + 1 is sample θ.
+//! Write θ = Σ t_j·m^j in base m. Then x_{K−1} = m^(K−1)·t_0 depends on one digit alone, x_{K−2} =
+//! m^(K−2)·t_0 + m^(K−1)·t_1 on two, and so on: once the lower digits are chosen, each coordinate runs
+//! over an arithmetic progression of step m^(K−1), which is the same for all coordinates. (The
+//! condition θ < U shortens the progressions.) Index 0 is one more point, the centre of the cube; index
+//! θ + 1 is sample θ.
 //!
 //! # Why the search is exact
-//! It chooses digits from t_0 up, that is coordinates from the last down to the first, and goes
-//! through each coordinate's progression from the sought point outwards, to either side (after
-//! Schnorr and Euchner's enumeration of lattice points, 1994). The sum of the squares so far bounds
-//! from below the distance of every sample that shares these digits, and grows along the progression
-//! on each side; hence where it exceeds the best distance known, neither the deeper digits nor the
-//! further members can hold anything nearer, and both are left out. Nothing else is.
+//! It chooses digits from t_0 up, that is coordinates from the last down to the first. It runs through
+//! each coordinate's progression from the sought point outwards, to either side (after Schnorr and
+//! Euchner's enumeration of lattice points, 1994). The sum of squares so far is a lower bound on the
+//! distance of every sample with these digits, and it grows along the progression on each side. Where
+//! it exceeds the best known distance, neither further digits nor further members of the progression
+//! can give a nearer sample, so both are skipped. Nothing else is skipped.
 //!
-//! This holds for the distances as computed, with no margin for rounding: the sum is built up in
-//! the order of the search, and rounded subtraction, squaring and addition of a non-negative term
-//! are all monotone. So the result is the index a scan of all U + 1 computed distances finds, the
-//! lowest index where several are equal, which the search keeps by going on at equality.
+//! This holds for the computed distances, without a margin for rounding: the sum is accumulated in the
+//! order of the search, and rounded subtraction, squaring and addition of a non-negative term are all
+//! monotone. So the result is the index that a scan of all U + 1 computed distances would find. Among
+//! equal distances it is the lowest index, because the search continues at equality.
 //!
 //! # Cost
 //! The progressions all have the same step and are shifted by 1/m of it per digit: a nearly cubic
-//! lattice, where the two members around the sought coordinate nearly always suffice. That is
-//! O(2^K), whatever U is, without a table; near the end of a cut progression (U < m^K) up to
-//! O(m^(K−1)), m = ⌈U^(1/K)⌉.
+//! lattice, where the two members around the sought coordinate nearly always suffice. That is O(2^K)
+//! for any U, without a table; near the end of a cut progression (U < m^K) up to O(m^(K−1)), m =
+//! ⌈U^(1/K)⌉.
 
 /// The samples of the winding for groups of K.
 ///
@@ -67,9 +67,9 @@ struct OrbitAxis {
 
 /// A sample and its squared distance, ordered by distance and then by index.
 ///
-/// The bits of floats that are not negative are ordered as the floats are, so two of them make one
-/// integer, and the lesser of two candidates is found without a jump: which of two samples is the
-/// nearer is as hard to predict as a coin.
+/// The bits of floats that are not negative are ordered as the floats are, so distance and index
+/// together are one integer, and the lesser of two candidates is found without a branch. A branch on
+/// which of two samples is nearer would be unpredictable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate(u128);
 
@@ -111,7 +111,7 @@ fn floor(x: f64) -> f64 {
     (x - 0.5 + INTEGERS) - INTEGERS
 }
 
-/// The lesser of two numbers: `f64::min` without its care for NaN, which costs as much again.
+/// The lesser of two numbers: `f64::min` without its handling of NaN, which would double the cost.
 #[inline]
 fn lesser(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
@@ -129,7 +129,7 @@ impl OrbitAxis {
             per_modulus: 1.0 / modulus,
             place: place.into(),
             last: whole.min(m - 1).into(),
-            // −1 where no digit at all can follow, and then none is asked for.
+            // −1 if no digit can follow; such a coordinate is never searched.
             last_above: f64::from(whole.min(m)) - 1.0,
             rest: rest.into(),
         }
@@ -188,7 +188,7 @@ impl<const K: usize> Orbit<K> {
             sum + gap * gap
         });
         let centre = Candidate::new(distance, 0.0);
-        // Dispatched when compiled, so that K = 2 is one loop without a call.
+        // Dispatched at compile time, so that K = 2 is one loop without a call.
         let best = match K {
             1 => self.round(0.0, 0.0, sought, centre),
             2 => self.branch::<1>(0.0, 0.0, sought, centre),
@@ -198,12 +198,12 @@ impl<const K: usize> Orbit<K> {
         best.index() as u32
     }
 
-    /// The better of `best` and every sample whose lowest digits are those of `low`; `above` is the
-    /// sum of the squares over the coordinates after `AXIS`.
+    /// The best of `best` and all samples whose lowest digits are those of `low`. `above` is the sum of
+    /// squares over the coordinates after `AXIS`.
     ///
-    /// Every member of the progression that may lead to a sample as near as the best is entered. The
-    /// two around the sought point come first, both, and in no order: to skip one would be a jump
-    /// that no processor can predict.
+    /// Visits every member of the progression that may lead to a sample as near as the best. The two
+    /// members around the sought point come first, always both and in a fixed order, because skipping
+    /// one would be an unpredictable branch.
     #[inline]
     fn branch<const AXIS: usize>(
         &self,
@@ -251,7 +251,7 @@ impl<const K: usize> Orbit<K> {
     #[inline]
     fn round(&self, low: f64, above: f64, sought: &[f64; K], best: Candidate) -> Candidate {
         let line = self.line(0, low, above, sought);
-        // There is a digit 0, so one of the two is a member.
+        // Digit 0 exists, so one of the two is a member.
         let offer = |digit: f64| {
             let theta = low + digit * self.axes[0].place;
             Candidate::new(line.distance(digit), theta + 1.0)
@@ -279,9 +279,9 @@ impl<const K: usize> Orbit<K> {
     }
 }
 
-/// The arithmetic progression that a coordinate runs over once the digits below are chosen.
+/// The arithmetic progression that a coordinate runs over once the lower digits are chosen.
 struct Line {
-    /// The sought coordinate as seen from digit 0.
+    /// The sought coordinate relative to digit 0.
     at: f64,
     step: f64,
     /// The sum of the squares over the coordinates after this one.

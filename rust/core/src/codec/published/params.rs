@@ -1,4 +1,4 @@
-//! What the user of the winding codec may choose, and the bounds that keep every later step safe.
+//! The parameters of the published codec, and bounds that rule out overflow in later steps.
 
 use std::ops::RangeInclusive;
 
@@ -15,8 +15,8 @@ pub const GROUPS: RangeInclusive<usize> = 1..=4;
 pub const SAMPLES: RangeInclusive<u32> = 1..=1 << 24;
 /// Accepted class limits; (2²⁴ + 1)·(128 + 1) < 2³², so a code fits in 32 bits.
 pub const CLASSES: RangeInclusive<u32> = 1..=128;
-/// Accepted sides: far inside the range of `f64`, so that no quotient of a side and the distance of
-/// two `f32` under- or overflows.
+/// Accepted sides: far within the range of `f64`, so that no quotient of a side and a distance of two
+/// `f32` under- or overflows.
 pub const SIDES: RangeInclusive<f64> = 1e-30..=1e30;
 
 /// The choices of the published method; the defaults are its own.

@@ -14,7 +14,7 @@
 //! | 32 + 4K | K × f32 | the group farthest from the centre |
 //! | 32 + 8K | ⌈gb/8⌉ bytes | g = ⌈n/K⌉ codes of b bits, the first code and its most significant bit first; the spare bits of the last byte are 0 |
 //!
-//! class_max and threshold are not needed to decode; they say how the code was made.
+//! class_max and threshold are not needed for decoding; they record how the tensor was encoded.
 
 use super::category;
 use super::codes::{PackedCodes, width};
@@ -70,7 +70,7 @@ fn write(winding: &Winding, out: &mut Vec<u8>) {
     out.extend(winding.codes.bytes());
 }
 
-/// Read what [`write`] wrote, and nothing else: every field is checked, and every code decodes.
+/// Read what [`write`] wrote. Every field is checked, so that every accepted code decodes.
 fn read(bytes: &[u8]) -> Result<Winding> {
     let mut rest = bytes;
     let [group, class_max, classes, bits] = take(&mut rest)?.map(u32::from);
@@ -101,7 +101,8 @@ fn read(bytes: &[u8]) -> Result<Winding> {
     Ok(winding)
 }
 
-/// M is among those tried, and there are categories only if something is outside the cube.
+/// Check that M is one of the numbers tried, and that there are categories only if a group is outside
+/// the cube.
 fn check_classes(winding: &Winding) -> Result<()> {
     let Winding {
         params, classes, ..
@@ -129,7 +130,7 @@ fn check_classes(winding: &Winding) -> Result<()> {
     Ok(())
 }
 
-/// Every code is one of the (U + 1)·(M + 1), and they are packed as narrowly as they can be.
+/// Check that every code is below (U + 1)·(M + 1), and that codes have the fewest possible bits.
 fn check_codes(winding: &Winding) -> Result<()> {
     let largest = winding.codes.iter().max().unwrap_or(0);
     let bound = u64::from(winding.params.samples + 1) * u64::from(winding.classes + 1);

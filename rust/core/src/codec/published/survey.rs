@@ -1,4 +1,4 @@
-//! What must be known of all weights before the first group is searched.
+//! Statistics of all weights that the search needs.
 
 use rayon::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::{Control, Result};
 /// The centre of the groups and the farthest of them.
 #[derive(Clone, Debug)]
 pub struct Survey<const K: usize> {
-    /// The mean of all weights, which fills the last group up.
+    /// The mean of all weights, which pads the last group.
     pub padding: f32,
     /// The mean of the groups.
     pub centre: [f32; K],
@@ -18,7 +18,7 @@ pub struct Survey<const K: usize> {
     pub outside: bool,
 }
 
-/// A group in `f64`; `padding` stands for the weights that the last one lacks.
+/// A group in `f64`; `padding` replaces the weights that the last group lacks.
 #[inline]
 pub fn group<const K: usize>(weights: &[f32], padding: f32) -> [f64; K] {
     std::array::from_fn(|i| weights.get(i).copied().unwrap_or(padding).into())
@@ -70,7 +70,7 @@ fn sums<const K: usize>(weights: &[f32], control: &Control) -> Result<[f64; K]> 
     Ok(total)
 }
 
-/// How far groups reach from the centre.
+/// The largest distances of groups from the centre.
 #[derive(Clone, Copy)]
 struct Reach<const K: usize> {
     /// The first of the farthest groups, and its squared distance.
@@ -111,7 +111,7 @@ impl<const K: usize> Reach<K> {
         }
     }
 
-    /// Of `self` and what comes after it.
+    /// The union of `self` and the reach of later groups.
     fn or(self, later: Self) -> Self {
         let coordinate = self.coordinate.max(later.coordinate);
         let farther = if later.squared > self.squared {

@@ -1,10 +1,10 @@
-//! A tensor's trajectory codes, and what is known of them.
+//! A tensor's trajectory codes with their parameters.
 
 use super::coder::{Decoding, GroupCoder};
 use super::codes::PackedCodes;
 use super::params::{WindingParams, with_group};
 
-/// A tensor's codes, with what decodes them.
+/// A tensor's codes, with the parameters that decode them.
 ///
 /// # Example
 /// ```
@@ -56,12 +56,12 @@ impl Winding {
         self.codes.bytes()
     }
 
-    /// What decodes them.
+    /// The constants of decoding.
     pub fn decoding(&self) -> Decoding {
         with_group!(self.params, decoding(self))
     }
 
-    /// What the tensor was encoded with.
+    /// The parameters of encoding.
     pub fn params(&self) -> &WindingParams {
         &self.params
     }
@@ -86,7 +86,7 @@ impl Winding {
         self.codes.bits()
     }
 
-    /// The coder of this tensor, whose K must be the parameters'.
+    /// The coder of this tensor; K must be that of the parameters.
     pub(super) fn coder<const K: usize>(&self) -> GroupCoder<K> {
         let place = |values: &[f32]| std::array::from_fn(|i| values[i]);
         let (centre, farthest) = (place(&self.centre), place(&self.farthest));

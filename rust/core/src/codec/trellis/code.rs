@@ -1,4 +1,4 @@
-//! The trellis code: where the state map places a weight.
+//! The trellis code: how path bits and cells determine the level of a weight.
 //!
 //! A weight stores *cell* bits, and every step of one or two weights stores one *path* bit. The path
 //! bits run through a register of W bits (the Bernoulli shift), w_t = (2·w_{t−1} + path_t) mod 2^W,
@@ -12,16 +12,16 @@
 //! weight   = scale · level(phase)
 //! ```
 //!
-//! A step of the path bit moves the offset by `turn`, so the branches out of a state are spread
-//! evenly over the cell (three-distance theorem); that is what a random labelling lacks. Two weights
-//! of one step have a `turn` and a `skew` each: the state map then has two axes, and a code of
-//! half a bit more or less than a whole rate is as good as its neighbours (0.2 dB behind them), where
-//! rows of two whole rates side by side would lose 0.9 dB.
+//! A change of the path bit moves the offset by `turn`. The branches out of a state are therefore
+//! spread evenly over the cell (three-distance theorem), which a random labelling does not guarantee.
+//! Where a step has two weights, each has its own `turn` and `skew`: the state map has two axes. A code
+//! at a half rate is then only 0.2 dB behind the codes at the whole rates beside it. Mixing rows of two
+//! whole rates instead would lose 0.9 dB.
 //!
-//! `level` is close to the Gaussian quantile function, √2·erf⁻¹(t): an odd polynomial in
-//! −log₂(1 − t²), for which the bits of a float are a logarithm that costs one subtraction (Giles,
-//! *Approximating the erfinv function*, 2011, has the polynomial). Sums, products and fused
-//! multiply-adds of IEEE floats only, so every machine decodes the same bits.
+//! `level` is close to the Gaussian quantile function, √2·erf⁻¹(t): t times a polynomial in −log₂(1 −
+//! t²) (Giles, *Approximating the erfinv function*, 2011). The logarithm is read from the bits of a
+//! float, which costs one subtraction. Only IEEE sums, products and fused multiply-adds are used, so
+//! every machine decodes the same bits.
 
 /// The rates that have codes, in half bits a weight.
 pub const HALF_BITS: std::ops::RangeInclusive<u32> = 1..=16;
@@ -29,7 +29,7 @@ pub const HALF_BITS: std::ops::RangeInclusive<u32> = 1..=16;
 /// One axis of a code's state map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axis {
-    /// The odd factor by which a position turns into an offset.
+    /// The odd factor that maps a position to an offset.
     pub turn: u32,
     /// The odd factor that spreads the older path bits over the positions.
     pub skew: u32,
@@ -46,11 +46,11 @@ pub struct Code {
     pub offset_bits: u32,
     /// log2 of the number of consecutive registers whose positions are consecutive too.
     pub run_bits: u32,
-    /// The state map's axis of the first weight of a step, and of the second where there are two.
+    /// The axis of the state map for the first weight of a step, and for the second if there is one.
     pub axes: [Axis; 2],
     /// Coefficients of 1, v and v² in level/t, v = −log₂(1 − t²); levels are in standard deviations.
     pub shape: [f32; 3],
-    /// Mean squared error of a Gaussian source of variance 1, as the search measured it.
+    /// Mean squared error on a Gaussian source of variance 1, as measured by the search for constants.
     pub noise: f32,
 }
 
@@ -70,7 +70,7 @@ impl Code {
         self.offset_bits + self.cell_bits()
     }
 
-    /// States of the search: the register without its oldest bit.
+    /// Number of trellis states in the search: a state is the register without its oldest bit.
     pub fn states(&self) -> usize {
         1 << (self.window - 1)
     }
@@ -90,7 +90,7 @@ impl Code {
         let points = 1i32 << self.phase_bits();
         let t = (2 * phase as i32 + 1 - points) as f32 / points as f32;
         let u = (-t).mul_add(t, 1.0);
-        // 2^23 times a piecewise linear −log₂ u: what is left of the exponent and mantissa of 1.
+        // 2^23 times a piecewise linear −log₂ u: the bits of 1 minus the bits of u.
         let v = (1f32.to_bits() - u.to_bits()) as f32;
         let [a, b, c] = self.scaled_shape();
         t * c.mul_add(v, b).mul_add(v, a)
@@ -103,7 +103,7 @@ impl Code {
         [a, b * UNIT, c * UNIT * UNIT]
     }
 
-    /// The place of a register's offset in the order of `turn`.
+    /// The position of a register: its offset is `turn` times this.
     pub fn position(&self, axis: usize, register: u32) -> u32 {
         let spread =
             self.axes[axis].skew.wrapping_mul(register >> self.run_bits) >> (32 - self.offset_bits);

@@ -1,8 +1,8 @@
 //! Code sets: the codes of all rates and windows that a version of the stored form uses.
 //!
-//! A code set is found by the [`FormatVersion`](crate::codec::format::FormatVersion) of a stored tensor,
-//! and a code by its set, window and rate. Whatever keeps something for each code asks for its
-//! [`number`](PinnedCode::number), which is unique among the codes of all sets.
+//! A code set is found by the [`FormatVersion`](crate::codec::format::FormatVersion) of a stored
+//! tensor, and a code by its set, window and rate. Caches with one entry for each code use its
+//! [`number`](PinnedCode::number) as the key, which is unique among the codes of all sets.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ pub struct CodeSet {
     id: u32,
     windows: &'static [u32],
     codes: &'static [Code],
-    /// Codes of the sets before this one.
+    /// Number of codes in the sets before this one.
     before: usize,
 }
 
@@ -36,12 +36,12 @@ impl CodeSet {
     /// The set of versions 1 and 2 of the stored form.
     pub const FIRST: &'static Self = &CODE_SETS[0];
 
-    /// What tells it from all other sets.
+    /// The number of the set, unique among sets.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// The windows W that have codes, from the fastest search to the best.
+    /// The windows W that have codes, in rising order: from the fastest search to the best code.
     pub fn windows(&self) -> &'static [u32] {
         self.windows
     }
@@ -96,7 +96,7 @@ pub struct WindowCodes {
 }
 
 impl WindowCodes {
-    /// Whose codes they are.
+    /// The set that these codes belong to.
     pub fn set(self) -> &'static CodeSet {
         self.set
     }
@@ -109,7 +109,7 @@ impl WindowCodes {
         self.set.code(half_bits, self.window)
     }
 
-    /// Each of them.
+    /// All codes of the window.
     pub fn iter(self) -> impl Iterator<Item = &'static Code> {
         let codes = self.set.codes.iter();
         codes.filter(move |code| code.window == self.window)
@@ -124,7 +124,7 @@ pub struct PinnedCode {
 }
 
 impl PinnedCode {
-    /// How many there are in all sets.
+    /// Number of codes in all sets.
     pub const COUNT: usize = CODES_1.len();
 
     /// Its number among the codes of all sets.
@@ -146,7 +146,7 @@ impl PinnedCode {
         (0..Self::COUNT).map(Self::of_number)
     }
 
-    /// The codes of its set and window.
+    /// The codes with the same set and window.
     pub fn siblings(self) -> WindowCodes {
         WindowCodes {
             set: self.set,
@@ -159,7 +159,7 @@ impl PinnedCode {
         &self.set.codes[self.index]
     }
 
-    /// Levels and offsets, worked out when they are first asked for.
+    /// Levels and offsets, computed at the first call.
     pub fn trellis(self) -> &'static Trellis {
         static TRELLISES: [OnceLock<Trellis>; PinnedCode::COUNT] = [const { OnceLock::new() }; _];
         TRELLISES[self.number()].get_or_init(|| Trellis::new(*self.code()))

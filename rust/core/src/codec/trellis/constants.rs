@@ -1,11 +1,12 @@
-//! The reader of a code set's constants, which works while the program is compiled.
+//! Reads the constants of a code set at compile time.
 //!
-//! A file of constants has one line for each code, of twelve numbers (`code_set_1.txt` says which). Text
-//! from `#` to the end of a line is a comment. What is not such a file does not compile.
+//! A file of constants has one line of twelve numbers for each code (`code_set_1.txt` names the
+//! columns). Text from `#` to the end of a line is a comment. A file of another form is a compile
+//! error.
 
 use super::code::{Axis, Code};
 
-/// How many codes a file of constants has.
+/// Number of codes in a file of constants.
 pub const fn count(text: &str) -> usize {
     let mut file = ConstantsFile::new(text);
     let mut count = 0;
@@ -16,7 +17,7 @@ pub const fn count(text: &str) -> usize {
     count
 }
 
-/// The codes of a file of constants, which has [`count`] of them.
+/// The codes in a file of constants; `COUNT` is what [`count`] gives.
 pub const fn codes<const COUNT: usize>(text: &str) -> [Code; COUNT] {
     let mut file = ConstantsFile::new(text);
     let nothing = Code {
@@ -41,7 +42,7 @@ pub const fn codes<const COUNT: usize>(text: &str) -> [Code; COUNT] {
 /// Powers of ten that an `f32` holds exactly.
 const POWERS_OF_TEN: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
 
-/// A file of constants that has been read up to a place.
+/// A file of constants and how far it has been read.
 struct ConstantsFile<'t> {
     text: &'t [u8],
     at: usize,
@@ -120,7 +121,7 @@ impl<'t> ConstantsFile<'t> {
         value as u32
     }
 
-    /// The digits that come next, after those of `value`; and how many they are.
+    /// Read digits and append them to `value`. Returns the value and the number of digits read.
     const fn digits(&mut self, mut value: u64) -> (u64, usize) {
         let mut digits = 0;
         while self.next().is_ascii_digit() {
@@ -131,8 +132,8 @@ impl<'t> ConstantsFile<'t> {
         (value, digits)
     }
 
-    /// A decimal number, with or without a negative exponent: the `f32` nearest to it. That is the one
-    /// quotient of two numbers that `f32` holds exactly.
+    /// Read a decimal number, with or without a negative exponent, as the nearest `f32`. Digits and
+    /// power of ten are both exact in `f32`, so their quotient is rounded once.
     const fn real(&mut self) -> f32 {
         self.blanks();
         let negative = self.next() == b'-';

@@ -1,58 +1,61 @@
-//! Levels as 16-bit integers: straight lines, and the tails one by one.
+//! Levels as 16-bit integers: straight lines in the middle, a table in the tails.
 //!
-//! A product with activations of 16 bits does not need levels of 24. With [`PER_SIGMA`] integers a
-//! standard deviation every level fits in 16 bits, products are added up in integers, exactly and so
-//! in any order, and the curve of [`Code::level`](super::code::Code::level) may be replaced by
-//! what vectors have instructions for: it is cut into [`SEGMENTS`] lines of equally many phases,
+//! A product with 16-bit activations does not need the 24-bit precision of float levels. With
+//! [`PER_SIGMA`] integers to a standard deviation, every level fits in 16 bits. Products of integers
+//! are summed exactly, so in any order. The curve of [`Code::level`](super::code::Code::level) is
+//! replaced by [`SEGMENTS`] lines over equally many phases each:
 //!
 //! ```text
 //! level(phase) = base[segment] + slope[segment]·phase mod 2^16,   segment = ⌊phase / 2^(L−6)⌋
 //! ```
 //!
-//! which are two lookups, one multiplication and one addition. The whole sum is modulo 2^16, and the
-//! level itself fits, so no step of it needs more bits. Near its ends the Gaussian quantile is too
-//! steep for that: the outermost phases on either side have a level each.
+//! A level costs two lookups, one multiplication and one addition. The sum is taken modulo 2^16, and
+//! the level itself fits in 16 bits, so intermediate overflow does no harm. Near its ends the Gaussian
+//! quantile function is too steep for lines: each of the outermost phases on either side has its own
+//! level.
 //!
-//! The curve is odd, and so are its lines, to the bit. Where vectors look up bytes only, and sixteen of
-//! them, half of the lines do, and each of them is two bytes ([`Planes`]): with `along`, the low bits of a
-//! phase,
+//! The curve is an odd function, and the lines are odd to the bit. Vector units that only look up bytes
+//! in tables of sixteen (AVX2) therefore need half of the lines, each as two bytes ([`Planes`]). With
+//! `along`, the low bits of a phase,
 //!
 //! ```text
 //! level = slope·along + start·unit
 //! ```
 //!
-//! is one multiply-add of bytes. So starts are multiples of `unit`, and the slope is the best for that
-//! start. In the tail all have one slope, and each phase has a start of its own.
+//! is one multiply-add of bytes. Starts are therefore multiples of `unit`, and each slope is the best
+//! for its start. In the tail all phases share one slope, and each phase has its own start.
 //!
-//! What integer levels cost is worked out with them, as a mean square over all phases relative to that
-//! of the levels: −57 dB and less at up to 4 bits a weight, −55 dB at 5 bits. Lines of words would be at
-//! −65 dB, in half as many instructions again. Codes that would exceed [`MOST_ERROR`] have no integer
-//! levels.
+//! The error of integer levels is computed with them: the mean square over all phases relative to that
+//! of the levels. It is −57 dB or less up to 4 bits a weight and −55 dB at 5 bits. Lines in 16-bit
+//! words would reach −65 dB and take 50 % more instructions. Codes whose error would exceed
+//! [`MOST_ERROR`] have no integer levels.
 
-/// Integers a standard deviation: the outermost level of a code of 5 bits a weight still fits.
+/// Integers to a standard deviation; with this many, the outermost level of a code of 5 bits a weight
+/// fits in 16 bits.
 pub const PER_SIGMA: f32 = 7400.0;
 /// Lines.
 pub const SEGMENTS: usize = 64;
-/// Phases at either end that [`IntegerLevels::tail`] has; those with lines among them are as the lines.
+/// Number of phases at either end in [`IntegerLevels::tail`]. Those among them that have lines hold the
+/// levels of the lines.
 pub const TAIL: usize = 32;
-/// The largest mean squared error, relative to the mean square of the levels, that is put up with:
-/// −55 dB, what rounding weights to bfloat16 costs.
+/// The largest accepted mean squared error, relative to the mean square of the levels: −55 dB, as much
+/// as rounding weights to bfloat16.
 pub const MOST_ERROR: f64 = 3e-6;
 
-/// What the lines of all codes with phases of some length have in common.
+/// Parameters of the lines, the same for all codes whose phases have the same number of bits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineFit {
-    /// What a start is a multiple of.
+    /// Starts are multiples of this.
     pub unit: u8,
-    /// Ones where a phase has the bits that its slope is multiplied by: those of how far it is along its
-    /// line, those of which of the tail's it is, and more where starts come nearer then.
+    /// Mask of the phase bits that are multiplied by the slope: the place along the line, the place in
+    /// the tail, and further bits where they make the starts more exact.
     pub along: u8,
-    /// Outermost phases without lines, a whole number of lines.
+    /// Number of outermost phases without lines; a whole number of line lengths.
     pub tail: usize,
 }
 
-/// By the bits of a phase, from 7 on: of all units the one with the least error, at the code that has
-/// most. With a longer phase, a line is longer than [`TAIL`].
+/// By number of bits of a phase, from 7 on: the unit that minimises the largest error of any code. With
+/// longer phases, a line would be longer than [`TAIL`].
 const FITS: [LineFit; 5] = {
     const fn fit(unit: u8, along: u8, tail: usize) -> LineFit {
         LineFit { unit, along, tail }
@@ -72,35 +75,36 @@ const FITS: [LineFit; 5] = {
 pub struct IntegerLevels {
     /// The level that the line of each segment has at phase 0, modulo 2^16.
     pub base: [i16; SEGMENTS],
-    /// What it rises by from phase to phase.
+    /// The slope of each line: the difference of the levels of neighbouring phases.
     pub slope: [i16; SEGMENTS],
     /// The levels of the first and the last phases, by the low bits of the phase.
     pub tail: [i16; 2 * TAIL],
-    /// The level of every phase, and one entry more, so that two of them can be read at once.
+    /// The level of every phase, and one more entry, so that two levels can be read in one load.
     pub table: Vec<i16>,
-    /// The upper half in bytes.
+    /// The lines of the upper half of the curve, in bytes.
     pub planes: Planes,
 }
 
-/// A byte for each of 32 lines, or phases.
+/// A byte for each of 32 lines or phases.
 pub type Plane = [[u8; 16]; 2];
 
-/// What the phases above the middle have, by bytes: of how far they are above it, the upper five bits
-/// choose a line, and the lowest four or five one of the tail's phases, as many as its length has.
+/// Lines of the phases above the middle, in bytes. The distance of a phase from the middle selects its
+/// entries: the upper five bits select a line, the lowest four or five bits (as many as the tail's
+/// length has) a phase of the tail.
 #[derive(Clone, Debug, Default)]
 pub struct Planes {
-    /// What all lines of such codes have in common.
+    /// Parameters that all lines share.
     pub fit: LineFit,
-    /// The slope of each line; where they are in the tail, that of the tail.
+    /// The slope of each line; for lines within the tail, the slope of the tail.
     pub slope: Plane,
-    /// What the lines have where the low bits are zero.
+    /// The start of each line: its level, in units, where the low bits are zero.
     pub start: Plane,
     /// The start of each phase of the tail.
     pub tail: Plane,
 }
 
 impl Planes {
-    /// The planes nearest to the levels from the middle on.
+    /// Fit planes to the levels from the middle on; `None` if a value does not fit in a byte.
     fn new(fit: LineFit, upper: &[f64]) -> Option<Self> {
         let mut planes = Self {
             fit,
@@ -148,7 +152,8 @@ fn get(plane: &Plane, i: usize) -> i64 {
 }
 
 impl IntegerLevels {
-    /// The integer levels that stand for these, one a phase, if they are near enough.
+    /// Integer levels for these levels, one for each phase; `None` if they miss by more than
+    /// [`MOST_ERROR`].
     pub fn new(levels: &[f32]) -> Option<Self> {
         let points = levels.len();
         let fit = *FITS.get((points.checked_ilog2()? as usize).checked_sub(7)?)?;
@@ -180,7 +185,7 @@ impl IntegerLevels {
         }
         let length = points / SEGMENTS;
         for (segment, levels) in made.table[..points].chunks(length).enumerate() {
-            // The last lines are in the tail, and are not asked for.
+            // The last lines lie in the tail, so they are never looked up.
             let slope = levels[1].wrapping_sub(levels[0]);
             made.slope[segment] = slope;
             made.base[segment] =
@@ -194,20 +199,20 @@ impl IntegerLevels {
 }
 
 impl LineFit {
-    /// What the slope of the phase that is this far above the middle is multiplied by.
+    /// The factor of the slope for the phase at this distance above the middle.
     fn along(self, above: usize) -> f64 {
         (above & usize::from(self.along)) as f64
     }
 
-    /// What of a level is left to its start, in units, if that is a byte.
+    /// The rest of a level in units, as a start; `None` if it does not fit in a byte.
     fn start(self, rest: f64) -> Option<u8> {
         let start = (rest / f64::from(self.unit)).round();
         (0.0..256.0).contains(&start).then_some(start as u8)
     }
 }
 
-/// The slope and the start of the line that is nearest to the levels of consecutive phases, whose slope is
-/// multiplied by `first` at the first of them.
+/// The slope and the start of the line nearest to the levels of consecutive phases. The slope has the
+/// factor `first` at the first of them.
 fn line(fit: LineFit, first: f64, levels: &[f64]) -> Option<(u8, u8)> {
     let count = levels.len() as f64;
     let mean = levels.iter().sum::<f64>() / count;
@@ -229,8 +234,8 @@ fn line(fit: LineFit, first: f64, levels: &[f64]) -> Option<(u8, u8)> {
     nearest.map(|(_, line)| line)
 }
 
-/// The slope that brings the levels of the tail, which begins so far above the middle, nearest to
-/// multiples of the unit.
+/// The slope for which the levels of the tail are nearest to multiples of the unit. `first` is the
+/// distance of the tail from the middle.
 fn tail_slope(fit: LineFit, first: usize, tail: &[f64]) -> Option<u8> {
     let slopes = (0..=u8::MAX).filter_map(|slope| {
         let errors = tail.iter().enumerate().map(|(i, level)| {

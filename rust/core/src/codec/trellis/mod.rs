@@ -1,4 +1,4 @@
-//! The trellis codes: their constants, where the state map places a weight, and the levels.
+//! The trellis codes: constants, state map, levels, and the plain decoder.
 
 pub mod code;
 pub mod code_set;

@@ -1,10 +1,10 @@
-//! A code with everything that can be worked out ahead, and the plain decoder.
+//! A code with its tables, and the plain decoder.
 
 use super::code::Code;
 use super::integer_levels::IntegerLevels;
 use crate::codec::numbers::bitstream::Reader;
 
-/// A code with everything that can be worked out ahead.
+/// A code with its tables of levels and offsets.
 #[derive(Debug)]
 pub struct Trellis {
     /// The constants.
@@ -13,12 +13,12 @@ pub struct Trellis {
     pub levels: Vec<f32>,
     /// `offset` of every register, for each weight of a step.
     pub offsets: Vec<Vec<u8>>,
-    /// The levels as integers, where that loses little enough.
+    /// The levels as integers; `None` where they would miss by too much.
     pub integer: Option<IntegerLevels>,
 }
 
 impl Trellis {
-    /// Work out a code's levels and offsets.
+    /// Compute a code's levels and offsets.
     pub fn new(code: Code) -> Self {
         let levels: Vec<f32> = (0..1 << code.phase_bits()).map(|p| code.level(p)).collect();
         let offsets = |axis| {

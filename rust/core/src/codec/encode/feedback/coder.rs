@@ -1,4 +1,4 @@
-//! Streams coded one after the other, each for what the errors before it have made its target.
+//! Codes streams one after the other, each for a target that includes the feedback of earlier errors.
 
 use super::clipping::Outliers;
 use super::ldl::{Factor, Finished, Targets};
@@ -21,12 +21,12 @@ use crate::{Control, Result, SimdLevel};
 /// The slope of error over bits is worked out again when a part of the streams is coded.
 const AGAIN: usize = 16;
 
-/// What coding reads.
+/// The constant inputs of coding.
 pub struct Coder<'a, T> {
     pub vectors: &'a Vectors<'a, T>,
     pub layout: Layout,
     pub mask: Option<&'a Mask>,
-    /// Zeros that are stored as exact weights.
+    /// Zeros that are stored as exact weights, not in codes.
     pub apart: &'a Exceptions,
     pub sources: &'a [Source],
     pub factor: &'a Factor,
@@ -34,7 +34,7 @@ pub struct Coder<'a, T> {
     pub incoherence: Option<&'a Incoherence>,
 }
 
-/// What has been coded.
+/// The result of coding so far.
 #[derive(Default)]
 pub struct Coded {
     pub scales: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct Coded {
     pub beyond: f64,
 }
 
-/// A chain whose end is not reached.
+/// A chain that is not complete yet.
 #[derive(Default)]
 struct Chain {
     register: usize,
@@ -69,11 +69,11 @@ struct Fitted {
 struct Spending {
     left: f64,
     slope: f64,
-    /// The stream before which the slope is worked out again.
+    /// The stream at which the slope is computed again.
     again: usize,
 }
 
-/// What changes from stream to stream.
+/// Memory that is reused from stream to stream.
 struct State {
     finished: Finished,
     search: ViterbiSearch,
@@ -126,7 +126,7 @@ impl<T: Element> Coder<'_, T> {
         Ok(state.coded)
     }
 
-    /// Code the vectors of a step, whose weights these are.
+    /// Code the vectors of a step; `weights` are theirs.
     fn step(
         &self,
         step: &Step,
@@ -145,7 +145,7 @@ impl<T: Element> Coder<'_, T> {
             state.finished.target(targets, input, values);
             fed.extend_from_slice(values);
             self.keep_zeros(input * outputs, values);
-            // As if it hit its target, until that is known better.
+            // Assume that the stream hits its target, until its error is known.
             subtract(weights, values, &mut errors);
             state.finished.set(input, &errors);
         }
@@ -216,7 +216,7 @@ impl<T: Element> Coder<'_, T> {
         }
     }
 
-    /// Code a stream's targets, and put in their place what a decoder will find.
+    /// Code a stream's targets, and replace them by the decoded values.
     fn stream(
         &self,
         stream: usize,
@@ -283,8 +283,8 @@ impl<T: Element> Coder<'_, T> {
             spending.slope = slope(&rest, noise, spending.left);
             spending.again = stream + rest.len().div_ceil(AGAIN);
         }
-        // Weights that are all zero stay so, whatever others have made of their targets: the slope knows
-        // of no bits for them, and those that are not zero would get too few.
+        // A stream of zero weights stays zero, even if feedback makes its targets non-zero. The slope
+        // reserves no bits for it, and the other streams would get too few.
         let mut rate = match variance > 0.0 && self.sources[stream].variance > 0.0 {
             true => rate_at(&source, &fitted.noise, spending.slope),
             false => 0,
@@ -301,8 +301,8 @@ impl<T: Element> Coder<'_, T> {
         rate
     }
 
-    /// Search a stream's values, and put in their place the levels found, scaled; gives the number of
-    /// the scale.
+    /// Search the codes of a stream's values, and replace the values by the decoded ones. Returns the
+    /// number of the scale.
     fn search(
         &self,
         tables: &SearchTables<'_>,
@@ -352,7 +352,7 @@ impl<T: Element> Coder<'_, T> {
 }
 
 impl Chain {
-    /// Write its bits behind those of the chains before.
+    /// Append the chain's bits to those of the chains before.
     fn close(self, coded: &mut Coded) {
         let start = coded.path.len();
         coded.path.resize(start + packed_len(self.path.len(), 1), 0);

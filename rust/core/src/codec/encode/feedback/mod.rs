@@ -1,14 +1,14 @@
-//! Trellis codes with errors fed back against the second moment of a layer's inputs: the vectors of
-//! one input after the other, as [`ldl`] says.
+//! Trellis codes with error feedback against the second moment of a layer's inputs. The vectors of the
+//! inputs are coded one after the other, as [`ldl`] explains.
 //!
-//! A *vector* here is what one input is multiplied by, a stored row. Streams are whole vectors or
-//! pieces of one; where vectors are short, several make a stream. Then those of a stream are coded
-//! together, and feedback among them goes as if each hit its target: the stream's errors count by the
-//! block of H = U·D·Uᵀ that is theirs, and everything before and after is exact all the same.
+//! A *vector* here is the weights of one input, which are a stored row. A stream is a whole vector or a
+//! piece of one. If vectors are short, a stream has several, which are coded together. Feedback within
+//! such a stream assumes that each vector hits its target, so its errors count by its block of H =
+//! U·D·Uᵀ. Feedback between streams is exact.
 //!
-//! A chain's register runs on from one stream to the next. As a stream must be final before the
-//! target of the next is known, each is searched alone from where the register was left: a start
-//! costs it some of the choice that its first weights would have, 0.1 dB at 384 outputs.
+//! A chain's register continues from one stream to the next. A stream must be final before the target
+//! of the next is known, so each is searched alone, from the register that the stream before left. The
+//! first weights of a stream then have fewer states to choose from, which costs 0.1 dB at 384 outputs.
 
 mod clipping;
 mod coder;
@@ -42,19 +42,19 @@ use crate::codec::kernels::hadamard::Incoherence;
 use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
-/// What a layer's inputs are like.
+/// The second moment of a layer's inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct SecondMoment<'a, H> {
-    /// H = E[x·xᵀ], (inputs, inputs) in C order; any positive multiple of it says the same.
+    /// H = E[x·xᵀ], (inputs, inputs) in C order; any positive multiple gives the same result.
     pub matrix: &'a [H],
-    /// What is added to its diagonal, as a part of the diagonal's mean.
+    /// Added to its diagonal, relative to the diagonal's mean.
     pub damping: f64,
     /// The axis of the weights that has the inputs, 0 or 1.
     pub input_axis: usize,
 }
 
-/// Numbers of the scale grid kept free for targets that are larger than their weights, as a target has
-/// the errors of others added: half an octave on the finest grid.
+/// Numbers of the scale grid that are reserved for targets, which may be larger than the weights
+/// because they include the errors of others: half an octave on the finest grid.
 const LARGER: u8 = 8;
 
 /// How far above the largest scale that was paid for the best scale of a stream may be, as a factor.
@@ -67,11 +67,11 @@ const ATTEMPTS: usize = 3;
 const ROUNDS: usize = 4;
 
 impl CompressedTensor {
-    /// Compress the weights of a layer so that its outputs are missed by as little as possible.
+    /// Compress the weights of a layer so that the error of its outputs is as small as possible.
     ///
-    /// Codes are stored input by input. Time and memory are those of [`compress`](Self::compress),
-    /// and the factorisation of an n×n matrix in `f64`, and n/2 multiply-adds a weight, for n inputs.
-    /// The result does not depend on the number of threads or the machine.
+    /// Codes are stored input by input. For n inputs, time and memory are those of
+    /// [`compress`](Self::compress) plus the factorisation of an n×n matrix in `f64` and n/2
+    /// multiply-adds a weight. The result does not depend on the number of threads or the machine.
     ///
     /// Plain codes are searched, too, if those for the inputs are not better by far than plain ones could
     /// be expected to be; those with the smaller tr(E·H·Eᵀ) are taken, E the errors of the weights.

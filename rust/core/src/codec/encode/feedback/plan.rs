@@ -1,4 +1,4 @@
-//! What streams may choose from: scales and rates for which the budget has room.
+//! The scales and rates that a stream may choose from, within the reserved bits.
 
 use std::ops::Range;
 
@@ -11,14 +11,14 @@ use crate::codec::kernels::viterbi::SearchTables;
 use crate::codec::trellis::code::HALF_BITS;
 use crate::codec::trellis::code_set::WindowCodes;
 
-/// What the streams may choose from: what was paid for.
+/// The numbers that fit in the bits reserved for them.
 pub struct StreamChoices {
     pub grid: ScaleGrid,
     /// Scale numbers.
     pub scales: Range<u8>,
-    /// Half bits but 0.
+    /// Half bits, without 0.
     pub rates: Range<u8>,
-    /// By half bits; infinite for those that are not among the rates.
+    /// Noise by half bits; infinite for those that are not among the rates.
     pub noise: Vec<f64>,
     pub tables: Vec<Option<SearchTables<'static>>>,
 }
@@ -37,14 +37,15 @@ impl StreamChoices {
             .map(|(source, _)| grid.nearest(source.variance.sqrt()))
             .collect();
         let smallest = numbers.iter().copied().max().unwrap_or(0);
-        // One number below the smallest; all others that the bits can say, but the mark, above.
+        // One number below the smallest; all others that the bits can represent, except the mark,
+        // above.
         let end = smallest.saturating_add(2);
         let many = (1u32 << allotment.scale_bits) - 1;
         let start = u32::from(end).saturating_sub(many) as u8;
         let rates = allotment.rates.iter().copied().filter(|rate| *rate > 0);
         let lowest = rates.clone().min().unwrap_or(1);
         let highest = rates.max().unwrap_or(lowest);
-        // What the bits can say beyond these, to either side.
+        // The further numbers that the bits can represent, to either side.
         let many = 1u8 << allotment.rate_bits;
         let below = (many - (highest - lowest + 1)) / 2;
         let lowest = lowest.saturating_sub(below).max(1);

@@ -1,4 +1,4 @@
-//! Which streams are coded together, and what each has to code.
+//! Which streams are coded together, and the number and variance of the weights of each.
 
 use std::ops::Range;
 
@@ -12,10 +12,10 @@ use crate::codec::format::layout::Layout;
 use crate::codec::numbers::element::Element;
 use crate::{Control, Result};
 
-/// Vectors whose targets are worked out together.
+/// Vectors whose targets are computed together.
 const TOGETHER: usize = 64;
 
-/// Streams that are coded before the next target is known: the pieces of a vector, or the one of
+/// Streams that are coded before the next target is known: the pieces of one vector, or one stream of
 /// several vectors.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -23,7 +23,7 @@ pub struct Step {
     pub streams: Range<usize>,
 }
 
-/// The steps of a layout whose rows are vectors of so many outputs.
+/// The steps of a layout whose rows are vectors of `outputs` weights.
 pub fn steps(layout: &Layout, outputs: usize) -> Vec<Step> {
     let mut steps = Vec::new();
     let (mut input, mut first) = (0, 0);
@@ -54,8 +54,8 @@ pub fn blocks(steps: &[Step]) -> Vec<&[Step]> {
     blocks
 }
 
-/// What a squared error in the vectors of a step counts: the mean of its inputs' D and, as the
-/// errors of the earlier are not fed back to the later, of what they add to those.
+/// The weight of a squared error in the vectors of a step: the mean of D over its inputs, plus the
+/// contribution of earlier errors to later ones within the step, which are not fed back.
 fn weight(factor: &Factor, inputs: &Range<usize>) -> f64 {
     let of = |from: usize| -> f64 {
         let later =
@@ -65,7 +65,7 @@ fn weight(factor: &Factor, inputs: &Range<usize>) -> f64 {
     inputs.clone().map(of).sum::<f64>() / inputs.len() as f64
 }
 
-/// What each stream has to code, of which these are the weights that are not masked.
+/// Number and variance of the unmasked weights of each stream.
 pub fn sources<T: Element>(
     vectors: &Vectors<'_, T>,
     layout: &Layout,
@@ -88,7 +88,7 @@ pub fn sources<T: Element>(
                 let len = lengths[stream];
                 sources.push(Source {
                     len,
-                    // Masked weights are zeros and add nothing.
+                    // Masked weights are zeros, so they may stay in the sum.
                     variance: dot(values, values) / len.max(1) as f64,
                     weight,
                 });

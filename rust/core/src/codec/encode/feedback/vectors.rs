@@ -1,11 +1,11 @@
-//! Weights as the vectors of one input after the other, whichever axis the inputs are.
+//! The weights of a layer as vectors, one for each input, for inputs on either axis.
 
 use std::ops::Range;
 
 use crate::codec::format::axes::Axes;
 use crate::codec::numbers::element::{Element, PowerOfTwo};
 
-/// Inputs and outputs that are turned round at a time: whole cache lines of both.
+/// Inputs and outputs that are transposed at a time: whole cache lines of both.
 const INPUTS: usize = 64;
 const OUTPUTS: usize = 16;
 
@@ -15,7 +15,7 @@ pub struct Vectors<'a, T> {
     pub weights: &'a [T],
     pub inputs: usize,
     pub outputs: usize,
-    /// Which of the two is first.
+    /// The order of the two axes.
     pub axes: Axes,
     pub normalise: PowerOfTwo,
 }
@@ -45,12 +45,12 @@ impl<T: Element> Vectors<'_, T> {
         }
     }
 
-    /// At most [`INPUTS`] columns of what was given, turned into rows.
+    /// Transpose at most [`INPUTS`] columns of the weights into rows.
     fn turn(&self, inputs: Range<usize>, out: &mut [f32]) {
         let mut tile = [[0.0; OUTPUTS]; INPUTS];
         for (at, rows) in self.weights.chunks(OUTPUTS * self.inputs).enumerate() {
-            // Lines of the same set of a cache, wherever a row's length is a power of two: so each is
-            // read and written once, as a whole.
+            // If a row's length is a power of two, the cache lines of a column fall into the same set.
+            // So each line is read and written once, as a whole.
             for (place, row) in rows.chunks_exact(self.inputs).enumerate() {
                 for (tile, weight) in tile.iter_mut().zip(&row[inputs.clone()]) {
                     tile[place] = self.normalise.times(weight.to_f64()) as f32;

@@ -1,4 +1,4 @@
-//! Sixteen lanes as two 256-bit vectors; where the register is short, phases come in bytes.
+//! Sixteen lanes as two 256-bit vectors. Codes with short registers take their phases from `bytes.rs`.
 
 use std::arch::x86_64::*;
 
@@ -6,7 +6,7 @@ use super::bytes::{FOUND, NOTHING, in_weight_order};
 use super::codes::{CHUNK, Codes};
 use super::plan::{BLOCK, DecodePlan, PerLane};
 
-/// What differs from lane to lane in a [`DecodePlan`], for one half of them.
+/// The constants of a [`DecodePlan`] that differ from lane to lane, for one half of the lanes.
 struct HalfOfPhaseVectors {
     cell_bytes: __m256i,
     cell_up: __m256i,
@@ -16,7 +16,7 @@ struct HalfOfPhaseVectors {
     turn: __m256i,
 }
 
-/// What finds phases: the part of a [`DecodePlan`] without levels, in registers.
+/// The constants of a [`DecodePlan`] that phases need, in vector registers.
 struct PhaseVectors {
     halves: [HalfOfPhaseVectors; 2],
     upper_mask: __m256i,
@@ -41,7 +41,7 @@ impl LevelCurve {
         }
     }
 
-    /// The curve for twice the phases.
+    /// The curve with doubled phases as its argument.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn of_twice(plan: &DecodePlan) -> Self {
@@ -128,7 +128,7 @@ pub unsafe fn each_block(
     let mut path = codes.path_to(from).as_ptr_range().end.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..count {
-        // SAFETY: `check` says that 8 and at least 16 bytes are here for each of the blocks.
+        // SAFETY: `check` held: 8 and at least 16 bytes are readable for each of the blocks.
         let (window, bytes) = unsafe {
             (
                 path.cast::<u64>().read_unaligned(),

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::codes::Codes;
 use super::plan::{BLOCK, DecodePlan, PerLane};
 
-/// What finds phases: the part of a [`DecodePlan`] without levels, in registers.
+/// The constants of a [`DecodePlan`] that phases need, in vector registers.
 struct PhaseVectors {
     cell_bytes: __m512i,
     cell_up: __m512i,
@@ -114,7 +114,7 @@ pub unsafe fn each_block(
     let mut path = codes.path_to(from).as_ptr_range().end.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..count {
-        // SAFETY: `check` says that 8 and at least 16 bytes are here for each of the blocks.
+        // SAFETY: `check` held: 8 and at least 16 bytes are readable for each of the blocks.
         let (window, bytes) = unsafe {
             (
                 path.cast::<u64>().read_unaligned(),
@@ -144,7 +144,8 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
     }
 }
 
-/// See [`dot`](super::dot): goes on with `sum`, from weight `from` on, which has the first of `x`.
+/// See [`dot`](super::dot): adds to `sum`, from weight `from` on, which belongs to the first value of
+/// `x`.
 ///
 /// # Safety
 /// The machine has AVX-512 F and BW, and [`Codes::check`] held.

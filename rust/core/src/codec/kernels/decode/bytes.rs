@@ -1,16 +1,16 @@
-//! 256 weights at a time in bytes, where vectors have shuffles of sixteen bytes (AVX2) and the
-//! register is short.
+//! Phases of 256 weights at a time, in bytes: for AVX2, whose shuffles look up sixteen bytes, and codes
+//! with short registers.
 //!
-//! The lower and the upper part of a register of eight bits have sixteen values each, of one of ten
-//! bits 32, so what each of them adds to the offset is looked up: one shuffle of bytes does that for
-//! 32 weights, where a multiplication in 32-bit lanes does it for eight.
+//! The lower and the upper part of an 8-bit register have sixteen values each, those of a 10-bit
+//! register 32. So the contribution of each part to the offset is looked up. One byte shuffle does that
+//! for 32 weights; a multiplication in 32-bit lanes would serve eight.
 //!
-//! AVX2 has no shift by another distance for each byte, so the bytes of a vector are of weights that
-//! need the same one: each of 32 *lanes* has eight consecutive weights, whose path bits are a byte (or
-//! half of one) and whose cells are as many bytes as a cell has bits, and vector s has weight s of all
-//! lanes. The parts of registers that end one bit apart are a byte's shifts; those that are four bits
-//! apart are the same parts, found once. Weights come out in another order than they are stored in;
-//! [`in_weight_order`] restores it.
+//! AVX2 cannot shift each byte by its own distance, so a vector holds weights that need the same shift.
+//! Each of 32 *lanes* has eight consecutive weights: their path bits are one byte (or half a byte), and
+//! their cells take as many bytes as a cell has bits. Vector s has weight s of all lanes. Consecutive
+//! weights have registers that are shifted by one bit, so the parts of each register are shifts of the
+//! path's bytes. Registers four bits apart share a part, which is extracted once. Weights come out in
+//! another order than they are stored in; [`in_weight_order`] restores it.
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
@@ -19,38 +19,39 @@ use super::codes::{CHUNK, Codes, PATH_BEFORE};
 use super::plan::BLOCK;
 use crate::codec::trellis::code::Code;
 
-/// Bits of an offset, which leaves the top bit of a byte to carries.
+/// Bits of an offset. The top bit of a byte is left for carries.
 const OFFSET_BITS: u32 = 7;
 
 /// Consecutive weights of a lane.
 pub const EIGHT: usize = 8;
 
-/// The phases of one weight of each lane: in the lower half of a vector of weight s of sixteen
-/// consecutive blocks, in the upper half of weight 8 + s.
+/// The phases of one weight of each lane. The lower half of a vector has weight s of sixteen
+/// consecutive blocks, the upper half weight 8 + s.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Phases {
-    /// The upper eight bits of each.
+    /// The upper eight bits of each phase.
     pub upper: [u8; 32],
-    /// The offset, which has the lower ones. The top bit is of no meaning.
+    /// The offset: the lower bits of the phase. The top bit has no meaning.
     pub offset: [u8; 32],
 }
 
 /// The phases of a chunk, by s.
 pub type Chunk = [Phases; EIGHT];
 
-/// Memory for the phases that are found at a time, of [`FOUND`] chunks. Zeros in it would take a tenth
-/// of the time.
+/// Memory for the phases of [`FOUND`] chunks. It is uninitialised, because writing zeros would take a
+/// tenth of the time.
 pub type Found = [MaybeUninit<Chunk>; FOUND];
 
-/// Few, as they are to be in the first-level cache beside all else.
+/// Chunks whose phases are found in one call. They are few so that their phases stay in the first-level
+/// cache.
 pub const FOUND: usize = 4;
 
-/// Nothing found yet.
+/// Uninitialised memory for phases.
 pub const NOTHING: Found = [const { MaybeUninit::uninit() }; FOUND];
 
-/// What a part of the register adds to the offset: for the first sixteen of its values, and the others
-/// if it has five bits.
+/// The contribution of a part of the register to the offset, by the value of the part: for values 0 to
+/// 15, and for 16 to 31 if the part has five bits.
 type Adds = [[u8; 16]; 2];
 
 /// The constants of a code.
@@ -67,9 +68,9 @@ pub struct ByteLookup {
 type Find = unsafe fn(&Codes<'_>, &ByteLookup, usize, &mut [MaybeUninit<Chunk>]);
 
 impl ByteLookup {
-    /// The table of a code whose register and offset are short enough for one.
+    /// The tables of a code; `None` if its register or its offset is too long for them.
     pub fn new(code: &Code) -> Option<Self> {
-        // A register of two parts of equal length, of which a shuffle looks up sixteen values.
+        // Both parts of the register need the same length, because a shuffle looks up sixteen values.
         if code.offset_bits != OFFSET_BITS || code.window != 2 * code.run_bits {
             return None;
         }
@@ -100,9 +101,9 @@ impl ByteLookup {
 
     /// Find the phases of `chunks` chunks, [`FOUND`] at most, from weight `from` of `codes` on.
     ///
-    /// They go through memory, and not on in registers: phases and levels each are a chain of some
-    /// twenty instructions that wait for each other, of which a processor's queue holds several, and of
-    /// both together little more than one.
+    /// Phases go to memory and not directly to the levels' code. Phases and levels are each a dependent
+    /// chain of some twenty instructions. A processor's queue holds several such chains, but little
+    /// more than one of both together.
     ///
     /// # Safety
     /// The machine has AVX2, and [`Codes::check`] held for these weights.
@@ -123,7 +124,7 @@ impl ByteLookup {
     }
 }
 
-/// What finds the phases of a code.
+/// The function that finds the phases of a code.
 fn find_of<const WIDE: bool>(code: &Code) -> Find {
     macro_rules! by_cell_bits {
         ($half:literal, $($bits:literal)*) => {
@@ -147,17 +148,17 @@ pub fn twice(bytes: &[u8; 16]) -> __m256i {
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
-/// Where bytes stand in tables of 32, which are two vectors.
+/// Indices into a table of 32 bytes, which is two vectors.
 #[derive(Clone, Copy)]
 pub struct Index {
-    /// The place in a vector, in the lowest four bits; the top bit is zero.
+    /// The place in a vector, in the lowest four bits. The top bit is zero.
     pub place: __m256i,
-    /// The top bit says which of the two.
+    /// The top bit selects one of the two vectors.
     pub which: __m256i,
 }
 
 impl Index {
-    /// What a table has.
+    /// The bytes of a table at these indices.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub fn of(self, table: [__m256i; 2]) -> __m256i {
@@ -172,7 +173,7 @@ fn bytes(byte: u8) -> __m256i {
     _mm256_set1_epi8(byte as i8)
 }
 
-/// All bytes shifted down; what comes down from the next byte is of no meaning.
+/// Shift all bytes down. The bits that come in from the neighbouring byte have no meaning.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn down(bytes: __m256i, shift: usize) -> __m256i {
@@ -204,7 +205,7 @@ fn up(bytes: __m256i, shift: usize) -> __m256i {
     }
 }
 
-/// The lower half of bytes above the upper half of others.
+/// Bytes of two halves: the lower four bits of `higher` above the upper four bits of `lower`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn middle(lower: __m256i, higher: __m256i) -> __m256i {
@@ -214,8 +215,8 @@ fn middle(lower: __m256i, higher: __m256i) -> __m256i {
     )
 }
 
-/// The lane within sixteen whose byte comes at this place: even ones first, which are the first
-/// halves of blocks.
+/// The lane, of sixteen, whose byte is at this place: even lanes come first, which are the first halves
+/// of blocks.
 const fn lane(place: usize) -> usize {
     2 * (place % EIGHT) + place / EIGHT
 }
@@ -228,8 +229,8 @@ fn even_and_odd(bytes: __m256i) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(bytes)
 }
 
-/// For each lane the path's bits, the last in the lowest place: eight from the end of the lane's own
-/// on, from four before it, from eight and from twelve.
+/// For each lane four bytes of path bits, the last bit lowest: those that end with the lane's own bits,
+/// and those that end 4, 8 and 12 bits earlier.
 ///
 /// # Safety
 /// Path bytes of 32 lanes are there from `path` on, and [`PATH_BEFORE`] before.
@@ -238,8 +239,8 @@ fn even_and_odd(bytes: __m256i) -> __m256i {
 unsafe fn windows<const HALF: bool>(path: *const u8) -> [__m256i; 4] {
     let before = |by: usize| path.wrapping_sub(by);
     if HALF {
-        // A lane has half a byte: even ones the upper half.
-        // SAFETY: 16 bytes have the path bits of 32 lanes.
+        // A lane has half a byte: even lanes have the upper half. SAFETY: 16 bytes have the path bits
+        // of 32 lanes.
         let [own, first, second] = [0, 1, 2]
             .map(|by| _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(before(by).cast()) }));
         let (upper, before_first) = (middle(own, first), middle(first, second));
@@ -248,7 +249,7 @@ unsafe fn windows<const HALF: bool>(path: *const u8) -> [__m256i; 4] {
             even_odd(upper, own),
             even_odd(first, upper),
             even_odd(before_first, first),
-            // Registers that end in half a byte do not reach so far.
+            // Where a lane has half a byte, no register reaches so far back.
             _mm256_setzero_si256(),
         ];
     }
@@ -270,17 +271,18 @@ unsafe fn windows<const HALF: bool>(path: *const u8) -> [__m256i; 4] {
     [own, middle(own, first), first, middle(first, second)]
 }
 
-/// Of one byte of each lane of sixteen, where in which of some vectors it is.
+/// Where byte `j` of the cells of each of sixteen lanes is, if the cells' bytes are loaded as vectors.
 struct Places {
-    /// The place in any of them, in the order of [`lane`].
+    /// The place within its vector, by lane in the order of [`lane`].
     of_lane: [u8; 16],
-    /// By vector the places with one of these bytes, all bits set.
+    /// By vector: all bits set at the places that hold one of these bytes.
     taken: [[u8; 16]; 7],
-    /// By vector the places in the order of the lanes; the top bit where the byte is in another.
+    /// By vector: the places in the order of the lanes, with the top bit set where the byte is in
+    /// another vector.
     of_lane_in: [[u8; 16]; 7],
 }
 
-/// Those of byte `j` of `bits`.
+/// The places of byte `j` of cells of `bits` bytes a lane.
 const fn places(bits: usize, j: usize) -> Places {
     let mut places = Places {
         of_lane: [0; 16],
@@ -326,9 +328,9 @@ unsafe fn cell_bytes<const BITS: usize>(cells: *const u8) -> [__m256i; 7] {
     for (j, out) in out.iter_mut().enumerate().take(BITS) {
         let places = const { &all_places::<BITS>() };
         let places = &places[j];
-        // Slices, as loops over what is taken and skipped are not unrolled.
+        // Slices are used because the compiler does not unroll loops over `take` and `skip`.
         let bytes = if BITS % 2 == 1 {
-            // No two of them are at the same place.
+            // No two of the bytes have the same place.
             let others = read[1..BITS].iter().zip(&places.taken[1..BITS]);
             let mut bytes = read[0];
             for (read, taken) in others {
@@ -382,9 +384,9 @@ unsafe fn find_phases_of<const WIDE: bool, const HALF: bool, const BITS: usize>(
     let mut path = codes.path_from(from)[PATH_BEFORE..].as_ptr();
     let mut cells = codes.cells_from(from).as_ptr();
     for out in out {
-        // SAFETY: `check` says that a chunk's codes are there, and what is before them.
+        // SAFETY: `check` held: the chunk's codes and the bytes before them are readable.
         let (windows, cell_bytes) = unsafe { (windows::<HALF>(path), cell_bytes::<BITS>(cells)) };
-        // Some bits of the path, which end so many before the lane's last.
+        // The path bits that end this many bits before the lane's last bit.
         let part = |after: usize| {
             let bits = down(windows[after / 4], after % 4);
             _mm256_and_si256(bits, bytes(if WIDE { 31 } else { 15 }))
@@ -451,7 +453,7 @@ pub fn in_weight_order(table: &ByteLookup, chunk: &Chunk, out: &mut [[u16; BLOCK
     };
     for half in 0..2 {
         let [a, b, c, d, e, f, g, h] = std::array::from_fn(|s| words(&chunk[s])[half]);
-        // Words of a block's halves are brought together: two of them, four, and all eight.
+        // Interleave the words of a block's halves: pairs, then groups of four, then all eight.
         let pairs = |a, b| [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)];
         let [ab, cd, ef, gh] = [pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h)];
         for quarter in 0..2 {

@@ -1,23 +1,25 @@
-//! The codes of some consecutive weights of a stream, with room around them.
+//! The codes of consecutive weights of a stream, with readable bytes on both sides.
 //!
-//! Most units want path bits copied, in the opposite order: their bytes are read as big-endian words,
-//! which are little-endian ones then, and a vector unit fills its lanes with one in the load. Cells,
-//! which are most of the codes, are read where they are.
+//! Most vector units read path bits as big-endian words. The path's bytes are copied in reverse order,
+//! so that these words become little-endian and a broadcast load fills all lanes. Cells, which are most
+//! of the codes, are read where they are.
 //!
-//! What looks up bytes ([`bytes`](super::bytes)) wants codes that begin with a byte, in order. Those are
-//! read where they are, too, but for the ends of planes and for streams that begin within a byte.
+//! The byte kernels ([`bytes`](super::bytes)) read the path in its stored order, from a whole byte on.
+//! It is read where it is, except at the ends of planes and in streams that begin within a byte: these
+//! are copied.
 
 use super::plan::{BLOCK, DecodePlan, DecodePlans};
 use crate::SimdLevel;
 
-/// Bytes before the first path bit: a window is read as the last of eight.
+/// Readable bytes before the first path bit: a window is read as the end of an 8-byte word.
 const BEFORE: usize = 8;
-/// Bytes from the first cell of the last block on: so many may be read wherever a block begins.
-/// Those of two blocks are at most 28, and begin within the first.
+/// Readable bytes from the first cell of a block on. The cells of two blocks take at most 28 bytes and
+/// may begin within the first byte.
 const AFTER: usize = 32;
-/// Bytes before the first with path bits where codes are in order: a window is the end of three.
+/// Readable bytes before the first path byte in the stored order: a window lies in the last three
+/// bytes.
 pub const PATH_BEFORE: usize = 2;
-/// Weights that are decoded at once there, from the beginning of any block on.
+/// Weights that the byte kernels decode at once, from the beginning of any block on.
 pub const CHUNK: usize = 256;
 
 /// Where the codes of a stream are.
@@ -31,7 +33,7 @@ pub struct StreamCodes<'a> {
     pub chain: usize,
     /// Bit of the path plane at which the stream begins.
     pub path_bit: usize,
-    /// Bit of the cell plane at which it begins.
+    /// Bit of the cell plane at which the stream begins.
     pub cell_bit: usize,
     /// Half bits a weight.
     pub rate: u8,
@@ -40,27 +42,27 @@ pub struct StreamCodes<'a> {
 /// The codes of a run of weights.
 #[derive(Debug)]
 pub struct Codes<'m> {
-    /// The lanes' constants.
+    /// The constants of the code for each lane.
     pub plan: &'static DecodePlan,
     path: &'m [u8],
     cells: &'m [u8],
     order: PathByteOrder,
-    /// Bits of a block's eight path bytes after its window, where they are turned round.
+    /// Number of bits that follow the window in a block's 8-byte word of path bits, in reversed order.
     pub window_down: u32,
 }
 
-/// The order of a path's bytes.
+/// The order of the path's bytes in memory.
 #[derive(Clone, Copy, Debug)]
 enum PathByteOrder {
-    /// The last first: a window is a little-endian word. The eight bytes of the first block's begin
-    /// here; those of the next are before them.
+    /// Last byte first: a window is a little-endian word. The eight bytes of the first block begin at
+    /// this index; those of the next block lie before them.
     Reversed(usize),
-    /// As in the plane, from [`PATH_BEFORE`] bytes before the first block's on, which begins with a
-    /// byte; so do the cells.
+    /// As in the plane, from [`PATH_BEFORE`] bytes before the first block on. Path and cells of the
+    /// first block begin with a whole byte.
     AsStored,
 }
 
-/// Memory for [`Codes`], to be used again and again.
+/// Reusable memory for [`Codes`].
 #[derive(Debug, Default)]
 pub struct Memory {
     path: Vec<u8>,
@@ -68,8 +70,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The codes of weights `from`, a multiple of [`BLOCK`], to `to` of a stream, and of an even
-    /// number of blocks.
+    /// Load the codes of weights `from` to `to` of a stream, rounded up to an even number of blocks.
+    /// `from` is a multiple of [`BLOCK`].
     pub fn load<'m>(
         &'m mut self,
         simd: SimdLevel,
@@ -118,7 +120,7 @@ impl Memory {
             blocks * plan.path_step,
         );
         let skipped = path_bit % 8;
-        // That of the first block; where there is none, nothing is read.
+        // The byte of the first block; if there is none, nothing is read.
         let first = path
             .len()
             .saturating_sub(BEFORE + plan.path_step + usize::from(skipped > 0));
@@ -137,14 +139,14 @@ impl Memory {
     }
 }
 
-/// Ask for the first `len` bytes of what comes next in a plane, which are the next stream's as a rule.
+/// Prefetch the first `len` bytes that follow in a plane, as a rule those of the next stream.
 ///
-/// A stream is read at a few bytes a cycle, of which the machine's own guesses from memory are a
-/// third slower (measured at 4096 weights a row).
+/// A stream is read at a few bytes a cycle. With the hardware prefetcher alone, reading from memory is
+/// a third slower (measured at 4096 weights a row).
 fn fetch_ahead(next: &[u8], len: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..len.min(next.len()).div_ceil(64) {
-        // SAFETY: every x86-64 has the instruction, which does nothing but to ask.
+        // SAFETY: every x86-64 has the instruction, which accesses no memory that could fault.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
                 next.as_ptr().wrapping_add(64 * line).cast(),
@@ -182,7 +184,8 @@ fn load_path<'m>(
     memory
 }
 
-/// Write bytes last first. By words: a loop of bytes is a fifth of a product's instructions.
+/// Write bytes in reverse order, by words: a loop over bytes would be a fifth of a product's
+/// instructions.
 #[inline(always)]
 fn reverse(bytes: &[u8], out: &mut [u8]) {
     let (first, words) = bytes.as_rchunks::<8>();
@@ -195,8 +198,8 @@ fn reverse(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
-/// `len` bytes of a cell plane from `byte` on, and [`AFTER`] more: those of the plane itself where it
-/// has so many, else a copy with zeros after its end. Where codes have no cells (`len` is 0), zeros.
+/// `len` bytes of a cell plane from `byte` on, and [`AFTER`] more: a slice of the plane if it is long
+/// enough, else a copy with zeros after the end. If codes have no cells (`len` is 0), zeros.
 fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: usize) -> &'m [u8] {
     if len == 0 {
         return &[0; AFTER];
@@ -212,8 +215,8 @@ fn load_cells<'m>(memory: &'m mut Vec<u8>, plane: &'m [u8], byte: usize, len: us
     memory
 }
 
-/// `len` bytes of a plane from `bit` on, which may be before it or within a byte, and `room` more: the
-/// plane itself where that is possible, else a copy with zeros on either side of it.
+/// `len` bytes of a plane from `bit` on, and `room` more. `bit` may lie before the plane or within a
+/// byte. Gives a slice of the plane where that is possible, else a copy with zeros on either side.
 fn load_stored_order<'m>(
     memory: &'m mut Vec<u8>,
     simd: SimdLevel,
@@ -231,7 +234,7 @@ fn load_stored_order<'m>(
         fetch_ahead(&plane[start + len..], len);
         return bytes;
     }
-    // One byte more, as each is made of two.
+    // One byte more, because each byte of the copy is made of two.
     memory.clear();
     memory.resize(size + 1, 0);
     let zeros = usize::try_from(-byte).unwrap_or(0).min(size);
@@ -244,7 +247,7 @@ fn load_stored_order<'m>(
     &memory[..size]
 }
 
-/// Shift big-endian bytes up by fewer bits than one has; the last is of no meaning then.
+/// Shift big-endian bytes up by less than 8 bits. The last byte has no meaning afterwards.
 #[inline(always)]
 fn shift_up(bytes: &mut [u8], shift: u32) {
     for i in 1..bytes.len() {
@@ -254,8 +257,8 @@ fn shift_up(bytes: &mut [u8], shift: u32) {
 }
 
 impl<'m> Codes<'m> {
-    /// Panics unless the codes of `count` weights from `from` on are here, both multiples of
-    /// [`BLOCK`], and what else is read with them: what the vector units rely on.
+    /// Panics unless the codes of `count` weights from `from` on (both multiples of [`BLOCK`]) are
+    /// loaded, with the readable bytes around them that the vector kernels rely on.
     pub fn check(&self, from: usize, count: usize) {
         let (from, blocks) = (from / BLOCK, (from + count) / BLOCK);
         assert!(from * BLOCK <= blocks * BLOCK && count.is_multiple_of(BLOCK));
@@ -273,14 +276,14 @@ impl<'m> Codes<'m> {
                     && end * self.plan.cell_step <= self.cells.len()
             }
         };
-        assert!(here, "the codes of {blocks} blocks are not all here");
+        assert!(here, "the codes of {blocks} blocks are not all loaded");
     }
 
-    /// All bytes of the path before and with the eight, last first, whose last bits but `window_down`
-    /// are the window of the block from weight `from` on.
+    /// All bytes of the path, in reverse order, up to the 8-byte word of the block from weight `from`
+    /// on. The window is followed by `window_down` bits in that word.
     pub fn path_to(&self, from: usize) -> &'m [u8] {
         let PathByteOrder::Reversed(first) = self.order else {
-            unreachable!("the path was loaded for what reads it in order");
+            unreachable!("the path was loaded in its stored order");
         };
         &self.path[..first + BEFORE - from / BLOCK * self.plan.path_step]
     }
@@ -291,7 +294,7 @@ impl<'m> Codes<'m> {
         &self.path[from / BLOCK * self.plan.path_step..]
     }
 
-    /// The bytes with the cells of the block from weight `from` on, and all that follow.
+    /// The bytes from the cells of the block at weight `from` on.
     pub fn cells_from(&self, from: usize) -> &'m [u8] {
         &self.cells[from / BLOCK * self.plan.cell_step..]
     }

@@ -1,25 +1,27 @@
 //! Decoding in vectors: sixteen consecutive weights at a time, from their codes to levels.
 //!
 //! Any weight needs W path bits and its own cell, so sixteen are decoded without a serial chain:
-//! 1. *Register.* Sixteen weights take one or two whole bytes of path bits. One 64-bit big-endian
-//!    load, shifted down, holds their registers one bit (or half a bit) apart; each lane shifts it
-//!    by its own distance. The upper and the lower part of the register are taken apart on the way.
-//! 2. *Offset.* Two multiplications, as `trellis` has them. Two weights of a step differ only in
-//!    their lanes' factors, so whole and half rates are one loop.
-//! 3. *Cell.* Sixteen cells of c bits take 2c whole bytes, so the bytes and the shift that a lane
-//!    needs are the same all through a stream: one byte shuffle, one shift up to cut off the cells
-//!    before, one shift down onto the offset.
-//! 4. *Level.* t = (2·phase + 1)/2^L − 1 in one fused multiply-add, which is exact; the rest is
-//!    [`Code::level`](crate::codec::trellis::code::Code::level) to the letter, so every lane has its bits.
+//! 1. *Register.* Sixteen weights take one or two whole bytes of path bits. One 64-bit big-endian load,
+//!    shifted down, holds their registers one bit (or half a bit) apart; each lane shifts it by its own
+//!    distance. The upper and the lower part of the register are separated in the same step.
+//! 2. *Offset.* Two multiplications, as `trellis` has them. Two weights of a step differ only in the
+//!    factors of their lanes, so one loop serves whole and half rates.
+//! 3. *Cell.* Sixteen cells of c bits take 2c whole bytes, so the bytes and the shift that a lane needs
+//!    are the same throughout a stream: one byte shuffle, one shift up that removes the cells before,
+//!    one shift down to the place above the offset.
+//! 4. *Level.* t = (2·phase + 1)/2^L − 1 in one exact fused multiply-add. The rest has the same
+//!    operations as [`Code::level`](crate::codec::trellis::code::Code::level), so every lane has the
+//!    same bits.
 //!
-//! That is some 25 instructions for sixteen weights in 512-bit vectors. What the lanes need is the
-//! same for all streams of a code whose cells begin at the same bit of a byte: a [`DecodePlan`].
+//! That is some 25 instructions for sixteen weights in 512-bit vectors. The constants of the lanes are
+//! the same for all streams of a code whose cells begin at the same bit of a byte. They are kept as a
+//! [`DecodePlan`].
 //!
-//! Where vectors can look up bytes, and no more, phases come from `bytes`, 256 at a time.
+//! On AVX2, which looks up bytes only, phases come from `bytes`, 256 at a time.
 //!
-//! [`Codes`] are a stream's codes with room on both sides, copied where they are not already so. That
-//! costs under 2 % of decoding, and in return no load is ever out of bounds and the bits before a chain
-//! are zeros without a test.
+//! [`Codes`] are a stream's codes with readable bytes on both sides; they are copied where the plane
+//! has no such bytes. That costs under 2 % of decoding. In return no load is out of bounds, and the
+//! bits before a chain are zeros without a test.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -41,8 +43,8 @@ pub use plan::{BLOCK, DecodePlan, DecodePlans};
 
 use crate::SimdLevel;
 
-/// Decode `out.len()` levels, a multiple of [`BLOCK`], from weight `from` of `codes` on, which is
-/// one too. The levels after the last weight are of no meaning.
+/// Decode `out.len()` levels from weight `from` of `codes` on. Both numbers are multiples of [`BLOCK`].
+/// The levels after the last weight have no meaning.
 ///
 /// Every [`SimdLevel`] gives the same bits.
 pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
@@ -61,8 +63,9 @@ pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) 
     }
 }
 
-/// Σ level·x over the weights of `codes`, in sixteen sums that [`lane_sum`] adds up; lane i has the
-/// weights ≡ i mod 16 in order. `x` has a multiple of [`BLOCK`] values, zeros after the last weight.
+/// Σ level·x over the weights of `codes`, in sixteen partial sums that [`lane_sum`] adds up. Lane i
+/// sums the weights ≡ i mod 16 in order. `x` has a multiple of [`BLOCK`] values, with zeros after the
+/// last weight.
 ///
 /// Every [`SimdLevel`] gives the same bits.
 pub fn dot(simd: SimdLevel, codes: &Codes<'_>, x: &[f32]) -> f32 {

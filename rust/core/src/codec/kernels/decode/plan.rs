@@ -1,4 +1,4 @@
-//! What the lanes of a decoder need to know of a code.
+//! The constants of a code for each lane of a decoder.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use crate::codec::trellis::integer_levels::IntegerLevels;
 use crate::codec::trellis::tables::Trellis;
 use crate::{Result, SimdLevel};
 
-/// Weights decoded at a time: they take whole bytes of either plane at every rate.
+/// Weights decoded at a time. At every rate they take whole bytes of both planes.
 pub const BLOCK: usize = 16;
 
 /// A value for each lane.
@@ -18,39 +18,39 @@ pub type PerLane<T> = [T; BLOCK];
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct DecodePlan {
-    /// For each lane four byte numbers within the cells of a block, least significant first: the
-    /// first byte of the lane's cell and the one after it above two empty ones (0x80).
+    /// For each lane four byte indices into the cells of a block, least significant byte first: two
+    /// empty bytes (0x80), then the byte after the first byte of the lane's cell, then that first byte.
     pub cell_bytes: [[u8; 4]; BLOCK],
-    /// Shifts that bring the lane's cell to the top.
+    /// Left shift that brings the lane's cell to the top.
     pub cell_up: PerLane<u32>,
-    /// Shifts that bring the upper part of the lane's register to the bottom of the path's word.
+    /// Right shift that brings the upper part of the lane's register to the bottom of the path's word.
     pub upper_down: PerLane<u32>,
-    /// Shifts that bring the lower part there.
+    /// Right shift that brings the lower part there.
     pub lower_down: PerLane<u32>,
     /// The skew of the lane's axis: the factor of the upper part.
     pub skew: PerLane<u32>,
     /// The factor of the position.
     pub turn: PerLane<u32>,
-    /// The code that all this is of, with its levels.
+    /// The code, with its levels.
     pub trellis: &'static Trellis,
-    /// Ones as long as the register's upper part.
+    /// Mask of the register's upper part.
     pub upper_mask: u32,
-    /// Ones as long as its lower part.
+    /// Mask of the register's lower part.
     pub lower_mask: u32,
-    /// Ones as long as an offset.
+    /// Mask of an offset.
     pub offset_mask: u32,
-    /// Shift of a product's top bits down to a position.
+    /// Right shift that leaves the top bits of a product as a position.
     pub spread_down: u32,
-    /// Shift of a cell from the top down onto an offset.
+    /// Right shift of a cell from the top to its place above the offset.
     pub cell_down: u32,
     /// 2^(1−L) and 2^−L − 1: t of a phase.
     pub t_line: [f32; 2],
     /// Coefficients of the level (see [`Code::scaled_shape`]).
     pub shape: [f32; 3],
-    /// The same for 32 lanes, where the code allows it.
+    /// Tables for 32 lanes (VBMI), if the register is short enough.
     #[cfg(target_arch = "x86_64")]
     pub table: Option<super::vbmi::WordLookup>,
-    /// And in bytes, where it allows that.
+    /// Tables for lookups in bytes (AVX2), if the register is short enough.
     #[cfg(target_arch = "x86_64")]
     pub bytes: Option<super::bytes::ByteLookup>,
     /// Bytes of a block in the path plane.
@@ -101,7 +101,8 @@ impl DecodePlan {
         &self.trellis.code
     }
 
-    /// Whether a level looks up bytes, and so reads path bytes in the order in which they are stored.
+    /// Whether the kernel of this vector unit looks up bytes, and so reads path bytes in their stored
+    /// order.
     pub fn reads_stored_order(&self, simd: SimdLevel) -> bool {
         match simd {
             #[cfg(target_arch = "x86_64")]
@@ -110,7 +111,7 @@ impl DecodePlan {
         }
     }
 
-    /// Its integer levels, which the caller knows that there are.
+    /// The code's integer levels, which the caller has checked to exist.
     pub fn integer_levels(&self) -> &'static IntegerLevels {
         let levels = self.trellis.integer.as_ref();
         levels.expect("the code has integer levels")
@@ -131,7 +132,7 @@ pub struct DecodePlans(
 );
 
 impl DecodePlans {
-    /// The plans for streams of these rates, in half bits; 0 is passed over.
+    /// The plans for streams of these rates, in half bits. Rate 0 is ignored.
     pub fn new(codes: WindowCodes, rates: &[u8]) -> Result<Self> {
         static PLANS: [OfCode; PinnedCode::COUNT] =
             [const { [const { OnceLock::new() }; 8] }; PinnedCode::COUNT];
@@ -157,7 +158,8 @@ impl DecodePlans {
         self.0[usize::from(rate)].is_some_and(|(trellis, _)| trellis.integer.is_some())
     }
 
-    /// Whether a level reads path bytes in the stored order (see [`DecodePlan::reads_stored_order`]): all rates of a window are alike.
+    /// Whether path bytes are read in their stored order (see [`DecodePlan::reads_stored_order`]). This
+    /// is the same for all rates of a window.
     pub fn reads_stored_order(&self, simd: SimdLevel) -> bool {
         let rate = self.0.iter().position(Option::is_some);
         rate.is_some_and(|rate| self.plan(rate as u8, 0).reads_stored_order(simd))
@@ -165,7 +167,8 @@ impl DecodePlans {
 
     /// The plan of streams of `rate` half bits whose cells begin `skipped` bits into a byte.
     pub fn plan(&self, rate: u8, skipped: u32) -> &'static DecodePlan {
-        let (trellis, plans) = self.0[usize::from(rate)].expect("the rate was announced");
+        let (trellis, plans) =
+            self.0[usize::from(rate)].expect("the rate is one of those given to `new`");
         plans[skipped as usize].get_or_init(|| DecodePlan::new(trellis, skipped))
     }
 }

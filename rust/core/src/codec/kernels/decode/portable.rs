@@ -3,8 +3,8 @@
 use super::codes::Codes;
 use super::plan::{BLOCK, DecodePlan, PerLane};
 
-/// Whether the machine that this is compiled for has fused multiply-adds; one that has not would
-/// call a library function for each, where the table of levels costs a load.
+/// Whether the target has fused multiply-add instructions. Without them each would be a library call,
+/// and the table of levels costs a load only.
 const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
 /// See [`levels`](super::levels).

@@ -36,7 +36,7 @@ proptest! {
     ) {
         let (code, window) = (PinnedCode::of_number(number).code(), PinnedCode::of_number(number).siblings());
         let path_bit = chain * 8 + run;
-        // Planes that end where the codes do: nothing beyond may be read.
+        // The planes end where the codes do, so that a read beyond them would be found.
         let path_end = (path_bit + code.path_len(len)).div_ceil(8);
         let cell_end = (cell_bit + code.cells_len(len)).div_ceil(8);
         let source = StreamCodes {
@@ -62,7 +62,7 @@ proptest! {
             levels(simd, &codes, 0, &mut out);
             prop_assert_eq!(bits(&out[..len - from]), bits(&expected[from..]), "{:?}", simd);
             products.push(dot(simd, &codes, &x));
-            // From the middle of a copy, too.
+            // Also from a weight within the stream on.
             if padded > BLOCK {
                 let mut rest = vec![0.0; padded - BLOCK];
                 levels(simd, &codes, BLOCK, &mut rest);
@@ -77,7 +77,7 @@ proptest! {
 
 #[test]
 fn all_phases_of_all_codes_decode_alike() {
-    // A long stream of pseudo-random bits reaches them; the portable unit reads the table.
+    // A long stream of pseudo-random bits reaches all phases; the portable form reads the table.
     let mut state = 1u64;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         state = state

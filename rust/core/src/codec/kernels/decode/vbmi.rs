@@ -1,15 +1,15 @@
-//! Thirty-two weights at a time where vectors have byte permutes (AVX-512 VBMI) and the register is
-//! short.
+//! Thirty-two weights at a time, with byte permutes (AVX-512 VBMI), for codes with short registers.
 //!
-//! The lower and the upper part of a register of at most ten bits have 32 values each, so what each
-//! of them adds to the offset is looked up. One 64-bit word of path bits holds the registers of 32
-//! weights; one `multishift` takes both parts of all of them from it, one permute of a 128-byte table
-//! turns all 64 into what they add, one multiply-add of bytes adds the two. Cells are taken by one
-//! permute, too. That is half of the instructions of `avx512`, and the levels are computed as there.
+//! The lower and the upper part of a register of at most ten bits have at most 32 values each, so the
+//! contribution of each part to the offset is looked up. One 64-bit word of path bits holds the
+//! registers of 32 weights. One `multishift` extracts both parts of all registers, one permute of a
+//! 128-byte table looks up the 64 contributions, and one multiply-add of bytes adds them in pairs. One
+//! more permute extracts the cells. That is half of the instructions of `avx512`. The levels are
+//! computed as there.
 //!
-//! Weights j and 16 + j share the two halves of 32-bit lane j. A shift and a mask make either phase
-//! the mantissa of a float 2 + 2·phase/2^L, from which t is one exact subtraction. The vector units
-//! are busiest with multiply-adds (measured: one a cycle), and a conversion would need one more.
+//! Weights j and 16 + j share the two halves of 32-bit lane j. A shift and a mask turn a phase into the
+//! mantissa of the float 2 + 2·phase/2^L, and one exact subtraction gives t. Multiply-adds are the
+//! bottleneck (measured: one a cycle), and a conversion from integers would need one more.
 
 use std::arch::x86_64::*;
 
@@ -23,29 +23,30 @@ const fn weight(lane: usize) -> usize {
     lane / 2 + lane % 2 * BLOCK
 }
 
-/// The constants of a code and of the bit at which its cells begin, for 32 lanes of two bytes: the
+/// The constants of a code whose cells begin at a given bit of a byte, for 32 lanes of two bytes: the
 /// lower part of the register first.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct WordLookup {
-    /// Where in the path's word each part begins.
+    /// The bit of the path's word at which each part begins.
     begin: [[u8; 2]; 32],
-    /// Ones as long as each part.
+    /// Mask of each part.
     mask: [[u8; 2]; 32],
-    /// Where its entries are in the table.
+    /// The index of each part's first entry in the table.
     base: [[u8; 2]; 32],
-    /// What each part adds to the offset.
+    /// The contributions of each part to the offset.
     adds: [[u8; 64]; 2],
-    /// The bytes of the lane's cell, second first.
+    /// The indices of the two bytes of the lane's cell, the second byte first.
     cell_bytes: [[u8; 2]; 32],
-    /// Where in its 64 bits the two bytes begin that have the cell above as many bits as an offset.
+    /// The bit of the 64-bit word at which a 16-bit field begins that has the cell above as many bits
+    /// as an offset has.
     cell_begin: [[u8; 2]; 32],
-    /// Ones where a phase has bits of the offset, or none.
+    /// Mask of the bits of a 16-bit phase that are not the cell's.
     not_cell: u16,
 }
 
 impl WordLookup {
-    /// The table of a code whose register is short enough for one.
+    /// The tables of a code; `None` if its register is too long for them.
     pub fn new(code: &Code, skipped: u32) -> Option<Self> {
         let (run, upper) = (code.run_bits, code.window - code.run_bits);
         let group = code.weights_a_step();
@@ -81,13 +82,13 @@ impl WordLookup {
             cell_bytes: lanes(&|w| [(cell_bit(w) / 8 + 1) as u8, (cell_bit(w) / 8) as u8]),
             cell_begin: std::array::from_fn(|i| {
                 let below = 16 - cell_bit(weight(i)) % 8 - code.cell_bits();
-                // A negative distance turns round in the 64 bits; what comes from the lane below
-                // then is where the offset goes.
+                // A negative distance wraps around in the 64 bits. The bits that then come from the
+                // lane below are replaced by the offset.
                 let begin = (16 * (i as u32 % 4) + below).wrapping_sub(code.offset_bits);
                 [begin, begin.wrapping_add(8)].map(|begin| (begin % 64) as u8)
             }),
             not_cell: match code.cell_bits() {
-                // An offset's carry is where a cell would be, and `Codes` has zeros for cells.
+                // Without cells, the carry of an offset must be masked off; `Codes` has zeros as cells.
                 0 => (1 << code.offset_bits) - 1,
                 bits => !(((1 << bits) - 1) << code.offset_bits),
             },
@@ -107,7 +108,7 @@ struct LookupVectors {
 }
 
 impl LookupVectors {
-    /// The lanes for words that go on for `window_down` bits after the window.
+    /// Load the constants for path words that have `window_down` bits after the window.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn new(table: &WordLookup, window_down: u32) -> Self {
@@ -143,10 +144,9 @@ impl LookupVectors {
     }
 }
 
-/// What makes floats of the phases in both halves of 32-bit lanes.
+/// The constants that turn the phases in both halves of 32-bit lanes into levels.
 struct LevelCurves {
-    /// Shift that brings the phase in the lower half to the top of a mantissa, and the one that
-    /// brings the other there.
+    /// The shifts that bring the phases of the lower and of the upper half to the top of a mantissa.
     mantissa: [__m128i; 2],
     mantissa_mask: __m512i,
     /// 3 − 2^−L.
@@ -160,7 +160,7 @@ impl LevelCurves {
         let phase_bits = plan.code().phase_bits() as i32;
         let shift = |by| _mm_cvtsi32_si128(by);
         Self {
-            // From 7 to 15 bits, so that neither shift is negative and the halves stay apart.
+            // Phases have 7 to 15 bits, so neither shift is negative and the halves do not overlap.
             mantissa: [shift(23 - phase_bits), shift(phase_bits - 7)],
             mantissa_mask: _mm512_set1_epi32(((1 << phase_bits) - 1) << (23 - phase_bits)),
             centre: _mm512_set1_ps(2.0 - plan.t_line[1]),
@@ -204,12 +204,12 @@ pub unsafe fn each_pair(
     }
     let plan = codes.plan;
     let lanes = LookupVectors::new(table, codes.window_down);
-    // The window of a pair ends where that of its second block does.
+    // The window of a pair ends with the window of its second block.
     let path = codes.path_to(from + BLOCK).as_ptr_range().end;
     let mut path = path.wrapping_sub(8);
     let mut cells = codes.cells_from(from).as_ptr();
     for i in 0..pairs {
-        // SAFETY: `check` says that 8 and 32 bytes are here for each of the blocks.
+        // SAFETY: `check` held: 8 and 32 bytes are readable for each of the blocks.
         let (window, bytes) = unsafe {
             (
                 path.cast::<i64>().read_unaligned(),

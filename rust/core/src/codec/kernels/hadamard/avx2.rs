@@ -105,8 +105,8 @@ fn across<const V: usize>(v: &mut [__m256; V]) {
     level::<V, 4>(v);
 }
 
-/// The level between vectors that are `HALF` apart; a function of its own with a constant, because
-/// the compiler leaves a loop over the levels, and with it the values, in memory.
+/// The level between vectors that are `HALF` apart; a function with a constant parameter, because in a
+/// loop over the levels the compiler would keep the values in memory.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn level<const V: usize, const HALF: usize>(v: &mut [__m256; V]) {
@@ -121,7 +121,7 @@ fn level<const V: usize, const HALF: usize>(v: &mut [__m256; V]) {
 }
 
 /// The three levels between the lanes of a vector. A lane becomes its partner plus or minus itself,
-/// which one fused multiply-add by ±1 does without a rounding of its own.
+/// computed by one fused multiply-add with ±1, which rounds once like the plain sum.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn within(v: __m256) -> __m256 {

@@ -101,8 +101,8 @@ fn across<const V: usize>(v: &mut [__m512; V]) {
     level::<V, 8>(v);
 }
 
-/// The level between vectors that are `HALF` apart; a function of its own with a constant, because
-/// the compiler leaves a loop over the levels, and with it the values, in memory.
+/// The level between vectors that are `HALF` apart; a function with a constant parameter, because in a
+/// loop over the levels the compiler would keep the values in memory.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn level<const V: usize, const HALF: usize>(v: &mut [__m512; V]) {
@@ -117,7 +117,7 @@ fn level<const V: usize, const HALF: usize>(v: &mut [__m512; V]) {
 }
 
 /// The four levels between the lanes of a vector. A lane becomes its partner plus or minus itself,
-/// which one fused multiply-add by ±1 does without a rounding of its own.
+/// computed by one fused multiply-add with ±1, which rounds once like the plain sum.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn within(v: __m512) -> __m512 {

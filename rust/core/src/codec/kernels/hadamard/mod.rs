@@ -1,12 +1,12 @@
-//! Incoherence: signs and a blockwise orthonormal Hadamard transform make any row look Gaussian,
-//! so that one quantile function serves every row and no outlier is clipped. It comes before the
-//! search of codes.
+//! Incoherence: random signs and a blockwise orthonormal Hadamard transform make the weights of any row
+//! nearly Gaussian, so that one quantile function serves every row and no outlier is clipped. The
+//! transform is applied before the search.
 //!
 //! A row of n weights is multiplied by ±1 from a stored seed, then transformed in blocks:
 //! * when a power of two ≥ 128 divides n, in n/b blocks of the largest such b ≤ 1024;
-//! * otherwise in ⌊n/b⌋ blocks of the largest power of two b ≤ min(n, 1024) from the front, and
-//!   then one more block over the last b weights, which mixes the rest in. A product of orthonormal
-//!   maps is orthonormal, so the error of the weights is still the error of their codes.
+//! * otherwise in ⌊n/b⌋ blocks of the largest power of two b ≤ min(n, 1024) from the front, and then
+//!   one more block over the last b weights, which includes the rest. A product of orthonormal maps is
+//!   orthonormal, so the error of the weights equals the error of their codes.
 //!
 //! Every output of a butterfly is one sum or one difference of two floats, and the levels of
 //! butterflies come in one order, from neighbours to halves. Which butterflies of a level are done
@@ -22,7 +22,8 @@ use std::ops::Range;
 
 use crate::SimdLevel;
 
-/// The smallest block that is worth having everywhere, and the largest that is used.
+/// The smallest block size for which blocks of equal size are preferred to an overlapping one, and the
+/// largest block size.
 const BLOCKS: (usize, usize) = (128, 1024);
 
 /// The block size for a row of `n` weights and whether a last block overlaps the one before.
@@ -62,7 +63,7 @@ impl Incoherence {
         Self { signs, simd }
     }
 
-    /// Weights to the incoherent basis, in place. An empty row is left alone.
+    /// Transform weights to the incoherent basis, in place. An empty row stays empty.
     pub fn forward(&self, row: &mut [f32]) {
         if row.is_empty() {
             return;
@@ -78,8 +79,8 @@ impl Incoherence {
         }
     }
 
-    /// Back from the incoherent basis: the same blocks in the opposite order, as each is its own
-    /// inverse.
+    /// Back from the incoherent basis: the same blocks in the opposite order, because each block is its
+    /// own inverse.
     pub fn inverse(&self, row: &mut [f32]) {
         self.inverse_part(row, 0, row.len());
     }
@@ -127,9 +128,9 @@ impl Incoherence {
     }
 }
 
-/// The weights of a row of `n` that have to be known in the incoherent basis before those in `range`
-/// can be in the original one: the whole blocks that they are in, and all up to the end where they
-/// are within reach of the last, overlapping block.
+/// The weights of a row of `n` that must be decoded in the incoherent basis to compute those in
+/// `range`: the whole blocks that contain them, and everything up to the end if one of these meets the
+/// last, overlapping block.
 pub fn closure(n: usize, range: Range<usize>) -> Range<usize> {
     if range.is_empty() {
         return range;
@@ -140,7 +141,7 @@ pub fn closure(n: usize, range: Range<usize>) -> Range<usize> {
     if !overlapping {
         return start..end;
     }
-    // The last of the blocks that the overlapping one does not reach ends here.
+    // The blocks before this place do not meet the overlapping block.
     let apart = (n - size) / size * size;
     if end <= apart {
         start..end

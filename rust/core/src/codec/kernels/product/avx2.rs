@@ -36,7 +36,7 @@ pub unsafe fn accumulate(len: usize, rows: &[f32], vectors: &[f32], sums: &mut [
     }
 }
 
-/// Some rows, some vectors, and where their sums begin, which are `batch` apart from row to row.
+/// Pointers to rows, to vectors and to their sums. The sums of consecutive rows are `batch` apart.
 #[derive(Clone, Copy)]
 struct Tile {
     len: usize,
@@ -104,7 +104,7 @@ impl Tile {
     }
 }
 
-/// Vectors of sums that stay in registers while all rows pass by.
+/// Vector registers of sums; they are kept while the kernel passes over all rows.
 const WIDE: usize = 8;
 
 /// See [`add_rows`](super::add_rows).

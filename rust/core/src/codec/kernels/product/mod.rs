@@ -1,13 +1,13 @@
 //! Rows of levels times a batch of vectors.
 //!
-//! A product y = Σ level·x is kept as sixteen sums, lane i having the columns ≡ i mod 16 in order.
-//! Both factors then lie in memory as they are read, whatever the size of the batch, nothing has to
-//! be packed, and one vector is multiplied in the same order as a batch: the results are the same
-//! bits. The sixteen are added up once a stream, by [`lane_sum`](super::decode::lane_sum).
+//! A product y = Σ level·x is kept as sixteen partial sums: lane i sums the columns ≡ i mod 16 in
+//! order. Both factors are read in the order in which they lie in memory, so nothing has to be packed
+//! for any batch size. One vector is multiplied in the same order as a batch, so the results have the
+//! same bits. [`lane_sum`](super::decode::lane_sum) adds up the sixteen sums once a stream.
 //!
 //! A tile of four rows and six vectors has 24 accumulators and two and a half multiply-adds for each
-//! load, so the loads of a first-level cache keep up. [`PANEL`] columns of sixteen rows and of a
-//! tile's vectors fit in it together: 44 KiB of 48.
+//! load, so loads from the first-level cache are not the bottleneck. [`PANEL`] columns of sixteen rows
+//! and of a tile's vectors fit in that cache together: 44 KiB of 48.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -1,9 +1,9 @@
 //! The steps of the search in 256-bit vectors of sixteen metrics.
 //!
 //! States n..n + 32 come from the metrics n/2..n/2 + 16 (oldest bit 0) and those half the states
-//! further (oldest bit 1). Each old metric serves two neighbours, so eight of them are loaded into
-//! both halves of a vector and doubled by one byte shuffle; that takes nothing from the shuffle
-//! port but the shuffle itself, where unpacking sixteen would need a cross-lane permute as well.
+//! further (oldest bit 1). Each old metric is used by two neighbouring states. So eight metrics are
+//! loaded into both halves of a vector, and one byte shuffle doubles them. Unpacking sixteen metrics
+//! instead would need a cross-lane permute as well, on the same execution port.
 
 use std::arch::x86_64::*;
 
@@ -77,7 +77,7 @@ unsafe fn distances_in<const VECTORS: usize>(
     }
 }
 
-/// Subtract the least from all.
+/// Subtract the minimum from all metrics.
 ///
 /// # Safety
 /// The machine has AVX2; the length is a multiple of 16.
@@ -98,7 +98,7 @@ unsafe fn rebase(metrics: &mut [u16]) {
     }
 }
 
-/// The least lane in all lanes.
+/// The minimum of all lanes, in every lane.
 #[target_feature(enable = "avx2")]
 fn lowest(least: __m256i) -> __m256i {
     let halves = _mm_min_epu16(
@@ -121,7 +121,7 @@ pub unsafe fn add_compare_select(
     next: &mut [u16],
     decisions: &mut [u32],
 ) -> bool {
-    // One loop for each shape of a step: the compiler then knows what it need not look at.
+    // One loop for each shape of a step, so that the compiler leaves out the branches on the shape.
     // SAFETY: the contract is this function's own.
     unsafe {
         match (steps.axes.len(), steps.run_bits) {

@@ -81,7 +81,7 @@ unsafe fn distances_in<const VECTORS: usize>(
     }
 }
 
-/// Subtract the least from all.
+/// Subtract the minimum from all metrics.
 ///
 /// # Safety
 /// The machine has AVX-512 F and BW; the length is a multiple of 32.
@@ -102,7 +102,7 @@ unsafe fn rebase(metrics: &mut [u16]) {
     }
 }
 
-/// The least lane in all lanes.
+/// The minimum of all lanes, in every lane.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn lowest(least: __m512i) -> __m512i {
     let halves = _mm256_min_epu16(
@@ -129,7 +129,7 @@ pub unsafe fn add_compare_select(
     next: &mut [u16],
     decisions: &mut [u32],
 ) -> bool {
-    // One loop for each shape of a step: the compiler then knows what it need not look at.
+    // One loop for each shape of a step, so that the compiler leaves out the branches on the shape.
     // SAFETY: the contract is this function's own.
     unsafe {
         match (steps.axes.len(), steps.run_bits) {

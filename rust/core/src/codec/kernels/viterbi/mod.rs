@@ -1,30 +1,31 @@
 //! The search: the path through the trellis whose levels lie nearest to a chain's weights.
 //!
-//! Viterbi's algorithm over 2^(W−1) states with two branches in and two out, whatever the rate:
-//! a branch fixes the offsets of a step's weights, and the best cell for an offset is the nearest of
-//! three. So a weight costs 2^s distances, a step 2^W additions and comparisons and one stored bit a
-//! state, from which the best path is traced back.
+//! Viterbi's algorithm over 2^(W−1) states with two branches in and two out, whatever the rate: a
+//! branch fixes the offsets of a step's weights, and the best cell for an offset is the nearest of
+//! three. So a weight costs 2^s distances. A step costs 2^W additions and comparisons, and stores one
+//! decision bit for each state. The best path is traced back from these bits.
 //!
 //! **Nearest of three.** Levels rise with the phase. Let j be the last cell whose first level is
 //! ≤ x. For any offset the level of cell j − 1 is ≤ x and that of cell j + 1 is > x, so every other
 //! cell is farther away than one of j − 1, j, j + 1.
 //!
-//! **Integers.** Metrics are 16-bit with saturation: the same path on every machine and every
-//! vector width. A distance is min(|x − level|, cap)²·2^(2·shift)/2^15, the unit of levels and the
-//! shift chosen for each code so that a typical distance is a few units (see [`typical`]). Subtracting the least distance of a weight, or the least metric of all states,
-//! changes no decision; the first keeps an outlier from saturating all metrics at once, the second
-//! is done every [`BLOCK`] steps.
+//! **Integers.** Metrics are 16-bit with saturation: the same path on every machine and every vector
+//! width. A distance is min(|x − level|, cap)²·2^(2·shift)/2^15, where the unit of levels and the shift
+//! are chosen for each code so that a typical distance is a few units (see [`typical`]). Subtracting
+//! the least distance of a weight, or the least metric of all states, changes no decision. The first
+//! prevents an outlier from saturating all metrics at once. The second is done every [`BLOCK`] steps.
 //!
-//! **The start.** The register starts at 0, or where it is known to have been left: the metric of that
-//! state is 0 and all others are as large as can be. Saturation may let a path from another state win where the first weights are far from
-//! every level. That costs nothing but accuracy, because only path bits leave the trace-back:
-//! [`SearchTables::choose`] runs the register forward from where it really starts.
+//! **The start.** The register starts at 0, or at the value after the part coded before: the metric of
+//! that state is 0, all others have the largest value. If the first weights are far from every level,
+//! saturation may let a path from another state win. That costs accuracy only: the trace-back yields
+//! path bits, and [`SearchTables::choose`] runs the register forward from its true start.
 //!
-//! **Memory.** Survivors merge: far enough back, the paths into all states are the same. So decisions
-//! are traced when [`ViterbiSearch`] holds a block of them and [`LOOKAHEAD`]·W more, and those of the block
-//! are dropped. An exception costs accuracy alone, but not little: the register is lost for W steps.
-//! (The textbook's 5·W steps are far too few for so many states that are nearly as good: at W = 16,
-//! 32·W lost 0.7 dB, 64·W still 0.15 dB in one chain of eight, 128·W nothing.)
+//! **Memory.** Survivor paths merge: far enough back, the paths into all states are the same. So the
+//! path is traced back when [`ViterbiSearch`] holds the decisions of a block and of [`LOOKAHEAD`]·W
+//! more steps; then the block's decisions are dropped. If the paths have not merged by then, the result
+//! is still valid, but the register is wrong for W steps, which costs much accuracy. (The textbook's
+//! 5·W steps are far too few, because many states are nearly equally good: at W = 16, 32·W lost 0.7 dB,
+//! 64·W still 0.15 dB in one chain of eight, 128·W nothing.)
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -36,41 +37,41 @@ use crate::codec::trellis::code::Code;
 use crate::codec::trellis::tables::Trellis;
 use crate::{Control, Result, SimdLevel};
 
-/// Steps whose distances are computed ahead: a distance stored a moment ago at another alignment
-/// stalls the load that reads it (measured: 30 % of the search).
+/// Steps whose distances are computed in advance. A load that reads a distance just after it was stored
+/// at another alignment stalls (measured: 30 % of the search).
 pub const BLOCK: usize = 8;
 
-/// Steps traced back beyond those that are settled, for each bit of the register.
+/// Steps of look-ahead beyond the settled ones, for each bit of the register.
 const LOOKAHEAD: usize = 128;
 
-/// Bytes of decisions that are settled at a time, or as many as are looked ahead where that is more:
-/// the narrower windows' stay in a second-level cache.
+/// Bytes of decisions that are settled at a time, or as many as the look-ahead has if that is more.
+/// Those of the narrower windows stay in a second-level cache.
 const SETTLED_BYTES: usize = 1 << 18;
 
-/// A distance at a code's typical error. Where cells are many, the outermost is hundreds of errors
-/// wide, and the cap must lie far out for a path to be told from a worse one there (at 8 bits 16
-/// costs 2 dB); where they are few, 4 costs 0.005 dB and 128 gains nothing over 16.
+/// The metric of a typical error of a code. With many cells, the outermost cell is hundreds of typical
+/// errors wide. The cap on distances must lie far out there, or good and bad paths would have equal
+/// metrics (at 8 bits, 16 costs 2 dB). With few cells, 4 costs 0.005 dB, and 128 gains nothing over 16.
 fn typical(code: &Code) -> f32 {
     if code.cell_bits() < 7 { 16.0 } else { 4.0 }
 }
 
-/// Level units at the outermost level, which leaves room for targets beyond it.
+/// The outermost level in level units; there is room for targets beyond it.
 const OUTERMOST: f32 = 28_000.0;
 
-/// Positions behind the end of a distance array that repeat its start, so that a run of registers
-/// is one load wherever it begins.
+/// Positions after the end of a distance array that repeat its start, so that one load reads a run of
+/// registers from any place.
 const WRAP: usize = 32;
 
-/// What a search reads of an axis of the state map.
+/// Tables of an axis of the state map.
 #[derive(Debug)]
 struct AxisTables {
-    /// Where the run of registers with this upper part begins, as a position.
+    /// By upper part of the register: the position of the first register of its run.
     spread: Vec<u8>,
     /// Levels by cell and position.
     levels: Vec<i16>,
 }
 
-/// What a search reads and never writes: one for each code, shared by all threads.
+/// The constant tables of a search: one for each code, shared by all threads.
 #[derive(Debug)]
 pub struct SearchTables<'t> {
     trellis: &'t Trellis,
@@ -134,7 +135,7 @@ impl<'t> SearchTables<'t> {
         }
     }
 
-    /// The code these tables are of.
+    /// The code of these tables.
     pub fn trellis(&self) -> &'t Trellis {
         self.trellis
     }
@@ -146,19 +147,19 @@ impl<'t> SearchTables<'t> {
 
     /// Turn a weight, in standard deviations, into a target of the search.
     ///
-    /// Beyond the outermost level by more than the metric can tell apart, every level would look
-    /// equally far; such a weight aims at the place from which the outermost is still the nearest.
+    /// A weight far beyond the outermost level would have the capped distance to every level. Its
+    /// target is moved to a place from which the outermost level is still the nearest.
     pub fn target(&self, deviations: f32) -> i16 {
         let outermost = f32::from(self.levels[self.levels.len() - 1]);
         let bound = (outermost + f32::from(self.cap / 2)).min(f32::from(i16::MAX));
         let units = (deviations * self.unit).clamp(-bound, bound);
-        // Rounds to even as `round_ties_even` does, without a call where the machine has no such
-        // instruction: between 2^23 and 2^24 floats are whole.
+        // Rounds like `round_ties_even`, but without a library call on targets that lack the
+        // instruction: floats between 2^23 and 2^24 are whole numbers.
         const WHOLE: f32 = 12_582_912.0;
         ((units + WHOLE) - WHOLE) as i16
     }
 
-    /// Levels by position, of the cells among which the nearest to `x` lies.
+    /// The levels, by position, of the cells that may contain the level nearest to `x`.
     fn near(&self, axis: usize, x: i16) -> &[i16] {
         let cells = self.candidates(x);
         let positions = self.positions();
@@ -178,7 +179,7 @@ impl<'t> SearchTables<'t> {
         cell
     }
 
-    /// The cells among which the nearest level to `x` lies, whatever the offset.
+    /// The cells that contain the level nearest to `x`, for any offset.
     fn candidates(&self, x: i16) -> std::ops::RangeInclusive<usize> {
         let cell = self.cell_of(x);
         cell.saturating_sub(1)..=(cell + 1).min(self.first.len() - 1)
@@ -194,8 +195,8 @@ impl<'t> SearchTables<'t> {
             .unwrap_or_default()
     }
 
-    /// The best cells for a stream's targets on a path that has been found, and the levels that a
-    /// decoder will find. `register` runs on from one stream of a chain to the next.
+    /// The best cells for a stream's targets along the path that the search found, and the levels that
+    /// a decoder will compute. `register` continues from one stream of a chain to the next.
     pub fn choose(
         &self,
         register: &mut usize,
@@ -220,7 +221,7 @@ impl<'t> SearchTables<'t> {
     }
 }
 
-/// A search over one chain after another, with its own memory.
+/// A Viterbi search with its memory, which is reused from chain to chain.
 #[derive(Debug)]
 pub struct ViterbiSearch {
     simd: SimdLevel,
@@ -228,7 +229,7 @@ pub struct ViterbiSearch {
     metrics: Vec<u16>,
     next_metrics: Vec<u16>,
     distances: Vec<u16>,
-    /// One bit a state for each step that is not settled yet: set where the oldest bit is 0.
+    /// For each step that is not settled yet one bit a state: set if the oldest bit is 0.
     decisions: Vec<u32>,
     /// The path bits that are settled, one a byte; after [`finish`](Self::finish) the whole chain's.
     pub path: Vec<u8>,
@@ -249,7 +250,7 @@ impl ViterbiSearch {
         }
     }
 
-    /// Begin a chain, or a part of one, before which the register is this: 0 for a chain.
+    /// Begin a chain, or a part of one, with this register: 0 at the start of a chain.
     pub fn start(&mut self, register: usize) {
         let states = self.metrics.len();
         self.metrics.fill(u16::MAX);
@@ -258,7 +259,7 @@ impl ViterbiSearch {
         self.path.clear();
     }
 
-    /// Go on with a stream's targets (see [`SearchTables::target`]), coded as `tables` say.
+    /// Continue with a stream's targets (see [`SearchTables::target`]), for the code of `tables`.
     ///
     /// Time O(n·(2^s + 2^W)).
     pub fn advance(
@@ -281,7 +282,7 @@ impl ViterbiSearch {
                 self.trace_back(settled);
             }
             let steps = block.len().div_ceil(group);
-            // A last step may be one weight short; any place is as good for what is not there.
+            // The last step may lack its second weight. Any distances serve for a missing weight.
             let distances = &mut self.distances[..steps * group * stride];
             distances[block.len() * stride..].fill(0);
             fill_distances(
@@ -313,12 +314,12 @@ impl ViterbiSearch {
         Ok(())
     }
 
-    /// End the chain: all of its path bits are settled.
+    /// End the chain and settle all of its path bits.
     pub fn finish(&mut self) {
         self.trace_back(self.decisions.len() * 32 / self.metrics.len());
     }
 
-    /// Settle the first `settled` of the waiting steps by the path that is best so far.
+    /// Settle the path bits of the first `settled` pending steps by the best path so far.
     fn trace_back(&mut self, settled: usize) {
         let words = self.metrics.len() / 32;
         let mut state = 0;
@@ -344,8 +345,7 @@ impl ViterbiSearch {
 struct Steps<'a> {
     run_bits: u32,
     axes: &'a [AxisTables],
-    /// For each step and axis `stride` places, of which the first are the positions, then [`WRAP`]
-    /// again.
+    /// For each step and axis `stride` distances: one for each position, then the first [`WRAP`] again.
     distances: &'a [u16],
     stride: usize,
 }
@@ -357,7 +357,8 @@ impl Steps<'_> {
     }
 }
 
-/// For each weight the distance to the nearest level at each position, less the least of them.
+/// For each weight the distance to the nearest level at each position, minus the least distance of the
+/// weight.
 fn fill_distances(simd: SimdLevel, tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
     match simd {
         SimdLevel::Portable => portable::distances(tables, weights, out),
@@ -373,8 +374,8 @@ fn fill_distances(simd: SimdLevel, tables: &SearchTables<'_>, weights: &[i16], o
     }
 }
 
-/// Some steps: from the metrics of all states to those after that many path bits more, less the
-/// least of them. They are in `next` if the result says so, after an odd number of steps.
+/// Run some steps of the search: compute the metrics of all states after these steps, minus the least
+/// metric. Returns the buffer that holds them, which is `next` after an odd number of steps.
 fn add_compare_select(
     simd: SimdLevel,
     steps: &Steps<'_>,

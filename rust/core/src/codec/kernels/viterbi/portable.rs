@@ -1,5 +1,5 @@
-//! The steps of the search in plain Rust: what the vector forms must equal, bit for bit. Written in
-//! runs, so that a compiler can use whatever vectors its machine has.
+//! The steps of the search in plain Rust. The vector forms give the same bits. The loops run over runs
+//! of registers, so that the compiler can vectorise them.
 
 use super::{SearchTables, Steps, WRAP};
 
@@ -25,7 +25,7 @@ pub fn distances(tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
     }
 }
 
-/// Subtract the least from all.
+/// Subtract the minimum from all metrics.
 fn rebase(metrics: &mut [u16]) {
     let least = metrics.iter().copied().min().unwrap_or(0);
     for metric in metrics {

@@ -7,8 +7,8 @@ use crate::codec::numbers::bitstream::{Reader, Writer, packed_len};
 use crate::codec::numbers::gaussian::gaussian;
 use crate::codec::trellis::code_set::{CodeSet, PinnedCode};
 
-/// Viterbi's algorithm as a textbook has it: every register, every cell, squared errors in `f64`,
-/// no metric ever rounded. Gives the least possible squared error of each length.
+/// The textbook form of Viterbi's algorithm: every register, every cell, squared errors in `f64`, no
+/// rounding of metrics. Gives the least possible squared error of each length.
 fn plain_least_error(tables: &SearchTables<'_>, targets: &[i16]) -> f64 {
     let trellis = tables.trellis;
     let code = trellis.code;
@@ -53,7 +53,7 @@ fn gaussian_targets(tables: &SearchTables<'_>, n: usize, seed: u64) -> Vec<i16> 
         .collect()
 }
 
-/// What a search leaves: path bits, cells, levels.
+/// The result of a search: path bits, cells, levels.
 fn found(
     tables: &SearchTables<'_>,
     simd: SimdLevel,

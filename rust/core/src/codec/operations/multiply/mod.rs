@@ -1,18 +1,18 @@
-//! A compressed matrix times vectors, without the matrix.
+//! A compressed matrix times vectors, without decompressing the matrix.
 //!
-//! A stream's weights are w = s·T⁻¹·q, with levels q, a scale s and the orthonormal transform T. So
-//! w·x = s·q·(T·x): the vectors are transformed once, and each row costs its levels and one
-//! multiply-add for each of them and each vector. The levels never leave the first-level cache, or,
-//! for a single vector, the registers.
+//! A stream's weights are w = s·T⁻¹·q, with levels q, a scale s and the orthonormal transform T. So w·x
+//! = s·q·(T·x). The vectors are transformed once. Each row costs the decoding of its levels, and one
+//! multiply-add for each level and vector. The levels never leave the first-level cache, or, for a
+//! single vector, the registers.
 //!
-//! That asks for rows that are whole streams, and for weights that are their codes alone. Columns that
-//! a mask takes out of every row are passed over. Streams that join short rows, other zeros and exact
-//! weights that are kept apart, and tensors that hold no trellis codes go through decoded weights
-//! instead, sixteen rows at a time, by the same kernel.
+//! This requires rows that are whole streams, and weights that all come from codes. Columns that the
+//! mask has zero in every row are left out of the product. Other tensors are decoded to weights,
+//! sixteen rows at a time, and multiplied by the same kernel: tensors whose streams join short rows,
+//! with other masks, with exact weights, or without trellis codes.
 //!
-//! Every result is one thread's work in one order, and each order is that of
-//! [`product`](crate::codec::kernels::product): the results are the same bits for any number of threads, any
-//! machine and any other vectors in the batch.
+//! One thread computes each result, in the order of [`product`](crate::codec::kernels::product). So
+//! results have the same bits for any number of threads, on any machine, and with any other vectors in
+//! the batch.
 
 mod near;
 mod rows;
@@ -31,16 +31,16 @@ use crate::codec::numbers::element::{Element, PowerOfTwo};
 use crate::team::{CurrentPool, Team};
 use crate::{Control, Error, ErrorKind, Result, SimdLevel};
 
-/// What a linear layer is applied to: y = W·x + b for each vector x of a batch.
+/// The input of a linear layer: y = W·x + b for each vector x of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<'a, T> {
     /// The vectors, in C order.
     pub x: &'a [T],
-    /// How many they are.
+    /// The number of vectors.
     pub batch: usize,
-    /// b, if anything is to be added.
+    /// b, if the layer has a bias.
     pub bias: Option<&'a [T]>,
-    /// Whether it is y = Wᵀ·x + b instead: what takes a gradient back through the layer.
+    /// Whether to compute y = Wᵀ·x + b instead, as back-propagation through the layer does.
     pub transposed: bool,
 }
 
@@ -48,10 +48,10 @@ impl CompressedTensor {
     /// y = W·x for the matrix W of shape (rows, columns) and each vector x of a batch: `x` has
     /// (batch, columns) values in C order, `out` (batch, rows).
     ///
-    /// In `f32`, within its rounding of decompressing and multiplying; the same bits for any number
-    /// of threads, any machine, and whatever else is in the batch. O(rows·columns·(batch + 10)),
-    /// memory O((rows + columns)·batch). A NaN or an infinity among a vector's values may spread to
-    /// all of its results.
+    /// Computed in `f32`; the result differs from decompressing and multiplying by rounding only. The
+    /// same bits for any number of threads, on any machine, and with any other vectors in the batch.
+    /// O(rows·columns·(batch + 10)), memory O((rows + columns)·batch). A NaN or an infinity among a
+    /// vector's values may spread to all of its results.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] unless the tensor has two axes and the lengths fit;
@@ -66,7 +66,7 @@ impl CompressedTensor {
         self.matmul_on(SimdLevel::in_use()?, &CurrentPool, x, batch, out, control)
     }
 
-    /// The same on a vector unit that the machine has, by a team.
+    /// [`matmul`](Self::matmul) with a level of vector instructions and a team of threads.
     pub fn matmul_on(
         &self,
         simd: SimdLevel,
@@ -87,11 +87,10 @@ impl CompressedTensor {
 
     /// A linear layer: vectors and results of any element type, with a bias, or transposed.
     ///
-    /// Computed in `f32` and rounded once to the type; a result beyond its range is infinite. Vectors of
-    /// 16 bits are multiplied in integers by rows whose codes have integer levels near enough to their
-    /// own, within 50 dB of the product of the norms; which rows these are is worked out by the first
-    /// such call.
-    /// Otherwise as [`matmul`](Self::matmul), which says what is refused.
+    /// Computed in `f32` and rounded once to the type; a result beyond its range is infinite. Vectors
+    /// of 16 bits are multiplied in integers by the rows whose integer levels are near enough to their
+    /// levels: the error is at least 50 dB below the product of the norms. The first such call finds
+    /// these rows. Otherwise as [`matmul`](Self::matmul), with the same errors.
     pub fn linear_on<T: Element>(
         &self,
         simd: SimdLevel,
@@ -108,7 +107,7 @@ impl CompressedTensor {
             )));
         };
         let Linear { x, batch, bias, .. } = linear;
-        // What is stored the other way round is multiplied the other way round.
+        // If the transpose is stored, the other product of the stored matrix is computed.
         let transposed = linear.transposed != (self.axes() == Axes::Swapped);
         let (inputs, outputs) = match transposed {
             false => (columns, rows),
@@ -184,7 +183,7 @@ impl CompressedTensor {
     }
 }
 
-/// The elements of these columns, of rows of so many.
+/// The elements of the `kept` columns, of rows with `columns` elements.
 fn chosen<T: Element>(rows: &[T], columns: usize, kept: &[usize]) -> Vec<T> {
     let rows = rows.chunks(columns);
     rows.flat_map(|row| kept.iter().map(|column| row[*column]))
@@ -195,11 +194,11 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }
 
-/// Where a row's factors come from.
+/// The source of a row's factors.
 enum RowSource<'a> {
     /// Levels of whole streams.
     Streams(Box<Decoder<'a>>),
-    /// Weights.
+    /// Decoded weights.
     StoredWeights(StoredWeights<'a>),
 }
 
@@ -208,15 +207,15 @@ struct Matrix<'a> {
     source: RowSource<'a>,
     simd: SimdLevel,
     rows: usize,
-    /// Those that are multiplied.
+    /// Number of columns that are multiplied.
     columns: usize,
-    /// Which these are, where a mask takes others out of every row.
+    /// The columns that are multiplied, if a mask has the others zero in every row.
     kept: Option<&'a [usize]>,
-    /// The columns of each of a row's streams; one of all columns where there are only weights.
+    /// The columns of each stream of a row; one segment of all columns for decoded weights.
     segments: Vec<Range<usize>>,
-    /// What every result is to be multiplied by.
+    /// The power of two that restores the tensor's normalisation; every result is multiplied by it.
     restore: PowerOfTwo,
-    /// The streams that are multiplied in integers, where the vectors are.
+    /// The streams that may be multiplied by integer vectors.
     near: Option<&'a NearStreams>,
 }
 
@@ -284,7 +283,7 @@ impl<'a> Matrix<'a> {
         Ok(())
     }
 
-    /// What becomes of a total.
+    /// The result that a total gives.
     fn result<T: Element>(&self, total: f32, bias: Option<&T>) -> T {
         let value = self.restore.times(f64::from(total)) as f32;
         T::nearest(match bias {

@@ -1,13 +1,13 @@
 //! Which streams are multiplied by their integer levels.
 //!
-//! Integer levels miss a code's levels by a thousandth of a standard deviation, wherever the level is.
-//! Of a stream whose levels are spread as a Gaussian's that is −55 dB and less. But a stream may have
-//! nearly all of its levels next to zero: a row with one large weight that is coded without the transform,
-//! or one whose weights lie in a single one of its Hadamard blocks. There the same miss is far more than
-//! the bound of a product has room for. So each stream is decoded both ways, once for a tensor, and those
-//! whose integer levels miss by more than [`MOST`] are multiplied in floats.
+//! Integer levels differ from a code's levels by a thousandth of a standard deviation, for every level.
+//! In a stream whose levels have a Gaussian distribution, this error is −55 dB or less. But nearly all
+//! levels of a stream may be close to zero: in a row with one large weight that is coded without the
+//! transform, or in a row whose weights lie in a single Hadamard block. There the same absolute error
+//! exceeds the error bound of a product. So each stream is decoded both ways, once for a tensor.
+//! Streams whose integer levels have a relative error above [`MOST`] are multiplied in floats.
 //!
-//! The sums have one order, so that every machine decides alike.
+//! The sums have a fixed order, so that the decision is the same on every machine.
 
 use crate::codec::format::streams::{NearStreams, Streams};
 use crate::codec::kernels::decode::integer::{self, PAIR};
@@ -17,8 +17,8 @@ use crate::codec::trellis::integer_levels::PER_SIGMA;
 use crate::team::{Team, share};
 use crate::{Control, Result};
 
-/// The most that integer levels of a stream may miss, in squares relative to its levels: −54 dB. With
-/// activations that miss by −59 dB a result is within 50 dB.
+/// The largest accepted squared error of a stream's integer levels, relative to the squares of its
+/// levels: −54 dB. With integer activations at −59 dB, a result is within 50 dB.
 const MOST: f32 = 4e-6;
 
 /// Memory of one thread.
@@ -30,7 +30,7 @@ struct ComparisonBuffers {
 }
 
 impl ComparisonBuffers {
-    /// Whether a stream of this length has integer levels near enough.
+    /// Whether a stream of this length has near enough integer levels.
     fn is_near(&mut self, decoder: &Decoder<'_>, source: StreamCodes<'_>, length: usize) -> bool {
         if !decoder.plans.has_integer_levels(source.rate) {
             return false;
@@ -46,7 +46,7 @@ impl ComparisonBuffers {
         integers.resize(length.next_multiple_of(PAIR), 0);
         decode::levels(simd, &codes, 0, levels);
         integer::levels(simd, &codes, 0, integers);
-        // As wide as the unit is; the order of the sums stays what it is.
+        // Compiled for the vector unit; the order of the sums is the same.
         simd.run(|| are_near(levels, integers, length))
     }
 }
@@ -79,13 +79,13 @@ pub(super) fn near<'a>(
         };
         share(team, chains.enumerate(), ComparisonBuffers::default, look)?;
     }
-    // Another thread may have been as fast, with the same result.
+    // Another thread may have stored the same result first.
     let found = Box::new(NearStreams::new(each, &streams.rates));
     Ok(streams.near.0.get_or_init(|| found))
 }
 
-/// Whether the first `length` integer levels are near enough to the levels: whole pairs of blocks, of
-/// which the integers have weight 16 + j beside weight j.
+/// Whether the first `length` integer levels are near enough to the levels. Both have whole pairs of
+/// blocks; in the integers weight 16 + j is beside weight j.
 #[inline(always)]
 fn are_near(levels: &[f32], integers: &[i16], length: usize) -> bool {
     let (mut miss, mut size) = ([0f32; BLOCK], [0f32; BLOCK]);
@@ -97,7 +97,7 @@ fn are_near(levels: &[f32], integers: &[i16], length: usize) -> bool {
     let (pairs, rest) = levels[..length].as_chunks::<PAIR>();
     let (integers, last) = integers[..length.next_multiple_of(PAIR)].split_at(PAIR * pairs.len());
     for (levels, integers) in pairs.iter().zip(integers.as_chunks::<PAIR>().0) {
-        // Two integers as one, which vectors take apart by shifts.
+        // Two 16-bit integers as one, which vector instructions separate by shifts.
         let both: [i32; BLOCK] = std::array::from_fn(|j| {
             let (low, high) = (integers[2 * j] as u16, integers[2 * j + 1] as u16);
             (u32::from(low) | u32::from(high) << 16) as i32

@@ -1,9 +1,10 @@
 //! Rows times vectors: y = W·x.
 //!
-//! The rows are shared out. One vector is multiplied as a row's levels are made, in registers; for
-//! several, the levels of sixteen rows are written to a first-level cache, a part of the columns at a
-//! time. Rows that have integer levels near enough to their own are multiplied in integers where the
-//! vectors are: which way a row goes depends on its codes and on the vector alone.
+//! Threads share the rows. A single vector is multiplied while a row's levels are decoded, in
+//! registers. For several vectors, the levels of sixteen rows are written to memory that stays in the
+//! first-level cache, some columns at a time. Integer vectors are multiplied in integers by the rows
+//! with near enough integer levels. Which path a row takes depends on its codes and on the vector
+//! alone.
 
 use std::ops::Range;
 
@@ -17,7 +18,7 @@ use crate::codec::operations::flat::StoredWeights;
 use crate::team::{Alone, SHARED_FROM, Team, share};
 use crate::{Control, Result};
 
-/// Products that one thread adds up at least, before it asks for more to do.
+/// The least number of products in a piece of work for a thread.
 const PIECE: usize = 1 << 18;
 
 /// Memory of one thread.
@@ -54,11 +55,11 @@ impl Matrix<'_> {
         let scales: Vec<Scales> = images
             .chunks(self.columns)
             .map(|image| {
-                // None where no stream is, as of vectors of 32 bits.
+                // `None` if no stream is multiplied in integers, as with 32-bit vectors.
                 self.near.and_then(|_| self.scales(image))
             })
             .collect();
-        // Vectors that can be integers and such as cannot take turns.
+        // Runs of vectors that can be integers alternate with runs that cannot.
         let mut first = 0;
         for scales in scales.chunk_by(|a, b| a.is_some() == b.is_some()) {
             let run = first..first + scales.len();
@@ -122,7 +123,7 @@ impl Matrix<'_> {
         )
     }
 
-    /// The totals of some rows, [`ROWS`] at most if there are several vectors.
+    /// The totals of some rows: at most [`ROWS`] if there are several vectors.
     fn rows_times(
         &self,
         rows: Range<usize>,
@@ -298,7 +299,8 @@ impl Matrix<'_> {
         workspace.sums.clear();
         workspace.sums.resize(workspace.totals.len(), [0.0; BLOCK]);
         let mut rest = &vectors.floats[..];
-        // Short rows are decoded together, as they share streams; of long ones a panel each.
+        // Short rows are decoded together, because they share streams; of long rows one panel is
+        // decoded at a time.
         let mut weights = Vec::new();
         let together = self.columns <= PANEL;
         if together {

@@ -1,18 +1,19 @@
-//! A transposed product: y = Wᵀ·x, without W.
+//! A transposed product: y = Wᵀ·x, without decompressing W.
 //!
-//! With row r's weights w_r = s_r·T⁻¹·q_r (levels q, scale s, orthonormal transform T) it is
-//! y = T⁻¹·Σ x_r·s_r·q_r: levels are added up with one factor each, and each vector's sum is
+//! With row r's weights w_r = s_r·T⁻¹·q_r (levels q, scale s, orthonormal transform T) it is y = T⁻¹·Σ
+//! x_r·s_r·q_r: rows of levels are added, each times one factor, and the sum for each vector is
 //! transformed back once.
 //!
-//! The matrix is cut into pieces of so many rows of a segment, which threads share out. Every piece
-//! has sums of its own, and those of all pieces are added in the order of the rows: how it is cut
-//! depends on the matrix alone, so the results are the same bits for any number of threads, any
-//! machine and any other vectors in the batch. Within a piece a group of rows is passed over at a
-//! time, in parts of [`WIDTH`] columns, whose levels stay in a first-level cache.
+//! The matrix is cut into pieces: some rows of one segment. Threads share the pieces. Every piece has
+//! its own sums, and the sums of all pieces are added in the order of the rows. The division into
+//! pieces depends on the matrix alone, so results have the same bits for any number of threads, on any
+//! machine, and with any other vectors in the batch. Within a piece the kernel takes one group of rows
+//! at a time, in parts of [`WIDTH`] columns, whose levels stay in the first-level cache.
 //!
-//! Rows that have integer levels near enough are added up in integers for vectors of 16 bits: the factors of a
-//! group become integers of one unit, as a stretch of columns has one in the product by the matrix
-//! itself. A vector whose factors in a group cannot (see [`Scale::within`]) is left to floats there.
+//! For 16-bit vectors, rows with near enough integer levels are added in integers: the factors of a
+//! group become integers with one unit, like a stretch of columns in the product with the matrix
+//! itself. A vector whose factors in a group cannot be scaled (see [`Scale::within`]) is multiplied in
+//! floats in that group.
 
 use std::ops::Range;
 
@@ -27,19 +28,20 @@ use crate::codec::operations::flat::StoredWeights;
 use crate::team::{Alone, SHARED_FROM, Team, share};
 use crate::{Control, Result};
 
-/// The most vectors that are multiplied at a time: every piece has sums for each of them.
+/// The most vectors that are multiplied at a time. Every piece has sums for each vector.
 pub(super) const BATCH: usize = 16;
-/// Rows that are added to a sum of floats at a time: it is loaded and stored once for all of them.
+/// Rows that are added to float sums at a time. The sums are loaded and stored once for all of these
+/// rows.
 const TOGETHER: usize = 8;
-/// Columns of a group whose levels are made at a time.
+/// Columns of a group whose levels are decoded at a time.
 const WIDTH: usize = 1024;
-/// Weights of a piece, where there are not more than [`PIECES`] to a segment.
+/// Weights of a piece, unless a segment would then have more than [`PIECES`] pieces.
 const PIECE: usize = 1 << 19;
-/// The most pieces that the rows are cut into.
+/// The most pieces of a segment.
 const PIECES: usize = 32;
 
-/// Some rows of a segment, and the sums over them: for each vector one a column, filled up to a
-/// multiple of [`PAIR`]. Nothing where nothing was added.
+/// Some rows of a segment, and their sums: for each vector one sum a column, padded to a multiple of
+/// [`PAIR`]. Empty if nothing was added.
 struct Piece {
     rows: Range<usize>,
     segment: usize,
@@ -77,10 +79,10 @@ struct Row<'m> {
 
 /// A vector's factors for the rows of a group.
 struct Factors {
-    /// Those of rows that are added up in integers, if any: an even number.
+    /// The factors of rows that are added in integers, an even number; empty if there are none.
     integers: Vec<i16>,
     unit: f32,
-    /// Those of the other rows; 0 for the ones that are not to be added.
+    /// The factors of the other rows; 0 for rows that are not added here.
     floats: Vec<f32>,
     any_floats: bool,
 }
@@ -151,7 +153,7 @@ impl Matrix<'_> {
         pieces.collect()
     }
 
-    /// Add up to [`GROUP`] rows to the sums of their piece.
+    /// Add up to [`GROUP`] rows of levels to the sums of their piece.
     fn add_group(
         &self,
         decoder: &Decoder<'_>,
@@ -345,7 +347,7 @@ impl Matrix<'_> {
 }
 
 impl Factors {
-    /// The factors of a vector's values in a group, of which `whole` rows have integer levels.
+    /// The factors of a vector in a group, of which the `whole` rows have integer levels.
     fn new(x: &[f32], whole: &[Row<'_>], others: &[Row<'_>]) -> Self {
         let factor = |row: &Row<'_>| x[row.place] * row.scale;
         let floats: Vec<f32> = whole.iter().chain(others).map(factor).collect();

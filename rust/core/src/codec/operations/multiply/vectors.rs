@@ -1,9 +1,9 @@
-//! A batch of vectors as the kernels read it.
+//! A batch of vectors in the order in which the kernels read it.
 //!
-//! Vectors are taken to the basis of the rows' factors, as floats; those of 16 bits then become
-//! integers for the rows that have integer levels. A vector that is not finite, or near the ends of
-//! the floats' range, is left as floats for all rows: so what becomes of a vector depends on itself
-//! alone.
+//! Vectors are transformed to the basis of the rows' factors, as floats. Those of 16 bits are then also
+//! converted to integers, for the rows that have integer levels. A vector that is not finite, or near
+//! the ends of the float range, stays in floats for all rows. So the result for a vector depends on
+//! that vector alone.
 
 use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::BLOCK;
@@ -14,24 +14,25 @@ use crate::codec::numbers::element::Element;
 /// A batch in the basis of the rows' factors.
 pub(super) struct BatchVectors {
     pub batch: usize,
-    /// For each segment its panels of [`PANEL`] columns one after the other, in a panel the vectors,
-    /// each filled up with zeros to a multiple of [`BLOCK`]. Nothing where no row needs it.
+    /// For each segment its panels of [`PANEL`] columns, one after the other. A panel has the vectors
+    /// one after the other, each padded with zeros to a multiple of [`BLOCK`]. Empty if no row needs
+    /// it.
     pub floats: Vec<f32>,
     pub integers: Option<Integers>,
 }
 
-/// For each segment its stretches one after the other, in a stretch the vectors.
+/// For each segment its stretches, one after the other. A stretch has the vectors one after the other.
 pub(super) struct Integers {
-    /// Each filled up with zeros to a whole number of the order's groups.
+    /// The values of each vector, padded with zeros to a whole number of the order's groups.
     pub values: Vec<i16>,
-    /// One unit for each.
+    /// One unit for each vector of a stretch.
     pub units: Vec<f32>,
-    /// That of levels for several vectors, or of one vector's product.
+    /// The order for several vectors, or the one for the product of a single vector.
     pub order: ActivationOrder,
 }
 
 impl Integers {
-    /// All of a single vector.
+    /// All activations of a single vector.
     pub fn all(&self) -> Activations<'_> {
         Activations {
             values: &self.values,
@@ -41,7 +42,7 @@ impl Integers {
     }
 }
 
-/// The scales of a vector's stretches, if it can be integers.
+/// The scales of a vector's stretches; `None` if it has to stay in floats.
 pub(super) type Scales = Option<Vec<Scale>>;
 
 impl Matrix<'_> {
@@ -61,7 +62,7 @@ impl Matrix<'_> {
         images
     }
 
-    /// The scales of an image's stretches.
+    /// The scales of the stretches of a transformed vector.
     pub(super) fn scales(&self, image: &[f32]) -> Scales {
         let stretches = self
             .segments
@@ -72,7 +73,7 @@ impl Matrix<'_> {
             .collect()
     }
 
-    /// Images, all with scales or all without, as the kernels read them.
+    /// Transformed vectors in the order of the kernels: all have scales, or none has.
     pub(super) fn vectors(&self, images: &[f32], scales: &[Scales]) -> BatchVectors {
         let in_integers = scales.iter().all(Option::is_some);
         BatchVectors {

@@ -1,11 +1,11 @@
 //! H = U·D·Uᵀ of a second moment, U unit upper triangular.
 //!
-//! With the inputs in the opposite order that is Cholesky's factorisation, P = C·Cᵀ with
-//! P_rc = H_{n−1−r, n−1−c}: U_ij = C_rc/C_cc and D_j = C_cc², with r = n − 1 − i, c = n − 1 − j. It is
-//! done in blocks of columns: the block on the diagonal by itself, those below it by substitution,
-//! sixteen rows side by side, and then all that is to the right of them and below, where n³/6 of the
-//! multiply-adds are, in tiles. An entry has its products subtracted block by block, in order: the
-//! same bits on any machine and for any number of threads.
+//! In reversed order of inputs this is the Cholesky factorisation, P = C·Cᵀ with P_rc = H_{n−1−r,
+//! n−1−c}: U_ij = C_rc/C_cc and D_j = C_cc², with r = n − 1 − i, c = n − 1 − j. It runs over blocks of
+//! columns. For each: factorise the block on the diagonal, solve for the rows below it by substitution,
+//! sixteen rows side by side, and update the trailing matrix in tiles, which takes n³/6 multiply-adds.
+//! The products are subtracted from an entry block by block, in order, so the bits are the same on any
+//! machine and for any number of threads.
 
 use std::ops::Range;
 
@@ -22,15 +22,16 @@ const LANES: usize = <f64 as Real>::PANEL;
 /// Rows of a piece of work.
 const ROWS: usize = 64;
 
-/// How far two entries across the diagonal may be apart, in parts of the largest that a second moment
-/// may have there: more than sums in single precision lose, and less than a mistake makes.
+/// The accepted difference of two entries that mirror each other at the diagonal, relative to the
+/// largest value that a second moment may have there. It is larger than the rounding of sums in single
+/// precision, and smaller than the effect of a mistake.
 const SYMMETRIC: f64 = 1e-3;
 
 /// A factorised second moment, after its diagonal was raised.
 #[derive(Debug)]
 pub struct Factor {
     inputs: usize,
-    /// C in rows of `stride`; above its diagonal is nobody knows what.
+    /// C in rows of `stride` elements; the content above the diagonal is undefined.
     lower: Vec<f64>,
     stride: usize,
     /// 1/C_cc; 0 for an input that never varies.
@@ -48,8 +49,9 @@ impl Factor {
     ///
     /// # Errors
     /// [`ErrorKind::NonFinite`] for an entry that is NaN or infinite; [`ErrorKind::InvalidArgument`]
-    /// for another number of entries, one that is not symmetric, a diagonal that is negative or all
-    /// zeros, and where a pivot shows that the matrix is not positive definite; each says where.
+    /// for a wrong number of entries, a matrix that is not symmetric, a diagonal with negative entries
+    /// or only zeros, and a matrix that a pivot shows not to be positive definite. The message says
+    /// where.
     pub fn new<H: Element>(
         matrix: &[H],
         inputs: usize,
@@ -59,7 +61,7 @@ impl Factor {
         Self::on(SimdLevel::in_use()?, matrix, inputs, damping, control)
     }
 
-    /// The same on a vector unit that the machine has.
+    /// [`new`](Self::new) with a level of vector instructions.
     pub fn on<H: Element>(
         simd: SimdLevel,
         matrix: &[H],
@@ -127,8 +129,8 @@ impl Factor {
         self.lower[row * self.stride + column] * self.inverses[column]
     }
 
-    /// The factors of [`accumulate`] for the targets of the inputs `to`: for each [`HEIGHT`] of them,
-    /// of every input i before `to.end`, U_ij, and 0 where i is not before j.
+    /// The factors of [`accumulate`] for the targets of the inputs `to`: for each group of [`HEIGHT`]
+    /// of them and every input i before `to.end`, U_ij, or 0 unless i < j.
     pub fn columns(&self, to: Range<usize>) -> Vec<f32> {
         let tiles = to.len().div_ceil(HEIGHT);
         let mut factors = vec![0.0; tiles * to.end * HEIGHT];
@@ -146,12 +148,13 @@ impl Factor {
         factors
     }
 
-    /// The input of a row or column of P.
+    /// The input that a row or column of P belongs to.
     fn input(&self, row: usize) -> usize {
         self.inputs - 1 - row
     }
 
-    /// Put P below the diagonal, checked and scaled; gives its diagonal with damping.
+    /// Check and scale the second moment, and store P below the diagonal. Returns its diagonal with
+    /// damping.
     fn load<H: Element>(
         &mut self,
         matrix: &[H],
@@ -178,7 +181,7 @@ impl Factor {
             ));
         }
         (self.raised, self.trace) = (damping * mean, mean * n as f64);
-        // What sums of products that are next to nothing lose in a short float.
+        // The underflow of sums of tiny products in a 16- or 32-bit float.
         let nothing = mean * SYMMETRIC.powi(2);
         let stride = self.stride;
         let bands = self.lower.par_chunks_mut(LANES * stride).enumerate();
@@ -199,7 +202,7 @@ impl Factor {
                         )));
                     }
                     let entry = (across[0] + across[1]) / 2.0;
-                    // Cauchy and Schwarz.
+                    // The Cauchy–Schwarz inequality.
                     if entry.abs() > (1.0 + SYMMETRIC) * most + nothing {
                         return Err(invalid(format!(
                             "second_moment is not positive definite: [{i}, {j}] is {}, and the diagonal \
@@ -230,8 +233,8 @@ impl Factor {
         damping: f64,
     ) -> Result<()> {
         let (n, stride) = (self.inputs, self.stride);
-        // A pivot is the difference of numbers as large as the diagonal's: what rounding leaves of
-        // nothing is below this.
+        // A pivot is a difference of numbers as large as the diagonal entry, so a pivot of zero is
+        // rounded to less than this.
         let nothing = n as f64 * f64::EPSILON;
         for row in block.clone() {
             let (above, here) = self.lower.split_at_mut(row * stride);
@@ -264,7 +267,7 @@ impl Factor {
         Ok(())
     }
 
-    /// The rows below a block, in place; and as panels of sixteen rows, one after the other.
+    /// Solve for the rows below a block, in place. Returns them also as panels of sixteen rows.
     fn solve_below(
         &mut self,
         simd: SimdLevel,
@@ -298,7 +301,7 @@ impl Factor {
         Ok(solved)
     }
 
-    /// Take the products of a block's columns from all that is to the right of them.
+    /// Subtract the products of a block's columns from the trailing matrix.
     fn subtract(
         &mut self,
         simd: SimdLevel,
@@ -318,7 +321,7 @@ impl Factor {
                 for (tile, factors) in factors.chunks_exact(width * HEIGHT).enumerate() {
                     let row = tile * HEIGHT;
                     let height = HEIGHT.min(count - row);
-                    // Above the diagonal there is nothing to be known.
+                    // Entries above the diagonal are not needed.
                     if column < first + band * ROWS + row + height {
                         let sums = &mut rows[row * stride + column..];
                         accumulate(simd, 0..height, factors, panel, sums, stride);
@@ -330,7 +333,7 @@ impl Factor {
     }
 }
 
-/// Solve X·Cᵀ = P for sixteen rows X side by side; `corner` are the rows of C, which begin at `first`.
+/// Solve X·Cᵀ = P for sixteen rows X side by side. `corner` has the rows of C, from `first` on.
 #[inline(always)]
 fn substitute(
     panel: &mut [[f64; LANES]],
@@ -354,7 +357,8 @@ fn substitute(
     }
 }
 
-/// The factors of [`accumulate`] that subtract: those of some rows of the panels that begin here.
+/// The negated factors of [`accumulate`], so that it subtracts, for the first `rows` rows of these
+/// panels.
 fn negated(panels: &[f64], width: usize, rows: usize) -> Vec<f64> {
     let tiles = rows.div_ceil(HEIGHT);
     let mut factors = Vec::with_capacity(tiles * width * HEIGHT);
@@ -367,7 +371,8 @@ fn negated(panels: &[f64], width: usize, rows: usize) -> Vec<f64> {
     factors
 }
 
-/// The exponent of the power of two above the largest magnitude, or where an entry is not finite.
+/// The exponent of the power of two above the largest magnitude; an error that names the first entry
+/// that is not finite.
 fn exponent<H: Element>(matrix: &[H], inputs: usize, control: &Control) -> Result<i32> {
     crate::codec::numbers::element::exponent(matrix, control)
         .map(Option::unwrap_or_default)

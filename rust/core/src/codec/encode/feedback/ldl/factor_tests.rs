@@ -1,4 +1,4 @@
-//! The factorisation against its definition, and matrices that have none.
+//! The factorisation against its definition, and matrices that cannot be factorised.
 
 use std::cmp::Ordering;
 

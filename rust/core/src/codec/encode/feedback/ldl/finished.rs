@@ -1,4 +1,4 @@
-//! The errors of the vectors that are finished, and what they add to the targets of the next.
+//! The errors of the vectors coded so far, and their feedback to the next targets.
 
 use std::ops::Range;
 
@@ -11,11 +11,12 @@ use crate::{Control, Result, SimdLevel};
 /// Columns of a panel.
 const PANEL: usize = <f32 as Real>::PANEL;
 
-/// Errors that are fed back at a time: their panel stays in a first-level cache while it is multiplied
-/// for all targets of a block.
+/// Errors that are fed back at a time. Their panel stays in the first-level cache while it is
+/// multiplied for all targets of a block.
 const DEPTH: usize = 128;
 
-/// The errors e_i of finished vectors, in panels of outputs, so that feedback is a product of panels.
+/// The errors e_i of the vectors coded so far, in panels of outputs, so that feedback is a product of
+/// panels.
 pub struct Finished {
     simd: SimdLevel,
     inputs: usize,
@@ -34,7 +35,7 @@ pub struct Targets {
 }
 
 impl Finished {
-    /// Of a matrix of so many inputs and outputs, of which none is finished.
+    /// For a matrix of this many inputs and outputs, of which no vector is coded yet.
     pub fn new(simd: SimdLevel, inputs: usize, outputs: usize) -> Self {
         Self {
             simd,
@@ -44,7 +45,7 @@ impl Finished {
         }
     }
 
-    /// The vector of this input is finished, with these errors for all outputs.
+    /// Store the errors, one for each output, of the vector of this input.
     pub fn set(&mut self, input: usize, errors: &[f32]) {
         let panels = self.errors.chunks_exact_mut(self.inputs * PANEL);
         for (panel, errors) in panels.zip(errors.chunks(PANEL)) {
@@ -52,8 +53,8 @@ impl Finished {
         }
     }
 
-    /// The targets of `inputs`, whose `weights` are in C order, with what the errors of all inputs
-    /// before these add.
+    /// The targets of `inputs`, whose `weights` are in C order, with the feedback of the errors of all
+    /// inputs before these.
     ///
     /// O(outputs·inputs.len()·inputs.start) multiply-adds.
     pub fn targets(
@@ -94,7 +95,8 @@ impl Finished {
         })
     }
 
-    /// The target of one of these inputs, to which the others before it have added theirs by now.
+    /// The target of one of these inputs, after those before it have been coded: adds the feedback of
+    /// their errors.
     pub fn target(&self, targets: &mut Targets, input: usize, out: &mut [f32]) {
         let Targets {
             inputs,
@@ -130,7 +132,7 @@ mod tests {
         Factor::new(&matrix, inputs, 0.01, &Control::new()).unwrap()
     }
 
-    /// All targets, where the error of every input is what `errors` has, in blocks of so many inputs.
+    /// All targets if every input has the errors in `errors`, computed in blocks of this many inputs.
     fn targets(
         simd: SimdLevel,
         factor: &Factor,

@@ -1,8 +1,8 @@
-//! Integer levels in 256-bit vectors: lines looked up in bytes where the register is short enough for
-//! the phases to come in bytes, else gathered from their table.
+//! Integer levels in 256-bit vectors. Where phases come in bytes (short registers), lines are looked up
+//! in bytes; otherwise levels are gathered from their table.
 //!
-//! The curve is odd, so the line is that of the phase's distance from the middle, and the sign goes on
-//! in the end.
+//! The curve is an odd function: the line is selected by the distance of a phase from the middle, and
+//! the sign is applied last.
 
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -16,9 +16,9 @@ use crate::codec::kernels::decode::codes::{CHUNK, Codes};
 use crate::codec::kernels::decode::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::integer_levels::Plane;
 
-/// The levels at eight phases, each with the next phase's in the upper half of its lane.
+/// The levels of eight phases, each with the level of the next phase in the upper half of its lane.
 ///
-/// Measured on a Zen 5: 7 cycles, where loads and insertions one by one take 10.
+/// A gather takes 7 cycles on a Zen 5, single loads and insertions take 10 (measured).
 ///
 /// # Safety
 /// The machine has AVX2, and all phases have an entry and one after it.
@@ -34,9 +34,9 @@ struct IntegerLines<const LONG: bool> {
     slope: [__m256i; 2],
     start: [__m256i; 2],
     tail: [__m256i; 2],
-    /// Ones where an offset has the bits that a slope is multiplied by.
+    /// Mask of the offset's bits that are multiplied by the slope.
     along: __m256i,
-    /// What makes a negative byte positive if it is a tail's.
+    /// Added to a negative byte, gives a positive one if the phase is in the tail.
     tail_to_zero: __m256i,
     half: __m256i,
     unit: __m256i,
@@ -52,7 +52,8 @@ impl<const LONG: bool> IntegerLines<LONG> {
         let planes = &plan.integer_levels().planes;
         let load = |plane: &Plane| [twice(&plane[0]), twice(&plane[1])];
         let swap = |[a, b]: [__m256i; 2]| [b, a];
-        // The compiler would not keep what it knows, but make it anew for each use.
+        // `black_box` keeps the constants in registers: the compiler would otherwise rebuild them at
+        // each use.
         let byte = |byte: usize| _mm256_set1_epi8(black_box(byte as u8 as i8));
         let points = 1usize << plan.code().phase_bits();
         let fit = planes.fit;
@@ -61,7 +62,8 @@ impl<const LONG: bool> IntegerLines<LONG> {
             start: swap(load(&planes.start)),
             tail: load(&planes.tail),
             along: byte(fit.along.into()),
-            // A tail is so many of the 128 values that the upper bits have above the middle.
+            // The length of the tail in units of the 128 values that the upper bits have above the
+            // middle.
             tail_to_zero: byte(fit.tail * 256 / points),
             half: byte(64),
             unit: byte(fit.unit.into()),
@@ -71,7 +73,7 @@ impl<const LONG: bool> IntegerLines<LONG> {
         }
     }
 
-    /// The levels of some phases: of eight blocks, and of the other eight.
+    /// The levels of some phases: those of the first eight blocks, and of the other eight.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn levels(&self, phases: &Phases) -> [__m256i; 2] {
@@ -82,14 +84,14 @@ impl<const LONG: bool> IntegerLines<LONG> {
                 _mm256_load_si256(phases.offset.as_ptr().cast()),
             )
         };
-        // Below the middle phases are counted from there down.
+        // Below the middle, distances count downwards.
         let below = _mm256_cmpgt_epi8(upper, self.minus_one);
         let upper = _mm256_xor_si256(upper, below);
         let offset = _mm256_xor_si256(offset, below);
-        // Of the upper bits the first is one now, and the next five are the line's.
+        // The first of the upper bits is 1 now; the next five select the line.
         let line = Index {
             place: _mm256_and_si256(_mm256_srli_epi16::<2>(upper), self.place),
-            // Together with the next one the top bit goes over.
+            // Adding half carries the next bit into the top bit.
             which: _mm256_add_epi8(upper, self.half),
         };
         let has_line = _mm256_add_epi8(upper, self.tail_to_zero);
@@ -126,7 +128,7 @@ impl<const LONG: bool> IntegerLines<LONG> {
         let mut pairs = [[_mm256_setzero_si256(); 2]; CHUNK / PAIR];
         let levels: [_; EIGHT] = std::array::from_fn(|s| self.levels(&chunk[s]));
         for half in 0..2 {
-            // A pair's two levels are neighbours already; pairs are brought together by their blocks.
+            // The two levels of a pair are neighbours already. Gather the pairs of each block.
             let words = |s: usize| levels[s][half];
             let two = |s| {
                 [
@@ -247,7 +249,7 @@ unsafe fn levels_of<const LONG: bool>(
 
 const _: () = assert!(
     FOUND * CHUNK >= STRETCH,
-    "a stretch's phases are found at once"
+    "all phases of a stretch are found in one call"
 );
 
 /// See [`dot`](super::dot).
@@ -269,7 +271,7 @@ pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
 /// The sums of a stretch's lanes, in integers.
 type Whole = [__m256i; 2];
 
-/// Add the sums of a stretch, times what one of them means.
+/// Add the sums of a stretch, times its unit.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn add_stretch(sums: &mut [__m256; 2], whole: Whole, unit: f32) {
@@ -305,7 +307,7 @@ unsafe fn dot_of<const LONG: bool>(
     for (i, (x, unit)) in chunks.chunks(STRETCH / CHUNK).zip(x.units).enumerate() {
         // SAFETY: the contract is this function's own.
         let found = unsafe { table.find_phases(codes, i * STRETCH, x.len(), &mut found) };
-        // In the lower half of each the columns ≡ s mod 16, in the upper half those ≡ 8 + s.
+        // The lower half of each vector has the columns ≡ s mod 16, the upper half those ≡ 8 + s.
         let whole: [__m256i; EIGHT] = std::array::from_fn(|s| {
             let mut whole = _mm256_setzero_si256();
             for (chunk, x) in found.iter().zip(x) {

@@ -14,7 +14,7 @@ pub struct IntegerLines {
     slope: [__m512i; 2],
     tail: [__m512i; 2],
     segment_down: __m128i,
-    /// Phases that have lines, from the first that has one on.
+    /// Number of phases that have lines; they are consecutive.
     inner: __m512i,
 }
 
@@ -41,7 +41,7 @@ impl IntegerLines {
         }
     }
 
-    /// The levels of 32 phases. Lookups take the low six bits of their index, and no more.
+    /// The levels of 32 phases. Table lookups use the low six bits of an index only.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub fn levels(&self, phases: __m512i) -> __m512i {
@@ -49,7 +49,7 @@ impl IntegerLines {
         let look_up =
             |index, [low, high]: [__m512i; 2]| _mm512_permutex2var_epi16(low, index, high);
         let rise = _mm512_mullo_epi16(look_up(segment, self.slope), phases);
-        // Phases of the first tail come out above all others.
+        // As unsigned numbers, phases of the first tail come out above all others.
         let from_tail = _mm512_sub_epi16(phases, _mm512_set1_epi16(TAIL as i16));
         let inner = _mm512_cmplt_epu16_mask(from_tail, self.inner);
         let tail = look_up(phases, self.tail);

@@ -2,14 +2,14 @@
 //! products with activations of 16 bits: the twins of [`levels`](super::levels) and
 //! [`dot`](super::dot).
 //!
-//! Weights j and 16 + j of a *pair* of blocks lie beside each other, so that one multiply-add of
-//! neighbouring 16-bit numbers gives lane j of sixteen sums the columns ≡ j mod 16: those that it has
-//! in floats. Vectors are kept in that order ([`Activations`]). Sums in integers are exact, whatever
-//! their order; every [`STRETCH`] columns they are turned to floats, times the stretch's unit, in the
+//! Weights j and 16 + j of a *pair* of blocks lie beside each other. One multiply-add of neighbouring
+//! 16-bit numbers then adds the columns ≡ j mod 16 to lane j of sixteen sums, as in the float product.
+//! Vectors are stored in that order ([`Activations`]). Sums in integers are exact in any order. After
+//! every [`STRETCH`] columns they are converted to floats and multiplied by the stretch's unit, in the
 //! order of the stretches.
 //!
-//! Where codes are decoded in chunks (`bytes.rs`), the vector of a single product is put
-//! in the order in which their weights come out, so that those need not be put in theirs.
+//! Where codes are decoded in chunks (`bytes.rs`), the vector of a single product is rearranged into
+//! the order in which the weights come out, so that the weights need no rearrangement.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,12 +26,12 @@ use super::{BLOCK, Codes, DecodePlans, lane_sum};
 use crate::SimdLevel;
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 
-/// Weights whose levels are made at a time.
+/// Weights whose levels are computed at a time.
 pub const PAIR: usize = 2 * BLOCK;
-/// Columns whose products are added up in integers, at most: a whole number of pairs.
+/// The most columns whose products are summed in integers: a whole number of pairs.
 pub const STRETCH: usize = 1024;
-/// The most that the magnitudes of a lane's activations in a stretch add up to. Times the largest
-/// level, 2^15 − 1, that is less than 2^31: no sum of products can overflow, whatever its order.
+/// The largest sum of the magnitudes of a lane's activations in a stretch. Times the largest level,
+/// 2^15 − 1, it is below 2^31, so no sum of products can overflow, in any order.
 pub const LANE: i32 = (1 << 16) - 1;
 
 /// The order of the values of a stretch.
@@ -39,12 +39,12 @@ pub const LANE: i32 = (1 << 16) - 1;
 pub enum ActivationOrder {
     /// [`PAIR`] after [`PAIR`].
     Pairs,
-    /// [`CHUNK`] after [`CHUNK`], in each of them by the weight of a lane.
+    /// [`CHUNK`] after [`CHUNK`]; within a chunk, weight s of all lanes for each s in turn.
     Chunks,
 }
 
 impl ActivationOrder {
-    /// What [`dot`] asks for.
+    /// The order that [`dot`] needs.
     pub fn of_dot(simd: SimdLevel, plans: &DecodePlans) -> Self {
         match plans.reads_stored_order(simd) {
             true => Self::Chunks,
@@ -52,7 +52,7 @@ impl ActivationOrder {
         }
     }
 
-    /// So many columns are kept together: the last of them filled up with zeros.
+    /// Columns in a group; the last group is padded with zeros.
     pub fn group(self) -> usize {
         match self {
             Self::Pairs => PAIR,
@@ -60,7 +60,7 @@ impl ActivationOrder {
         }
     }
 
-    /// Bring the pairs of a stretch, from `start` on, to this order.
+    /// Rearrange the pairs of a stretch, from `start` on, into this order.
     pub fn arrange(self, values: &mut Vec<i16>, start: usize) {
         if self == Self::Pairs {
             return;
@@ -71,7 +71,8 @@ impl ActivationOrder {
             let places = chunk.as_chunks_mut::<2>().0;
             for (pair, lanes) in pairs.as_chunks::<PAIR>().0.iter().enumerate() {
                 for (j, lane) in lanes.as_chunks::<2>().0.iter().enumerate() {
-                    // Vectors of eight: by s, half of the pairs, half of the block; then by pair.
+                    // Vectors of eight values, ordered by s, by half of the pairs, by half of the
+                    // block, then by pair.
                     let vector = 4 * (j % 8) + 2 * (pair / 4) + j / 8;
                     places[4 * vector + pair % 4] = *lane;
                 }
@@ -80,24 +81,24 @@ impl ActivationOrder {
     }
 }
 
-/// A vector as integers: of each stretch its columns' values, and what one of them means.
+/// A vector as integers: the values of each stretch, and the stretch's unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Activations<'a> {
     /// A whole number of groups; zeros after the last weight.
     pub values: &'a [i16],
     /// The unit of each stretch (see [`Scale`]).
     pub units: &'a [f32],
-    /// What the values of a stretch are in.
+    /// The order of the values within a stretch.
     pub order: ActivationOrder,
 }
 
 impl<'a> Activations<'a> {
-    /// Those of the first `len` columns, which end a stretch; the others are left.
+    /// Split off the first `len` columns, which end with a stretch; the rest stays.
     pub fn take(&mut self, len: usize) -> Self {
         self.take_batch(len, 1)
     }
 
-    /// The same of `batch` vectors, which take turns from stretch to stretch.
+    /// The same for `batch` vectors that are interleaved by stretches.
     pub fn take_batch(&mut self, len: usize, batch: usize) -> Self {
         let (values, units);
         (values, self.values) = self
@@ -112,8 +113,8 @@ impl<'a> Activations<'a> {
     }
 }
 
-/// Decode `out.len()` levels, a multiple of [`PAIR`], from weight `from` of `codes` on, which is one
-/// too. `codes` are of a code with integer levels.
+/// Decode `out.len()` levels from weight `from` of `codes` on. Both numbers are multiples of [`PAIR`],
+/// and the code has integer levels.
 ///
 /// Every [`SimdLevel`] gives the same.
 pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
@@ -132,8 +133,8 @@ pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) 
     }
 }
 
-/// Σ level·x over the weights of `codes`, in standard deviations and sixteen lanes, as
-/// [`dot`](super::dot) has it. `codes` are of a code with integer levels, and `x` is in
+/// Σ level·x over the weights of `codes`, in standard deviations, summed in sixteen lanes as in
+/// [`dot`](super::dot). The code has integer levels, and `x` is in the order of
 /// [`ActivationOrder::of_dot`].
 ///
 /// Every [`SimdLevel`] gives the same bits.
@@ -157,10 +158,10 @@ pub fn dot(simd: SimdLevel, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
     lane_sum(&sums)
 }
 
-/// What makes integers of some values, and the unit that they then have in [`Activations`].
+/// The scale between values and integers, and the unit of these integers in [`Activations`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scale {
-    /// Integers are the values times this, to the nearest, ties to even.
+    /// Integers are the values times this, rounded to nearest, ties to even.
     pub factor: f32,
     /// Its inverse, divided by [`PER_SIGMA`].
     pub unit: f32,
@@ -198,14 +199,14 @@ impl Scale {
         Self::within(sum, largest.into_iter().fold(0.0, f32::max))
     }
 
-    /// The largest scale at which values up to `largest`, [`STRETCH`]/16 of them at most, are 16 bits
-    /// each, and come to [`LANE`] if their magnitudes come to `sum` and each is rounded up; `None`
-    /// where that is no number, or near the ends of the floats' range.
+    /// The largest scale at which values of magnitude up to `largest` fit in 16 bits, and the
+    /// magnitudes of at most [`STRETCH`]/16 of them, which add up to `sum`, add up to at most [`LANE`]
+    /// after rounding. `None` if `sum` is not finite or the scale is near the ends of the float range.
     pub fn within(sum: f32, largest: f32) -> Option<Self> {
         if sum == 0.0 {
             return Some(Self::default());
         }
-        // What is left of `LANE` is for a half in each of the values, and for the rounding of the sum.
+        // `LANE` less room for rounding each value up by one half, and for the rounding of the sum.
         const ROOM: f32 = (LANE - (STRETCH / BLOCK) as i32 - 16) as f32;
         let factor = (ROOM / sum).min(f32::from(i16::MAX - 1) / largest);
         let inverse = 1.0 / factor;
@@ -216,15 +217,15 @@ impl Scale {
         })
     }
 
-    /// The integer of a value: the sum with 3·2^22 has no room for a fraction, so that it is rounded
-    /// to even, and has the integer in its lowest bits.
+    /// The integer of a value: the sum with 3·2^22 has no bits for a fraction, so it is rounded to
+    /// nearest even, and its lowest bits are the integer.
     #[inline(always)]
     pub fn integer(self, value: f32) -> i16 {
         const WHOLE: f32 = (3 << 22) as f32;
         (value * self.factor + WHOLE).to_bits() as i16
     }
 
-    /// Append the integers of a stretch's values, in pairs, the last filled up with zeros.
+    /// Append the integers of a stretch's values, in pairs; the last pair is padded with zeros.
     pub fn append_pairs(self, simd: SimdLevel, values: &[f32], out: &mut Vec<i16>) {
         let start = out.len();
         out.resize(start + values.len().next_multiple_of(PAIR), 0);
@@ -235,7 +236,7 @@ impl Scale {
             last[..rest.len()].copy_from_slice(rest);
             for (place, pair) in places.iter_mut().zip(pairs.iter().chain([&last])) {
                 let (first, second) = pair.split_at(BLOCK);
-                // As words of 32 bits, which all vectors have instructions for.
+                // 32-bit words, because all vector units have instructions for them.
                 let mut lanes = [0u32; BLOCK];
                 for ((lane, first), second) in lanes.iter_mut().zip(first).zip(second) {
                     let [first, second] = [first, second].map(|v| self.integer(*v) as u16);

@@ -63,7 +63,7 @@ proptest! {
             let (expected, sum) = known.get_or_insert_with(|| (out.clone(), product));
             prop_assert_eq!(&out, &*expected, "{:?}", simd);
             prop_assert_eq!(product.to_bits(), sum.to_bits(), "{:?}", simd);
-            // From the middle on, too.
+            // Also from a weight within the stream on.
             let mut rest = vec![0; padded - PAIR];
             levels(simd, &codes, PAIR, &mut rest);
             prop_assert_eq!(&rest[..], &expected[PAIR..]);
@@ -118,7 +118,7 @@ proptest! {
 
 #[test]
 fn the_worst_activations_do_not_overflow() {
-    // The level furthest from 0 all along, and activations that fill all lanes with one sign.
+    // The level furthest from 0 at every weight, and activations of one sign that fill all lanes.
     for pinned in PinnedCode::all() {
         let (rate, window) = (pinned.code().half_bits as u8, pinned.siblings());
         let plans = DecodePlans::new(window, &[rate]).unwrap();

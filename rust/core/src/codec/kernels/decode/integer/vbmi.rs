@@ -1,5 +1,5 @@
-//! Integer levels where vectors have byte permutes and dot products of words (AVX-512 VBMI, VNNI) and
-//! the register is short: 32 weights are fifteen instructions and one more that multiplies them.
+//! Integer levels with byte permutes and dot products of words (AVX-512 VBMI, VNNI), for codes with
+//! short registers. 32 levels take fifteen instructions, and one more multiplies them.
 
 use std::arch::x86_64::*;
 

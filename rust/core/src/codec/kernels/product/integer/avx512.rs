@@ -1,8 +1,8 @@
-//! Integer products in 512-bit vectors, with and without an instruction that multiplies words and
-//! adds (AVX-512 VNNI): two modules of one text.
+//! Integer products in 512-bit vectors, with and without the instruction that multiplies words and adds
+//! them (AVX-512 VNNI): one macro defines both modules.
 //!
 //! Tiles are those of the float product, four rows and six vectors. The sums of [`add_rows`] stay in
-//! registers while all rows of a group pass by.
+//! registers while the kernel passes over all rows of a group.
 
 use std::arch::x86_64::*;
 
@@ -171,8 +171,8 @@ macro_rules! kernels {
     };
 }
 
-/// Some rows, some vectors with their units, and where their sums begin, which are `batch` apart from
-/// row to row.
+/// Pointers to rows, to vectors with their units, and to their sums. The sums of consecutive rows are
+/// `batch` apart.
 #[derive(Clone, Copy)]
 struct Tile {
     len: usize,

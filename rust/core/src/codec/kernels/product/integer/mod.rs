@@ -1,9 +1,9 @@
-//! Rows of integer levels times a batch of integer vectors: the twin of
-//! [`accumulate`](super::accumulate), and [`add_rows`] for the other order.
+//! Rows of integer levels times a batch of integer vectors: the integer form of
+//! [`accumulate`](super::accumulate), and [`add_rows`] for transposed products.
 //!
-//! Both keep to the order of [`decode::integer`](crate::codec::kernels::decode::integer), weights j and 16 + j
-//! of a pair beside each other. What is added up in integers is exact: a lane's activations come to
-//! [`LANE`](crate::codec::kernels::decode::integer::LANE) at most.
+//! Both use the order of [`decode::integer`](crate::codec::kernels::decode::integer): weights j and
+//! 16 + j of a pair lie beside each other. Integer sums are exact, because the magnitudes of a lane's
+//! activations add up to at most [`LANE`](crate::codec::kernels::decode::integer::LANE).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,7 +18,7 @@ use crate::SimdLevel;
 use crate::codec::kernels::decode::BLOCK;
 use crate::codec::kernels::decode::integer::{PAIR, STRETCH};
 
-/// Rows that are added up in integers by [`add_rows`], at most.
+/// The most rows in a call of [`add_rows`].
 pub const GROUP: usize = 16;
 
 /// Add the products of all `rows` (`len` levels each) and all `vectors` (as many activations), times
@@ -55,9 +55,9 @@ pub fn accumulate(
     }
 }
 
-/// Add an even number of `rows` of levels, each times its factor and all times `one`, to `sums`,
-/// which has as many values as a row, a multiple of [`PAIR`], in the order of [`column`]. The
-/// magnitudes of the factors come to [`LANE`](crate::codec::kernels::decode::integer::LANE) at most.
+/// Add an even number of `rows` of levels, each times its factor and all times `one`, to `sums`, which
+/// has as many values as a row, a multiple of [`PAIR`], in the order of [`column`]. The magnitudes of
+/// the factors add up to at most [`LANE`](crate::codec::kernels::decode::integer::LANE).
 ///
 /// Every [`SimdLevel`] gives the same bits. O(rows·len).
 pub fn add_rows(simd: SimdLevel, rows: &[i16], factors: &[i16], one: f32, sums: &mut [f32]) {
@@ -77,10 +77,10 @@ pub fn add_rows(simd: SimdLevel, rows: &[i16], factors: &[i16], one: f32, sums: 
     }
 }
 
-/// The column that place `i` of the sums of [`add_rows`] is of.
+/// The column whose sum is at place `i` of the sums of [`add_rows`].
 ///
-/// Two rows are interleaved by instructions that work within 128 bits, four 32-bit lanes each; the
-/// lanes are left as they come.
+/// The instructions that interleave two rows work within 128 bits, four 32-bit lanes each. The lanes
+/// are left in the order that results.
 pub fn column(i: usize) -> usize {
     let place = i % PAIR;
     let word = place % BLOCK / 4 * 8 + place / BLOCK * 4 + place % 4;

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-CUDA = Path(__file__).parents[1] / "cuda"
+CUDA = Path(__file__).parents[2] / "cuda"
 sys.path.insert(0, str(CUDA))
 
 import compile_kernels  # noqa: E402

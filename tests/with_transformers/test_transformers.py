@@ -364,7 +364,7 @@ def encoder():
 
 def sentences():
     """The prose of this project's documents."""
-    docs = pathlib.Path(__file__).parent.parent / "docs"
+    docs = pathlib.Path(__file__).parents[2] / "docs"
     prose = " ".join((docs / name).read_text() for name in ("codec.md", "vertices.md"))
     found = re.split(r"(?<=[.:])\s+", " ".join(prose.split()))
     return [sentence for sentence in found if 40 < len(sentence) < 300 and "|" not in sentence]
@@ -372,7 +372,7 @@ def sentences():
 
 def example(name):
     """An example as a module."""
-    path = pathlib.Path(__file__).parent.parent / "examples" / f"{name}.py"
+    path = pathlib.Path(__file__).parents[2] / "examples" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

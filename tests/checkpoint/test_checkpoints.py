@@ -18,7 +18,7 @@ import hypercomp_rs as hc
 from hypercomp_rs.checkpoint import Rule, open_source
 from hypercomp_rs.checkpoint.allocation import Curve, spread
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 FAST = {"effort": "fast"}
 KEPT = {"model.position_ids", "model.position_embeddings.weight", "model.empty.weight"} | {
     f"model.layers.{layer}.{name}" for layer in range(3) for name in ("attn.q.bias", "norm.weight")

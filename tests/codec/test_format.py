@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import hypercomp_rs as hc
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("format-*.hypc"))
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("format-*.hypc"))
 
 
 def weights(shape, seed=0, zeros=0.0):
@@ -67,7 +67,7 @@ def test_masks_and_exact_weights_are_decoded_as_described(
         c = hc.compress_tensor(w, bits=bits, effort="fast", sparsity="keep", max_error=bound)
     except hc.InvalidArgumentError as error:
         # Too few bits: for the bound, or for which weights are zero.
-        assert any(why in str(error) for why in ("max_error", "which are zero"))  # noqa: PT017
+        assert any(why in str(error) for why in ("max_error", "the mask of zeros"))  # noqa: PT017
         return
     if c.codec == "trellis":
         agrees(c)

@@ -19,7 +19,7 @@ import hypercomp_rs as hc
 from hypercomp_rs.checkpoint import Source
 from hypercomp_rs.checkpoint.formats import FORMATS, files_of, format_of, named
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def python(code, **arguments):

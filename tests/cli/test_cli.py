@@ -110,7 +110,7 @@ def test_a_search_goes_on_where_it_stopped(tmp_path):
     v = hc.read_ext(io.BytesIO(second.stdout))
     assert list(map(tuple, v.vertices.tolist())) == list(hc.vertices(a, b))
     for arguments, says in [
-        (["--checkpoint", state], b"exists: go on from it with --restart"),
+        (["--checkpoint", state], b"exists: continue with --restart"),
         (["--checkpoint", state, "--restart", state], b"give one of them"),
         (["--restart", tmp_path / "absent"], b"does not exist"),
         (["--restart", tmp_path / "in.ine"], b"is no checkpoint"),

@@ -28,7 +28,7 @@
 use num_bigint::BigInt;
 use num_traits::Signed;
 
-use super::BaselineResult;
+use super::result::BaselineResult;
 use crate::arrangement::arithmetic::{SignedField, push_integer};
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};

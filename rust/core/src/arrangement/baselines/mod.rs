@@ -9,6 +9,9 @@
 
 mod criss_cross;
 mod moss;
+mod result;
+
+pub use result::BaselineResult;
 
 use crate::arrangement::arithmetic::{
     Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937,
@@ -28,17 +31,6 @@ pub enum Baseline {
     CrissCross,
     /// The Zero rule in fractions of big integers.
     Fractions,
-}
-
-/// What a baseline has found, and the work that it was.
-#[derive(Clone, Debug)]
-pub struct BaselineResult<V> {
-    /// The vertices.
-    pub vertices: V,
-    /// Cobases visited, each once.
-    pub cobases: u64,
-    /// Dictionaries computed from another by an exchange.
-    pub pivots: u64,
 }
 
 /// Every vertex of an arrangement by a baseline.

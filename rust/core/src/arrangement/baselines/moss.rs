@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 
-use super::BaselineResult;
+use super::result::BaselineResult;
 use crate::arrangement::arithmetic::Field;
 use crate::arrangement::cobases::{Dictionary, Tableau, zero_rule};
 use crate::arrangement::input::Arrangement;

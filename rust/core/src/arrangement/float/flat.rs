@@ -1,6 +1,6 @@
 //! A flat in floats, and the arrangement restricted to it.
 
-use super::{Judge, NEAR, PartialResult};
+use super::judge::{Judge, NEAR, PartialResult};
 
 /// A flat with the arrangement restricted to it; the fields are those of
 /// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without what only exact coordinates need.

@@ -21,6 +21,7 @@
 //! largest coefficient is continuous, except for the sign. So rows are compared up to sign.
 
 mod flat;
+mod judge;
 mod scaling;
 
 use std::cmp::Ordering;
@@ -30,10 +31,9 @@ use rayon::prelude::*;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 use flat::FloatFlat;
+pub use judge::NEAR;
+use judge::{Judge, PartialResult};
 use scaling::{out_of_range, scaled};
-
-/// How far from the tolerance an answer counts as clear.
-pub const NEAR: f64 = 10.0;
 
 /// Levels of the search tree whose subtrees are shared out to threads, as in `flats`.
 const SHARED_LEVELS: usize = 2;
@@ -108,37 +108,6 @@ fn sorted(coordinates: &[f64], dimension: usize) -> Vec<f64> {
         .flat_map(|(_, point)| *point)
         .copied()
         .collect()
-}
-
-/// The tolerance, and what it decides.
-#[derive(Clone, Copy, Debug)]
-struct Judge {
-    tolerance: f64,
-}
-
-impl Judge {
-    /// Whether a magnitude on the scale of 1 counts as 0.
-    fn is_zero(self, magnitude: f64, near: &mut u64) -> bool {
-        let (t, m) = (self.tolerance, magnitude);
-        *near += u64::from(m > t / NEAR && m < t * NEAR);
-        m <= t
-    }
-}
-
-#[derive(Debug, Default)]
-struct PartialResult {
-    coordinates: Vec<f64>,
-    vertices: usize,
-    near_decisions: u64,
-}
-
-impl PartialResult {
-    fn after(mut self, before: Self) -> Self {
-        self.coordinates.splice(..0, before.coordinates);
-        self.vertices += before.vertices;
-        self.near_decisions += before.near_decisions;
-        self
-    }
 }
 
 /// The vertices below `flat`, whose children are shared out to the threads.

@@ -15,8 +15,8 @@
 //! u and v span a saturated lattice. So the common factor of the coordinates of β·u − α·v is the common
 //! factor of α and β.
 
+use super::plane::{Plane, PlaneRows};
 use super::row_set::RowSet;
-use super::{Plane, PlaneRows};
 use crate::SimdLevel;
 use crate::arrangement::arithmetic::Word;
 use crate::arrangement::coordinates::{Coprime, PointBasis, Space};

@@ -8,9 +8,9 @@
 //! Let E₀, E₁, E₂ be the basis of the plane in space. The vertex of line ℓ and row c is Σ (ℓ × c)ₖ·Eₖ.
 //! For one line this is Σ cₖ·Kₖ with three points K that are computed once a line.
 
+use super::plane::{Plane, PlaneRows};
 use super::row_set::RowSet;
 use super::slopes::Slopes;
-use super::{Plane, PlaneRows};
 use crate::SimdLevel;
 use crate::arrangement::arithmetic::{Limbs, lowest_terms, product};
 use crate::arrangement::coordinates::{PointBasis, Space};

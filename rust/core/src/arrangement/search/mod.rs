@@ -10,8 +10,10 @@ mod estimate;
 mod probes;
 mod runner;
 pub mod share;
+mod trial;
 mod vertex_search;
 mod worker;
+mod workspaces;
 
 pub use vertex_search::{Method, VertexSearch};
 pub use worker::Worker;

@@ -7,6 +7,7 @@ use num_bigint::BigInt;
 
 use super::estimate::{Random, probe_cobases, probe_flats};
 use super::vertex_search::{Method, Tier, VertexSearch};
+use super::workspaces::Runner;
 use crate::arrangement::arithmetic::{
     Field, Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689,
     Mersenne19937, Rational, Residue50,
@@ -19,17 +20,6 @@ use crate::arrangement::input::{Arithmetic, Arrangement};
 use crate::arrangement::jobs::{Job, Walk};
 use crate::arrangement::planes::PlaneWord;
 use crate::{Control, Result, SimdLevel};
-
-/// Runs jobs in one arithmetic.
-pub(super) trait Runner: Send {
-    fn run(&mut self, job: Job, walk: &mut Walk<'_>);
-    /// Let long steps look at this stop flag.
-    fn attend(&mut self, control: &Control);
-    /// One probe of the size of its tree.
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64>;
-    /// How many units of work one unit counts as in this arithmetic.
-    fn weight(&self) -> u64;
-}
 
 /// Runs jobs over flats in one arithmetic, with a workspace for each level.
 struct FlatRunner<F: Flat> {

@@ -5,18 +5,15 @@
 //! numbers outgrow one tier is done again in the next, from the subtree's root. Nothing of it has been
 //! reported before, so no vertex is reported twice.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use super::runner::Runner;
-use super::worker::Worker;
+use super::workspaces::Idle;
 use crate::arrangement::arithmetic::PRIME_50;
 use crate::arrangement::cobases::zero_lanes;
 use crate::arrangement::coordinates::Space;
 use crate::arrangement::flats::Matrix;
 use crate::arrangement::input::{Arithmetic, Arrangement, Bound, Frame};
-use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted};
-use crate::{Control, Result, SimdLevel};
+use crate::{Result, SimdLevel};
 
 /// How the vertices are searched for; both find the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,39 +34,6 @@ pub struct VertexSearch {
     pub(super) tiers: Vec<Tier>,
     /// Workspaces that no worker has now.
     pub(super) idle: Idle,
-}
-
-/// A worker's workspace for each tier, if it was needed so far.
-pub(super) type Runners = Vec<Option<Box<dyn Runner>>>;
-
-/// Workspaces that wait for the next worker. Clones of a search share them.
-#[derive(Clone, Default)]
-pub(super) struct Idle(Arc<Mutex<Vec<Runners>>>);
-
-impl Idle {
-    fn lock(&self) -> MutexGuard<'_, Vec<Runners>> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Those of one worker.
-    pub(super) fn take(&self) -> Option<Runners> {
-        self.lock().pop()
-    }
-
-    /// Keep a worker's for the next one.
-    pub(super) fn leave(&self, runners: Runners) {
-        if runners.iter().any(Option::is_some) {
-            self.lock().push(runners);
-        }
-    }
-}
-
-impl fmt::Debug for Idle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Idle({})", self.lock().len())
-    }
 }
 
 /// One arithmetic that a search can run in.
@@ -147,26 +111,9 @@ impl VertexSearch {
         self.method
     }
 
-    /// Whether a first vertex comes within some milliseconds of work, or the search ends by then.
-    ///
-    /// In an order with a pattern, such as that of all sign vectors, a search over flats can go through
-    /// subtrees without a vertex for hours. [`Arrangement::shuffled`] is the way out. An order that serves
-    /// is better kept: structured arrangements are often searched faster in the order of their structure.
-    pub fn finds_soon(&self, control: &Control) -> bool {
-        const WORK: u64 = 1 << 24;
-        let limits = Limits::new(Some(1), None);
-        let mut found = SearchResult::new(self.arrangement.dimension());
-        let wanted = Wanted {
-            coordinates: false,
-            all_flats: false,
-        };
-        let left = Worker::new(self).run(Job::whole(), wanted, WORK, &limits, control, &mut found);
-        found.vertices > 0 || left.is_empty() || control.check().is_err()
-    }
-
     /// Give back the memory of workspaces that are kept from one run to the next.
     pub fn release(&self) {
-        self.idle.lock().clear();
+        self.idle.clear();
     }
 
     /// 64-bit words of each coordinate.

@@ -1,7 +1,8 @@
 //! A thread's part in a search.
 
 use super::runner::runner as make_runner;
-use super::vertex_search::{Runners, VertexSearch};
+use super::vertex_search::VertexSearch;
+use super::workspaces::Runners;
 use crate::Control;
 use crate::arrangement::arithmetic::push_integer;
 use crate::arrangement::jobs::{Job, Limits, Meter, SearchResult, Walk, Wanted};

@@ -10,7 +10,7 @@ with what the block before it gave. :meth:`Outline.probe` checks that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from .states import State
 LARGE_TABLE = 1 << 24
 
 
-class _Arrived(Exception):  # noqa: N818 — it is no error
+class _Arrived(Exception):
     """The model calls the block in question."""
 
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ class _Arrived(Exception):  # noqa: N818 — it is no error
         self.args, self.kwargs = args, kwargs
 
 
-class Enough(Exception):  # noqa: N818 — it is no error
+class Enough(Exception):
     """Nothing of what follows is needed."""
 
 
@@ -137,8 +137,13 @@ class Outline:
         if not isinstance(most, int) or most < 1:
             return 1 << 31
         # Positions of RoBERTa begin after the number of the token that stands for padding.
-        after = [m.padding_idx for n, m in self.outside() if n.endswith("position_embeddings")
-                 and isinstance(m, nn.Embedding) and m.padding_idx is not None]
+        after = [
+            m.padding_idx
+            for n, m in self.outside()
+            if n.endswith("position_embeddings")
+            and isinstance(m, nn.Embedding)
+            and m.padding_idx is not None
+        ]
         return most - max(after, default=-1) - 1
 
     @property
@@ -178,10 +183,8 @@ class Outline:
     def finish(self, tokens: Sequence[int], state: State | None) -> None:
         """Run what follows the last block, until :class:`Enough` is raised."""
         self._target, self._given, self._next = len(self.blocks), list(state or ()), 0
-        try:
+        with suppress(Enough):
             self._call(tokens)
-        except Enough:
-            pass
 
     def advanced(self, block: int, tokens: Sequence[int], state: State | None) -> State:
         """The tensors that a block gives for a sample.
@@ -416,11 +419,11 @@ def _parameters_on_meta() -> Iterator[None]:
             empty = nn.Parameter(parameter.to("meta"), requires_grad=False)
             module._parameters[name] = empty
 
-    nn.Module.register_parameter = register_on_meta  # type: ignore[method-assign]
+    nn.Module.register_parameter = register_on_meta
     try:
         yield
     finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
+        nn.Module.register_parameter = register
 
 
 def _has(tensor: torch.Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -89,7 +89,7 @@ class Parts:
 
     def __init__(self, model: nn.Module, source: Source, device: torch.device) -> None:
         self._model, self._source, self._device = model, source, device
-        self._mapping = get_model_conversion_mapping(model)  # type: ignore[arg-type]
+        self._mapping = get_model_conversion_mapping(model)
         renaming = Renaming(model, self._mapping)
         self.places: Mapping[str, Place] = {name: renaming(name) for name in source.entries}
         self.name_of: dict[str, str] = {
@@ -100,7 +100,9 @@ class Parts:
 
     def beneath(self, prefix: str) -> list[str]:
         """The tensors of the checkpoint that go into a module, by the module's name and a dot."""
-        return [n for n, p in self.places.items() if p.name is not None and p.name.startswith(prefix)]
+        return [
+            n for n, p in self.places.items() if p.name is not None and p.name.startswith(prefix)
+        ]
 
     def own(self, module_name: str) -> list[str]:
         """The tensors of the checkpoint that go into a module and not into modules within it."""
@@ -131,7 +133,7 @@ class Parts:
         logging.disable_progress_bar()
         try:
             info, _ = convert_and_load_state_dict_in_model(
-                self._model,  # type: ignore[arg-type]
+                self._model,
                 {name: _Lazy(read, name) for name in names},
                 config,
             )
@@ -150,7 +152,6 @@ class Parts:
         missing = [name for name, p in module.named_parameters(module_name) if p.is_meta]
         if missing:
             raise FormatError(f"{self._source.path} lacks weights: {listed(missing)}")
-
 
 
 def remove(module: nn.Module) -> None:

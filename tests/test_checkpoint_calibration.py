@@ -364,7 +364,9 @@ def test_large_tables_are_read_row_by_row(tmp_path, monkeypatch):
     assert {name for name, _ in rows} == {"model.embed_tokens.weight"}
     assert sorted(set(tokens(4)[0])) in [wanted for _, wanted in rows]
     assert digests(tmp_path / "whole") == digests(tmp_path / "rows")
-    with pytest.raises(InvalidArgumentError, match=r"token 100, and model\.embed_tokens\.weight"):
+    with pytest.raises(
+        InvalidArgumentError, match="sample 0 has token 100, and the model knows 0 to 99"
+    ):
         compress_checkpoint(folder, tmp_path / "x", calibration=[[1, 100]])
 
 
@@ -445,6 +447,16 @@ def test_the_command_calibrates(with_tokenizer, tmp_path, capsys):
         folder, tmp_path / "given", bits=3, effort="fast", calibration=samples
     ).close()
     assert digests(tmp_path / "small") == digests(tmp_path / "given")
+    # A text of fewer tokens than a window is one sample, and none at all an error.
+    text.write_text(" ".join(f"w{i}" for i in range(20)))
+    assert run([*command[:2], str(tmp_path / "short"), *options, *calibration]) == 0
+    compress_checkpoint(
+        folder, tmp_path / "all", bits=3, effort="fast", calibration=[list(range(20))]
+    ).close()
+    assert digests(tmp_path / "short") == digests(tmp_path / "all")
+    text.write_text(" ")
+    assert run([*command[:2], str(tmp_path / "x"), *options, *calibration]) == 2
+    assert "a text without tokens" in capsys.readouterr().err
     assert run(["compress", str(folder), str(tmp_path / "x"), "--samples", "3"]) == 2
     assert "--samples is for --calibration" in capsys.readouterr().err
     assert run([*command[:2], str(tmp_path / "x"), *calibration, "--memory", "much"]) == 2

@@ -89,11 +89,22 @@ class BlockwiseCalibration:
         self._samples = samples_of(
             text, folder_of(source), self._outline.positions, causal=self._outline.is_causal
         )
+        self._check_tokens()
         # The owners of each weight, found before any is loaded: then tied weights are one object.
         self._groups: dict[str, list[Owner]] = {}
         for group in owners(self._outline.model).values():
             self._groups |= {owner.name: group for owner in group}
         self._numbers = {name: i for i, name in enumerate(source.entries)}
+
+    def _check_tokens(self) -> None:
+        most = self._outline.vocabulary
+        for i, sample in enumerate(self._samples):
+            wrong = next((token for token in sample if not 0 <= token < most), None)
+            if wrong is not None:
+                raise InvalidArgumentError(
+                    f"calibration, sample {i} has token {wrong}, and the model knows 0 to "
+                    f"{most - 1}: are these tokens of the model's own tokenizer?"
+                )
 
     def key(self) -> dict[str, Any]:
         """A JSON object that is different for other samples and for another kind of device."""

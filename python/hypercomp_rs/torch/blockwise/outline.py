@@ -147,6 +147,12 @@ class Outline:
         return most - max(after, default=-1) - 1
 
     @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the model knows."""
+        table = getattr(self.model, "get_input_embeddings", lambda: None)()
+        return getattr(table, "num_embeddings", None) or 1 << 63
+
+    @property
     def is_causal(self) -> bool:
         """Whether the model predicts the next token, by its name, so that windows suit it."""
         name = type(self.model).__name__
@@ -359,12 +365,6 @@ class _Rows(TorchFunctionMode):
 
     def _looked_up(self, indices: torch.Tensor, name: str) -> torch.Tensor:
         rows, places = torch.unique(indices.cpu(), return_inverse=True)
-        most = self._source.entries[name].shape[0]
-        if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < most:
-            raise InvalidArgumentError(
-                f"calibration has token {int(rows[-1])}, and {name} knows 0 to {most - 1}: are "
-                "these tokens of the model's own tokenizer?"
-            )
         found = read_rows(self._source, name, [int(row) for row in rows]).to(COMPUTED)
         return found[places].to(indices.device)
 

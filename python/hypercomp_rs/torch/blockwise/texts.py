@@ -22,7 +22,7 @@ def samples_of(text: CalibrationText, folder: Path, most: int, *, causal: bool) 
     Raises
     ------
     InvalidArgumentError
-        The text is too short, or cannot be read; the model has no tokenizer, or fewer positions.
+        The text is empty, or cannot be read; the model has no tokenizer, or fewer positions.
     """
     path = text.path
     if path is None:
@@ -44,7 +44,7 @@ def samples_of(text: CalibrationText, folder: Path, most: int, *, causal: bool) 
     else:
         found = list(_lines(said, tokenizer, text.samples, context))
     if not found:
-        raise InvalidArgumentError(f"{path}: shorter than one sample of {context} tokens")
+        raise InvalidArgumentError(f"{path}: a text without tokens; at least one is needed")
     return found
 
 
@@ -75,7 +75,8 @@ def _windows(text: str, tokenizer: Any, samples: int, context: int) -> Iterator[
         pieces = [_from_a_blank(text[start : start + CHARACTERS * context]) for start in starts]
     for piece in pieces:
         tokens = tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
-        whole = len(tokens) // length
+        # A text that is shorter than a window is one sample.
+        whole = len(tokens) // length or min(1, len(tokens))
         wanted = min(samples if len(pieces) == 1 else 1, whole)
         for i in range(wanted):
             start = whole * i // wanted * length

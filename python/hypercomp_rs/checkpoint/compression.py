@@ -185,7 +185,17 @@ def compress_checkpoint(
         report = folder.report_on(source, copy_all=copy_all)
         if not work.finished:
             if stored is None:
-                stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+
+                def planned() -> dict[str, Any]:
+                    plan = make_plan(source, request)
+                    if calibrated is not None:
+                        # A model that is refused leaves no folder behind.
+                        calibrated.prepare(work, plan, threads, follow)
+                    return {"plan": plan.to_json()}
+
+                stored = work.planned(key, planned)
+            elif calibrated is not None:
+                calibrated.prepare(work, Plan.from_json(stored["plan"]), threads, follow)
             elif stored["key"] != key:
                 made = {"plan": make_plan(source, request).to_json()}
                 take_over(
@@ -197,7 +207,7 @@ def compress_checkpoint(
             run = Run(source, work, plan, threads, follow)
             reused = run.find_finished()
             if calibrated is not None:
-                notes = calibrated.compress(work, plan, threads, follow)
+                notes = calibrated.compress()
                 report = report._replace(notes=notes)
             run.finish(executor)
             report = report._replace(reused=reused)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from .other_files import is_weights
@@ -28,7 +27,7 @@ class Report(NamedTuple):
     reused: int
     copied: Mapping[str, int]
     left_out: Mapping[str, int]
-    notes: Mapping[str, str] = MappingProxyType({})
+    notes: Mapping[str, str]
 
     @property
     def copied_weights(self) -> list[str]:

@@ -95,6 +95,7 @@ class BlockwiseCalibration:
         for group in owners(self._outline.model).values():
             self._groups |= {owner.name: group for owner in group}
         self._numbers = {name: i for i, name in enumerate(source.entries)}
+        self._run: _Run | None = None
 
     def _check_tokens(self) -> None:
         most = self._outline.vocabulary
@@ -112,18 +113,33 @@ class BlockwiseCalibration:
         device = torch.device(self._text.device).type
         return {"tokens": hashlib.sha256(tokens).hexdigest(), "device": device}
 
-    def compress(
+    def prepare(
         self,
         work: Work,
         plan: Plan,
         threads: int | None,
         follow: Callable[[Progress], None] | None,
-    ) -> dict[str, str]:
+    ) -> None:
+        """Check the model with its first block. Nothing is written.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The model is not run block after block, or a block does not fit in the memory.
+        FormatError
+            The checkpoint lacks weights, or has others than the model.
+        """
+        self._run = _Run(self, work, plan, threads, follow)
+        self._run.prepare()
+
+    def compress(self) -> dict[str, str]:
         """Compress all tensors of the blocks, and the linear layers after them.
 
-        Each gets its file in `work`. Returns why tensors were compressed without calibration.
+        Each gets its file in the run's folder. Returns why tensors were compressed without
+        calibration. Comes after :meth:`prepare`.
         """
-        return _Run(self, work, plan, threads, follow).finish()
+        assert self._run is not None
+        return self._run.finish()
 
 
 class _Run:
@@ -141,20 +157,25 @@ class _Run:
         self._work, self._plan, self._threads, self._follow = work, plan, threads, follow
         self._parts = self._outline.parts
         self._notes: dict[str, str] = {}
-        self._done = {name for name in plan.compressed if self._path(name).exists()}
+        self._done: set[str] = set()
+
+    def prepare(self) -> None:
+        """Run the model with its first block, and plan the memory."""
+        self._parts.check_blocks(self._outline.blocks, self._outline.prefix)
+        self._load(0)
+        self._outline.probe(self._samples[0])
+        remove(self._outline.blocks[0])
+        self._outside = self._outer_jobs()
+        self._limits = self._memory(self._outside)
 
     def finish(self) -> dict[str, str]:
         """Compress what is left."""
         # Shards are written when all calibrated tensors are finished.
         if any(self._work.result.iterdir()):
             return {}
-        blocks = self._outline.blocks
+        self._done |= {name for name in self._plan.compressed if self._path(name).exists()}
         self._look()
-        self._load(0)
-        self._outline.probe(self._samples[0])
-        remove(blocks[0])
-        outside = self._outer_jobs()
-        memory = self._memory(outside)
+        blocks, outside, memory = self._outline.blocks, self._outside, self._limits
         self._states = (
             StatesInMemory(len(self._samples))
             if memory.states_in_memory

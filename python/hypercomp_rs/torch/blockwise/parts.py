@@ -147,6 +147,18 @@ class Parts:
                 f"{listed(sorted(wrong))}"
             )
 
+    def check_blocks(self, blocks: Iterable[nn.Module], prefix: Callable[[int], str]) -> None:
+        """Raise if the checkpoint lacks a weight of a block, as far as names say so.
+
+        Which weights a conversion makes is not known before it is done.
+        """
+        if any(place.converted for place in self.places.values()):
+            return
+        for i, block in enumerate(blocks):
+            names = [f"{prefix(i)}{name}" for name, _ in block.named_parameters()]
+            if missing := [name for name in names if name not in self.name_of]:
+                raise FormatError(f"{self._source.path} lacks weights: {listed(missing)}")
+
     def check(self, module: nn.Module, module_name: str) -> None:
         """Raise if the checkpoint lacks a weight of a module that was loaded."""
         missing = [name for name, p in module.named_parameters(module_name) if p.is_meta]

@@ -4,6 +4,7 @@ A reader is a :class:`Source`; what is compressed is kept in safetensors files, 
 ``docs/checkpoints.md``.
 """
 
+from .calibration_text import CalibrationText
 from .checkpoint import Checkpoint, TensorInfo
 from .compression import compress_checkpoint
 from .decompression import decompress_checkpoint
@@ -17,6 +18,7 @@ from .source import Entry, Source
 from .verification import Verdict, verify_checkpoint
 
 __all__ = [
+    "CalibrationText",
     "Checkpoint",
     "Entry",
     "Progress",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from .._extras import imported
 from .._integers import checked_threads
 from ..compress import Effort, Trellis
 from ..errors import InvalidArgumentError, SourceWarning
 from . import configuration, folder
+from .calibration_text import CalibrationText
 from .entries import refuse_undescribed
 from .load_guard import QUANTIZATION, guarded
 from .opening import open_source
@@ -45,6 +48,7 @@ def compress_checkpoint(
     embeddings: Literal["compress", "keep"] = "compress",
     rules: Iterable[str | Rule] = (),
     sensitivity: Mapping[str, float] | str | Path | None = None,
+    calibration: CalibrationText | str | os.PathLike[str] | Sequence[Sequence[int]] | None = None,
     executor: concurrent.futures.Executor | None = None,
     threads: int | None = None,
     restart: bool = False,
@@ -80,6 +84,13 @@ def compress_checkpoint(
     sensitivity
         The cost of errors in each tensor, by which `target_bits` are spread: see
         :class:`Sensitivity`.
+    calibration
+        A text that the model's layers are calibrated with, see :class:`CalibrationText`; or its
+        path; or samples, each a sequence of tokens. The model is a folder of transformers that has
+        one list of blocks, as decoders and encoders have. It is loaded and run block by block, so
+        it may be larger than the memory. Codes of the linear layers are chosen for the errors of
+        the layers' outputs. A block is calibrated on what the compressed blocks before it give.
+        `target_bits` are spread by the errors of the weights, as without calibration.
     executor
         Compresses tensors on this ``concurrent.futures.Executor``, with one thread for each job.
         Its workers must see `src` and `dst` by the same paths. By default, threads of this process
@@ -122,7 +133,8 @@ def compress_checkpoint(
 
     Notes
     -----
-    Memory: 2.5 times the largest tensor and some tens of megabytes, whatever the size of the model.
+    Memory: 2.5 times the largest tensor and some tens of megabytes, whatever the size of the model;
+    with `calibration` its `memory`, if that is more.
     Disk: the result, and one shard of it once more. A tensor that is finished is on the disk for
     good (fsync, rename) in ``DST.partial``; a run that was killed at any moment goes on from there
     when it is called again. Where `dst` is an empty folder that is ``DST/.partial``, and the files
@@ -152,6 +164,9 @@ def compress_checkpoint(
         seed=seed,
     )
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
+    text = None if calibration is None else CalibrationText.of(calibration)
+    if text is not None:
+        _refuse_with_calibration(trellis, executor)
     source = src if isinstance(src, Source) else open_source(os.fspath(src))
     for note in source.notes():
         warnings.warn(note, SourceWarning, stacklevel=2)
@@ -161,12 +176,28 @@ def compress_checkpoint(
     source = SlicedExperts.of(source, request.rules)
     folder.refuse_inside(Path(dst), source)
     with Work(Path(dst)) as work:
-        key = json.loads(json.dumps({"asked": request.key(), "source": source.fingerprint()}))
-        stored = work.begin(key, restart=restart, replan=True)
+        said = {"asked": request.key(), "source": source.fingerprint()}
+        calibrated = None
+        if text is not None:
+            calibrated = _blockwise(source, text)
+            said["calibration"] = calibrated.key()
+        key = json.loads(json.dumps(said))
+        # What a calibrated tensor is depends on those before it, so none serves another request.
+        stored = work.begin(key, restart=restart, replan=calibrated is None)
         report = folder.report_on(source, copy_all=copy_all)
         if not work.finished:
             if stored is None:
-                stored = work.planned(key, lambda: {"plan": make_plan(source, request).to_json()})
+
+                def planned() -> dict[str, Any]:
+                    plan = make_plan(source, request)
+                    if calibrated is not None:
+                        # A model that is refused leaves no folder behind.
+                        calibrated.prepare(work, plan, threads, follow)
+                    return {"plan": plan.to_json()}
+
+                stored = work.planned(key, planned)
+            elif calibrated is not None:
+                calibrated.prepare(work, Plan.from_json(stored["plan"]), threads, follow)
             elif stored["key"] != key:
                 made = {"plan": make_plan(source, request).to_json()}
                 take_over(
@@ -176,8 +207,12 @@ def compress_checkpoint(
             plan = Plan.from_json(stored["plan"])
             work.clear_other_files({entry.shard for entry in source.entries.values()})
             run = Run(source, work, plan, threads, follow)
+            reused = run.find_finished()
+            if calibrated is not None:
+                notes = calibrated.compress()
+                report = report._replace(notes=notes)
             run.finish(executor)
-            report = report._replace(reused=run.reused)
+            report = report._replace(reused=reused)
             others = folder.left_out(source) if copy_all else {}
             folder.copy_files({**source.files(), **others}, work.result)
             config = source.files().get(configuration.CONFIG)
@@ -191,6 +226,28 @@ def compress_checkpoint(
     made_here = Checkpoint.open(os.fspath(dst))
     made_here.report = report
     return made_here
+
+
+def _blockwise(source: Source, text: CalibrationText) -> Any:
+    """The calibration of a model block by block. It needs torch and transformers."""
+    for package in ("torch", "transformers"):
+        imported(package, "transformers", "calibration")
+    blockwise = importlib.import_module("...torch.blockwise.compression", __name__)
+    return blockwise.BlockwiseCalibration(source, text)
+
+
+def _refuse_with_calibration(
+    trellis: Trellis, executor: concurrent.futures.Executor | None
+) -> None:
+    if trellis.sparsity is not None or trellis.target_sqnr_db is not None:
+        raise InvalidArgumentError(
+            "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
+        )
+    if executor is not None:
+        raise InvalidArgumentError(
+            "calibration with an executor: blocks are calibrated one after the other, in this "
+            "process; threads are accepted"
+        )
 
 
 def _refuse_compressed(source: Source) -> None:

@@ -43,7 +43,7 @@ def report_on(source: Source, *, copy_all: bool = False) -> Report:
         {place: path.stat().st_size for place, path in sorted(found.items())}
         for found in (files, others)
     )
-    return Report(0, copied, skipped)
+    return Report(0, copied, skipped, {})
 
 
 def copy_files(files: Mapping[str, Path], folder: Path) -> None:

@@ -19,11 +19,15 @@ class Report(NamedTuple):
         Other files that were copied: bytes by path in the folder.
     left_out
         Files that were not copied, as they are the same weights in other formats: bytes by path.
+    notes
+        Why tensors were compressed without calibration, or what their calibration lacks, by name.
+        Of tensors that this run has compressed.
     """
 
     reused: int
     copied: Mapping[str, int]
     left_out: Mapping[str, int]
+    notes: Mapping[str, str]
 
     @property
     def copied_weights(self) -> list[str]:

@@ -118,7 +118,13 @@ class Run:
         self.of_weights = sum(source.entries[name].size for name in plan.compressed)
         self.done: set[str] = set()
         self.before = 0
-        self.reused = 0
+
+    def find_finished(self) -> int:
+        """Number of compressed tensors that an earlier run has finished."""
+        return sum(not self._lacks(e.shard) or self._path(e.name).exists() for e in self._planned())
+
+    def _planned(self) -> list[Entry]:
+        return [self.source.entries[name] for name in self.plan.compressed]
 
     def finish(self, executor: concurrent.futures.Executor | None) -> None:
         """Do what is left of the plan. Ctrl-C ends the searches of this process within a moment."""
@@ -128,7 +134,6 @@ class Run:
             names &= {n for n in names if n in compressed and not self._path(n).exists()}
         self.done = set(compressed).difference(*left.values())
         self.before = self._finished()
-        self.reused = len(self.done)
         jobs = [name for names in left.values() for name in self.numbers if name in names]
         self._look()
         with concurrent.futures.ThreadPoolExecutor(1) as assembler:

@@ -5,7 +5,8 @@ folder, it is not replaced: it may be a mount point, the current folder of a she
 without permission to write. Then the folder is ``DST/.partial``. It contains:
 
 * ``plan.json``: the source and the plan.
-* ``tensors/``: a file for each finished tensor whose shard is not finished.
+* ``tensors/``: a file for each finished tensor whose shard is not finished; and what the next block
+  is called with, if the model is calibrated and this does not fit in memory.
 * ``lock``: held by the run that works on the folder, if the system has such locks.
 * ``result/``: the finished files of the result. When all are there, it is renamed to ``DST``, or
   its files are moved to ``DST`` one by one.
@@ -124,7 +125,8 @@ class Work:
             self._refuse_filled()
         plan = self._plan()
         if plan is not None and plan["key"] != key:
-            what = [name for name in key if plan["key"].get(name) != key[name]]
+            names = dict.fromkeys((*key, *plan["key"]))
+            what = [name for name in names if plan["key"].get(name) != key.get(name)]
             asked = plan["key"].get("asked")
             same_kind = isinstance(asked, dict) and isinstance(key.get("asked"), dict)
             if self.finished or not replan or what != ["asked"] or not same_kind:
@@ -219,6 +221,10 @@ class Work:
     def tensor(self, number: int) -> Path:
         """The file of a finished tensor."""
         return self._tensors / f"{number:06d}.safetensors"
+
+    def states(self, block: int) -> Path:
+        """The file of what calibration calls a block with."""
+        return self._tensors / f"states-{block:06d}"
 
     def clear_other_files(self, shards: set[str]) -> None:
         """Remove all files but the shards. An earlier run may have put other files there."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from ..checkpoint import Report, compress_checkpoint
+from ..checkpoint import CalibrationText, Report, compress_checkpoint
 from ..compress import Effort
 from . import models
 from .inspect import summary
@@ -67,6 +67,35 @@ from .loading import how_to_load
     metavar="PATTERN=FACTOR",
     help="For --target-bits: multiply the cost of errors in these tensors by FACTOR.",
 )
+@click.option(
+    "--calibration",
+    "text",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="TEXT",
+    help="Choose codes for the outputs of layers on this text. Blocks of a model of transformers "
+    "are loaded one at a time, so the model may be larger than the memory.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="For --calibration: windows of the text, or lines for an encoder.  [default: 128]",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    help="For --calibration: tokens of a sample.  [default: 512]",
+)
+@click.option(
+    "--memory",
+    callback=lambda _context, _option, said: _bytes(said),
+    metavar="SIZE",
+    help="For --calibration: bytes to use in all, such as 8G.  [default: half of the memory]",
+)
+@click.option(
+    "--device",
+    help="For --calibration: where blocks run, such as cuda; codes are searched on the CPU.  "
+    "[default: cpu]",
+)
 @click.option("--copy-all", is_flag=True, help="Also copy weights in other formats.")
 @models.threads_option
 @models.restart_option
@@ -81,6 +110,11 @@ def compress(
     rules: tuple[str, ...],
     sensitivity: Path | None,
     weights: tuple[str, ...],
+    text: Path | None,
+    samples: int | None,
+    context: int | None,
+    memory: int | None,
+    device: str | None,
     as_json: bool,
     progress: bool | None,
     **options: Any,
@@ -99,7 +133,7 @@ def compress(
         raise click.UsageError("--sensitivity and --weight: give one of them")
     if target_bits is None and (sensitivity is not None or weights):
         raise click.UsageError("--sensitivity and --weight apply only with --target-bits")
-    with models.bar(progress, "compressing") as bar:
+    with models.bar(progress, "compressing" if text is None else "calibrating") as bar:
         made = compress_checkpoint(
             src,
             dst,
@@ -108,6 +142,7 @@ def compress(
             embeddings="keep" if keep_embeddings else "compress",
             rules=rules,
             sensitivity=sensitivity or _factors(weights),
+            calibration=_calibration(text, samples, context, memory, device),
             follow=bar.follow,
             **options,
         )
@@ -126,6 +161,36 @@ def compress(
         models.print_report(report, hint=" (--copy-all copies them)")
         click.echo(f"to load it: {how_to_load(made, dst)}")
     return 0
+
+
+def _calibration(text: Path | None, *numbers: int | str | None) -> CalibrationText | None:
+    names = ("samples", "context", "memory", "device")
+    given: dict[str, Any] = {n: v for n, v in zip(names, numbers, strict=True) if v is not None}
+    if text is not None:
+        return CalibrationText(text, **given)
+    if given:
+        raise click.UsageError(f"--{next(iter(given))} is for --calibration")
+    return None
+
+
+# Units of `--memory`, of 1024 each.
+_UNITS = "KMGT"
+
+
+def _bytes(said: str | None) -> int | None:
+    """A number of bytes that may have a unit."""
+    if said is None:
+        return None
+    number, unit = said.upper().removesuffix("B").removesuffix("I"), 1
+    if number and number[-1] in _UNITS:
+        number, unit = number[:-1], 1024 ** (1 + _UNITS.index(number[-1]))
+    try:
+        found = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        found = 0
+    if found < 1:
+        raise click.BadParameter(f"{said}: a number of bytes such as 8G or 500M is accepted")
+    return found
 
 
 def _factors(weights: tuple[str, ...]) -> dict[str, float] | None:

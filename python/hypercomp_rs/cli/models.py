@@ -161,6 +161,8 @@ def print_report(report: Report, hint: str = "") -> None:
     """
     if report.reused:
         click.echo(f"{report.reused} tensors had been finished by an earlier run")
+    for why, names in _by_reason(report.notes).items():
+        click.echo(f"{len(names)} tensors: {why}: {_names(names)}")
     if report.copied:
         said = f"copied {_files_text(report.copied)}"
         if report.copied_weights:
@@ -173,6 +175,13 @@ def print_report(report: Report, hint: str = "") -> None:
         )
 
 
+def _by_reason(notes: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, why in notes.items():
+        found.setdefault(why, []).append(name)
+    return found
+
+
 def report_json(report: Report) -> dict[str, Any]:
     """The same as an object for JSON."""
     return {
@@ -180,6 +189,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "copied": dict(report.copied),
         "copied_weights": report.copied_weights,
         "left_out": dict(report.left_out),
+        **({"notes": dict(report.notes)} if report.notes else {}),
     }
 
 

@@ -37,6 +37,12 @@ class HypercompConfig(QuantizationConfigMixin):
         :class:`hypercomp_rs.checkpoint.Rule`.
     modules_to_not_convert
         Modules that stay dense: names, endings of names, or regular expressions.
+    calibration
+        Batches of typical inputs, as for :func:`hypercomp_rs.torch.compress_model`: the model is
+        loaded dense, so it has to fit in memory, and then compressed for the outputs of its layers.
+        `target_bits` are then those of the compressed weights, and `rules` go by the names in the
+        model. The batches are not stored in ``config.json``. For larger models there is
+        ``hypercomp-rs compress --calibration``.
     quant_method, format
         For ``config.json``: "hypercomp", and the number of the stored form. A folder with another
         number is refused.
@@ -71,6 +77,7 @@ class HypercompConfig(QuantizationConfigMixin):
         embeddings: Literal["compress", "keep"] = "compress",
         rules: Iterable[str | Rule] = (),
         modules_to_not_convert: Iterable[str] | None = None,
+        calibration: Iterable[Any] | None = None,
         quant_method: str = METHOD,
         format: int = FORMAT,
         transformers_weights: str | None = None,
@@ -107,6 +114,11 @@ class HypercompConfig(QuantizationConfigMixin):
             None if modules_to_not_convert is None else list(modules_to_not_convert)
         )
         self.transformers_weights = transformers_weights
+        if calibration is not None and (sparsity is not None or target_sqnr_db is not None):
+            raise InvalidArgumentError(
+                "calibration with sparsity or target_sqnr_db: bits and target_bits are accepted"
+            )
+        self._calibration = calibration
         self.request()
 
     @classmethod
@@ -114,6 +126,11 @@ class HypercompConfig(QuantizationConfigMixin):
         """A configuration with their mean rate, for codes made with unknown parameters."""
         bits = 8 * nbytes / max(1, weights)
         return cls(min(8.0, max(1.0, round(bits, 2))))
+
+    @property
+    def calibration(self) -> Iterable[Any] | None:
+        """The batches to calibrate with; None for a model that is compressed as it is read."""
+        return self._calibration
 
     def request(self) -> Request:
         """The same parameters in the form that :func:`compress_checkpoint` uses."""
@@ -135,4 +152,8 @@ class HypercompConfig(QuantizationConfigMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """The entry ``quantization_config`` of ``config.json``."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and not name.startswith("_")
+        }

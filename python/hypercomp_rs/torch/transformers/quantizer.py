@@ -34,7 +34,7 @@ from ...tensor import CompressedTensor
 from .._codes import described
 from .._model_source import ModelSource
 from ..compressed_module import CompressedModule, buffers_of
-from ..conversion import decompress_model
+from ..conversion import compress_model, decompress_model
 from ..owners import Owner, classes, install
 from .config import HypercompConfig
 from .expert_sizes import asked_of, element_sizes
@@ -107,6 +107,9 @@ class HypercompQuantizer(HfQuantizer):
             self._measure(model, files)
             return model
         config = self.quantization_config
+        if config.calibration is not None:
+            # It is compressed when all of its weights are there.
+            return model
         source: Source
         if files:
             source = SlicedExperts.of(FoundFiles(files), config.request().rules)
@@ -121,6 +124,30 @@ class HypercompQuantizer(HfQuantizer):
         self._make_plan(model, list(source.entries), None)
         size = self.quantized_element_size
         self._element_sizes = dict.fromkeys(asked_of(model, self._asked, Renaming(model)), size)
+        return model
+
+    def _process_model_after_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
+        config = self.quantization_config
+        if self.pre_quantized or config.calibration is None:
+            return model
+        dense = config.modules_to_not_convert
+        kept = [
+            f"{name}=keep"
+            for name, module in model.named_modules()
+            if type(module) in classes() and not should_convert_module(name, dense)
+        ]
+        compress_model(
+            model,
+            target_bits=config.target_bits,
+            bits=config.bits,
+            effort=config.effort,
+            incoherence=config.incoherence,
+            seed=config.seed,
+            embeddings=config.embeddings,
+            rules=[*kept, *config.rules],
+            calibration=config.calibration,
+            progress=False,
+        )
         return model
 
     def _measure(self, model: nn.Module, files: list[Path]) -> None:

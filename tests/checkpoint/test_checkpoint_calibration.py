@@ -526,7 +526,7 @@ MEASURED = """
     run(tiny, tiny + "-small", [[1, 2, 3]], None)  # imports everything
     open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
     before = status("VmRSS:")
-    run(large, large + "-small", [[(i * j) % 97 for j in range(128)] for i in range(12)], memory)
+    run(large, large + "-small", [[(i * j) % 97 for j in range(64)] for i in range(6)], memory)
     print(status("VmHWM:") - before)
 """
 

@@ -127,6 +127,7 @@ class Outline:
         self.called: list[str] = []
         self.last: str | None = None
         self._probing = False
+        self._loaded: set[str] = set()
         self._load_others_when_called()
 
     @property
@@ -289,9 +290,9 @@ class Outline:
     def _load_others_when_called(self) -> None:
         """Modules in no block get their own weights when they are called for the first time."""
         for name, module in self.outside():
-            own = [parameter for parameter in module._parameters.values() if parameter is not None]
-            own += [b for b in module._buffers.values() if b is not None and b.is_meta]
-            if not own:
+            if not any(
+                p is not None for p in (*module._parameters.values(), *module._buffers.values())
+            ):
                 continue
             table = self.parts.name_of.get(f"{name}.weight")
             if isinstance(module, nn.Embedding) and table and self._rows.takes(table):
@@ -327,11 +328,13 @@ class Outline:
         return hook
 
     def _load_own(self, name: str, module: nn.Module) -> None:
-        if any(p is not None and p.is_meta for p in module._parameters.values()):
-            self.parts.load(self.parts.own(name))
-            for part, parameter in module._parameters.items():
-                if parameter is not None and parameter.is_meta:
-                    raise self.refuse(f"the checkpoint lacks {name}.{part}")
+        if name in self._loaded:
+            return
+        self.parts.load(self.parts.own(name))
+        for part, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_meta:
+                raise self.refuse(f"the checkpoint lacks {name}.{part}")
+        self._loaded.add(name)
 
 
 def input_axis(module: nn.Module) -> int | None:

@@ -6,7 +6,11 @@ merges them. It is called for a few tensors at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import ctypes
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,6 +36,9 @@ _DTYPES = {name: getattr(torch, dtype) for name, dtype in FLOATS.items()} | {
 }
 # How tensors are computed with. Half precision is slow on CPUs, and some activations overflow.
 COMPUTED = torch.float32
+
+# The setting of transformers by which tensors are read one after the other.
+_SYNCHRONOUS = "HF_DEACTIVATE_ASYNC_LOAD"
 
 Read = Callable[[str], torch.Tensor]
 
@@ -129,17 +136,10 @@ class Parts:
         config = LoadStateDictConfig(
             dtype=COMPUTED, weight_mapping=self._mapping, device_map={"": self._device}
         )
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
+        with _one_by_one():
             info, _ = convert_and_load_state_dict_in_model(
-                self._model,
-                {name: _Lazy(read, name) for name in names},
-                config,
+                self._model, {name: _Lazy(read, name) for name in names}, config
             )
-        finally:
-            if bars:
-                logging.enable_progress_bar()
         wrong = {name for name, *_ in info.mismatched_keys} | set(info.conversion_errors)
         if wrong:
             raise FormatError(
@@ -166,6 +166,32 @@ class Parts:
             raise FormatError(f"{self._source.path} lacks weights: {listed(missing)}")
 
 
+@contextmanager
+def _one_by_one() -> Iterator[None]:
+    """The loader of transformers shows no bar, and reads a tensor when the last one is in place.
+
+    Its threads would read all of them ahead, each into memory that the system gets back late.
+    """
+    before, bars = os.environ.get(_SYNCHRONOUS), logging.is_progress_bar_enabled()
+    os.environ[_SYNCHRONOUS] = "1"
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+        if before is None:
+            del os.environ[_SYNCHRONOUS]
+        else:
+            os.environ[_SYNCHRONOUS] = before
+
+
+def give_memory_back() -> None:
+    """Free memory goes back to the system. glibc keeps what threads have freed."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def remove(module: nn.Module) -> None:
     """Give the memory of a module's weights back."""
     for part in module.modules():
@@ -173,3 +199,4 @@ def remove(module: nn.Module) -> None:
             if parameter is not None and not parameter.is_meta:
                 empty = torch.empty_like(parameter, device="meta")
                 part._parameters[name] = nn.Parameter(empty, requires_grad=False)
+    give_memory_back()

@@ -86,7 +86,7 @@ def test_all_can_be_copied(tmp_path):
 def test_a_file_of_its_own_has_nothing_beside_it(tmp_path):
     source = fill(tmp_path / "m")
     with hc.compress_checkpoint(source / "model.safetensors", tmp_path / "s", **FAST) as made:
-        assert made.report == (0, {}, {})
+        assert made.report == (0, {}, {}, {})
 
 
 def test_files_of_torch_go_by_the_same_rules(tmp_path):

@@ -139,7 +139,7 @@ def test_a_search_goes_on_where_it_stopped(tmp_path):
         (["vertices", "-", "--threads", "0"], CUBE, b"--threads"),
         (["vertices", "-", "--method", "moss"], CUBE, b"'flats', 'zero'"),
         (["vertices", "-", "--count", "--estimate"], CUBE, b"give one of them"),
-        (["vertices", "-", "--count", "--maxoutput", "3"], CUBE, b"neither --count"),
+        (["vertices", "-", "--count", "--maxoutput", "3"], CUBE, b"combined with --count"),
         (["vertices", "-", "--nonsense"], CUBE, b"--nonsense"),
         (["nonsense"], b"", b"No such command"),
     ],

@@ -9,6 +9,7 @@
 //! streams, time limits, checkpoints and executors all rest on this.
 
 use super::budget::Meter;
+use super::memory::make_room;
 use super::result::SearchResult;
 
 /// Part of a search tree: some children of a node, with all that is below them.
@@ -94,8 +95,7 @@ impl Walk<'_> {
     fn grow(&mut self, words: usize) -> bool {
         let numbers = &mut self.result.numbers;
         let more = words - numbers.len();
-        // Twice as much, or else as much as is needed.
-        let grown = numbers.try_reserve(more).is_ok() || numbers.try_reserve_exact(more).is_ok();
+        let grown = make_room(numbers, more);
         if !grown {
             self.meter.exhaust_memory();
         }

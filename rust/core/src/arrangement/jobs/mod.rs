@@ -11,8 +11,10 @@
 
 mod budget;
 mod job;
+mod memory;
 mod result;
 
 pub use budget::{Limits, Meter};
 pub use job::{Job, Walk, Wanted};
+pub use memory::make_room;
 pub use result::{SearchResult, out_of_memory};

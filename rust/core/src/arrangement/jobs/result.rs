@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::memory::make_room;
 use crate::{Error, ErrorKind, Result};
 
 /// What a run has found.
@@ -57,7 +58,7 @@ impl SearchResult {
 /// Append, on all threads: most of the time goes into memory that is touched for the first time.
 fn append(numbers: &mut Vec<u64>, more: &[u64]) -> Result<()> {
     const CHUNK: usize = 1 << 16;
-    if numbers.try_reserve(more.len()).is_err() {
+    if !make_room(numbers, more.len()) {
         return Err(out_of_memory(numbers.len() + more.len()));
     }
     let length = numbers.len() + more.len();

@@ -202,10 +202,7 @@ impl Shared<'_> {
         let subsets = (0..dimension).map(|k| count.saturating_sub(k) as f64 / (k + 1) as f64);
         let vertices = subsets.product::<f64>().min(self.limits.room() as f64);
         let words = vertices * ((dimension + 1) * self.search.limbs()) as f64;
-        if numbers
-            .try_reserve_exact(words.min(MOST) as usize + SLACK)
-            .is_ok()
-        {
+        if make_room(numbers, words.min(MOST) as usize + SLACK) {
             advise(numbers);
         }
     }

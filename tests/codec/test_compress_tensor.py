@@ -265,7 +265,7 @@ def test_mostly_pruned_tensors_get_down_to_their_zeros_cost():
     assert sorted(sizes) == sizes
     # 20 dB are 3.4 bits for each that is not zero.
     assert sizes[3] < 0.286 + 3.5 / 20 + 0.02
-    with pytest.raises(hc.InvalidArgumentError, match=r"zero takes 0\.29\d?.*others 0\.025"):
+    with pytest.raises(hc.InvalidArgumentError, match=r"zeros takes 0\.29\d?.*weight 0\.025"):
         hc.compress_tensor(w, bits=0.3, sparsity="keep")
     with pytest.raises(hc.InvalidArgumentError):
         hc.compress_tensor(w, bits=0, sparsity="keep")

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::vertex_search::{Method, VertexSearch};
 use super::worker::Worker;
-use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted, out_of_memory};
+use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted, make_room, out_of_memory};
 use crate::arrangement::output::{BUCKET, advise, sorted};
 use crate::{Control, Result};
 

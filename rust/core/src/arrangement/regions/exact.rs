@@ -158,10 +158,7 @@ impl Exact for BigInt {
         num_traits::One::one()
     }
     fn sign(&self) -> i8 {
-        match self.signum().to_i8() {
-            Some(sign) => sign,
-            None => 0,
-        }
+        self.signum().to_i8().unwrap_or_default()
     }
     fn plus(&self, other: &Self) -> Option<Self> {
         Some(self + other)

@@ -100,7 +100,7 @@ fn are_all_faces(arrangement: &Arrangement) -> Result<(), TestCaseError> {
     let mut sum = 0i64;
     for dimension in 0..=arrangement.dimension() {
         let found = faces(arrangement, dimension, &control).unwrap();
-        sum += if dimension % 2 == 0 { 1 } else { -1 } * found.len() as i64;
+        sum += if dimension.is_multiple_of(2) { 1 } else { -1 } * found.len() as i64;
         for (face, point) in found.big_points().enumerate() {
             let signs = &found.signs[face * hyperplanes..][..hyperplanes];
             prop_assert!(
@@ -117,7 +117,7 @@ fn are_all_faces(arrangement: &Arrangement) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(
         sum,
-        if arrangement.dimension() % 2 == 0 {
+        if arrangement.dimension().is_multiple_of(2) {
             1
         } else {
             -1

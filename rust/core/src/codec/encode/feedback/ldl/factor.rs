@@ -100,7 +100,6 @@ impl Factor {
     }
 
     /// Number of inputs.
-
     pub fn inputs(&self) -> usize {
         self.inputs
     }

@@ -13,6 +13,8 @@
 //!   the vertex, each in the direction in which f grows ([`cone`]).
 //! * **Other vertices.** Where more meet, d of them make cones, which the others cut ([`cones`]).
 //!   Vertices with the same normals share the result.
+//! * **Points.** A point inside is proposed by floats, with few digits, and proved by integers
+//!   ([`short_point`]); or it is a short way from the vertex ([`cone::step`]).
 //! * **Bounded regions.** A region is bounded if f has a least value on it and it does not meet f = +M.
 //!
 //! **Exact.** Vertices are exact. Signs are those of integers. That f is not constant on any line is
@@ -30,6 +32,7 @@ mod faces;
 mod flat_part;
 mod level;
 mod search;
+mod short_point;
 
 pub use faces::faces;
 pub use search::{Block, RegionSearch};

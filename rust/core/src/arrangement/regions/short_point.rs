@@ -89,7 +89,7 @@ impl Rows {
         point.clear();
         for (x, u) in numerators.iter().zip(&unit) {
             let x = ((x.to_float() / denominator + length * u) * grid).round_ties_even();
-            if !(x.abs() < LARGEST) {
+            if x.is_nan() || x.abs() >= LARGEST {
                 return None;
             }
             point.push(x as i64);

@@ -1,6 +1,6 @@
 //! How long each vector unit takes for 32 weights, from codes to levels or to a sum of products.
 //!
-//! `cargo run --release -p hypercomp-core --example decode_speed -- [BITS [WINDOW]]`
+//! `cargo run --release -p hypercomp-core --example decode_speed -- [BITS [WINDOW [CODE_SET]]]`
 //!
 //! Rows of 4096 weights, one after the other through as many codes as a second-level cache holds; the
 //! least of many rounds, on one thread.
@@ -22,7 +22,11 @@ fn main() {
     let bits: f64 = arguments.next().map_or(4.0, |a| a.parse().unwrap());
     let window = arguments.next().map_or(8, |a| a.parse().unwrap());
     let rate = (2.0 * bits) as u8;
-    let plans = DecodePlans::new(CodeSet::FIRST.window(window).unwrap(), &[rate]).unwrap();
+    let set = match arguments.next().as_deref() {
+        Some("2") => CodeSet::SECOND,
+        _ => CodeSet::FIRST,
+    };
+    let plans = DecodePlans::new(set.window(window).unwrap(), &[rate]).unwrap();
     let mut state = 1u64;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         state = state
@@ -38,8 +42,10 @@ fn main() {
         cells: &bytes,
         chain: 0,
         path_bit: row * COLUMNS,
-        cell_bit: row * COLUMNS * (usize::from(rate) - 1) / 2,
+        // Tiles have their path bits beside the cells.
+        cell_bit: row * COLUMNS * (usize::from(rate) - usize::from(!set.is_tiled())) / 2,
         rate,
+        len: COLUMNS,
     };
     let mut floats = vec![0.0; COLUMNS];
     let mut integers = vec![0; COLUMNS];
@@ -47,15 +53,17 @@ fn main() {
     for simd in SimdLevel::available() {
         let order = integer::ActivationOrder::of_dot(simd, &plans);
         let as_integers = || {
-            let (mut values, mut units) = (Vec::with_capacity(COLUMNS), Vec::new());
+            let mut values = Vec::with_capacity(COLUMNS);
+            let (mut units, mut sums) = (Vec::new(), Vec::new());
             for stretch in x.chunks(integer::STRETCH) {
-                let scale = integer::Scale::of(simd, stretch).unwrap();
+                let scale = integer::Scale::of(simd, stretch, integer::MOST_OF_BYTES).unwrap();
                 let start = values.len();
                 scale.append_pairs(simd, stretch, &mut values);
+                sums.push(values[start..].iter().map(|x| i32::from(*x)).sum());
                 order.arrange(&mut values, start);
                 units.push(scale.unit);
             }
-            (values, units)
+            (values, units, sums)
         };
         let time = |what: &str, each: &mut dyn FnMut(&mut Memory, StreamCodes<'_>)| {
             let mut memory = Memory::default();
@@ -93,10 +101,11 @@ fn main() {
                 let codes = memory.load(simd, &plans, source, 0, COLUMNS);
                 integer::levels(simd, &codes, 0, &mut integers);
             });
-            let (values, units) = as_integers();
+            let (values, units, sums) = as_integers();
             let activations = integer::Activations {
                 values: &values,
                 units: &units,
+                sums: &sums,
                 order,
             };
             time("integer product", &mut |memory, source| {

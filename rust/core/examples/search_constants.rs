@@ -25,7 +25,9 @@
 
 use hypercomp_core::codec::encode::scoring::{census, gap_db, held_apart, noise};
 use hypercomp_core::codec::numbers::gaussian::gaussian;
-use hypercomp_core::codec::trellis::{Axis, Code, CodeSet, HALF_BITS, Trellis};
+use hypercomp_core::codec::trellis::{
+    Axis, Code, CodeSet, HALF_BITS, LevelCurve, StateMap, Trellis, Winding,
+};
 use rayon::prelude::*;
 
 /// State maps of each of four rates that are scored a second time.
@@ -57,7 +59,7 @@ impl Random {
 fn sizes(window: u32) -> (u32, u32) {
     let codes = CodeSet::FIRST.window(window).expect("a window of the set");
     let code = codes.iter().next().expect("a window has codes");
-    (code.offset_bits, code.run_bits)
+    (code.offset_bits, code.run_bits())
 }
 
 /// A code without a state map of its own.
@@ -68,10 +70,21 @@ fn draft(window: u32, half_bits: u32) -> Code {
         half_bits,
         window,
         offset_bits,
-        run_bits,
-        axes: [Axis { turn: 1, skew: 1 }; 2],
-        shape: [1.35, 0.23, 0.006],
+        map: StateMap::Winding(Winding {
+            run_bits,
+            axes: [Axis { turn: 1, skew: 1 }; 2],
+        }),
+        curve: LevelCurve::Quantile([1.35, 0.23, 0.006]),
         noise: (1.12 * 0.25f64.powf(rate)) as f32,
+    }
+}
+
+/// The same code with another state map.
+fn with_axes(code: Code, axes: [Axis; 2]) -> Code {
+    let (winding, _) = code.quantile();
+    Code {
+        map: StateMap::Winding(Winding { axes, ..winding }),
+        ..code
     }
 }
 
@@ -119,7 +132,9 @@ fn fitted(code: Code, samples: &[f32]) -> Code {
     }
     let noise = census.error / samples.len() as f64;
     Code {
-        shape: solve(normal, right).map(|x| (x * 1e4).round() as f32 / 1e4),
+        curve: LevelCurve::Quantile(
+            solve(normal, right).map(|x| (x * 1e4).round() as f32 / 1e4),
+        ),
         noise: noise as f32,
         ..code
     }
@@ -134,8 +149,12 @@ fn polished(mut code: Code, samples: &[f32]) -> Code {
             let step = step / [1.0f32, 3.0, 9.0][axis];
             for step in [step, -step] {
                 loop {
-                    let mut trial = code;
-                    trial.shape[axis] = ((trial.shape[axis] + step) * 1e4).round() / 1e4;
+                    let (_, mut shape) = code.quantile();
+                    shape[axis] = ((shape[axis] + step) * 1e4).round() / 1e4;
+                    let trial = Code {
+                        curve: LevelCurve::Quantile(shape),
+                        ..code
+                    };
                     let rises = Trellis::new(trial).levels.is_sorted_by(|a, b| a < b);
                     let error = if rises { noise(trial, samples) } else { least };
                     if error >= least {
@@ -165,14 +184,14 @@ fn polish(window: u32) {
 
 /// A line of the table.
 fn print(code: Code, noise: f64) {
-    let [first, second] = code.axes;
-    let [a, b, c] = code.shape;
+    let (winding, [a, b, c]) = code.quantile();
+    let [first, second] = winding.axes;
     println!(
         "{:>3} {:>2} {} {:>3} {:>4} {:>10} {:>4} {:>10} {a:>7} {b:>7} {c:>7} {:>10} # {:.3} dB",
         code.window,
         code.half_bits,
         code.offset_bits,
-        code.run_bits,
+        code.run_bits(),
         first.turn,
         first.skew,
         second.turn,
@@ -240,10 +259,7 @@ fn main() {
     let drawn: Vec<[Axis; 2]> = (0..tries)
         .map(|_| state_map(&mut random, window, weights_a_step))
         .collect();
-    let level = |half_bits| Code {
-        axes: drawn[0],
-        ..draft(window, half_bits)
-    };
+    let level = |half_bits| with_axes(draft(window, half_bits), drawn[0]);
     let mut pool: Vec<[Axis; 2]> = Vec::new();
     for half_bits in if weights_a_step == 1 {
         [2, 4, 8]
@@ -251,18 +267,15 @@ fn main() {
         [1, 3, 7]
     } {
         let level = (0..ROUNDS).fold(level(half_bits), |code, _| fitted(code, &more));
-        let codes = drawn.iter().map(|&axes| Code { axes, ..level }).collect();
+        let codes = drawn.iter().map(|&axes| with_axes(level, axes)).collect();
         let codes = best(best(codes, &few, POOL), &more, POOL / 3);
-        pool.extend(codes.iter().map(|code| code.axes));
+        pool.extend(codes.iter().map(|code| code.quantile().0.axes));
     }
     for half_bits in rates {
         // Levels for the rate, with any good state map.
-        let level = Code {
-            axes: pool[0],
-            ..draft(window, half_bits)
-        };
+        let level = with_axes(draft(window, half_bits), pool[0]);
         let level = (0..ROUNDS).fold(level, |code, _| fitted(code, &more));
-        let codes = pool.iter().map(|&axes| Code { axes, ..level }).collect();
+        let codes = pool.iter().map(|&axes| with_axes(level, axes)).collect();
         let finalists = best(best(codes, &more, FINALISTS * 3), &many, FINALISTS);
         let finalists = finalists
             .into_iter()

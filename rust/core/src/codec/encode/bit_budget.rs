@@ -5,6 +5,7 @@ use super::rate::{Source, allocate};
 use crate::codec::format::layout::Layout;
 use crate::codec::format::scale::{ScaleGrid, ZERO_ROW};
 use crate::codec::format::streams::StoredRange;
+use crate::codec::kernels::tiles::order::STEPS;
 use crate::codec::numbers::element::exp2i;
 use crate::codec::trellis::code::HALF_BITS;
 use crate::codec::trellis::code_set::WindowCodes;
@@ -148,8 +149,24 @@ impl BitBudget {
             None => 0,
         };
         let noise = noises(codes)?;
-        // At half rates two weights share a path bit; the last weight of an odd number has its own.
-        let odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
+        let (padded, odd);
+        let sources = match codes.set().is_tiled() {
+            // A stream has whole lanes; at half rates an odd lane leaves four bits.
+            true => {
+                let pad = |source: &Source| Source {
+                    len: source.len.next_multiple_of(STEPS),
+                    ..*source
+                };
+                padded = sources.iter().map(pad).collect::<Vec<_>>();
+                odd = 4 * padded.iter().filter(|s| s.len / STEPS % 2 == 1).count();
+                &padded
+            }
+            // At half rates two weights share a path bit; the last weight of an odd number has its own.
+            false => {
+                odd = sources.iter().filter(|source| source.len % 2 == 1).count() / 2;
+                sources
+            }
+        };
         let mut allotment = Allotment {
             rates: Vec::new(),
             codes: 0.0,

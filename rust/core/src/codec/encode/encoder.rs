@@ -6,6 +6,7 @@ use super::bit_budget::{BitBudget, Spread, grid};
 use super::fit::{Fit, dot};
 use super::params::{Budget, TrellisParams};
 use super::rate::Source;
+use super::tile_search::TileSearch;
 use super::zero_rows::{Kept, put_apart};
 use crate::codec::format::axes::Axes;
 use crate::codec::format::exceptions::Exceptions;
@@ -36,6 +37,7 @@ struct Encoder<'a, T> {
     deviations: Vec<f64>,
     /// Half bits of each stream.
     rates: Vec<u8>,
+    codes: WindowCodes,
     /// Tables of the rates that occur, by half bits.
     tables: Vec<Option<SearchTables<'static>>>,
 }
@@ -48,6 +50,7 @@ struct SearchBuffers {
     targets: Vec<i16>,
     cells: Vec<u8>,
     levels: Vec<f32>,
+    tiles: TileSearch,
 }
 
 impl SearchBuffers {
@@ -58,16 +61,37 @@ impl SearchBuffers {
             targets: Vec::new(),
             cells: Vec::new(),
             levels: Vec::new(),
+            tiles: TileSearch::default(),
         }
     }
 }
 
 /// The codes of a chain.
+#[derive(Default)]
 struct CodedChain {
     path: Vec<u8>,
+    /// Cells, or tiles.
     cells: Vec<u8>,
     scales: Vec<u8>,
     energy: Energy,
+}
+
+impl CodedChain {
+    /// Add a stream of zeros, which loses these values.
+    fn lose(&mut self, values: &[f32]) {
+        let lost = dot(values, values);
+        self.energy.signal += lost;
+        self.energy.error += lost;
+        self.scales.push(ZERO_ROW);
+    }
+
+    /// Add the scale of a stream whose levels are known.
+    fn add(&mut self, grid: &ScaleGrid, fit: &Fit) {
+        let number = grid.nearest(fit.scale());
+        self.scales.push(number);
+        self.energy.signal += fit.weights;
+        self.energy.error += fit.error(grid.scale(number).into());
+    }
 }
 
 impl Streams {
@@ -119,6 +143,7 @@ impl Streams {
                 .map(|source| source.variance.sqrt())
                 .collect(),
             tables: tables(&rates, codes)?,
+            codes,
             rates,
             mask,
             lengths,
@@ -212,6 +237,9 @@ impl<T: Element> Encoder<'_, T> {
         control: &Control,
     ) -> Result<CodedChain> {
         self.load(chain, &mut work.values);
+        if self.codes.set().is_tiled() {
+            return self.tiles(chain, work, control);
+        }
         work.targets.resize(work.values.len(), 0);
         work.search.start(0);
         let mut start = 0;
@@ -235,6 +263,36 @@ impl<T: Element> Encoder<'_, T> {
         work.search.finish();
         control.advance(self.layout.chain_weights(chain).len() as u64);
         Ok(self.choose(chain, work))
+    }
+
+    /// The streams of a chain in tiles.
+    fn tiles(
+        &self,
+        chain: usize,
+        work: &mut SearchBuffers,
+        control: &Control,
+    ) -> Result<CodedChain> {
+        let mut coded = CodedChain::default();
+        let mut start = 0;
+        for stream in self.layout.chain(chain) {
+            let here = start..start + self.lengths[stream];
+            start = here.end;
+            let values = &mut work.values[here];
+            if let Some(incoherence) = &self.incoherence {
+                incoherence.forward(values);
+            }
+            let Some(tables) = self.tables(stream) else {
+                coded.lose(values);
+                continue;
+            };
+            let scale = self.grid.scale(self.grid.nearest(self.deviations[stream]));
+            let codes = &mut coded.cells;
+            work.tiles.search(&mut work.search, tables, scale, values, codes, control)?;
+            let fit = Fit::of(values, work.tiles.levels());
+            coded.add(&self.grid, &fit);
+        }
+        control.advance(self.layout.chain_weights(chain).len() as u64);
+        Ok(coded)
     }
 
     /// The weights of a chain that are coded, normalised.
@@ -261,22 +319,18 @@ impl<T: Element> Encoder<'_, T> {
         };
         let mut chain = CodedChain {
             path: vec![0; packed_len(path.len(), 1)],
-            cells: vec![0; streams.clone().map(cells_len).sum::<usize>().div_ceil(8)],
-            scales: Vec::with_capacity(streams.len()),
-            energy: Energy::default(),
+            ..CodedChain::default()
         };
         pack(path, 1, &mut chain.path);
-        let mut cells = Writer::new(&mut chain.cells);
+        let mut bytes = vec![0; streams.clone().map(cells_len).sum::<usize>().div_ceil(8)];
+        let mut cells = Writer::new(&mut bytes);
         let (mut register, mut start) = (0, 0);
         for stream in streams {
             let here = start..start + self.lengths[stream];
             start = here.end;
             let values = &work.values[here.clone()];
             let Some(tables) = self.tables(stream) else {
-                let lost = dot(values, values);
-                chain.energy.signal += lost;
-                chain.energy.error += lost;
-                chain.scales.push(ZERO_ROW);
+                chain.lose(values);
                 continue;
             };
             let code = tables.trellis().code;
@@ -290,13 +344,10 @@ impl<T: Element> Encoder<'_, T> {
                 &mut work.levels,
             );
             cells.extend(&work.cells, code.cell_bits());
-            let fit = Fit::of(values, &work.levels);
-            let number = self.grid.nearest(fit.scale());
-            chain.scales.push(number);
-            chain.energy.signal += fit.weights;
-            chain.energy.error += fit.error(self.grid.scale(number).into());
+            chain.add(&self.grid, &Fit::of(values, &work.levels));
         }
         cells.finish();
+        chain.cells = bytes;
         chain
     }
 }

@@ -10,6 +10,7 @@ mod params;
 pub mod rate;
 mod raw;
 pub mod scoring;
+mod tile_search;
 mod zero_rows;
 
 pub use compress::Codec;

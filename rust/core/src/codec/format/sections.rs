@@ -273,7 +273,7 @@ pub(in crate::codec) fn read_streams(
             "stream {stream} has a rate, but the mask leaves it no weights"
         )));
     }
-    let (_, path, cells) = starts(layout, &streams.rates, streams.mask.as_ref())
+    let (_, path, cells) = starts(head.code_set, layout, &streams.rates, streams.mask.as_ref())
         .ok_or_else(|| malformed("the planes are too large for this machine"))?;
     streams.path = from.take(Section::Path, path, Section::Path.what())?;
     streams.cells = from.take(Section::Cells, cells, Section::Cells.what())?;

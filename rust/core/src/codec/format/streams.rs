@@ -11,6 +11,7 @@ use super::mask::Mask;
 use super::scale::{ScaleGrid, ZERO_ROW};
 use crate::Result;
 use crate::codec::kernels::decode::StreamCodes;
+use crate::codec::kernels::tiles::order::TileOrder;
 use crate::codec::trellis::code_set::{CodeSet, WindowCodes};
 
 /// Trellis codes of all streams of a tensor (see [`Layout`]).
@@ -32,7 +33,8 @@ pub struct Streams {
     pub rates: Vec<u8>,
     /// Path bits, each chain padded to a whole byte.
     pub path: Bytes,
-    /// Cells, each chain padded to a whole byte.
+    /// Cells, each chain padded to a whole byte; the tiles of a tiled code set, whose path plane is
+    /// empty.
     pub cells: Bytes,
     /// The mask of zeros, if the tensor has one. A stream's codes are then those of its other weights
     /// only.
@@ -117,10 +119,17 @@ pub struct Start {
     cells: usize,
 }
 
-/// Bits that `len` weights of a stream take in the path plane and in the cell plane.
-fn code_bits(half_bits: u8, len: usize) -> (usize, usize) {
+/// Bits that `len` weights of a stream take in the path plane and in the cell plane, which has the
+/// tiles of a tiled code set.
+fn code_bits(code_set: &CodeSet, half_bits: u8, len: usize) -> (usize, usize) {
     match usize::from(half_bits) {
         0 => (0, 0),
+        half_bits if code_set.is_tiled() => {
+            let order = TileOrder {
+                half_bits: half_bits as u32,
+            };
+            (0, 8 * order.stream_bytes(len))
+        }
         half_bits => {
             // At half rates two weights share a path bit.
             let shared = half_bits % 2;
@@ -131,6 +140,7 @@ fn code_bits(half_bits: u8, len: usize) -> (usize, usize) {
 
 /// The start of every chain, and the bytes of the two planes; `None` beyond `usize`.
 pub fn starts(
+    code_set: &CodeSet,
     layout: &Layout,
     rates: &[u8],
     mask: Option<&Mask>,
@@ -143,12 +153,13 @@ pub fn starts(
             cells: cells / 8,
         });
         for stream in layout.chain(chain) {
-            // A cell has at most 7 bits; eight times a plane's bytes must be a `usize` too.
+            // A weight has at most 8 bits, and the last tile of a stream up to seven weights more; eight
+            // times a plane's bytes must be a `usize` too.
             let room = layout.stream(stream).len().checked_mul(8)?;
-            path.checked_add(room + 8)?;
-            cells.checked_add(room + 8)?;
+            path.checked_add(room + 64)?;
+            cells.checked_add(room + 64)?;
             let coded = coded_length(layout, mask, stream);
-            let (path_bits, cell_bits) = code_bits(rates[stream], coded);
+            let (path_bits, cell_bits) = code_bits(code_set, rates[stream], coded);
             path += path_bits;
             cells += cell_bits;
         }
@@ -232,7 +243,7 @@ impl<'a> Cursor<'a> {
     /// A cursor at `stream`. O(streams of a chain).
     pub fn before(streams: &'a Streams, layout: Layout, stream: usize) -> Self {
         let starts = streams.starts.0.get_or_init(|| {
-            starts(&layout, &streams.rates, streams.mask.as_ref())
+            starts(streams.code_set, &layout, &streams.rates, streams.mask.as_ref())
                 .expect("a tensor in memory has planes in memory")
                 .0
         });
@@ -276,6 +287,7 @@ impl<'a> Cursor<'a> {
             self.next_chain += 1;
         }
         let rate = self.streams.rates[stream];
+        let coded = self.coded_length(stream);
         let source = (rate > 0).then_some(StreamCodes {
             path: &self.streams.path,
             cells: &self.streams.cells,
@@ -283,9 +295,9 @@ impl<'a> Cursor<'a> {
             path_bit: self.path_bit,
             cell_bit: self.cell_bit,
             rate,
+            len: coded,
         });
-        let coded = self.coded_length(stream);
-        let (path_bits, cell_bits) = code_bits(rate, coded);
+        let (path_bits, cell_bits) = code_bits(self.streams.code_set, rate, coded);
         self.path_bit += path_bits;
         self.cell_bit += cell_bits;
         self.stream += 1;

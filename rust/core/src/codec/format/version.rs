@@ -13,7 +13,7 @@ pub struct FormatVersion {
 }
 
 /// Every version, the oldest first.
-static VERSIONS: [FormatVersion; 2] = [
+static VERSIONS: [FormatVersion; 4] = [
     FormatVersion {
         number: 1,
         stores_axes: false,
@@ -23,6 +23,16 @@ static VERSIONS: [FormatVersion; 2] = [
         number: 2,
         stores_axes: true,
         code_set: CodeSet::FIRST,
+    },
+    FormatVersion {
+        number: 3,
+        stores_axes: false,
+        code_set: CodeSet::SECOND,
+    },
+    FormatVersion {
+        number: 4,
+        stores_axes: true,
+        code_set: CodeSet::SECOND,
     },
 ];
 
@@ -83,7 +93,7 @@ mod tests {
 
     #[test]
     fn numbers_stand_for_versions() {
-        assert_eq!(FormatVersion::numbers(), [1, 2]);
+        assert_eq!(FormatVersion::numbers(), [1, 2, 3, 4]);
         for number in FormatVersion::numbers() {
             let version = FormatVersion::from_number(number.into());
             assert_eq!(version.map(FormatVersion::number), Some(number));

@@ -5,4 +5,5 @@ pub mod decode;
 pub(in crate::codec) mod feedback_tile;
 pub mod hadamard;
 pub mod product;
+pub mod tiles;
 pub mod viterbi;

@@ -22,23 +22,46 @@ pub struct CodeSet {
 }
 
 const TEXT_1: &str = include_str!("code_set_1.txt");
-const CODES_1: [Code; constants::count(TEXT_1)] = constants::codes(TEXT_1);
+const CODES_1: [Code; constants::count(TEXT_1)] = constants::windings(TEXT_1);
+const TEXT_2: &str = include_str!("code_set_2.txt");
+const CODES_2: [Code; constants::count(TEXT_2)] = constants::tables(TEXT_2);
 
 /// Every code set.
-pub static CODE_SETS: [CodeSet; 1] = [CodeSet {
-    id: 1,
-    windows: &[8, 10, 12, 16],
-    codes: &CODES_1,
-    before: 0,
-}];
+pub static CODE_SETS: [CodeSet; 2] = [
+    CodeSet {
+        id: 1,
+        windows: &[8, 10, 12, 16],
+        codes: &CODES_1,
+        before: 0,
+    },
+    CodeSet {
+        id: 2,
+        windows: &[8, 10, 12, 16],
+        codes: &CODES_2,
+        before: CODES_1.len(),
+    },
+];
 
 impl CodeSet {
     /// The set of versions 1 and 2 of the stored form.
     pub const FIRST: &'static Self = &CODE_SETS[0];
 
+    /// The set of versions 3 and 4, whose levels are integers and whose streams are cut into tiles.
+    pub const SECOND: &'static Self = &CODE_SETS[1];
+
+    /// Whether streams are cut into tiles.
+    pub fn is_tiled(&self) -> bool {
+        self.codes[0].is_tiled()
+    }
+
     /// The number of the set, unique among sets.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Number of codes.
+    pub fn count(&self) -> usize {
+        self.codes.len()
     }
 
     /// The windows W that have codes, in rising order: from the fastest search to the best code.
@@ -125,7 +148,7 @@ pub struct PinnedCode {
 
 impl PinnedCode {
     /// Number of codes in all sets.
-    pub const COUNT: usize = CODES_1.len();
+    pub const COUNT: usize = CODES_1.len() + CODES_2.len();
 
     /// Its number among the codes of all sets.
     pub fn number(self) -> usize {

@@ -1,43 +1,59 @@
 //! Reads the constants of a code set at compile time.
 //!
-//! A file of constants has one line of twelve numbers for each code (`code_set_1.txt` names the
-//! columns). Text from `#` to the end of a line is a comment. A file of another form is a compile
-//! error.
+//! A file of constants has one line of numbers for each code; its comment names the columns. Text from
+//! `#` to the end of a line is a comment. A file of another form is a compile error.
 
-use super::code::{Axis, Code};
+use super::byte_levels::ByteLevels;
+use super::code::{Axis, Code, LevelCurve, StateMap, TableAxis, Winding};
 
 /// Number of codes in a file of constants.
 pub const fn count(text: &str) -> usize {
     let mut file = ConstantsFile::new(text);
     let mut count = 0;
     while file.next_line() {
-        file.code();
+        file.skip_line();
         count += 1;
     }
     count
 }
 
-/// The codes in a file of constants; `COUNT` is what [`count`] gives.
-pub const fn codes<const COUNT: usize>(text: &str) -> [Code; COUNT] {
+/// The codes in a file of code set 1; `COUNT` is what [`count`] gives.
+pub const fn windings<const COUNT: usize>(text: &str) -> [Code; COUNT] {
     let mut file = ConstantsFile::new(text);
-    let nothing = Code {
-        half_bits: 0,
-        window: 0,
-        offset_bits: 0,
-        run_bits: 0,
-        axes: [Axis { turn: 0, skew: 0 }; 2],
-        shape: [0.0; 3],
-        noise: 0.0,
-    };
-    let mut codes = [nothing; COUNT];
+    let mut codes = [NOTHING; COUNT];
     let mut i = 0;
     while file.next_line() {
-        codes[i] = file.code();
+        codes[i] = file.winding();
         i += 1;
     }
     assert!(i == COUNT, "the file has fewer codes");
     codes
 }
+
+/// The codes in a file of code set 2; `COUNT` is what [`count`] gives.
+pub const fn tables<const COUNT: usize>(text: &str) -> [Code; COUNT] {
+    let mut file = ConstantsFile::new(text);
+    let mut codes = [NOTHING; COUNT];
+    let mut i = 0;
+    while file.next_line() {
+        codes[i] = file.table();
+        i += 1;
+    }
+    assert!(i == COUNT, "the file has fewer codes");
+    codes
+}
+
+const NOTHING: Code = Code {
+    half_bits: 0,
+    window: 0,
+    offset_bits: 0,
+    map: StateMap::Winding(Winding {
+        run_bits: 0,
+        axes: [Axis { turn: 0, skew: 0 }; 2],
+    }),
+    curve: LevelCurve::Quantile([0.0; 3]),
+    noise: 0.0,
+};
 
 /// Powers of ten that an `f32` holds exactly.
 const POWERS_OF_TEN: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
@@ -80,26 +96,94 @@ impl<'t> ConstantsFile<'t> {
         }
     }
 
-    /// The twelve numbers of a line.
-    const fn code(&mut self) -> Code {
+    /// Skip the numbers of a line.
+    const fn skip_line(&mut self) {
+        while !matches!(self.next(), b'#' | b'\n' | 0) {
+            self.at += 1;
+        }
+    }
+
+    /// The twelve numbers of a line of code set 1.
+    const fn winding(&mut self) -> Code {
         let (window, half_bits) = (self.whole(), self.whole());
         let (offset_bits, run_bits) = (self.whole(), self.whole());
         let axes = [self.axis(), self.axis()];
         let shape = [self.real(), self.real(), self.real()];
         let noise = self.real();
-        self.blanks();
-        assert!(
-            matches!(self.next(), b'#' | b'\n' | b'\r' | 0),
-            "a line has twelve numbers"
-        );
+        self.end_of_line();
         Code {
             half_bits,
             window,
             offset_bits,
-            run_bits,
-            axes,
-            shape,
+            map: StateMap::Winding(Winding { run_bits, axes }),
+            curve: LevelCurve::Quantile(shape),
             noise,
+        }
+    }
+
+    /// A line of code set 2: the state map, then three coefficients or the numbers of byte levels.
+    const fn table(&mut self) -> Code {
+        let (window, half_bits) = (self.whole(), self.whole());
+        let axes = [self.table_axis(), self.table_axis()];
+        self.blanks();
+        let form = self.next();
+        self.at += 1;
+        let curve = match form {
+            b'w' => LevelCurve::Words([self.real(), self.real(), self.real()]),
+            b'b' => LevelCurve::Bytes(self.byte_levels()),
+            _ => panic!("w for levels in words, b for levels in bytes"),
+        };
+        let noise = self.real();
+        self.end_of_line();
+        Code {
+            half_bits,
+            window,
+            offset_bits: 7,
+            map: StateMap::Tables(axes),
+            curve,
+            noise,
+        }
+    }
+
+    const fn byte_levels(&mut self) -> ByteLevels {
+        let units = self.real();
+        let slopes = [self.whole() as i32, self.whole() as i32];
+        let (edge, step) = (self.whole() as i32, self.whole() as i32);
+        let starts = [
+            self.whole() as i32,
+            self.whole() as i32,
+            self.whole() as i32,
+        ];
+        let mut tail = [0; 32];
+        let mut i = 0;
+        while i < tail.len() {
+            let distance = self.whole();
+            assert!(distance < 128, "a distance in the tail is a byte");
+            tail[i] = distance as u8;
+            i += 1;
+        }
+        ByteLevels {
+            units,
+            slopes,
+            edge,
+            step,
+            starts,
+            tail,
+        }
+    }
+
+    const fn end_of_line(&mut self) {
+        self.blanks();
+        assert!(
+            matches!(self.next(), b'#' | b'\n' | b'\r' | 0),
+            "a line has as many numbers as its comment says"
+        );
+    }
+
+    const fn table_axis(&mut self) -> TableAxis {
+        TableAxis {
+            turn: self.whole(),
+            skews: [self.whole(), self.whole(), self.whole()],
         }
     }
 

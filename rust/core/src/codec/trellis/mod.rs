@@ -1,5 +1,6 @@
 //! The trellis codes: constants, state map, levels, and the plain decoder.
 
+mod byte_levels;
 pub mod code;
 pub mod code_set;
 mod constants;
@@ -8,6 +9,7 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use code::{Axis, Code, HALF_BITS};
+pub use byte_levels::ByteLevels;
+pub use code::{Axis, Code, HALF_BITS, LevelCurve, StateMap, TableAxis, Winding};
 pub use code_set::{CodeSet, PinnedCode, WindowCodes};
 pub use tables::Trellis;

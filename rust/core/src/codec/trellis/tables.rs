@@ -13,7 +13,7 @@ pub struct Trellis {
     pub levels: Vec<f32>,
     /// `offset` of every register, for each weight of a step.
     pub offsets: Vec<Vec<u8>>,
-    /// The levels as integers; `None` where they would miss by too much.
+    /// Integers near the levels of a code of set 1; `None` where they would miss by too much.
     pub integer: Option<IntegerLevels>,
 }
 
@@ -28,7 +28,10 @@ impl Trellis {
         };
         Self {
             code,
-            integer: IntegerLevels::new(&levels),
+            integer: match code.is_tiled() {
+                false => IntegerLevels::new(&levels),
+                true => None,
+            },
             levels,
             offsets: (0..code.weights_a_step()).map(offsets).collect(),
         }

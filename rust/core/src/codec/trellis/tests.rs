@@ -1,11 +1,16 @@
 //! Every code of every set is sound.
 
-use super::code::{Axis, Code, HALF_BITS};
+use super::code::{Axis, Code, HALF_BITS, LevelCurve, StateMap, Winding};
 use super::code_set::{CODE_SETS, CodeSet, PinnedCode};
 use super::constants;
 use super::integer_levels::{IntegerLevels, PER_SIGMA, SEGMENTS, TAIL};
 use super::tables::Trellis;
 use crate::ErrorKind;
+
+/// The codes of set 1.
+fn chained() -> impl Iterator<Item = PinnedCode> {
+    PinnedCode::all().filter(|code| !code.code().is_tiled())
+}
 
 #[test]
 fn every_pinned_code_is_sound() {
@@ -13,19 +18,81 @@ fn every_pinned_code_is_sound() {
         let (trellis, code) = (code.trellis(), code.code());
         assert!(code.offset_bits <= 8 && code.phase_bits() <= 15, "{code:?}");
         assert!(
-            code.run_bits >= 4 && code.run_bits < code.window,
+            code.run_bits() >= 4 && code.run_bits() < code.window,
             "{code:?}"
         );
-        assert!(
-            trellis.levels.is_sorted_by(|a, b| a < b),
-            "{code:?}: levels must rise"
-        );
-        let n = trellis.levels.len();
+        let levels = &trellis.levels;
+        let rising = match code.is_tiled() {
+            false => levels.is_sorted_by(|a, b| a < b),
+            true => levels.is_sorted(),
+        };
+        assert!(rising, "{code:?}: levels must rise");
+        let n = levels.len();
         for phase in 0..n {
-            assert_eq!(trellis.levels[phase], -trellis.levels[n - 1 - phase]);
+            assert_eq!(levels[phase], -levels[n - 1 - phase], "{code:?}");
         }
-        for axis in &code.axes[..code.weights_a_step()] {
-            assert!(axis.turn % 2 == 1 && axis.skew % 2 == 1, "{code:?}");
+        let odd = |number: &u32| number % 2 == 1;
+        match &code.map {
+            StateMap::Winding(winding) => {
+                for axis in &winding.axes[..code.weights_a_step()] {
+                    assert!(odd(&axis.turn) && odd(&axis.skew), "{code:?}");
+                }
+            }
+            StateMap::Tables(axes) => {
+                let more = (code.window as usize - 4).div_ceil(4);
+                for axis in &axes[..code.weights_a_step()] {
+                    assert!(odd(&axis.turn) && axis.turn < 128, "{code:?}");
+                    assert!(axis.skews[..more].iter().all(odd), "{code:?}");
+                    assert!(axis.skews[more..].iter().all(|skew| *skew == 0), "{code:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn positions_stand_for_the_offsets_of_the_state_map() {
+    for pinned in PinnedCode::all().filter(|code| code.code().is_tiled()) {
+        let code = pinned.code();
+        let StateMap::Tables(axes) = &code.map else {
+            unreachable!();
+        };
+        for (number, axis) in axes[..code.weights_a_step()].iter().enumerate() {
+            for register in 0..1 << code.window {
+                let expected = (axis.offset(register) + 64) % 128;
+                let position = code.position(number, register);
+                assert_eq!(code.offset_at(number, position), expected);
+                assert_eq!(pinned.trellis().offsets[number][register as usize], expected as u8);
+            }
+        }
+    }
+}
+
+#[test]
+fn stored_cells_are_the_cells_and_zero_is_the_tail() {
+    for code in PinnedCode::all().map(PinnedCode::code) {
+        let cells = 1 << code.cell_bits();
+        for offset in 0..1 << code.offset_bits {
+            let mut stored: Vec<u32> = (0..cells).map(|c| code.stored_cell(c, offset)).collect();
+            if code.is_tiled() {
+                let tail = if offset >= 64 { cells - 1 } else { 0 };
+                assert_eq!(stored[tail as usize], 0, "{code:?}");
+            }
+            stored.sort_unstable();
+            assert_eq!(stored, (0..cells).collect::<Vec<_>>(), "{code:?}");
+        }
+    }
+}
+
+#[test]
+fn levels_of_one_parity_are_bytes() {
+    for code in PinnedCode::all().map(PinnedCode::code) {
+        let LevelCurve::Bytes(bytes) = &code.curve else {
+            continue;
+        };
+        for phase in 0..1 << code.phase_bits() {
+            let level = code.integer_level(phase) - bytes.parity();
+            assert!(level % 2 == 0 && (-256..256).contains(&level), "{code:?}");
         }
     }
 }
@@ -54,7 +121,7 @@ fn every_rate_and_window_has_one_code() {
 fn the_codes_of_a_window_share_their_sizes() {
     for code in PinnedCode::all() {
         let first = code.siblings().iter().next().unwrap();
-        let sizes = |code: &Code| (code.offset_bits, code.run_bits);
+        let sizes = |code: &Code| (code.offset_bits, code.run_bits());
         assert_eq!(sizes(code.code()), sizes(first), "{:?}", code.code());
     }
 }
@@ -66,10 +133,11 @@ fn the_two_branches_out_of_a_state_differ_by_the_turn() {
         for (axis, offsets) in trellis.offsets.iter().enumerate() {
             for register in (0..1usize << code.window).step_by(2) {
                 let step = i32::from(offsets[register + 1]) - i32::from(offsets[register]);
-                assert_eq!(
-                    step.rem_euclid(1 << code.offset_bits),
-                    (code.axes[axis].turn & code.position_mask()) as i32
-                );
+                let turn = match &code.map {
+                    StateMap::Winding(winding) => winding.axes[axis].turn & code.offset_mask(),
+                    StateMap::Tables(_) => 64,
+                };
+                assert_eq!(step.rem_euclid(1 << code.offset_bits), turn as i32);
             }
         }
     }
@@ -107,7 +175,7 @@ fn constants_are_the_numbers_of_the_file() {
     let lines = text.lines().map(|line| line.split('#').next().unwrap());
     let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
     assert_eq!(lines.len(), constants::count(text));
-    let codes: [Code; 64] = constants::codes(text);
+    let codes: [Code; 64] = constants::windings(text);
     for (line, code) in lines.iter().zip(codes) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let whole = |i: usize| words[i].parse::<u32>().unwrap();
@@ -120,9 +188,11 @@ fn constants_are_the_numbers_of_the_file() {
             window: whole(0),
             half_bits: whole(1),
             offset_bits: whole(2),
-            run_bits: whole(3),
-            axes: [axis(4), axis(6)],
-            shape: [a, b, c],
+            map: StateMap::Winding(Winding {
+                run_bits: whole(3),
+                axes: [axis(4), axis(6)],
+            }),
+            curve: LevelCurve::Quantile([a, b, c]),
             noise,
         };
         assert_eq!(code, expected, "{line}");
@@ -143,7 +213,7 @@ fn error_db(trellis: &Trellis, integer: &IntegerLevels) -> f64 {
 
 #[test]
 fn codes_of_up_to_eleven_bits_of_phase_have_integer_levels() {
-    for code in PinnedCode::all() {
+    for code in chained() {
         let (trellis, code) = (code.trellis(), code.code());
         match &trellis.integer {
             Some(integer) => {
@@ -161,7 +231,7 @@ fn codes_of_up_to_eleven_bits_of_phase_have_integer_levels() {
 
 #[test]
 fn integer_levels_fit_and_nearly_rise() {
-    for code in PinnedCode::all() {
+    for code in chained() {
         let (trellis, code) = (code.trellis(), code.code());
         let Some(integer) = &trellis.integer else {
             continue;
@@ -177,7 +247,7 @@ fn integer_levels_fit_and_nearly_rise() {
 
 #[test]
 fn lines_and_tails_have_the_levels_of_the_table_and_the_curve_is_odd() {
-    for code in PinnedCode::all() {
+    for code in chained() {
         let (trellis, code) = (code.trellis(), code.code());
         let Some(integer) = &trellis.integer else {
             continue;

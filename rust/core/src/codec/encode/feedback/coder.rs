@@ -7,6 +7,7 @@ use super::steps::Step;
 use super::vectors::Vectors;
 use crate::codec::encode::fit::{Fit, dot};
 use crate::codec::encode::rate::{Source, rate_at, slope};
+use crate::codec::encode::tile_search::TileSearch;
 use crate::codec::format::exceptions::Exceptions;
 use crate::codec::format::layout::Layout;
 use crate::codec::format::mask::Mask;
@@ -80,6 +81,7 @@ struct State {
     /// Targets of the search, and the levels found.
     targets: Vec<i16>,
     levels: Vec<f32>,
+    tiles: TileSearch,
     chain: Chain,
     spending: Spending,
     coded: Coded,
@@ -101,6 +103,7 @@ impl<T: Element> Coder<'_, T> {
             search: ViterbiSearch::new(window, simd),
             targets: Vec::new(),
             levels: Vec::new(),
+            tiles: TileSearch::default(),
             chain: Chain::default(),
             spending: Spending {
                 left: budget,
@@ -316,35 +319,48 @@ impl<T: Element> Coder<'_, T> {
             search,
             targets,
             levels,
+            tiles,
             chain,
             coded,
             ..
         } = state;
+        let mut beyond = coded.beyond;
         let mut number = |deviation: f64| {
             let largest = f64::from(grid.scale(scales.start));
-            coded.beyond = coded.beyond.max(deviation / largest);
+            beyond = beyond.max(deviation / largest);
             grid.nearest(deviation).clamp(scales.start, scales.end - 1)
         };
-        let inverse = 1.0 / grid.scale(number(scale));
-        targets.clear();
-        let wanted = values.iter().map(|value| tables.target(value * inverse));
-        targets.extend(wanted);
-        search.start(chain.register);
-        search.advance(tables, targets, control)?;
-        search.finish();
-        let mut cells = Vec::with_capacity(values.len());
-        tables.choose(
-            &mut chain.register,
-            &search.path,
-            targets,
-            &mut cells,
-            levels,
-        );
-        chain.path.extend_from_slice(&search.path);
-        chain.cells.push((cells, tables.trellis().code.cell_bits()));
+        let assumed = grid.scale(number(scale));
+        let levels = match tables.trellis().code.is_tiled() {
+            true => {
+                tiles.search(search, tables, assumed, values, &mut coded.cells, control)?;
+                tiles.levels()
+            }
+            false => {
+                let inverse = 1.0 / assumed;
+                targets.clear();
+                let wanted = values.iter().map(|value| tables.target(value * inverse));
+                targets.extend(wanted);
+                search.start(chain.register);
+                search.advance(tables, targets, control)?;
+                search.finish();
+                let mut cells = Vec::with_capacity(values.len());
+                tables.choose(
+                    &mut chain.register,
+                    &search.path,
+                    targets,
+                    &mut cells,
+                    levels,
+                );
+                chain.path.extend_from_slice(&search.path);
+                chain.cells.push((cells, tables.trellis().code.cell_bits()));
+                &levels[..]
+            }
+        };
         let number = number(Fit::of(values, levels).scale());
+        coded.beyond = beyond;
         let scale = grid.scale(number);
-        for (value, level) in values.iter_mut().zip(levels.iter()) {
+        for (value, level) in values.iter_mut().zip(levels) {
             *value = level * scale;
         }
         Ok(number)

@@ -1,9 +1,9 @@
-//! Sixteen lanes as two 256-bit vectors. Codes with short registers take their phases from `bytes.rs`.
+//! Sixteen lanes as two 256-bit vectors. ChainCodes with short registers take their phases from `bytes.rs`.
 
 use std::arch::x86_64::*;
 
 use super::bytes::{FOUND, NOTHING, in_weight_order};
-use super::codes::{CHUNK, Codes};
+use super::codes::{CHUNK, ChainCodes};
 use super::plan::{BLOCK, DecodePlan, PerLane};
 
 /// The constants of a [`DecodePlan`] that differ from lane to lane, for one half of the lanes.
@@ -112,11 +112,11 @@ impl PhaseVectors {
 /// Call `take` with the phases of `count` blocks from weight `from` on.
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held for these weights.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn each_block(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     count: usize,
     mut take: impl FnMut(usize, [__m256i; 2]),
@@ -153,11 +153,11 @@ pub unsafe fn each_block(
 /// Call `take` with the levels of `count` blocks from weight `from` on.
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held for these weights.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn each_levels(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     count: usize,
     mut take: impl FnMut(usize, [__m256; 2]),
@@ -196,9 +196,9 @@ unsafe fn each_levels(
 /// See [`levels`](super::levels).
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+pub unsafe fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [f32]) {
     let start = out.as_mut_ptr();
     // SAFETY: the contract is this function's own; block i is within `out`.
     unsafe {
@@ -212,9 +212,9 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 /// See [`dot`](super::dot).
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
+pub unsafe fn dot(codes: &ChainCodes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::codes::Codes;
+use super::codes::ChainCodes;
 use super::plan::{BLOCK, DecodePlan, PerLane};
 
 /// The constants of a [`DecodePlan`] that phases need, in vector registers.
@@ -97,11 +97,11 @@ impl PhaseVectors {
 /// Call `take` with the phases of `count` blocks from weight `from` on.
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW, and [`Codes::check`] held for these weights.
+/// The machine has AVX-512 F and BW, and [`ChainCodes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn each_block(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     count: usize,
     mut take: impl FnMut(usize, __m512i),
@@ -131,9 +131,9 @@ pub unsafe fn each_block(
 /// See [`levels`](super::levels).
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW, and [`Codes::check`] held.
+/// The machine has AVX-512 F and BW, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+pub unsafe fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [f32]) {
     let (start, blocks) = (out.as_mut_ptr(), out.len() / BLOCK);
     let curve = LevelCurve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `out`.
@@ -148,9 +148,9 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 /// `x`.
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW, and [`Codes::check`] held.
+/// The machine has AVX-512 F and BW, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn dot(codes: &Codes<'_>, from: usize, x: &[f32], mut sum: __m512) -> PerLane<f32> {
+pub unsafe fn dot(codes: &ChainCodes<'_>, from: usize, x: &[f32], mut sum: __m512) -> PerLane<f32> {
     let curve = LevelCurve::new(codes.plan);
     // SAFETY: the contract is this function's own; block i is within `x`.
     unsafe {

@@ -15,7 +15,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::codes::{CHUNK, Codes, PATH_BEFORE};
+use super::codes::{CHUNK, ChainCodes, PATH_BEFORE};
 use super::plan::BLOCK;
 use crate::codec::trellis::code::Code;
 
@@ -65,21 +65,21 @@ pub struct ByteLookup {
 }
 
 /// See [`find_phases_of`].
-type Find = unsafe fn(&Codes<'_>, &ByteLookup, usize, &mut [MaybeUninit<Chunk>]);
+type Find = unsafe fn(&ChainCodes<'_>, &ByteLookup, usize, &mut [MaybeUninit<Chunk>]);
 
 impl ByteLookup {
     /// The tables of a code; `None` if its register or its offset is too long for them.
     pub fn new(code: &Code) -> Option<Self> {
         // Both parts of the register need the same length, because a shuffle looks up sixteen values.
-        if code.offset_bits != OFFSET_BITS || code.window != 2 * code.run_bits {
+        if code.offset_bits != OFFSET_BITS || code.window != 2 * code.run_bits() {
             return None;
         }
-        let find = match code.run_bits {
+        let find = match code.run_bits() {
             4 => find_of::<false>(code),
             5 => find_of::<true>(code),
             _ => return None,
         };
-        let (run, group) = (code.run_bits, code.weights_a_step());
+        let (run, group) = (code.run_bits(), code.weights_a_step());
         let adds = |axis, part: u32| {
             std::array::from_fn(|half| {
                 std::array::from_fn(|i| {
@@ -106,11 +106,11 @@ impl ByteLookup {
     /// more than one of both together.
     ///
     /// # Safety
-    /// The machine has AVX2, and [`Codes::check`] held for these weights.
+    /// The machine has AVX2, and [`ChainCodes::check`] held for these weights.
     #[inline]
     pub unsafe fn find_phases<'f>(
         &self,
-        codes: &Codes<'_>,
+        codes: &ChainCodes<'_>,
         from: usize,
         chunks: usize,
         found: &'f mut Found,
@@ -368,10 +368,10 @@ fn cell<const BITS: usize>(cells: &[__m256i; 7], s: usize) -> __m256i {
 /// Find the phases of as many chunks as `out` has, from weight `from` of `codes` on. All are written.
 ///
 /// # Safety
-/// The machine has AVX2, and [`Codes::check`] held for these weights.
+/// The machine has AVX2, and [`ChainCodes::check`] held for these weights.
 #[target_feature(enable = "avx2")]
 unsafe fn find_phases_of<const WIDE: bool, const HALF: bool, const BITS: usize>(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     table: &ByteLookup,
     from: usize,
     out: &mut [MaybeUninit<Chunk>],

@@ -10,6 +10,7 @@
 
 use super::plan::{BLOCK, DecodePlan, DecodePlans};
 use crate::SimdLevel;
+use crate::codec::kernels::tiles::TileCodes;
 
 /// Readable bytes before the first path bit: a window is read as the end of an 8-byte word.
 const BEFORE: usize = 8;
@@ -25,9 +26,9 @@ pub const CHUNK: usize = 256;
 /// Where the codes of a stream are.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamCodes<'a> {
-    /// The path plane.
+    /// The path plane; empty where streams are cut into tiles.
     pub path: &'a [u8],
-    /// The cell plane.
+    /// The cell plane, or the tiles.
     pub cells: &'a [u8],
     /// Byte of the path plane at which the chain begins.
     pub chain: usize,
@@ -37,11 +38,22 @@ pub struct StreamCodes<'a> {
     pub cell_bit: usize,
     /// Half bits a weight.
     pub rate: u8,
+    /// Number of coded weights.
+    pub len: usize,
 }
 
-/// The codes of a run of weights.
+/// The codes of a run of weights of a stream.
 #[derive(Debug)]
-pub struct Codes<'m> {
+pub enum Codes<'m> {
+    /// Of a stream that is a part of a chain (code set 1).
+    Chain(ChainCodes<'m>),
+    /// Of a stream in tiles (code set 2).
+    Tiles(TileCodes<'m>),
+}
+
+/// The codes of a run of weights in a chain.
+#[derive(Debug)]
+pub struct ChainCodes<'m> {
     /// The constants of the code for each lane.
     pub plan: &'static DecodePlan,
     path: &'m [u8],
@@ -62,7 +74,7 @@ enum PathByteOrder {
     AsStored,
 }
 
-/// Reusable memory for [`Codes`].
+/// Reusable memory for [`ChainCodes`].
 #[derive(Debug, Default)]
 pub struct Memory {
     path: Vec<u8>,
@@ -81,6 +93,22 @@ impl Memory {
         to: usize,
     ) -> Codes<'m> {
         debug_assert!(from.is_multiple_of(BLOCK) && from <= to);
+        if let Some(plan) = plans.tiles(source.rate) {
+            let start = source.cell_bit / 8;
+            let codes = TileCodes::new(plan, source.cells, start, source.len, from);
+            return Codes::Tiles(codes);
+        }
+        Codes::Chain(self.load_chain(simd, plans, source, from, to))
+    }
+
+    fn load_chain<'m>(
+        &'m mut self,
+        simd: SimdLevel,
+        plans: &DecodePlans,
+        source: StreamCodes<'m>,
+        from: usize,
+        to: usize,
+    ) -> ChainCodes<'m> {
         let blocks = 2 * (to - from).div_ceil(2 * BLOCK);
         let (shared, cell_bits) = (source.rate % 2, (usize::from(source.rate) - 1) / 2);
         // Two weights share a path bit where there are half bits.
@@ -90,7 +118,7 @@ impl Memory {
         if plan.reads_stored_order(simd) {
             let blocks = (to - from).div_ceil(BLOCK);
             let plane = &source.path[source.chain..];
-            return Codes {
+            return ChainCodes {
                 plan,
                 path: load_stored_order(
                     &mut self.path,
@@ -124,7 +152,7 @@ impl Memory {
         let first = path
             .len()
             .saturating_sub(BEFORE + plan.path_step + usize::from(skipped > 0));
-        Codes {
+        ChainCodes {
             plan,
             path,
             cells: load_cells(
@@ -256,7 +284,7 @@ fn shift_up(bytes: &mut [u8], shift: u32) {
     }
 }
 
-impl<'m> Codes<'m> {
+impl<'m> ChainCodes<'m> {
     /// Panics unless the codes of `count` weights from `from` on (both multiples of [`BLOCK`]) are
     /// loaded, with the readable bytes around them that the vector kernels rely on.
     pub fn check(&self, from: usize, count: usize) {

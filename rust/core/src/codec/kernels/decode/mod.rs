@@ -1,4 +1,5 @@
-//! Decoding in vectors: sixteen consecutive weights at a time, from their codes to levels.
+//! Decoding in vectors: sixteen consecutive weights at a time, from their codes to levels. This is for
+//! codes of set 1; those of set 2 are in [`tiles`].
 //!
 //! Any weight needs W path bits and its own cell, so sixteen are decoded without a serial chain:
 //! 1. *Register.* Sixteen weights take one or two whole bytes of path bits. One 64-bit big-endian load,
@@ -19,7 +20,7 @@
 //!
 //! On AVX2, which looks up bytes only, phases come from `bytes`, 256 at a time.
 //!
-//! [`Codes`] are a stream's codes with readable bytes on both sides; they are copied where the plane
+//! [`ChainCodes`] are a stream's codes with readable bytes on both sides; they are copied where the plane
 //! has no such bytes. That costs under 2 % of decoding. In return no load is out of bounds, and the
 //! bits before a chain are zeros without a test.
 
@@ -38,9 +39,10 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vbmi;
 
-pub use codes::{Codes, Memory, StreamCodes};
+pub use codes::{ChainCodes, Codes, Memory, StreamCodes};
 pub use plan::{BLOCK, DecodePlan, DecodePlans};
 
+use super::tiles;
 use crate::SimdLevel;
 
 /// Decode `out.len()` levels from weight `from` of `codes` on. Both numbers are multiples of [`BLOCK`].
@@ -48,6 +50,10 @@ use crate::SimdLevel;
 ///
 /// Every [`SimdLevel`] gives the same bits.
 pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+    let codes = match codes {
+        Codes::Chain(codes) => codes,
+        Codes::Tiles(codes) => return tiles::levels(simd, codes, from, out),
+    };
     codes.check(from, out.len());
     match simd {
         SimdLevel::Portable => portable::levels(codes, from, out),
@@ -69,6 +75,10 @@ pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [f32]) 
 ///
 /// Every [`SimdLevel`] gives the same bits.
 pub fn dot(simd: SimdLevel, codes: &Codes<'_>, x: &[f32]) -> f32 {
+    let codes = match codes {
+        Codes::Chain(codes) => codes,
+        Codes::Tiles(codes) => return lane_sum(&tiles::float_dot(simd, codes, x)),
+    };
     codes.check(0, x.len());
     let sums = match simd {
         SimdLevel::Portable => portable::dot(codes, x),

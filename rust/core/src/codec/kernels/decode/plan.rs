@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
-use crate::codec::trellis::code::{Code, HALF_BITS};
+use crate::codec::trellis::code::{Code, HALF_BITS, scaled_shape};
 use crate::codec::trellis::code_set::{PinnedCode, WindowCodes};
+use crate::codec::kernels::tiles::TilePlan;
 use crate::codec::trellis::integer_levels::IntegerLevels;
 use crate::codec::trellis::tables::Trellis;
 use crate::{Result, SimdLevel};
@@ -45,7 +46,7 @@ pub struct DecodePlan {
     pub cell_down: u32,
     /// 2^(1−L) and 2^−L − 1: t of a phase.
     pub t_line: [f32; 2],
-    /// Coefficients of the level (see [`Code::scaled_shape`]).
+    /// Coefficients of the level (see [`scaled_shape`]).
     pub shape: [f32; 3],
     /// Tables for 32 lanes (VBMI), if the register is short enough.
     #[cfg(target_arch = "x86_64")]
@@ -66,7 +67,8 @@ impl DecodePlan {
         let group = code.weights_a_step() as u32;
         let steps = BLOCK as u32 / group;
         let lane = |of: &dyn Fn(u32) -> u32| std::array::from_fn(|i| of(i as u32));
-        let axis = |i: u32| code.axes[(i % group) as usize];
+        let (winding, shape) = code.quantile();
+        let axis = |i: u32| winding.axes[(i % group) as usize];
         let cell_bit = |i: u32| skipped + i * code.cell_bits();
         let points = (1u32 << code.phase_bits()) as f32;
         Self {
@@ -75,18 +77,18 @@ impl DecodePlan {
                 [0x80, 0x80, byte + 1, byte]
             }),
             cell_up: lane(&|i| cell_bit(i) % 8),
-            upper_down: lane(&|i| steps - 1 - i / group + code.run_bits),
+            upper_down: lane(&|i| steps - 1 - i / group + winding.run_bits),
             lower_down: lane(&|i| steps - 1 - i / group),
             skew: lane(&|i| axis(i).skew),
             turn: lane(&|i| axis(i).turn),
             trellis,
-            upper_mask: ones(code.window - code.run_bits),
-            lower_mask: ones(code.run_bits),
+            upper_mask: ones(code.window - winding.run_bits),
+            lower_mask: ones(winding.run_bits),
             offset_mask: ones(code.offset_bits),
             spread_down: 32 - code.offset_bits,
             cell_down: 32 - code.offset_bits - code.cell_bits(),
             t_line: [2.0 / points, 1.0 / points - 1.0],
-            shape: code.scaled_shape(),
+            shape: scaled_shape(shape),
             #[cfg(target_arch = "x86_64")]
             table: super::vbmi::WordLookup::new(code, skipped),
             #[cfg(target_arch = "x86_64")]
@@ -125,11 +127,18 @@ const fn ones(bits: u32) -> u32 {
 /// The plans of a code, by the bit of a byte at which cells begin.
 type OfCode = [OnceLock<DecodePlan>; 8];
 
+/// The plans of a rate.
+#[derive(Clone, Copy, Debug)]
+enum RatePlans {
+    /// Of a code of set 1.
+    Chain(&'static Trellis, &'static OfCode),
+    /// Of a code of set 2.
+    Tiles(&'static TilePlan),
+}
+
 /// The plans of all rates of one window.
 #[derive(Clone, Copy, Debug)]
-pub struct DecodePlans(
-    [Option<(&'static Trellis, &'static OfCode)>; *HALF_BITS.end() as usize + 1],
-);
+pub struct DecodePlans([Option<RatePlans>; *HALF_BITS.end() as usize + 1]);
 
 impl DecodePlans {
     /// The plans for streams of these rates, in half bits. Rate 0 is ignored.
@@ -142,33 +151,60 @@ impl DecodePlans {
                 continue;
             }
             let code = codes.code(rate.into())?;
-            plans[usize::from(rate)] = Some((code.trellis(), &PLANS[code.number()]));
+            plans[usize::from(rate)] = Some(match code.code().is_tiled() {
+                false => RatePlans::Chain(code.trellis(), &PLANS[code.number()]),
+                true => RatePlans::Tiles(TilePlan::of(code)),
+            });
         }
         Ok(Self(plans))
     }
 
     /// Whether any of the rates has integer levels.
     pub fn integer_levels(&self) -> bool {
-        let mut rates = self.0.iter().flatten();
-        rates.any(|(trellis, _)| trellis.integer.is_some())
+        (0..self.0.len()).any(|rate| self.has_integer_levels(rate as u8))
     }
 
     /// Whether streams of `rate` half bits have integer levels.
     pub fn has_integer_levels(&self, rate: u8) -> bool {
-        self.0[usize::from(rate)].is_some_and(|(trellis, _)| trellis.integer.is_some())
+        match self.0[usize::from(rate)] {
+            None => false,
+            Some(RatePlans::Chain(trellis, _)) => trellis.integer.is_some(),
+            Some(RatePlans::Tiles(plan)) => plan.bytes.is_some(),
+        }
+    }
+
+    /// The plan of streams of `rate` half bits in tiles; `None` if they are parts of chains.
+    pub fn tiles(&self, rate: u8) -> Option<&'static TilePlan> {
+        match self.0[usize::from(rate)] {
+            Some(RatePlans::Tiles(plan)) => Some(plan),
+            _ => None,
+        }
+    }
+
+    /// Whether streams are cut into tiles. This is the same for all rates of a window.
+    pub fn is_tiled(&self) -> bool {
+        (0..self.0.len()).any(|rate| self.tiles(rate as u8).is_some())
+    }
+
+    /// The factor of the integer levels of a rate: with it, they have
+    /// [`PER_SIGMA`](crate::codec::trellis::integer_levels::PER_SIGMA) to a standard deviation.
+    pub fn integer_unit(&self, rate: u8) -> f32 {
+        self.tiles(rate).map_or(1.0, TilePlan::integer_unit)
     }
 
     /// Whether path bytes are read in their stored order (see [`DecodePlan::reads_stored_order`]). This
     /// is the same for all rates of a window.
     pub fn reads_stored_order(&self, simd: SimdLevel) -> bool {
-        let rate = self.0.iter().position(Option::is_some);
+        let chain = |plans: &Option<RatePlans>| matches!(plans, Some(RatePlans::Chain(..)));
+        let rate = self.0.iter().position(chain);
         rate.is_some_and(|rate| self.plan(rate as u8, 0).reads_stored_order(simd))
     }
 
     /// The plan of streams of `rate` half bits whose cells begin `skipped` bits into a byte.
     pub fn plan(&self, rate: u8, skipped: u32) -> &'static DecodePlan {
-        let (trellis, plans) =
-            self.0[usize::from(rate)].expect("the rate is one of those given to `new`");
+        let Some(RatePlans::Chain(trellis, plans)) = self.0[usize::from(rate)] else {
+            unreachable!("the rate is one of those given to `new`, of set 1");
+        };
         plans[skipped as usize].get_or_init(|| DecodePlan::new(trellis, skipped))
     }
 }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust.
 
-use super::codes::Codes;
+use super::codes::ChainCodes;
 use super::plan::{BLOCK, DecodePlan, PerLane};
 
 /// Whether the target has fused multiply-add instructions. Without them each would be a library call,
@@ -8,13 +8,13 @@ use super::plan::{BLOCK, DecodePlan, PerLane};
 const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
 /// See [`levels`](super::levels).
-pub fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+pub fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [f32]) {
     let blocks = out.as_chunks_mut::<BLOCK>().0;
     each_block(codes, from, blocks, |out, levels| *out = levels);
 }
 
 /// See [`dot`](super::dot).
-pub fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
+pub fn dot(codes: &ChainCodes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut sums = [0.0f32; BLOCK];
     each_block(codes, 0, x.as_chunks::<BLOCK>().0, |x, levels| {
         for ((sum, x), level) in sums.iter_mut().zip(x).zip(levels) {
@@ -27,7 +27,7 @@ pub fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
 /// Decode a block for each item of `blocks`.
 #[inline(always)]
 fn each_block<T>(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     blocks: impl IntoIterator<Item = T>,
     mut take: impl FnMut(T, PerLane<f32>),
@@ -48,7 +48,7 @@ fn each_block<T>(
 /// Find the phases of a block for each item of `blocks`.
 #[inline(always)]
 pub fn each_phases<T>(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     blocks: impl IntoIterator<Item = T>,
     mut take: impl FnMut(T, PerLane<u32>),
@@ -60,7 +60,7 @@ pub fn each_phases<T>(
             codes.path_to(from).last_chunk(),
             codes.cells_from(from).first_chunk(),
         ) else {
-            unreachable!("`Codes::check` held");
+            unreachable!("`ChainCodes::check` held");
         };
         let window = (u64::from_le_bytes(*window) >> codes.window_down) as u32;
         take(item, phases(plan, window, bytes));

@@ -14,7 +14,7 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{self, LevelCurve};
-use super::codes::Codes;
+use super::codes::ChainCodes;
 use super::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::code::Code;
 
@@ -48,7 +48,7 @@ pub struct WordLookup {
 impl WordLookup {
     /// The tables of a code; `None` if its register is too long for them.
     pub fn new(code: &Code, skipped: u32) -> Option<Self> {
-        let (run, upper) = (code.run_bits, code.window - code.run_bits);
+        let (run, upper) = (code.run_bits(), code.window - code.run_bits());
         let group = code.weights_a_step();
         let entries = (1 << run) + (1 << upper);
         if group * entries > 128 {
@@ -88,7 +88,7 @@ impl WordLookup {
                 [begin, begin.wrapping_add(8)].map(|begin| (begin % 64) as u8)
             }),
             not_cell: match code.cell_bits() {
-                // Without cells, the carry of an offset must be masked off; `Codes` has zeros as cells.
+                // Without cells, the carry of an offset must be masked off; `ChainCodes` has zeros as cells.
                 0 => (1 << code.offset_bits) - 1,
                 bits => !(((1 << bits) - 1) << code.offset_bits),
             },
@@ -189,11 +189,11 @@ impl LevelCurves {
 /// Call `take` with the phases of `pairs` pairs of blocks from weight `from` on.
 ///
 /// # Safety
-/// The machine has AVX-512 F, BW and VBMI, and [`Codes::check`] held for these weights.
+/// The machine has AVX-512 F, BW and VBMI, and [`ChainCodes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub unsafe fn each_pair(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     table: &WordLookup,
     from: usize,
     pairs: usize,
@@ -225,9 +225,9 @@ pub unsafe fn each_pair(
 /// See [`levels`](super::levels).
 ///
 /// # Safety
-/// The machine has AVX-512 F, BW and VBMI, and [`Codes::check`] held.
+/// The machine has AVX-512 F, BW and VBMI, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
+pub unsafe fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [f32]) {
     let mut done = 0;
     if let Some(table) = &codes.plan.table {
         let (start, pairs) = (out.as_mut_ptr(), out.len() / (2 * BLOCK));
@@ -249,9 +249,9 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [f32]) {
 /// See [`dot`](super::dot).
 ///
 /// # Safety
-/// The machine has AVX-512 F, BW and VBMI, and [`Codes::check`] held.
+/// The machine has AVX-512 F, BW and VBMI, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub unsafe fn dot(codes: &Codes<'_>, x: &[f32]) -> PerLane<f32> {
+pub unsafe fn dot(codes: &ChainCodes<'_>, x: &[f32]) -> PerLane<f32> {
     let mut sum = _mm512_setzero_ps();
     let mut done = 0;
     if let Some(table) = &codes.plan.table {

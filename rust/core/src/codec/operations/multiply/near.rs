@@ -35,6 +35,10 @@ impl ComparisonBuffers {
         if !decoder.plans.has_integer_levels(source.rate) {
             return false;
         }
+        // Levels of tiles are integers themselves.
+        if decoder.plans.tiles(source.rate).is_some() {
+            return true;
+        }
         let Self {
             codes,
             levels,

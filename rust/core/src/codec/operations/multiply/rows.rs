@@ -170,13 +170,15 @@ impl Matrix<'_> {
                 };
                 let memory = &mut workspace.codes[0];
                 let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
-                *total += decoder.scale(stream)
-                    * match x {
-                        Some(x) if self.near.is_some_and(|near| near.has(stream)) => {
-                            integer::dot(self.simd, &codes, x)
-                        }
-                        _ => dot(self.simd, &codes, part),
-                    };
+                let scale = decoder.scale(stream);
+                *total += match x {
+                    Some(x) if self.near.is_some_and(|near| near.has(stream)) => {
+                        scale
+                            * decoder.plans.integer_unit(source.rate)
+                            * integer::dot(self.simd, &codes, x)
+                    }
+                    _ => scale * dot(self.simd, &codes, part),
+                };
             }
         }
     }
@@ -205,10 +207,15 @@ impl Matrix<'_> {
                     continue;
                 };
                 let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
+                let in_integers = vectors.integers.is_some()
+                    && self.near.is_some_and(|near| near.has(stream));
+                let unit = match in_integers {
+                    true => decoder.plans.integer_unit(source.rate),
+                    false => 1.0,
+                };
                 loaded.push(Row {
-                    scale: decoder.scale(stream),
-                    in_integers: vectors.integers.is_some()
-                        && self.near.is_some_and(|near| near.has(stream)),
+                    scale: decoder.scale(stream) * unit,
+                    in_integers,
                     codes,
                     place,
                 });

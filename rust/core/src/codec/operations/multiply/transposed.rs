@@ -18,7 +18,7 @@
 use std::ops::Range;
 
 use super::{Matrix, RowSource};
-use crate::codec::kernels::decode::integer::{PAIR, Scale};
+use crate::codec::kernels::decode::integer::{MOST, PAIR, Scale};
 use crate::codec::kernels::decode::{Codes, Memory, integer, levels};
 use crate::codec::kernels::product::add_rows;
 use crate::codec::kernels::product::integer::{self as integer_product, GROUP, column};
@@ -74,6 +74,8 @@ struct Row<'m> {
     /// Its place in the group.
     place: usize,
     scale: f32,
+    /// The factor of its integer levels.
+    integer_unit: f32,
     codes: Codes<'m>,
 }
 
@@ -174,6 +176,7 @@ impl Matrix<'_> {
             let row = Row {
                 place,
                 scale,
+                integer_unit: decoder.plans.integer_unit(source.rate),
                 codes,
             };
             match self.near.is_some_and(|near| near.has(stream)) {
@@ -351,15 +354,19 @@ impl Factors {
     fn new(x: &[f32], whole: &[Row<'_>], others: &[Row<'_>]) -> Self {
         let factor = |row: &Row<'_>| x[row.place] * row.scale;
         let floats: Vec<f32> = whole.iter().chain(others).map(factor).collect();
+        let of_integers = floats.iter().zip(whole);
+        let integers: Vec<f32> = of_integers
+            .map(|(factor, row)| factor * row.integer_unit)
+            .collect();
         let (mut sum, mut largest) = (0.0, 0.0f32);
-        for factor in &floats[..whole.len()] {
+        for factor in &integers {
             sum += factor.abs();
             largest = largest.max(factor.abs());
         }
-        match Scale::within(sum, largest) {
+        match Scale::within(sum, largest, MOST) {
             Some(scale) if !whole.is_empty() => {
-                let (first, rest) = floats.split_at(whole.len());
-                let mut integers: Vec<i16> = first.iter().map(|f| scale.integer(*f)).collect();
+                let rest = &floats[whole.len()..];
+                let mut integers: Vec<i16> = integers.iter().map(|f| scale.integer(*f)).collect();
                 integers.resize(whole.len().next_multiple_of(2), 0);
                 Self {
                     integers,

@@ -7,7 +7,9 @@
 
 use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::BLOCK;
-use crate::codec::kernels::decode::integer::{ActivationOrder, Activations, STRETCH, Scale};
+use crate::codec::kernels::decode::integer::{
+    ActivationOrder, Activations, MOST, MOST_OF_BYTES, STRETCH, Scale,
+};
 use crate::codec::kernels::product::PANEL;
 use crate::codec::numbers::element::Element;
 
@@ -27,6 +29,8 @@ pub(super) struct Integers {
     pub values: Vec<i16>,
     /// One unit for each vector of a stretch.
     pub units: Vec<f32>,
+    /// The sum of the values of each vector of a stretch.
+    pub sums: Vec<i32>,
     /// The order for several vectors, or the one for the product of a single vector.
     pub order: ActivationOrder,
 }
@@ -37,6 +41,7 @@ impl Integers {
         Activations {
             values: &self.values,
             units: &self.units,
+            sums: &self.sums,
             order: self.order,
         }
     }
@@ -68,9 +73,18 @@ impl Matrix<'_> {
             .segments
             .iter()
             .flat_map(|segment| image[segment.clone()].chunks(STRETCH));
+        let most = self.most();
         stretches
-            .map(|stretch| Scale::of(self.simd, stretch))
+            .map(|stretch| Scale::of(self.simd, stretch, most))
             .collect()
+    }
+
+    /// The largest integer of an activation.
+    fn most(&self) -> i16 {
+        match &self.source {
+            RowSource::Streams(decoder) if decoder.plans.is_tiled() => MOST_OF_BYTES,
+            _ => MOST,
+        }
     }
 
     /// Transformed vectors in the order of the kernels: all have scales, or none has.
@@ -118,7 +132,7 @@ impl Matrix<'_> {
             .map(|s| s.len().next_multiple_of(order.group()))
             .sum();
         let mut values = Vec::with_capacity(padded * scales.len());
-        let mut units = Vec::new();
+        let (mut units, mut sums) = (Vec::new(), Vec::new());
         let mut stretch = 0;
         for segment in &self.segments {
             for from in segment.clone().step_by(STRETCH) {
@@ -127,6 +141,7 @@ impl Matrix<'_> {
                     let scale = scales[stretch];
                     let start = values.len();
                     scale.append_pairs(self.simd, &image[columns.clone()], &mut values);
+                    sums.push(values[start..].iter().map(|value| i32::from(*value)).sum());
                     order.arrange(&mut values, start);
                     units.push(scale.unit);
                 }
@@ -136,6 +151,7 @@ impl Matrix<'_> {
         Integers {
             values,
             units,
+            sums,
             order,
         }
     }

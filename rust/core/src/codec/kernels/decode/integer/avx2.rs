@@ -12,7 +12,7 @@ use crate::codec::kernels::decode::avx2::each_block;
 use crate::codec::kernels::decode::bytes::{
     ByteLookup, Chunk, EIGHT, FOUND, Index, NOTHING, Phases, twice,
 };
-use crate::codec::kernels::decode::codes::{CHUNK, Codes};
+use crate::codec::kernels::decode::codes::{CHUNK, ChainCodes};
 use crate::codec::kernels::decode::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::integer_levels::Plane;
 
@@ -159,11 +159,11 @@ impl<const LONG: bool> IntegerLines<LONG> {
 /// 8 to 15.
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held for these weights.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn gather_each_pair(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     count: usize,
     mut take: impl FnMut(usize, [__m256i; 2]),
@@ -190,9 +190,9 @@ unsafe fn gather_each_pair(
 /// See [`levels`](super::levels).
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+pub unsafe fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [i16]) {
     // SAFETY: the contract is this function's own.
     unsafe {
         match &codes.plan.bytes {
@@ -208,7 +208,7 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
     }
 }
 
-fn has_long_tail(codes: &Codes<'_>) -> bool {
+fn has_long_tail(codes: &ChainCodes<'_>) -> bool {
     codes.plan.integer_levels().planes.fit.tail > 16
 }
 
@@ -227,7 +227,7 @@ fn store(out: &mut [i16; PAIR], [low, high]: [__m256i; 2]) {
 /// As for [`levels`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn levels_of<const LONG: bool>(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     table: &ByteLookup,
     from: usize,
     out: &mut [i16],
@@ -255,9 +255,9 @@ const _: () = assert!(
 /// See [`dot`](super::dot).
 ///
 /// # Safety
-/// The machine has AVX2 and FMA, and [`Codes::check`] held.
+/// The machine has AVX2 and FMA, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
+pub unsafe fn dot(codes: &ChainCodes<'_>, x: Activations<'_>) -> PerLane<f32> {
     // SAFETY: the contract is this function's own.
     unsafe {
         match &codes.plan.bytes {
@@ -296,7 +296,7 @@ fn lanes(sums: [__m256; 2]) -> PerLane<f32> {
 /// As for [`dot`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn dot_of<const LONG: bool>(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     table: &ByteLookup,
     x: Activations<'_>,
 ) -> PerLane<f32> {
@@ -336,7 +336,7 @@ unsafe fn dot_of<const LONG: bool>(
 /// # Safety
 /// As for [`dot`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn gather_dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
+unsafe fn gather_dot(codes: &ChainCodes<'_>, x: Activations<'_>) -> PerLane<f32> {
     let mut sums = [_mm256_setzero_ps(); 2];
     let pairs = x.values.as_chunks::<PAIR>().0;
     for (i, (x, unit)) in pairs.chunks(STRETCH / PAIR).zip(x.units).enumerate() {

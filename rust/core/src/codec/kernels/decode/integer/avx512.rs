@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{Activations, PAIR, STRETCH};
 use crate::codec::kernels::decode::avx512::each_block;
-use crate::codec::kernels::decode::codes::Codes;
+use crate::codec::kernels::decode::codes::ChainCodes;
 use crate::codec::kernels::decode::plan::{BLOCK, DecodePlan, PerLane};
 use crate::codec::trellis::integer_levels::{SEGMENTS, TAIL};
 
@@ -60,11 +60,11 @@ impl IntegerLines {
 /// Call `take` with the levels of `count` pairs from weight `from` on.
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW, and [`Codes::check`] held for these weights.
+/// The machine has AVX-512 F and BW, and [`ChainCodes::check`] held for these weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn each_pair(
-    codes: &Codes<'_>,
+    codes: &ChainCodes<'_>,
     from: usize,
     count: usize,
     mut take: impl FnMut(usize, __m512i),
@@ -87,9 +87,9 @@ unsafe fn each_pair(
 /// See [`levels`](super::levels).
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW, and [`Codes::check`] held.
+/// The machine has AVX-512 F and BW, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+pub unsafe fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [i16]) {
     let start = out.as_mut_ptr();
     // SAFETY: the contract is this function's own; pair i is within `out`.
     unsafe {
@@ -102,9 +102,9 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
 /// See [`dot`](super::dot).
 ///
 /// # Safety
-/// The machine has AVX-512 F and BW, and [`Codes::check`] held.
+/// The machine has AVX-512 F and BW, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
+pub unsafe fn dot(codes: &ChainCodes<'_>, x: Activations<'_>) -> PerLane<f32> {
     let mut sums = _mm512_setzero_ps();
     for (i, (values, unit)) in x.values.chunks(STRETCH).zip(x.units).enumerate() {
         let mut whole = _mm512_setzero_si512();

@@ -24,6 +24,7 @@ mod vbmi;
 use super::codes::CHUNK;
 use super::{BLOCK, Codes, DecodePlans, lane_sum};
 use crate::SimdLevel;
+use crate::codec::kernels::tiles::{self, order::TILE};
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 
 /// Weights whose levels are computed at a time.
@@ -34,6 +35,11 @@ pub const STRETCH: usize = 1024;
 /// 2^15 − 1, it is below 2^31, so no sum of products can overflow, in any order.
 pub const LANE: i32 = (1 << 16) - 1;
 
+/// The largest activation, with room for rounding.
+pub const MOST: i16 = i16::MAX - 1;
+/// The same where activations are two signed bytes.
+pub const MOST_OF_BYTES: i16 = 127 * 256;
+
 /// The order of the values of a stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivationOrder {
@@ -41,11 +47,18 @@ pub enum ActivationOrder {
     Pairs,
     /// [`CHUNK`] after [`CHUNK`]; within a chunk, weight s of all lanes for each s in turn.
     Chunks,
+    /// [`TILE`] after [`TILE`]; within a tile, weight s of all lanes for each s in turn.
+    Tiles,
+    /// The same, with the upper bytes of all lanes before the lower bytes.
+    TilesOfBytes,
 }
 
 impl ActivationOrder {
     /// The order that [`dot`] needs.
     pub fn of_dot(simd: SimdLevel, plans: &DecodePlans) -> Self {
+        if plans.is_tiled() {
+            return tiles::activation_order(simd);
+        }
         match plans.reads_stored_order(simd) {
             true => Self::Chunks,
             false => Self::Pairs,
@@ -57,15 +70,29 @@ impl ActivationOrder {
         match self {
             Self::Pairs => PAIR,
             Self::Chunks => CHUNK,
+            Self::Tiles | Self::TilesOfBytes => TILE,
         }
     }
 
     /// Rearrange the pairs of a stretch, from `start` on, into this order.
     pub fn arrange(self, values: &mut Vec<i16>, start: usize) {
-        if self == Self::Pairs {
-            return;
+        values.resize(start + (values.len() - start).next_multiple_of(self.group()), 0);
+        match self {
+            Self::Pairs => return,
+            Self::Chunks => {}
+            Self::Tiles | Self::TilesOfBytes => {
+                for tile in values[start..].as_chunks_mut::<TILE>().0 {
+                    for pair in tile.as_chunks_mut::<PAIR>().0 {
+                        let pairs = *pair;
+                        for (i, value) in pair.iter_mut().enumerate() {
+                            *value = pairs[2 * (i % BLOCK) + i / BLOCK];
+                        }
+                    }
+                    tiles::arrange(self, tile);
+                }
+                return;
+            }
         }
-        values.resize(start + (values.len() - start).next_multiple_of(CHUNK), 0);
         for chunk in values[start..].as_chunks_mut::<CHUNK>().0 {
             let pairs = *chunk;
             let places = chunk.as_chunks_mut::<2>().0;
@@ -88,6 +115,8 @@ pub struct Activations<'a> {
     pub values: &'a [i16],
     /// The unit of each stretch (see [`Scale`]).
     pub units: &'a [f32],
+    /// The sum of the values of each stretch.
+    pub sums: &'a [i32],
     /// The order of the values within a stretch.
     pub order: ActivationOrder,
 }
@@ -100,14 +129,17 @@ impl<'a> Activations<'a> {
 
     /// The same for `batch` vectors that are interleaved by stretches.
     pub fn take_batch(&mut self, len: usize, batch: usize) -> Self {
-        let (values, units);
+        let (values, units, sums);
         (values, self.values) = self
             .values
             .split_at(len.next_multiple_of(self.order.group()) * batch);
-        (units, self.units) = self.units.split_at(len.div_ceil(STRETCH) * batch);
+        let stretches = len.div_ceil(STRETCH) * batch;
+        (units, self.units) = self.units.split_at(stretches);
+        (sums, self.sums) = self.sums.split_at(stretches);
         Self {
             values,
             units,
+            sums,
             order: self.order,
         }
     }
@@ -118,6 +150,10 @@ impl<'a> Activations<'a> {
 ///
 /// Every [`SimdLevel`] gives the same.
 pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+    let codes = match codes {
+        Codes::Chain(codes) => codes,
+        Codes::Tiles(codes) => return tiles::integer_levels(simd, codes, from, out),
+    };
     codes.check(from, out.len());
     match simd {
         SimdLevel::Portable => portable::levels(codes, from, out),
@@ -139,6 +175,10 @@ pub fn levels(simd: SimdLevel, codes: &Codes<'_>, from: usize, out: &mut [i16]) 
 ///
 /// Every [`SimdLevel`] gives the same bits.
 pub fn dot(simd: SimdLevel, codes: &Codes<'_>, x: Activations<'_>) -> f32 {
+    let codes = match codes {
+        Codes::Chain(codes) => codes,
+        Codes::Tiles(codes) => return tiles::dot(simd, codes, x),
+    };
     codes.check(0, x.values.len());
     assert!((x.order == ActivationOrder::Chunks) == codes.plan.reads_stored_order(simd));
     assert!(x.values.len().is_multiple_of(x.order.group()));
@@ -168,8 +208,9 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
-    pub fn of(simd: SimdLevel, values: &[f32]) -> Option<Self> {
+    /// The scale of a stretch's values, [`STRETCH`] at most, for integers of magnitude up to `most`;
+    /// `None` as in [`Scale::within`].
+    pub fn of(simd: SimdLevel, values: &[f32], most: i16) -> Option<Self> {
         debug_assert!(values.len() <= STRETCH);
         let (sums, largest) = simd.run(|| {
             let mut sums = [0.0f32; BLOCK];
@@ -196,19 +237,19 @@ impl Scale {
                 true => sum,
                 false => most,
             });
-        Self::within(sum, largest.into_iter().fold(0.0, f32::max))
+        Self::within(sum, largest.into_iter().fold(0.0, f32::max), most)
     }
 
-    /// The largest scale at which values of magnitude up to `largest` fit in 16 bits, and the
+    /// The largest scale at which values of magnitude up to `largest` become `most` or less, and the
     /// magnitudes of at most [`STRETCH`]/16 of them, which add up to `sum`, add up to at most [`LANE`]
     /// after rounding. `None` if `sum` is not finite or the scale is near the ends of the float range.
-    pub fn within(sum: f32, largest: f32) -> Option<Self> {
+    pub fn within(sum: f32, largest: f32, most: i16) -> Option<Self> {
         if sum == 0.0 {
             return Some(Self::default());
         }
         // `LANE` less room for rounding each value up by one half, and for the rounding of the sum.
         const ROOM: f32 = (LANE - (STRETCH / BLOCK) as i32 - 16) as f32;
-        let factor = (ROOM / sum).min(f32::from(i16::MAX - 1) / largest);
+        let factor = (ROOM / sum).min(f32::from(most) / largest);
         let inverse = 1.0 / factor;
         let range = f32::MIN_POSITIVE * PER_SIGMA..=f32::MAX / PER_SIGMA;
         (sum.is_finite() && range.contains(&factor) && range.contains(&inverse)).then_some(Self {

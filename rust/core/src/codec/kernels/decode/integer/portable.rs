@@ -1,12 +1,12 @@
 //! Integer levels from their table, in plain Rust.
 
 use super::{Activations, PAIR, STRETCH};
-use crate::codec::kernels::decode::codes::Codes;
+use crate::codec::kernels::decode::codes::ChainCodes;
 use crate::codec::kernels::decode::plan::{BLOCK, PerLane};
 use crate::codec::kernels::decode::portable::each_phases;
 
 /// See [`levels`](super::levels).
-pub fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+pub fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [i16]) {
     let table = table(codes);
     for (i, pair) in out.as_chunks_mut::<PAIR>().0.iter_mut().enumerate() {
         each_phases(codes, from + i * PAIR, 0..2, |half, phases| {
@@ -18,7 +18,7 @@ pub fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
 }
 
 /// See [`dot`](super::dot).
-pub fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
+pub fn dot(codes: &ChainCodes<'_>, x: Activations<'_>) -> PerLane<f32> {
     let table = table(codes);
     let mut sums = [0.0f32; BLOCK];
     let stretches = x.values.chunks(STRETCH).zip(x.units).enumerate();
@@ -38,6 +38,6 @@ pub fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
     sums
 }
 
-fn table<'a>(codes: &'a Codes<'_>) -> &'a [i16] {
+fn table<'a>(codes: &'a ChainCodes<'_>) -> &'a [i16] {
     &codes.plan.integer_levels().table
 }

@@ -5,16 +5,16 @@ use std::arch::x86_64::*;
 
 use super::avx512::{self, IntegerLines};
 use super::{Activations, PAIR, STRETCH};
-use crate::codec::kernels::decode::codes::Codes;
+use crate::codec::kernels::decode::codes::ChainCodes;
 use crate::codec::kernels::decode::plan::{BLOCK, PerLane};
 use crate::codec::kernels::decode::vbmi::each_pair;
 
 /// See [`levels`](super::levels).
 ///
 /// # Safety
-/// The machine has AVX-512 F, BW and VBMI, and [`Codes::check`] held.
+/// The machine has AVX-512 F, BW and VBMI, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
+pub unsafe fn levels(codes: &ChainCodes<'_>, from: usize, out: &mut [i16]) {
     let Some(table) = &codes.plan.table else {
         // SAFETY: the contract is this function's own.
         return unsafe { avx512::levels(codes, from, out) };
@@ -32,9 +32,9 @@ pub unsafe fn levels(codes: &Codes<'_>, from: usize, out: &mut [i16]) {
 /// See [`dot`](super::dot).
 ///
 /// # Safety
-/// The machine has AVX-512 F, BW, VBMI and VNNI, and [`Codes::check`] held.
+/// The machine has AVX-512 F, BW, VBMI and VNNI, and [`ChainCodes::check`] held.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
-pub unsafe fn dot(codes: &Codes<'_>, x: Activations<'_>) -> PerLane<f32> {
+pub unsafe fn dot(codes: &ChainCodes<'_>, x: Activations<'_>) -> PerLane<f32> {
     let Some(table) = &codes.plan.table else {
         // SAFETY: the contract is this function's own.
         return unsafe { avx512::dot(codes, x) };

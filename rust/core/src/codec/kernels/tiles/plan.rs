@@ -1,0 +1,118 @@
+//! The constants of a code of set 2 for its kernels.
+
+use std::sync::OnceLock;
+
+use super::order::TileOrder;
+use crate::codec::trellis::code::{Code, LevelCurve, StateMap, TableAxis, WORDS_A_SIGMA};
+use crate::codec::trellis::code_set::PinnedCode;
+use crate::codec::trellis::integer_levels::PER_SIGMA;
+
+/// A table of sixteen bytes, which every vector unit looks up.
+pub type Table = [u8; 16];
+
+/// The constants of a code.
+#[derive(Debug)]
+pub struct TilePlan {
+    /// W.
+    pub window: u32,
+    /// Where the bits of a tile are.
+    pub order: TileOrder,
+    /// By axis: the tables of the state map, the newest four bits' first.
+    pub tables: [[Table; 4]; 2],
+    /// The integer level of each stored cell and u: at `cell·128 + u`.
+    pub levels: Vec<i16>,
+    /// An integer level of 1, in standard deviations.
+    pub unit: f32,
+    /// The tables of levels that are bytes.
+    pub bytes: Option<BytePlan>,
+}
+
+/// The levels of a code, in bytes. An integer level is twice its byte, plus the parity.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct BytePlan {
+    /// The byte of each inner cell and ⌊u/16⌋, at `cell + 8·⌊u/16⌋`. Bits above the cell's do not
+    /// matter.
+    pub lines: [i8; 64],
+    /// The byte of the tail by ⌊u/2⌋.
+    pub tail: [i8; 64],
+    /// The parity of the integer levels.
+    pub parity: i32,
+    #[cfg(target_arch = "x86_64")]
+    pub avx2: super::avx2::Tables,
+    #[cfg(target_arch = "x86_64")]
+    pub vbmi: super::vbmi::Tables,
+}
+
+impl TilePlan {
+    /// The plan of a code of set 2, made at the first call.
+    pub fn of(code: PinnedCode) -> &'static Self {
+        static PLANS: [OnceLock<TilePlan>; PinnedCode::COUNT] =
+            [const { OnceLock::new() }; PinnedCode::COUNT];
+        PLANS[code.number()].get_or_init(|| Self::new(code))
+    }
+
+    fn new(pinned: PinnedCode) -> Self {
+        let code = pinned.code();
+        let StateMap::Tables(axes) = code.map else {
+            unreachable!("a code of another set");
+        };
+        let tables = axes.map(|axis: TableAxis| {
+            std::array::from_fn(|n| std::array::from_fn(|i| axis.entry(n, i as u32) as u8))
+        });
+        let mut levels = vec![0; 128 << code.cell_bits()];
+        for phase in 0..levels.len() as u32 {
+            let offset = phase & code.offset_mask();
+            let cell = code.stored_cell(phase >> code.offset_bits, offset);
+            let u = (offset + 64) % 128;
+            levels[(cell << 7 | u) as usize] = code.integer_level(phase) as i16;
+        }
+        let (unit, bytes) = match &code.curve {
+            LevelCurve::Bytes(bytes) => {
+                let plan = BytePlan::new(code, &tables, &levels, bytes.parity());
+                (bytes.half_unit(), Some(plan))
+            }
+            _ => (1.0 / WORDS_A_SIGMA, None),
+        };
+        Self {
+            window: code.window,
+            order: TileOrder {
+                half_bits: code.half_bits,
+            },
+            tables,
+            levels,
+            unit,
+            bytes,
+        }
+    }
+
+    /// The factor that turns integer levels into units of [`PER_SIGMA`].
+    pub fn integer_unit(&self) -> f32 {
+        PER_SIGMA * self.unit
+    }
+}
+
+impl BytePlan {
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(unused_variables, reason = "tables for x86-64 alone")
+    )]
+    fn new(code: &Code, tables: &[[Table; 4]; 2], levels: &[i16], parity: i32) -> Self {
+        let byte = |cell: usize, u: usize| {
+            let level = i32::from(levels[cell << 7 | u]) - parity;
+            i8::try_from(level / 2).expect("a level is a byte")
+        };
+        let cells = 1 << code.cell_bits();
+        let lines = std::array::from_fn(|i| byte(i % 8 % cells, i / 8 * 16));
+        let tail = std::array::from_fn(|i| byte(0, 2 * i));
+        Self {
+            lines,
+            tail,
+            parity,
+            #[cfg(target_arch = "x86_64")]
+            avx2: super::avx2::Tables::new(cells, tables, &lines, &tail, parity),
+            #[cfg(target_arch = "x86_64")]
+            vbmi: super::vbmi::Tables::new(code.window, tables, lines, tail),
+        }
+    }
+}

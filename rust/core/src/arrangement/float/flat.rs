@@ -1,15 +1,15 @@
-//! A flat in floats, and the arrangement restricted to it.
+//! A flat in floats, and the restriction of the arrangement to it.
 
 use super::judge::{Judge, NEAR, PartialResult};
 
-/// A flat with the arrangement restricted to it; the fields are those of
-/// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without what only exact coordinates need.
+/// A flat, and the restriction of the arrangement to it. The fields are those of
+/// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without those that exact coordinates need.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FloatFlat {
     pub(super) free: usize,
     pub(super) smallest: u32,
     pub(super) numbers: Vec<u32>,
-    /// `free` coefficients, the largest of magnitude 1, and a right-hand side for each row.
+    /// For each row `free` coefficients, the largest of which has magnitude 1, and a right-hand side.
     pub(super) rows: Vec<f64>,
     pub(super) place: Vec<f64>,
 }
@@ -24,7 +24,7 @@ impl FloatFlat {
         self.numbers.partition_point(|&n| n < self.smallest)
     }
 
-    /// The child that row `at` cuts out, into `child`.
+    /// Make `child` the flat that row `at` cuts out.
     pub(super) fn restrict(
         &self,
         at: usize,
@@ -58,7 +58,7 @@ impl FloatFlat {
             }
         }
         for coordinate in self.place.chunks_exact(stride) {
-            // x = v·y + u with y_p = (β − …)/lead, so the constant changes the other way.
+            // x = v·y + u with y_p = (β − …)/lead: the right-hand side is added to the constant.
             let factor = coordinate[pivot] / lead;
             child.place.extend(
                 (0..self.free)
@@ -72,11 +72,11 @@ impl FloatFlat {
         child.normalise(judge, keys, near);
     }
 
-    /// Scale every row to a largest coefficient of 1, and of rows that cut the flat in the same place
-    /// keep that of the largest number.
+    /// Scale every row so that its largest coefficient has magnitude 1. Of rows that cut the flat in the
+    /// same place, keep the one with the largest number.
     ///
-    /// Rows that agree up to sign have nearly the same `key`, so only neighbours in its order are
-    /// compared.
+    /// Rows that agree up to sign have nearly the same `key`. So rows are sorted by their keys, and only
+    /// neighbours are compared.
     pub(super) fn normalise(&mut self, judge: Judge, keys: &mut Vec<(f64, u32)>, near: &mut u64) {
         let stride = self.free + 1;
         keys.clear();
@@ -88,8 +88,9 @@ impl FloatFlat {
         keys.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
         let mut merged = false;
         for (first, &(key, at)) in keys.iter().enumerate() {
-            // Each entry differs by at most the tolerance, times 1 + |right-hand side|, and weighs
-            // less than 1; beyond the band nothing near is left to be counted either.
+            // If two rows agree, each entry differs by at most the tolerance times
+            // 1 + |right-hand side|, and its weight in the key is below 1. So rows beyond this window
+            // do not agree, and their difference is not near the tolerance.
             let row = self.row(at as usize);
             let window = NEAR * judge.tolerance * (stride as f64) * (1.0 + row[self.free].abs());
             for &(other_key, other) in &keys[first + 1..] {
@@ -124,7 +125,7 @@ impl FloatFlat {
         self.rows.truncate(to * stride);
     }
 
-    /// Whether the candidates have full rank, without which no vertex lies below.
+    /// Whether the candidates have full rank. If not, no vertex lies below.
     pub(super) fn reaches_a_vertex(
         &self,
         judge: Judge,
@@ -171,14 +172,14 @@ impl FloatFlat {
     }
 }
 
-/// The number of a row that has been merged into another; no row has it.
+/// Replaces the number of a row that has been merged into another.
 pub(super) const GONE: u32 = u32::MAX;
 
 pub(super) fn magnitude(coefficients: &[f64]) -> f64 {
     coefficients.iter().fold(0.0, |m, x| x.abs().max(m))
 }
 
-/// Place of the first of the largest coefficients.
+/// The place of the first among the largest coefficients.
 fn largest(coefficients: &[f64]) -> usize {
     let mut at = 0;
     for (c, x) in coefficients.iter().enumerate() {
@@ -189,9 +190,10 @@ fn largest(coefficients: &[f64]) -> usize {
     at
 }
 
-/// The same for rows that agree up to sign; nearly the same if they nearly agree.
+/// A number that is equal for rows that agree up to sign, and nearly equal for rows that nearly agree.
 fn key(row: &[f64]) -> f64 {
-    // Multiples of the golden ratio modulo 1: rows of small integers seldom share such a sum.
+    // The weights are multiples of the golden ratio modulo 1. With them, different rows of small integers
+    // seldom have equal sums.
     let (mut sum, mut weight) = (0.0, 0.0);
     for x in row {
         weight += 0.618_033_988_749_895;
@@ -203,7 +205,8 @@ fn key(row: &[f64]) -> f64 {
     sum.abs()
 }
 
-/// How far two rows are from agreeing up to sign, right-hand sides relative to their magnitude.
+/// The largest difference between the entries of two rows, up to a common sign. That of right-hand sides is
+/// relative to their magnitude.
 fn difference(a: &[f64], b: &[f64]) -> f64 {
     let side = a.len() - 1;
     let scale = 1.0 / a[side].abs().max(b[side].abs()).max(1.0);

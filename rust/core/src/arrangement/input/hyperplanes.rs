@@ -14,20 +14,20 @@ use crate::{Control, Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub struct Arrangement {
     dimension: usize,
-    /// [a|b] with coprime integer entries, the first that is not 0 positive; no a is 0.
+    /// The rows [a|b] with coprime integer entries. The first entry ≠ 0 is positive. No a is 0.
     rows: Vec<Vec<BigInt>>,
-    /// The hyperplane of each row that was given, `None` for 0·x = 0.
+    /// For each row of the user, the number of its hyperplane. `None` for 0·x = 0.
     given: Vec<Option<u32>>,
 }
 
-/// The most entries of rows that are accepted: about a gigabyte of integers.
+/// The largest number of entries that is accepted: about a gigabyte of integers.
 pub const MOST_ENTRIES: usize = 1 << 24;
 
 impl Arrangement {
     /// The arrangement of the hyperplanes a·x = b, where each row is a followed by b.
     ///
-    /// Multiples of a row are the same hyperplane and are kept once. A row 0·x = 0 holds
-    /// everywhere, bounds nothing, and is left out.
+    /// Rows that are multiples of each other are one hyperplane, which is kept once. A row 0·x = 0 holds at
+    /// every point, so it is no hyperplane and is left out.
     ///
     /// # Errors
     /// [`ErrorKind::EmptyHyperplane`] for a row 0·x = c, c ≠ 0; [`ErrorKind::InvalidArgument`] for
@@ -37,7 +37,7 @@ impl Arrangement {
         Self::from_rows(rows.iter().cloned(), dimension, &Control::new())
     }
 
-    /// The same, of rows that are made on the way, until the caller cancels.
+    /// [`new`](Self::new) for rows that an iterator makes. The caller can cancel the call.
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`ErrorKind::Cancelled`].
@@ -51,7 +51,7 @@ impl Arrangement {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "{} rows of {} entries are {entries} in all: {MOST_ENTRIES} are accepted",
+                    "{} rows of {} entries have {entries} entries in all: at most {MOST_ENTRIES} are accepted",
                     rows.len(),
                     dimension + 1
                 ),
@@ -76,7 +76,7 @@ impl Arrangement {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!(
-                    "row {index} has {} entries: {dimension} coefficients and a right-hand side are accepted",
+                    "row {index} has {} entries: it needs {dimension} coefficients and a right-hand side",
                     given.len()
                 ),
             ));
@@ -104,11 +104,10 @@ impl Arrangement {
         Ok(())
     }
 
-    /// The same hyperplanes, numbered in an order that does not depend on theirs: the same shuffle for
-    /// every arrangement of so many.
+    /// The same hyperplanes in a shuffled order. The shuffle depends on the number of hyperplanes alone.
     ///
-    /// A search goes through the hyperplanes by their numbers. In an order with a pattern, such as that
-    /// of sign vectors, it can meet subtrees without a vertex for hours before the first with one.
+    /// A search takes the hyperplanes in the order of their numbers. If this order has a pattern, as that of
+    /// all sign vectors has, a search can spend hours in subtrees without a vertex before it finds the first.
     #[must_use]
     pub fn shuffled(mut self) -> Self {
         let mut state = 0u64;
@@ -119,7 +118,8 @@ impl Arrangement {
             let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
             z ^ z >> 31
         };
-        // Fisher and Yates. Numbers are below 2³², so that a remainder is even enough.
+        // Fisher and Yates' shuffle. The counts are below 2³², so the bias of a remainder of 64 bits is
+        // negligible.
         let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, (next() % (at as u64 + 1)) as usize);
@@ -135,7 +135,7 @@ impl Arrangement {
         self
     }
 
-    /// The hyperplane of each row that was given, `None` for a row 0·x = 0.
+    /// For each row of the user, the number of its hyperplane. `None` for a row 0·x = 0.
     pub fn given(&self) -> &[Option<u32>] {
         &self.given
     }
@@ -151,7 +151,7 @@ impl Arrangement {
     }
 }
 
-/// The dyadic rational that a finite float is.
+/// A finite float as a dyadic rational.
 pub fn dyadic(value: f64) -> Rational {
     let (mantissa, exponent, sign) = value.integer_decode();
     let numerator = BigInt::from(mantissa) * sign;
@@ -163,7 +163,7 @@ pub fn dyadic(value: f64) -> Rational {
     }
 }
 
-/// The multiple of a row with coprime integer entries and a positive first one.
+/// The multiple of a row with coprime integer entries whose first entry ≠ 0 is positive.
 fn primitive(row: &[Rational]) -> Vec<BigInt> {
     let denominator = row.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
     let mut integers: Vec<BigInt> = row

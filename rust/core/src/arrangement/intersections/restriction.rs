@@ -1,11 +1,11 @@
-//! The hyperplanes of an arrangement as they meet a flat.
+//! The restriction of an arrangement to a flat.
 //!
-//! On a flat of dimension r every other hyperplane is a row of r coefficients and a right-hand side. It
-//! misses the flat if all coefficients are 0. Two hyperplanes meet the flat in the same place if their
-//! rows are proportional: they are one *class*. A class is a hyperplane of the restricted arrangement,
-//! and an intersection of one dimension less.
+//! On a flat of dimension r, every other hyperplane is a row of r coefficients and a right-hand side. It
+//! misses the flat if all coefficients are 0. Two hyperplanes meet the flat in the same place if and only
+//! if their rows are proportional. Such hyperplanes are one *class*. A class is one hyperplane of the
+//! restriction, and a flat of dimension r − 1.
 //!
-//! Rows are scaled so that their first coefficient is 1. Then elimination needs no division, and
+//! Rows are scaled so that their first coefficient ≠ 0 is 1. Then elimination needs no division, and
 //! proportional rows are equal.
 
 use crate::arrangement::arithmetic::{Field, invert_all};
@@ -21,8 +21,7 @@ pub struct Restriction<F> {
     free: usize,
     /// 64-bit words of a set of hyperplanes.
     words: usize,
-    /// For each class its row: `free` coefficients, the first that is not 0 being 1, and the right-hand
-    /// side.
+    /// For each class its row: `free` coefficients and the right-hand side. The first coefficient ≠ 0 is 1.
     rows: Vec<F>,
     /// For each class its members, as bits.
     members: Vec<u64>,
@@ -30,13 +29,13 @@ pub struct Restriction<F> {
     first: Vec<u32>,
 }
 
-/// Memory that [`Restriction::on`] uses again.
+/// Memory for [`Restriction::on`].
 #[derive(Debug)]
 pub(super) struct Scratch<F> {
     rows: Vec<F>,
     leads: Vec<F>,
     products: Vec<F>,
-    /// The class that each row comes from.
+    /// For each row the class from which it was computed.
     from: Vec<usize>,
     order: Vec<usize>,
 }
@@ -54,7 +53,7 @@ impl<F> Default for Scratch<F> {
 }
 
 impl<F: Field> Restriction<F> {
-    /// The hyperplanes in the whole space. Each is a class, because they are distinct.
+    /// The restriction to the whole space. Each hyperplane is a class, because they are distinct.
     pub fn whole(arrangement: &Arrangement) -> Self {
         let (count, free) = (arrangement.rows().len(), arrangement.dimension());
         let words = count.div_ceil(64);
@@ -105,13 +104,13 @@ impl<F: Field> Restriction<F> {
         &self.members[class * self.words..][..self.words]
     }
 
-    /// The class that a hyperplane is in, if it meets the flat properly.
+    /// The class of a hyperplane. `None` if the hyperplane contains or misses the flat.
     pub fn class_of(&self, hyperplane: u32) -> Option<usize> {
         let (word, bit) = (hyperplane as usize / 64, hyperplane % 64);
         (0..self.len()).find(|class| self.members[class * self.words + word] >> bit & 1 == 1)
     }
 
-    /// The classes on the part of the flat that lies in one of them.
+    /// The restriction to the flat that a class cuts out of this one.
     ///
     /// Time O(c·(r + log c)) for c classes on a flat of dimension r.
     pub(super) fn on(&self, class: usize, scratch: &mut Scratch<F>) -> Self {
@@ -141,7 +140,7 @@ impl<F: Field> Restriction<F> {
                     scratch.leads.push(lead.clone());
                     scratch.from.push(other);
                 }
-                // Parallel to the flat: it misses it.
+                // A row of zeros: this hyperplane is parallel to the smaller flat.
                 None => scratch.rows.truncate(start),
             }
         }
@@ -155,7 +154,7 @@ impl<F: Field> Restriction<F> {
         self.grouped(scratch)
     }
 
-    /// Equal rows brought together as classes, in the order of their first members.
+    /// Group equal rows as classes, in the order of their first members.
     fn grouped(&self, scratch: &mut Scratch<F>) -> Self {
         let width = self.free;
         let row = |number: usize| &scratch.rows[number * width..][..width];
@@ -164,7 +163,7 @@ impl<F: Field> Restriction<F> {
         scratch.order.extend(0..scratch.from.len());
         let order = &mut scratch.order;
         order.sort_unstable_by(|a, b| row(*a).cmp(row(*b)).then(first(*a).cmp(&first(*b))));
-        // The first of each run of equal rows stands for all.
+        // The first row of each run of equal rows represents the class.
         let mut starts: Vec<(u32, usize)> = Vec::new();
         for (at, number) in order.iter().enumerate() {
             if at == 0 || row(order[at - 1]) != row(*number) {

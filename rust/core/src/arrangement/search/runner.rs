@@ -1,4 +1,4 @@
-//! The running of jobs in one arithmetic: over flats or over cobases.
+//! Execution of jobs in one arithmetic, over flats or over cobases.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ where
     ))
 }
 
-/// Runs jobs over cobases on dictionaries of one kind, and probes in a field.
+/// Runs jobs over cobases on one kind of dictionary. Probes run in a field.
 struct CobasisRunner<T, F> {
     arrangement: Arc<Arrangement>,
     terminal: Option<T>,
@@ -135,7 +135,7 @@ impl Runner for LaneRunner {
     }
 }
 
-/// A runner of jobs of `search` in one tier; `None` where the caller has cancelled while it was made.
+/// A runner for jobs of `search` in one tier. `None` if the caller has cancelled.
 pub(super) fn runner(
     search: &VertexSearch,
     tier: &Tier,
@@ -154,7 +154,8 @@ pub(super) fn runner(
     control.check().is_ok().then_some(made)
 }
 
-/// A runner in this field, or, if `integers`, over cobases in integers that are probed in this field.
+/// A runner in this field. If `integers`, it runs over cobases in integers of any size, and uses the field
+/// only for probes.
 fn in_arithmetic(
     search: &VertexSearch,
     arithmetic: Arithmetic,

@@ -9,7 +9,7 @@ impl VertexSearch {
     /// Whether the search finds a first vertex, or ends, within some milliseconds of work.
     ///
     /// If the order of the hyperplanes has a pattern, as that of all sign vectors has, a search over flats
-    /// can spend hours in subtrees without a vertex. [`Arrangement::shuffled`] avoids that. But if the trial
+    /// can spend hours in subtrees without a vertex. [`Arrangement::shuffled`](crate::arrangement::input::Arrangement::shuffled) avoids that. But if the trial
     /// succeeds, keep the order: a search of a structured arrangement is often faster in its own order.
     pub fn finds_soon(&self, control: &Control) -> bool {
         const WORK: u64 = 1 << 24;

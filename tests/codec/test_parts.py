@@ -135,7 +135,7 @@ def test_a_description_that_is_none_is_an_error(description, message):
         ({"codec": "raw"}, "raw"),
         ({"codec": "winding"}, "codes"),
         ({"codec": "zeros"}, "codec has none"),
-        ({"trellis": None}, "without its numbers"),
+        ({"trellis": None}, "lacks the member trellis"),
     ],
 )
 def test_a_description_that_does_not_fit_is_an_error(change, message):

@@ -12,6 +12,8 @@ pub(super) trait Exact: Clone + Ord {
     fn to_big(&self) -> BigInt;
     /// The same integer in one machine word, if it fits.
     fn to_word(&self) -> Option<i64>;
+    /// The nearest float, about.
+    fn to_float(&self) -> f64;
     /// 0.
     fn zero() -> Self;
     /// 1.
@@ -83,6 +85,10 @@ macro_rules! machine {
                 i64::try_from(*self).ok()
             }
             #[inline]
+            fn to_float(&self) -> f64 {
+                *self as f64
+            }
+            #[inline]
             fn zero() -> Self {
                 0
             }
@@ -150,6 +156,9 @@ impl Exact for BigInt {
     }
     fn to_word(&self) -> Option<i64> {
         self.to_i64()
+    }
+    fn to_float(&self) -> f64 {
+        self.to_f64().unwrap_or(f64::INFINITY)
     }
     fn zero() -> Self {
         Zero::zero()

@@ -9,6 +9,7 @@ use num_traits::{Signed, Zero};
 use super::cones::Cones;
 use super::cut::{Lift, cut};
 use super::exact::Exact;
+use super::short_point;
 use crate::arrangement::arithmetic::{Rational, integer};
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted};
@@ -58,6 +59,8 @@ pub(super) struct Level {
     pub small: Option<Numbers<i64>>,
     pub medium: Option<Numbers<i128>>,
     pub big: Numbers<BigInt>,
+    /// For points with few digits, if the hyperplanes fit.
+    pub short: Option<short_point::Rows>,
     /// The hyperplanes [a|b].
     pub rows: Vec<Vec<BigInt>>,
     /// Less than the function at every vertex, and more.
@@ -121,10 +124,13 @@ impl Level {
                 })
             })
             .collect();
+        let small = Numbers::<i64>::new(&rows, &function, &lift);
+        let short = small.as_ref();
         Ok(Self {
             dimension,
             search,
-            small: Numbers::new(&rows, &function, &lift),
+            short: short.map(|numbers| short_point::Rows::new(&numbers.rows, dimension)),
+            small,
             medium: Numbers::new(&rows, &function, &lift),
             big: Numbers {
                 lift: lift.rows.clone(),

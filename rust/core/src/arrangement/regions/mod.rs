@@ -14,6 +14,8 @@
 //!   the d lines through the vertex, each in the direction in which f grows ([`cone`]).
 //! * **Other vertices.** If more hyperplanes meet, d of them make cones, which the others cut ([`cones`]).
 //!   Vertices with the same normals share the result.
+//! * **Points.** A point inside is proposed by floats, with few digits, and proved by integers
+//!   ([`short_point`]); or it is a short way from the vertex ([`cone::step`]).
 //! * **Bounded regions.** A region is bounded if f has a least value on it and it does not meet f = +M.
 //!
 //! **Exact.** Vertices are exact, and signs are those of integers. A count proves that f is not constant on
@@ -31,6 +33,7 @@ mod faces;
 mod flat_part;
 mod level;
 mod search;
+mod short_point;
 
 pub use faces::faces;
 pub use search::{Block, RegionSearch};

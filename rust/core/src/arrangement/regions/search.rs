@@ -184,11 +184,10 @@ impl RegionSearch {
         })
     }
 
-    /// A search of rows whose normals span R^`dimension`, with flags of the bounded regions or without.
+    /// A search of rows whose normals span R^`dimension`, which does not say what is bounded.
     pub(super) fn of_rows(
         rows: Vec<Vec<BigInt>>,
         dimension: usize,
-        flags: bool,
         threads: Threads,
         control: &Control,
     ) -> Result<Self> {
@@ -203,7 +202,7 @@ impl RegionSearch {
                 rows: lift,
                 divisor: BigInt::from(1),
             },
-            flags,
+            false,
             threads,
             control,
         )
@@ -224,7 +223,7 @@ impl RegionSearch {
             if dimension > 0 {
                 let (rows, _) = first.above();
                 let hyperplanes = rows.len();
-                let search = Self::of_rows(rows, dimension - 1, false, threads, control)?;
+                let search = Self::of_rows(rows, dimension - 1, threads, control)?;
                 let found = search.whole(control)?;
                 if hyperplanes > 0 {
                     signs.extend(found.signs.chunks_exact(hyperplanes).map(packed));
@@ -344,7 +343,7 @@ struct Place<N> {
     values: Vec<N>,
     /// The hyperplanes through it.
     through: Vec<usize>,
-    lifted: Vec<N>,
+    short: Vec<i64>,
     scratch: Scratch<N>,
 }
 
@@ -354,7 +353,7 @@ impl<N> Default for Place<N> {
             vertex: Vec::new(),
             values: Vec::new(),
             through: Vec::new(),
-            lifted: Vec::new(),
+            short: Vec::new(),
             scratch: Scratch::default(),
         }
     }
@@ -465,22 +464,43 @@ fn add<N: Exact>(
     place: &mut Place<N>,
     block: &mut Block,
 ) -> Option<()> {
-    let dimension = level.dimension;
-    let (rows, signs) = (&numbers.rows, &mut block.signs);
+    let (rows, dimension) = (&numbers.rows, level.dimension);
     let direction = &place.scratch.direction;
-    let point = step(rows, &place.values, &place.vertex, direction, signs)?;
-    let (denominator, numerators) = point.split_last()?;
-    place.lifted.clear();
-    for row in &numbers.lift {
-        let constant = row[dimension].times(denominator)?;
-        let value = dot(&row[..dimension], numerators)?.plus(&constant)?;
-        place.lifted.push(value);
+    let start = block.signs.len();
+    for (row, value) in rows.chunks_exact(dimension + 1).zip(&place.values) {
+        let sign = match value.sign() {
+            0 => dot(&row[..dimension], direction)?.sign(),
+            sign => sign,
+        };
+        block.signs.push(sign);
     }
-    place.lifted.push(denominator.times(&numbers.divisor)?);
-    if numbers.divisor != N::one() {
-        super::exact::reduce(&mut place.lifted);
+    if let (Some(short), Some(small)) = (&level.short, &level.small) {
+        let (values, signs) = (&place.values, &block.signs[start..]);
+        let found = short.point(values, &place.vertex, direction, signs, &mut place.short);
+        let lifted = found.and_then(|()| lift(small, dimension, &place.short));
+        if let Some(point) = lifted {
+            block.push_point(&point);
+            block.bounded.push(false);
+            return Some(());
+        }
     }
-    block.push_point(&place.lifted);
+    let point = step(rows, &place.values, &place.vertex, direction)?;
+    block.push_point(&lift(numbers, dimension, &point)?);
     block.bounded.push(false);
     Some(())
+}
+
+/// A point of a level in the coordinates of the space.
+fn lift<N: Exact>(numbers: &Numbers<N>, dimension: usize, point: &[N]) -> Option<Vec<N>> {
+    let (denominator, numerators) = point.split_last()?;
+    let mut lifted = Vec::with_capacity(numbers.lift.len() + 1);
+    for row in &numbers.lift {
+        let constant = row[dimension].times(denominator)?;
+        lifted.push(dot(&row[..dimension], numerators)?.plus(&constant)?);
+    }
+    lifted.push(denominator.times(&numbers.divisor)?);
+    if numbers.divisor != N::one() {
+        super::exact::reduce(&mut lifted);
+    }
+    Some(lifted)
 }

@@ -145,7 +145,7 @@ impl<F: Field> Tableau for Dictionary<F> {
         self.determinant = other.determinant.clone();
     }
 
-    fn attend(&mut self, control: &Control) {
+    fn set_control(&mut self, control: &Control) {
         self.control = control.clone();
     }
 

@@ -138,7 +138,7 @@ impl Tableau for IntegerDictionary {
         self.entries.clone_from(&other.entries);
         self.determinant.clone_from(&other.determinant);
     }
-    fn attend(&mut self, control: &Control) {
+    fn set_control(&mut self, control: &Control) {
         self.control = control.clone();
     }
     fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {

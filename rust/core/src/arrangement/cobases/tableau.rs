@@ -19,7 +19,7 @@ pub trait Tableau: Clone {
     /// Make this a copy of `other`, in the memory that is already allocated.
     fn assign(&mut self, other: &Self);
     /// Set the stop flag that long pivots check.
-    fn attend(&mut self, control: &Control);
+    fn set_control(&mut self, control: &Control);
     /// Append the vertex of this cobasis.
     fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>);
 

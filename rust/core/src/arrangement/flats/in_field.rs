@@ -18,7 +18,7 @@ const INVERTED_TOGETHER: usize = 256;
 #[derive(Clone, Debug)]
 pub struct FieldFlat<F> {
     /// Dimension r of the flat.
-    free: usize,
+    dimension: usize,
     /// The smallest member of the greedy basis.
     smallest: u32,
     /// Number of each row, rising.
@@ -69,7 +69,7 @@ impl<F: Field> FieldFlat<F> {
     pub fn whole(arrangement: &Arrangement, control: &Control) -> Self {
         let dimension = arrangement.dimension();
         let mut flat = <Self as walk::Flat>::empty();
-        flat.free = dimension;
+        flat.dimension = dimension;
         flat.smallest = u32::MAX;
         for (number, row) in arrangement.rows().iter().enumerate() {
             if control.check().is_err() {
@@ -89,14 +89,14 @@ impl<F: Field> FieldFlat<F> {
     }
 
     fn row(&self, at: usize) -> &[F] {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         &self.rows[at * stride..(at + 1) * stride]
     }
 
     /// Scale every row so that its first coefficient ≠ 0 is 1, and merge rows that cut the flat in the same
     /// place.
     fn normalise(&mut self, scratch: &mut FieldScratch<F>) {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         let rows = self.rows.chunks_mut(stride * INVERTED_TOGETHER);
         for (rows, factors) in rows.zip(self.factors.chunks_mut(INVERTED_TOGETHER)) {
             if !scratch.goes_on() {
@@ -138,7 +138,7 @@ impl<F: Field> FieldFlat<F> {
             return;
         }
         order.sort_unstable();
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         for (to, &from) in order.iter().enumerate() {
             let from = from as usize;
             self.numbers[to] = self.numbers[from];
@@ -159,7 +159,7 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
 
     fn empty() -> Self {
         Self {
-            free: 0,
+            dimension: 0,
             smallest: 0,
             numbers: Vec::new(),
             rows: Vec::new(),
@@ -169,15 +169,15 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         }
     }
 
-    fn attend(scratch: &mut FieldScratch<F>, control: &Control) {
+    fn set_control(scratch: &mut FieldScratch<F>, control: &Control) {
         scratch.control = control.clone();
         scratch.interrupted = false;
     }
     fn interrupted(scratch: &FieldScratch<F>) -> bool {
         scratch.interrupted
     }
-    fn free(&self) -> usize {
-        self.free
+    fn dimension(&self) -> usize {
+        self.dimension
     }
     fn smallest(&self) -> u32 {
         self.smallest
@@ -188,8 +188,8 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut FieldScratch<F>) -> bool {
         let chosen = self.row(at);
         let pivot = leading(chosen);
-        let stride = self.free + 1;
-        child.free = self.free - 1;
+        let stride = self.dimension + 1;
+        child.dimension = self.dimension - 1;
         child.smallest = self.numbers[at];
         child.determinant = self.determinant.times(&self.factors[at]);
         child.numbers.clear();
@@ -202,7 +202,10 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
             }
             let start = child.rows.len();
             eliminate(row, chosen, pivot, &mut child.rows);
-            if child.rows[start..start + child.free].iter().all(F::is_zero) {
+            if child.rows[start..start + child.dimension]
+                .iter()
+                .all(F::is_zero)
+            {
                 child.rows.truncate(start);
                 continue;
             }
@@ -216,7 +219,7 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
             // x = v·y + u with y_p = β − …: the right-hand side is added to the constant.
             let factor = &coordinate[pivot];
             for (c, value) in coordinate.iter().enumerate().filter(|(c, _)| *c != pivot) {
-                child.place.push(if c == self.free {
+                child.place.push(if c == self.dimension {
                     value.plus(&factor.times(&chosen[c]))
                 } else {
                     value.minus_product(factor, &chosen[c])
@@ -227,17 +230,17 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         true
     }
     fn reaches_a_vertex(&self, scratch: &mut FieldScratch<F>) -> bool {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         let candidates = walk::Flat::children(self, 0, u32::MAX).len();
-        if candidates < self.free {
+        if candidates < self.dimension {
             return false;
         }
-        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.free);
+        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.dimension);
         for row in self.rows.chunks_exact(stride).take(candidates) {
-            if echelon.len() == self.free {
+            if echelon.len() == self.dimension {
                 break;
             }
-            let mut row = row[..self.free].to_vec();
+            let mut row = row[..self.dimension].to_vec();
             for (pivot, other) in &echelon {
                 if !scratch.goes_on() {
                     return true;
@@ -254,7 +257,7 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
                 echelon.push((pivot, row));
             }
         }
-        echelon.len() == self.free
+        echelon.len() == self.dimension
     }
     fn finish(
         &self,

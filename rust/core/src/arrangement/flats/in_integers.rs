@@ -102,7 +102,7 @@ impl<W: PlaneWord> IntegerScratch<W> {
 /// A flat and the rows that cut it.
 #[derive(Debug)]
 pub struct IntegerFlat<W> {
-    free: usize,
+    dimension: usize,
     smallest: u32,
     /// Number of each row, rising.
     numbers: Vec<u32>,
@@ -120,7 +120,7 @@ impl<W: PlaneWord> IntegerFlat<W> {
         let mut rows = matrix.rows.clone();
         rows.extend(unit(width - 1));
         Self {
-            free: width - 1,
+            dimension: width - 1,
             smallest: u32::MAX,
             numbers: (0..(matrix.rows.len() / width) as u32).collect(),
             rows,
@@ -130,7 +130,7 @@ impl<W: PlaneWord> IntegerFlat<W> {
 
     /// Row `at`. The row of infinity follows that of the last hyperplane.
     fn row(&self, at: usize) -> &[W] {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         &self.rows[at * width..(at + 1) * width]
     }
 
@@ -146,24 +146,24 @@ impl<W: PlaneWord> IntegerFlat<W> {
     /// Evaluate the hyperplanes of `parent`, except row `chosen`, at the basis of this flat.
     fn evaluate(&mut self, parent: &Self, chosen: usize, matrix: &Matrix<W>) {
         let width = matrix.width;
-        let free = self.free + 1;
+        let size = self.dimension + 1;
         self.numbers.clear();
         self.rows.clear();
-        self.rows.resize((parent.numbers.len() + 1) * free, W::ZERO);
+        self.rows.resize((parent.numbers.len() + 1) * size, W::ZERO);
         let mut end = 0;
         for (at, &number) in parent.numbers.iter().enumerate() {
             if at == chosen {
                 continue;
             }
             let row = &matrix.rows[number as usize * width..][..width];
-            let values = &mut self.rows[end..end + free];
+            let values = &mut self.rows[end..end + size];
             for (value, vector) in values.iter_mut().zip(self.lattice.chunks_exact(width)) {
                 let terms = row.iter().zip(vector);
                 *value = terms.fold(W::ZERO, |sum, (a, x)| sum.plus_product(*a, *x));
             }
             if values.iter().any(|x| !x.is_zero()) {
                 self.numbers.push(number);
-                end += free;
+                end += size;
             }
         }
         for (value, vector) in self.rows[end..]
@@ -172,16 +172,16 @@ impl<W: PlaneWord> IntegerFlat<W> {
         {
             *value = vector[width - 1];
         }
-        self.rows.truncate(end + free);
+        self.rows.truncate(end + size);
     }
 
     /// Drop rows that are parallel to the flat. Of rows that cut it in the same place, keep the one with
     /// the largest number. False if some row has no key.
     fn merge(&mut self, scratch: &mut IntegerScratch<W>) -> bool {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         W::keys(&self.rows, width, &mut scratch.keys);
         let count = self.numbers.len();
-        let mut seen = scratch.seen.clear(count + 1);
+        let mut seen = scratch.seen.new_set(count + 1);
         scratch.kept.clear();
         scratch.kept.resize(count + 1, false);
         let (keys, mut distinct) = (&scratch.keys, 0);
@@ -190,7 +190,7 @@ impl<W: PlaneWord> IntegerFlat<W> {
             let Some(key) = keys[at] else {
                 return false;
             };
-            let first = seen.first(at, key, |other| {
+            let first = seen.insert(at, key, |other| {
                 keys[other] == Some(key) && proportional(self.row(at), self.row(other))
             });
             scratch.kept[at] = first;
@@ -268,7 +268,7 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     type Scratch = IntegerScratch<W>;
     const LAST: usize = 2;
 
-    fn attend(scratch: &mut IntegerScratch<W>, control: &Control) {
+    fn set_control(scratch: &mut IntegerScratch<W>, control: &Control) {
         scratch.control = control.clone();
         scratch.interrupted = false;
     }
@@ -277,15 +277,15 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     }
     fn empty() -> Self {
         Self {
-            free: 0,
+            dimension: 0,
             smallest: 0,
             numbers: Vec::new(),
             rows: Vec::new(),
             lattice: Vec::new(),
         }
     }
-    fn free(&self) -> usize {
-        self.free
+    fn dimension(&self) -> usize {
+        self.dimension
     }
     fn smallest(&self) -> u32 {
         self.smallest
@@ -295,7 +295,7 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     }
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut IntegerScratch<W>) -> bool {
         let matrix = scratch.matrix.clone();
-        child.free = self.free - 1;
+        child.dimension = self.dimension - 1;
         child.smallest = self.numbers[at];
         child.lattice.clone_from(&self.lattice);
         scratch.values.clear();
@@ -312,7 +312,7 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
         child.merge(scratch)
     }
     fn reaches_a_vertex(&self, scratch: &mut IntegerScratch<W>) -> bool {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         let candidates = self.children(0, u32::MAX).len();
         let infinity = self.row(self.numbers.len());
         let rows = std::iter::once(infinity).chain(self.rows.chunks_exact(width).take(candidates));

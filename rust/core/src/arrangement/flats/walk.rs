@@ -40,12 +40,12 @@ pub trait Flat: Sized {
     /// A flat that [`restrict`](Self::restrict) overwrites.
     fn empty() -> Self;
     /// Set the stop flag that long steps check.
-    fn attend(scratch: &mut Self::Scratch, control: &Control);
-    /// Whether the stop flag has ended a step before its end since the last [`attend`](Self::attend). The
+    fn set_control(scratch: &mut Self::Scratch, control: &Control);
+    /// Whether the stop flag has ended a step before its end since the last [`set_control`](Self::set_control). The
     /// result of that step must not be used.
     fn interrupted(scratch: &Self::Scratch) -> bool;
     /// Its dimension.
-    fn free(&self) -> usize;
+    fn dimension(&self) -> usize;
     /// The smallest member of its greedy basis, `u32::MAX` for the whole space.
     fn smallest(&self) -> u32;
     /// Number of each row, rising.
@@ -96,7 +96,7 @@ pub fn run<F: Flat>(
 ) {
     walk.path.clear();
     let Levels { flats, held } = levels;
-    let steps = job.node.len().min(whole.free() - F::LAST);
+    let steps = job.node.len().min(whole.dimension() - F::LAST);
     let common = held.iter().zip(&job.node[..steps]);
     held.truncate(common.take_while(|(a, b)| a == b).count());
     for step in held.len()..steps {
@@ -146,7 +146,7 @@ fn descend<F: Flat>(
     scratch: &mut F::Scratch,
     walk: &mut Walk<'_>,
 ) {
-    if flat.free() == F::LAST {
+    if flat.dimension() == F::LAST {
         flat.finish(None, from, to, scratch, walk);
         return;
     }
@@ -169,7 +169,7 @@ fn descend<F: Flat>(
             walk.leave(number, to);
             return;
         }
-        walk.result.flats[flat.free() - 1] += 1;
+        walk.result.flats[flat.dimension() - 1] += 1;
         walk.path.push(number);
         if !fits {
             walk.outgrow(0, u32::MAX);

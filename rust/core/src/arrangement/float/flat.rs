@@ -1,22 +1,22 @@
 //! A flat in floats, and the restriction of the arrangement to it.
 
-use super::judge::{Judge, NEAR, PartialResult};
+use super::zero_test::{NEAR, PartialResult, ZeroTest};
 
 /// A flat, and the restriction of the arrangement to it. The fields are those of
 /// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without those that exact coordinates need.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FloatFlat {
-    pub(super) free: usize,
+    pub(super) dimension: usize,
     pub(super) smallest: u32,
     pub(super) numbers: Vec<u32>,
-    /// For each row `free` coefficients, the largest of which has magnitude 1, and a right-hand side.
+    /// For each row `dimension` coefficients, the largest of which has magnitude 1, and a right-hand side.
     pub(super) rows: Vec<f64>,
     pub(super) place: Vec<f64>,
 }
 
 impl FloatFlat {
     fn row(&self, at: usize) -> &[f64] {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         &self.rows[at * stride..(at + 1) * stride]
     }
 
@@ -29,15 +29,15 @@ impl FloatFlat {
         &self,
         at: usize,
         child: &mut Self,
-        judge: Judge,
+        zero_test: ZeroTest,
         keys: &mut Vec<(f64, u32)>,
         near: &mut u64,
     ) {
         let chosen = self.row(at);
-        let pivot = largest(&chosen[..self.free]);
+        let pivot = largest(&chosen[..self.dimension]);
         let lead = chosen[pivot];
-        let stride = self.free + 1;
-        child.free = self.free - 1;
+        let stride = self.dimension + 1;
+        child.dimension = self.dimension - 1;
         child.smallest = self.numbers[at];
         child.numbers.clear();
         child.rows.clear();
@@ -50,8 +50,8 @@ impl FloatFlat {
             let factor = row[pivot] / lead;
             let kept = (0..stride).filter(|c| *c != pivot);
             child.rows.extend(kept.map(|c| row[c] - factor * chosen[c]));
-            let left = &child.rows[start..start + child.free];
-            if judge.is_zero(magnitude(left), near) {
+            let left = &child.rows[start..start + child.dimension];
+            if zero_test.is_zero(magnitude(left), near) {
                 child.rows.truncate(start);
             } else {
                 child.numbers.push(self.numbers[other]);
@@ -61,15 +61,15 @@ impl FloatFlat {
             // x = v·y + u with y_p = (β − …)/lead: the right-hand side is added to the constant.
             let factor = coordinate[pivot] / lead;
             child.place.extend(
-                (0..self.free)
+                (0..self.dimension)
                     .filter(|c| *c != pivot)
                     .map(|c| coordinate[c] - factor * chosen[c]),
             );
             child
                 .place
-                .push(coordinate[self.free] + factor * chosen[self.free]);
+                .push(coordinate[self.dimension] + factor * chosen[self.dimension]);
         }
-        child.normalise(judge, keys, near);
+        child.normalise(zero_test, keys, near);
     }
 
     /// Scale every row so that its largest coefficient has magnitude 1. Of rows that cut the flat in the
@@ -77,11 +77,16 @@ impl FloatFlat {
     ///
     /// Rows that agree up to sign have nearly the same `key`. So rows are sorted by their keys, and only
     /// neighbours are compared.
-    pub(super) fn normalise(&mut self, judge: Judge, keys: &mut Vec<(f64, u32)>, near: &mut u64) {
-        let stride = self.free + 1;
+    pub(super) fn normalise(
+        &mut self,
+        zero_test: ZeroTest,
+        keys: &mut Vec<(f64, u32)>,
+        near: &mut u64,
+    ) {
+        let stride = self.dimension + 1;
         keys.clear();
         for (at, row) in self.rows.chunks_exact_mut(stride).enumerate() {
-            let scale = 1.0 / magnitude(&row[..self.free]);
+            let scale = 1.0 / magnitude(&row[..self.dimension]);
             row.iter_mut().for_each(|x| *x *= scale);
             keys.push((key(row), at as u32));
         }
@@ -92,13 +97,14 @@ impl FloatFlat {
             // 1 + |right-hand side|, and its weight in the key is below 1. So rows beyond this window
             // do not agree, and their difference is not near the tolerance.
             let row = self.row(at as usize);
-            let window = NEAR * judge.tolerance * (stride as f64) * (1.0 + row[self.free].abs());
+            let window =
+                NEAR * zero_test.tolerance * (stride as f64) * (1.0 + row[self.dimension].abs());
             for &(other_key, other) in &keys[first + 1..] {
                 if other_key - key > window {
                     break;
                 }
                 let apart = difference(self.row(at as usize), self.row(other as usize));
-                if judge.is_zero(apart, near) {
+                if zero_test.is_zero(apart, near) {
                     let smaller = at.min(other) as usize;
                     self.numbers[smaller] = GONE;
                     merged = true;
@@ -111,7 +117,7 @@ impl FloatFlat {
     }
 
     fn drop_merged(&mut self) {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         let mut to = 0;
         for from in 0..self.numbers.len() {
             if self.numbers[from] != GONE {
@@ -128,17 +134,17 @@ impl FloatFlat {
     /// Whether the candidates have full rank. If not, no vertex lies below.
     pub(super) fn reaches_a_vertex(
         &self,
-        judge: Judge,
+        zero_test: ZeroTest,
         echelon: &mut Vec<f64>,
         near: &mut u64,
     ) -> bool {
-        let (free, stride) = (self.free, self.free + 1);
+        let (dimension, stride) = (self.dimension, self.dimension + 1);
         echelon.clear();
         for row in self.rows.chunks_exact(stride).take(self.candidates()) {
             let start = echelon.len();
-            echelon.extend_from_slice(&row[..free]);
+            echelon.extend_from_slice(&row[..dimension]);
             let (before, row) = echelon.split_at_mut(start);
-            for other in before.chunks_exact(free) {
+            for other in before.chunks_exact(dimension) {
                 let pivot = largest(other);
                 let factor = row[pivot] / other[pivot];
                 row.iter_mut()
@@ -147,11 +153,11 @@ impl FloatFlat {
                 row[pivot] = 0.0;
             }
             let left = magnitude(row);
-            if judge.is_zero(left, near) {
+            if zero_test.is_zero(left, near) {
                 echelon.truncate(start);
             } else {
                 row.iter_mut().for_each(|x| *x /= left);
-                if echelon.len() == free * free {
+                if echelon.len() == dimension * dimension {
                     return true;
                 }
             }

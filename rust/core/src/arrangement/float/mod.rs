@@ -20,8 +20,8 @@
 //! of a row by its largest coefficient is continuous up to sign. So rows are compared up to sign.
 
 mod flat;
-mod judge;
 mod scaling;
+mod zero_test;
 
 use std::cmp::Ordering;
 
@@ -30,9 +30,9 @@ use rayon::prelude::*;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 use flat::FloatFlat;
-pub use judge::NEAR;
-use judge::{Judge, PartialResult};
 use scaling::{out_of_range, scaled};
+pub use zero_test::NEAR;
+use zero_test::{PartialResult, ZeroTest};
 
 /// The number of levels of the search tree whose subtrees are distributed to threads.
 const SHARED_LEVELS: usize = 2;
@@ -64,14 +64,14 @@ pub fn vertices(
 ) -> Result<Approximate> {
     let dimension = arrangement.dimension();
     let (whole, scales) = scaled(arrangement)?;
-    let judge = Judge { tolerance };
+    let zero_test = ZeroTest { tolerance };
     let mut found = PartialResult::default();
     if dimension == 0 {
         found.vertices = 1;
     } else {
         let mut whole = whole;
-        whole.normalise(judge, &mut Vec::new(), &mut found.near_decisions);
-        found = shared(&whole, SHARED_LEVELS, judge, control)?.after(found);
+        whole.normalise(zero_test, &mut Vec::new(), &mut found.near_decisions);
+        found = shared(&whole, SHARED_LEVELS, zero_test, control)?.after(found);
     }
     for point in found.coordinates.chunks_exact_mut(dimension.max(1)) {
         for (x, scale) in point.iter_mut().zip(&scales) {
@@ -114,16 +114,16 @@ fn sorted(coordinates: &[f64], dimension: usize) -> Vec<f64> {
 fn shared(
     flat: &FloatFlat,
     levels: usize,
-    judge: Judge,
+    zero_test: ZeroTest,
     control: &Control,
 ) -> Result<PartialResult> {
     let mut found = PartialResult::default();
-    if levels == 0 || flat.free == 1 {
-        let mut below = vec![FloatFlat::default(); flat.free - 1];
+    if levels == 0 || flat.dimension == 1 {
+        let mut below = vec![FloatFlat::default(); flat.dimension - 1];
         visit(
             flat,
             &mut below,
-            judge,
+            zero_test,
             &mut FloatScratch::default(),
             &mut found,
             control,
@@ -136,9 +136,9 @@ fn shared(
             control.check()?;
             let (mut child, mut scratch) = (FloatFlat::default(), FloatScratch::default());
             let mut near = 0;
-            flat.restrict(at, &mut child, judge, &mut scratch.keys, &mut near);
-            let below = if child.reaches_a_vertex(judge, &mut scratch.echelon, &mut near) {
-                shared(&child, levels - 1, judge, control)?
+            flat.restrict(at, &mut child, zero_test, &mut scratch.keys, &mut near);
+            let below = if child.reaches_a_vertex(zero_test, &mut scratch.echelon, &mut near) {
+                shared(&child, levels - 1, zero_test, control)?
             } else {
                 PartialResult::default()
             };
@@ -166,7 +166,7 @@ struct FloatScratch {
 fn visit(
     flat: &FloatFlat,
     below: &mut [FloatFlat],
-    judge: Judge,
+    zero_test: ZeroTest,
     scratch: &mut FloatScratch,
     found: &mut PartialResult,
     control: &Control,
@@ -181,12 +181,12 @@ fn visit(
         flat.restrict(
             at,
             child,
-            judge,
+            zero_test,
             &mut scratch.keys,
             &mut found.near_decisions,
         );
-        if child.reaches_a_vertex(judge, &mut scratch.echelon, &mut found.near_decisions) {
-            visit(child, below, judge, scratch, found, control)?;
+        if child.reaches_a_vertex(zero_test, &mut scratch.echelon, &mut found.near_decisions) {
+            visit(child, below, zero_test, scratch, found, control)?;
         }
     }
     Ok(())

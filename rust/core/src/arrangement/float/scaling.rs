@@ -61,7 +61,7 @@ pub(super) fn scaled(arrangement: &Arrangement) -> Result<(FloatFlat, Vec<f64>)>
         .for_each(|x| *x *= side_scale);
     scales.iter_mut().for_each(|x| *x /= side_scale);
     let whole = FloatFlat {
-        free: dimension,
+        dimension,
         smallest: GONE,
         numbers: (0..(rows.len() / stride) as u32).collect(),
         rows,

@@ -17,7 +17,7 @@ pub struct Arrangement {
     /// The rows [a|b] with coprime integer entries. The first entry ≠ 0 is positive. No a is 0.
     rows: Vec<Vec<BigInt>>,
     /// For each row of the user, the number of its hyperplane. `None` for 0·x = 0.
-    given: Vec<Option<u32>>,
+    hyperplanes_of_rows: Vec<Option<u32>>,
 }
 
 /// The largest number of entries that is accepted: about a gigabyte of integers.
@@ -60,7 +60,7 @@ impl Arrangement {
         let mut arrangement = Self {
             dimension,
             rows: Vec::new(),
-            given: Vec::with_capacity(rows.len()),
+            hyperplanes_of_rows: Vec::with_capacity(rows.len()),
         };
         let mut numbers = HashMap::new();
         for row in rows {
@@ -71,7 +71,7 @@ impl Arrangement {
     }
 
     fn push(&mut self, given: &[Rational], numbers: &mut HashMap<Vec<BigInt>, u32>) -> Result<()> {
-        let (index, dimension) = (self.given.len(), self.dimension);
+        let (index, dimension) = (self.hyperplanes_of_rows.len(), self.dimension);
         if given.len() != dimension + 1 {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
@@ -92,7 +92,7 @@ impl Arrangement {
                     ),
                 ));
             }
-            self.given.push(None);
+            self.hyperplanes_of_rows.push(None);
             return Ok(());
         }
         let next = self.rows.len() as u32;
@@ -100,7 +100,7 @@ impl Arrangement {
             self.rows.push(row.clone());
             next
         });
-        self.given.push(Some(number));
+        self.hyperplanes_of_rows.push(Some(number));
         Ok(())
     }
 
@@ -129,15 +129,15 @@ impl Arrangement {
             rows[to as usize] = row;
         }
         self.rows = rows;
-        for number in self.given.iter_mut().flatten() {
+        for number in self.hyperplanes_of_rows.iter_mut().flatten() {
             *number = order[*number as usize];
         }
         self
     }
 
     /// For each row of the user, the number of its hyperplane. `None` for a row 0·x = 0.
-    pub fn given(&self) -> &[Option<u32>] {
-        &self.given
+    pub fn hyperplanes_of_rows(&self) -> &[Option<u32>] {
+        &self.hyperplanes_of_rows
     }
 
     /// d.
@@ -209,7 +209,10 @@ mod tests {
             .map(|r| r.iter().map(|x| BigInt::from(*x)).collect())
             .collect();
         assert_eq!(arrangement.rows(), expected);
-        assert_eq!(arrangement.given(), [Some(0), Some(0), None, Some(1)]);
+        assert_eq!(
+            arrangement.hyperplanes_of_rows(),
+            [Some(0), Some(0), None, Some(1)]
+        );
     }
 
     #[test]
@@ -218,7 +221,11 @@ mod tests {
         let given = Arrangement::new(&rows, 1).unwrap();
         let shuffled = given.clone().shuffled();
         assert_ne!(given.rows(), shuffled.rows());
-        for (before, after) in given.given().iter().zip(shuffled.given()) {
+        for (before, after) in given
+            .hyperplanes_of_rows()
+            .iter()
+            .zip(shuffled.hyperplanes_of_rows())
+        {
             let row = |a: &Arrangement, number: &Option<u32>| {
                 number.map(|number| a.rows()[number as usize].clone())
             };

@@ -18,10 +18,10 @@ pub(super) type Bits = Box<[u64]>;
 #[derive(Clone, Debug)]
 pub struct Restriction<F> {
     /// Dimension of the flat.
-    free: usize,
+    dimension: usize,
     /// 64-bit words of a set of hyperplanes.
     words: usize,
-    /// For each class its row: `free` coefficients and the right-hand side. The first coefficient ≠ 0 is 1.
+    /// For each class its row: `dimension` coefficients and the right-hand side. The first coefficient ≠ 0 is 1.
     rows: Vec<F>,
     /// For each class its members, as bits.
     members: Vec<u64>,
@@ -55,12 +55,12 @@ impl<F> Default for Scratch<F> {
 impl<F: Field> Restriction<F> {
     /// The restriction to the whole space. Each hyperplane is a class, because they are distinct.
     pub fn whole(arrangement: &Arrangement) -> Self {
-        let (count, free) = (arrangement.rows().len(), arrangement.dimension());
+        let (count, dimension) = (arrangement.rows().len(), arrangement.dimension());
         let words = count.div_ceil(64);
         let mut whole = Self {
-            free,
+            dimension,
             words,
-            rows: Vec::with_capacity(count * (free + 1)),
+            rows: Vec::with_capacity(count * (dimension + 1)),
             members: vec![0; count * words],
             first: (0..count as u32).collect(),
         };
@@ -73,7 +73,7 @@ impl<F: Field> Restriction<F> {
             whole.members[number * words + number / 64] = 1 << (number % 64);
         }
         invert_all(&mut leads, &mut Vec::new());
-        for (row, inverse) in whole.rows.chunks_exact_mut(free + 1).zip(&leads) {
+        for (row, inverse) in whole.rows.chunks_exact_mut(dimension + 1).zip(&leads) {
             row.iter_mut().for_each(|x| *x = x.times(inverse));
         }
         whole
@@ -81,7 +81,7 @@ impl<F: Field> Restriction<F> {
 
     /// Dimension of the flat.
     pub fn dimension(&self) -> usize {
-        self.free
+        self.dimension
     }
 
     /// Number of classes.
@@ -114,7 +114,7 @@ impl<F: Field> Restriction<F> {
     ///
     /// Time O(c·(r + log c)) for c classes on a flat of dimension r.
     pub(super) fn on(&self, class: usize, scratch: &mut Scratch<F>) -> Self {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         let pivot_row = &self.rows[class * width..][..width];
         let column = pivot_row
             .iter()
@@ -134,7 +134,7 @@ impl<F: Field> Restriction<F> {
                     scratch.rows.push(x.minus_product(factor, y));
                 }
             }
-            let coefficients = &scratch.rows[start..start + self.free - 1];
+            let coefficients = &scratch.rows[start..start + self.dimension - 1];
             match coefficients.iter().find(|x| !x.is_zero()) {
                 Some(lead) => {
                     scratch.leads.push(lead.clone());
@@ -145,7 +145,7 @@ impl<F: Field> Restriction<F> {
             }
         }
         invert_all(&mut scratch.leads, &mut scratch.products);
-        let width = self.free;
+        let width = self.dimension;
         if width > 1 {
             for (row, inverse) in scratch.rows.chunks_exact_mut(width).zip(&scratch.leads) {
                 row.iter_mut().for_each(|x| *x = x.times(inverse));
@@ -156,7 +156,7 @@ impl<F: Field> Restriction<F> {
 
     /// Group equal rows as classes, in the order of their first members.
     fn grouped(&self, scratch: &mut Scratch<F>) -> Self {
-        let width = self.free;
+        let width = self.dimension;
         let row = |number: usize| &scratch.rows[number * width..][..width];
         let first = |number: usize| self.first[scratch.from[number]];
         scratch.order.clear();
@@ -172,7 +172,7 @@ impl<F: Field> Restriction<F> {
         }
         starts.sort_unstable();
         let mut grouped = Self {
-            free: self.free - 1,
+            dimension: self.dimension - 1,
             words: self.words,
             rows: Vec::with_capacity(starts.len() * width),
             members: vec![0; starts.len() * self.words],

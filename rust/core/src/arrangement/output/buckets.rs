@@ -65,7 +65,7 @@ impl PointOrder<'_> {
     fn cells(&self, window: &Window) -> (Vec<u16>, Vec<u32>) {
         let mut counts = vec![0; Window::CELLS];
         let cells = (0..self.numbers.len() / self.stride()).map(|at| {
-            let cell = window.cell(self.nearly(at as u32, 0));
+            let cell = window.cell(self.approximate(at as u32, 0));
             counts[usize::from(cell)] += 1;
             cell
         });
@@ -184,7 +184,7 @@ impl Window {
         let count = order.numbers.len() / order.stride();
         let mut sizes: Vec<u64> = (0..count)
             .step_by((count / 256).max(1))
-            .map(|at| order.nearly(at as u32, 0).abs().to_bits() >> Self::BELOW)
+            .map(|at| order.approximate(at as u32, 0).abs().to_bits() >> Self::BELOW)
             .filter(|size| *size > 0)
             .collect();
         sizes.sort_unstable();

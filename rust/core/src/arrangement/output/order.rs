@@ -119,7 +119,7 @@ struct SortScratch {
 /// If two coordinates are equal, or if their doubles are in the wrong order, there are fewer than this many
 /// doubles between the two. Each double has three rounding errors, of two conversions and a quotient. The
 /// bound is generous.
-const NEAR: u64 = 1 << 6;
+const UNCERTAIN: u64 = 1 << 6;
 
 impl PointOrder<'_> {
     /// Sort by the coordinates from `first` on. Those before are equal.
@@ -131,24 +131,24 @@ impl PointOrder<'_> {
             return;
         }
         for place in places.iter_mut() {
-            place.0 = rising_bits(self.nearly(place.1, first));
+            place.0 = rising_bits(self.approximate(place.1, first));
         }
         sort_places(places, &mut scratch.other);
         let mut start = 0;
         while start < places.len() {
             let mut end = start + 1;
-            while end < places.len() && places[end].0 - places[end - 1].0 <= NEAR {
+            while end < places.len() && places[end].0 - places[end - 1].0 <= UNCERTAIN {
                 end += 1;
             }
             if end > start + 1 {
-                self.settle(&mut places[start..end], first, scratch);
+                self.sort_run(&mut places[start..end], first, scratch);
             }
             start = end;
         }
     }
 
     /// Sort a run of points whose coordinates are near each other.
-    fn settle(&self, run: &mut [Place], first: usize, scratch: &mut SortScratch) {
+    fn sort_run(&self, run: &mut [Place], first: usize, scratch: &mut SortScratch) {
         let head = run[0].1;
         if run[1..]
             .iter()

@@ -36,7 +36,7 @@ impl PointOrder<'_> {
     }
 
     /// Coordinate `c` as a double.
-    pub(super) fn nearly(&self, at: u32, c: usize) -> f64 {
+    pub(super) fn approximate(&self, at: u32, c: usize) -> f64 {
         let (point, limbs) = (self.point(at), self.limbs);
         if limbs == 1 {
             return point[c] as i64 as f64 / point[self.dimension] as i64 as f64;

@@ -101,12 +101,12 @@ impl Plane<i64> for NarrowPlane {
         let line = self.line;
         self.evaluate(&line);
         let count = plane.numbers.len();
-        let mut seen = self.seen.clear(count + 1);
+        let mut seen = self.seen.new_set(count + 1);
         let quotient = &self.quotient[..=count];
         let (alpha, beta) = (&self.alpha[..=count], &self.beta[..=count]);
         let mut first = |row: usize| {
             let bits = quotient[row].to_bits();
-            seen.first(row, bits, |other| {
+            seen.insert(row, bits, |other| {
                 quotient[other].to_bits() == bits
                     && i64::same_ratio(
                         alpha[row] as i64,

@@ -23,7 +23,7 @@ pub struct Rows<'a> {
 impl RowSet {
     /// An empty set with room for `count` rows.
     #[inline]
-    pub fn clear(&mut self, count: usize) -> Rows<'_> {
+    pub fn new_set(&mut self, count: usize) -> Rows<'_> {
         // The table is so large that rows seldom share a slot: a mispredicted branch costs more than memory.
         let bits = (32 * count).next_power_of_two().trailing_zeros().max(4);
         let base = self.base.checked_add(self.count);
@@ -48,7 +48,7 @@ impl Rows<'_> {
     /// Add row `at`, unless an equal row is in the set. Returns whether it was added. `same` says whether
     /// a row in the set equals row `at`.
     #[inline(always)]
-    pub fn first(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
+    pub fn insert(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
         let mask = self.slots.len() - 1;
         let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
         loop {

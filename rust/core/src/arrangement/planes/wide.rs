@@ -54,9 +54,9 @@ impl Plane<i128> for WidePlane {
         self.line = at;
         let keys = self.slopes.on_line(at)?;
         let count = plane.numbers.len();
-        let mut seen = self.seen.clear(count + 1);
+        let mut seen = self.seen.new_set(count + 1);
         let mut first = |row: usize| {
-            seen.first(row, keys[row], |other| {
+            seen.insert(row, keys[row], |other| {
                 keys[other] == keys[row]
                     && concurrent(plane.row(at), plane.row(row), plane.row(other))
             })

@@ -62,19 +62,19 @@ pub fn probe_flats<F: Flat>(
     control: &Control,
 ) -> Result<f64> {
     let mut weight = 1.0;
-    for step in 0..whole.free() {
+    for step in 0..whole.dimension() {
         control.check()?;
         let (before, here) = levels.split_at_mut(step);
         let flat = before.last().unwrap_or(whole);
         let children = flat.children(0, u32::MAX);
-        if flat.free() == 1 {
+        if flat.dimension() == 1 {
             weight *= children.len() as f64;
             break;
         }
-        if children.len() < flat.free() || !flat.reaches_a_vertex(scratch) {
+        if children.len() < flat.dimension() || !flat.reaches_a_vertex(scratch) {
             return Ok(0.0);
         }
-        let (at, factor) = random.largest_of_subset(children.len(), flat.free());
+        let (at, factor) = random.largest_of_subset(children.len(), flat.dimension());
         weight *= factor;
         flat.restrict(children.start + at, &mut here[0], scratch);
     }

@@ -253,7 +253,8 @@ impl Shared<'_> {
             // The numbers of the children of a flat are below its smallest member.
             let rows = self.search.arrangement().rows().len() as u32;
             let end = job.to.min(*job.node.last().unwrap_or(&rows));
-            if queue.jobs.len() < self.threads && self.is_range(&job) && end > job.from + 1 {
+            if queue.jobs.len() < self.threads && self.has_numbered_children() && end > job.from + 1
+            {
                 let middle = job.from + (end - job.from) / 2;
                 queue.jobs.push_back(Job {
                     from: middle,
@@ -267,7 +268,7 @@ impl Shared<'_> {
     }
 
     /// Whether children are numbered by hyperplanes, so that the range of a job can be cut in two.
-    fn is_range(&self, _: &Job) -> bool {
+    fn has_numbered_children(&self) -> bool {
         self.search.method() == Method::Flats
     }
 }

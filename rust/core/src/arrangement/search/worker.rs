@@ -60,7 +60,7 @@ impl<'a> Worker<'a> {
                     walk.remaining.append(&mut jobs);
                     break;
                 };
-                runner.attend(control);
+                runner.set_control(control);
                 walk.meter.weight = runner.weight();
                 for job in jobs.drain(..) {
                     if walk.meter.stopped() {

@@ -11,7 +11,7 @@ use crate::{Control, Result};
 pub(super) trait Runner: Send {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>);
     /// Set the stop flag that long steps check.
-    fn attend(&mut self, control: &Control);
+    fn set_control(&mut self, control: &Control);
     /// One estimate of the size of the tree.
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64>;
     /// The factor by which work in this arithmetic is multiplied.

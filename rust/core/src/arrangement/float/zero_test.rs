@@ -5,11 +5,11 @@ pub const NEAR: f64 = 10.0;
 
 /// Decides by a tolerance whether a number counts as zero.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Judge {
+pub(super) struct ZeroTest {
     pub tolerance: f64,
 }
 
-impl Judge {
+impl ZeroTest {
     /// Whether the magnitude of a number counts as 0, for numbers that were scaled to about 1. `near` counts
     /// the tests that are near the tolerance.
     pub fn is_zero(self, magnitude: f64, near: &mut u64) -> bool {

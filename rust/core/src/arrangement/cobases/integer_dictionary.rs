@@ -8,8 +8,8 @@
 //!
 //! The division leaves no remainder, because the result is a minor (J. Edmonds, *Systems of Distinct
 //! Representatives and Linear Algebra*, 1967; lrs pivots in the same way). So no number is longer than a
-//! minor. The prime of a field has to be larger than Hadamard's bound, which is often much longer. There
-//! are no inverses.
+//! minor, and there are no inverses. (In a field, every number is as long as the prime, which is larger
+//! than Hadamard's bound and often much longer than the minors.)
 
 use num_bigint::BigInt;
 use num_traits::{One, Signed, Zero};

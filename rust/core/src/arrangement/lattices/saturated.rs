@@ -4,7 +4,7 @@
 //! points are a lattice of rank r + 1 in Z^(d+1). The lattice is *saturated*: it has every integer point of
 //! the space that it spans. The row of a hyperplane \[a|b\] on the flat has its values at the basis vectors.
 //! Saturation has two consequences:
-//! * the values have no common factor that another basis would avoid;
+//! * the values are as small as possible, because no larger lattice of integer points spans the same space;
 //! * a point with coprime coordinates in the basis has coprime coordinates in Z^(d+1).
 //!
 //! **Cuts.** A hyperplane cuts out the sublattice on which it vanishes. Euclid's algorithm runs on the

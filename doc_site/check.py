@@ -236,6 +236,9 @@ def wrong_searches(browser: Browser, site: Path) -> list[str]:
     for words, expected in SEARCHES.items():
         browser.open(f"{(site / 'index.html').as_uri()}?q={quote(words)}")
         found = browser.wait_for(f"{links}.length && {links}") or []
+        # The list begins with some results. It gets the others when it is scrolled to its end.
+        browser.value("document.querySelector('.md-search__scrollwrap').scrollTo(0, 1e9)")
+        found = browser.wait_for(f"{links}.length > {len(found)} && {links}", seconds=2) or found
         print(f"search for {words!r}: {len(found)} results, first {found[:1]}")
         if not any(f"/{expected}" in link for link in found):
             wrong.append(f"search for {words!r} does not find {expected}")

@@ -1,50 +1,24 @@
-"""Small models with a mixture of experts, one of each kind."""
-
-import os
-
-os.environ["HF_HUB_OFFLINE"] = "1"
+"""Small models with a mixture of experts, one of each kind, and helpers of their tests."""
 
 import torch
-import transformers
+from small_transformers import EXPERTS, MOE, TEXT, t
 
-TEXT = {
-    "vocab_size": 320,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
-MANY = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+import hypercomp_rs.torch as hct
 
-
-def t(name):
-    return getattr(transformers, name)
-
+FAST = {"bits": 6, "effort": "fast"}
+IDS = torch.arange(3, 40)[None]
 
 # Whose checkpoints have one matrix for each expert.
 MATRICES = {
-    "MixtralForCausalLM": lambda: t("MixtralConfig")(**TEXT, **EXPERTS),
-    "Qwen3MoeForCausalLM": lambda: t("Qwen3MoeConfig")(**TEXT, **MANY, head_dim=16),
-    "OlmoeForCausalLM": lambda: t("OlmoeConfig")(**TEXT, num_experts=4, num_experts_per_tok=2),
-    "DeepseekV3ForCausalLM": lambda: t("DeepseekV3Config")(
-        **{**TEXT, "num_key_value_heads": 4},
-        n_routed_experts=4,
-        num_experts_per_tok=2,
-        moe_intermediate_size=64,
-        n_group=1,
-        topk_group=1,
-        first_k_dense_replace=1,
-        kv_lora_rank=16,
-        q_lora_rank=16,
-        qk_rope_head_dim=8,
-        qk_nope_head_dim=8,
-        v_head_dim=16,
-    ),
+    **{
+        name: MOE[name]
+        for name in (
+            "MixtralForCausalLM",
+            "Qwen3MoeForCausalLM",
+            "OlmoeForCausalLM",
+            "DeepseekV3ForCausalLM",
+        )
+    },
     # Whose experts have no gate.
     "NemotronHForCausalLM": lambda: t("NemotronHConfig")(
         **{k: v for k, v in TEXT.items() if k != "num_hidden_layers"},
@@ -64,7 +38,7 @@ FUSED = {
     "Llama4ForCausalLM": lambda: t("Llama4TextConfig")(
         **TEXT, intermediate_size_mlp=128, num_local_experts=4, num_experts_per_tok=1, head_dim=16
     ),
-    "GraniteMoeForCausalLM": lambda: t("GraniteMoeConfig")(**TEXT, **EXPERTS),
+    "GraniteMoeForCausalLM": MOE["GraniteMoeForCausalLM"],
 }
 KINDS = {**MATRICES, **FUSED}
 
@@ -78,3 +52,31 @@ def made(name, seed=0):
             if not parameter.any():
                 parameter.normal_(std=0.02)
     return model
+
+
+def small(name, **options):
+    """A model whose layers are compressed, and the report."""
+    model = made(name)
+    report = hct.compress_model(model, progress=False, **{**FAST, **options})
+    return model, report
+
+
+def answer(model, ids=IDS):
+    with torch.no_grad():
+        return model(ids).logits
+
+
+def close(given, expected):
+    """Whether logits are the same but for the order of sums in float32."""
+    return (given - expected).abs().max() <= 3e-6 * expected.abs().max()
+
+
+def experts_of(model):
+    return [m for m in model.modules() if isinstance(m, hct.CompressedExperts)]
+
+
+def all_compressed(model):
+    """Whether there are experts, and all of their layers are compressed."""
+    found = experts_of(model)
+    layers = [layer for module in found for layer in module.all_layers()]
+    return bool(layers) and all(isinstance(layer, hct.CompressedModule) for layer in layers)

@@ -3,6 +3,8 @@
 import itertools
 import math
 import pickle
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -191,6 +193,23 @@ def test_a_stream_is_the_whole_in_blocks():
     assert streamed == sorted(map(tuple, whole.signs.tolist()))
 
 
+def test_a_stream_ends_when_it_is_closed():
+    a, b = deformation(4, [-1, 0, 1])
+    before = threading.active_count()
+    with hc.iter_regions(a, b, block=1) as stream:
+        first = next(stream)
+        assert len(first) > 0
+        assert not first.complete
+    assert next(stream, None) is None
+    stream = hc.iter_regions(a, b, block=1)
+    next(stream)
+    del stream
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_the_same_for_any_number_of_threads_and_scaling():
     rng = np.random.default_rng(1)
     a, b = rng.integers(-9, 10, (9, 3)), rng.integers(-9, 10, 9)
@@ -238,6 +257,31 @@ def test_selections_and_pickles():
     assert found[-1] == list(found)[-1]
     with pytest.raises(IndexError):
         found[7]
+    with pytest.raises(hc.OutOfBoundsError, match="a mask of 2 entries for 7 regions"):
+        found[[True, False]]
+    with pytest.raises(hc.OutOfBoundsError, match="index 7: there are 7 regions"):
+        found[[0, 7]]
+    with pytest.raises(hc.DtypeError, match="dtype float64"):
+        found[[0.5]]
+
+
+def test_parts_are_not_complete():
+    a, b = [[1, 0], [0, 1], [1, 1]], [0, 0, 1]
+    found = hc.regions(a, b)
+    assert found.complete
+    assert found[:].complete
+    assert hc.faces(a, b, dimension=1).complete
+    assert pickle.loads(pickle.dumps(found)).complete
+    assert repr(found[:2]) == "Regions(2 in R^2, 1 bounded, part of a result)"
+    for part in (found[1:], found[[0]], found[found.bounded], *hc.iter_regions(a, b)):
+        assert not part.complete
+
+
+def test_points_as_floats():
+    found = hc.regions([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
+    rounded = [tuple(map(float, region.point)) for region in found]
+    assert list(map(tuple, found.to_numpy().tolist())) == rounded
+    assert found.dimension == 2
 
 
 def test_zonotopes():

@@ -152,6 +152,19 @@ ROOMS = {
 }
 
 
+@pytest.mark.parametrize("walk", ["add-a-kernel", "add-a-vector-unit"])
+def test_documents_name_every_file_of_the_arrangement_engine_with_vector_code(walk):
+    page = (ROOT / f"docs/internals/{walk}.md").read_text()
+    folder = ROOT / "rust/core/src/arrangement"
+    files = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.rs")
+        if "#[target_feature(" in path.read_text()
+    }
+    assert files
+    assert {file for file in files if f"`{file}`" not in page} == set()
+
+
 def code_of(path):
     """A source without its comments."""
     return re.sub(r"//.*$", "", path.read_text(), flags=re.MULTILINE)

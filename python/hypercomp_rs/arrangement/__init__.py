@@ -13,6 +13,7 @@ from .enumeration import (
     iter_vertices,
     vertices,
 )
+from .h_representation import HRepresentation, read_ine, write_ine
 from .lattice import IntersectionLattice, LatticeFlat, intersection_lattice
 from .regions import (
     Region,
@@ -25,16 +26,9 @@ from .regions import (
     regions,
     zonotope_vertices,
 )
-from .representation import (
-    HRepresentation,
-    VRepresentation,
-    read_ext,
-    read_ine,
-    write_ext,
-    write_ine,
-)
 from .result import VertexGraph, Vertices
 from .stream import VertexStream
+from .v_representation import VRepresentation, read_ext, write_ext
 
 __all__ = [
     "ApproximateVertices",

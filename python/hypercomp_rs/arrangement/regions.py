@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import _core
 from .._integers import checked, checked_threads
 from ..errors import InvalidArgumentError
+from .exact_points import ExactPoints
 from .rows import Rows
 from .sides import sides_of_rows, unshuffled_search
+from .stream import BlockStream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,19 +33,21 @@ class Region(NamedTuple):
     """Whether the region is bounded."""
 
 
-class Regions(Sequence[Region]):
+class Regions(ExactPoints[Region]):
     """Regions of an arrangement; made by :func:`regions`, :func:`iter_regions` and :func:`faces`.
 
-    A sequence of :class:`Region`. A slice, a mask or a list of numbers selects some of them.
-    Immutable and picklable.
+    A sequence of :class:`Region`. A slice, a boolean mask or a sequence of positions selects
+    some of them, as another :class:`Regions`. Immutable and picklable.
     """
 
-    __slots__ = ("_bounded", "_points", "_signs")
+    __slots__ = ("_bounded", "_complete", "_signs", "_table")
 
+    _NOUNS = ("region", "regions")
     _signs: npt.NDArray[np.int8]
     # Numerators and denominator, shape (r, d + 1).
-    _points: npt.NDArray[Any]
+    _table: npt.NDArray[Any]
     _bounded: npt.NDArray[np.bool_]
+    _complete: bool
 
     def __init__(self) -> None:
         """Not for users: see :func:`regions`."""
@@ -53,19 +57,28 @@ class Regions(Sequence[Region]):
     def _of(
         cls,
         signs: npt.NDArray[np.int8],
-        points: npt.NDArray[Any],
+        table: npt.NDArray[Any],
         bounded: npt.NDArray[np.bool_],
+        complete: bool,
     ) -> Regions:
         found = cls.__new__(cls)
-        for array in (signs, points, bounded):
+        for array in (signs, table, bounded):
             array.flags.writeable = False
-        found._signs, found._points, found._bounded = signs, points, bounded
+        found._signs, found._table, found._bounded = signs, table, bounded
+        found._complete = complete
         return found
 
+    def _homogeneous(self) -> npt.NDArray[Any]:
+        return self._table
+
     @property
-    def dimension(self) -> int:
-        """Dimension d of the space."""
-        return int(self._points.shape[1]) - 1
+    def complete(self) -> bool:
+        """Whether these are all regions of the arrangement, or all faces of their dimension.
+
+        A part of a result, such as ``found[found.bounded]`` or a block of a stream, is not
+        complete.
+        """
+        return self._complete
 
     @property
     def signs(self) -> npt.NDArray[np.int8]:
@@ -76,17 +89,6 @@ class Regions(Sequence[Region]):
         return self._signs
 
     @property
-    def numerators(self) -> npt.NDArray[Any]:
-        """Numerators of a point inside each region, shape (r, d): ``int64``, or ``object``."""
-        return self._points[:, :-1]
-
-    @property
-    def denominators(self) -> npt.NDArray[Any]:
-        """The positive denominator of each of these points, shape (r,)."""
-        denominators: npt.NDArray[Any] = self._points[:, -1]
-        return denominators
-
-    @property
     def bounded(self) -> npt.NDArray[np.bool_]:
         """Whether each region is bounded, shape (r,)."""
         return self._bounded
@@ -94,25 +96,20 @@ class Regions(Sequence[Region]):
     def __len__(self) -> int:
         return len(self._bounded)
 
-    @overload
-    def __getitem__(self, index: int) -> Region: ...
-    @overload
-    def __getitem__(self, index: slice | Sequence[int] | npt.NDArray[Any]) -> Regions: ...
-    def __getitem__(self, index: Any) -> Region | Regions:
-        """One region, or those of a slice, a mask or a list of numbers."""
-        if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            *numerators, denominator = self._points[index].tolist()
-            point = tuple(Fraction(n, denominator) for n in numerators)
-            return Region(tuple(self._signs[index].tolist()), point, bool(self._bounded[index]))
-        if not isinstance(index, slice):
-            index = np.asarray(index)
-            if index.size == 0:
-                index = index.astype(np.intp)
-        parts = self._signs[index], self._points[index], self._bounded[index]
-        return self._of(*(part.copy() for part in parts))
+    def _item(self, at: int) -> Region:
+        return Region(tuple(self._signs[at].tolist()), self._point(at), bool(self._bounded[at]))
+
+    def _part(self, index: slice | npt.NDArray[Any]) -> Regions:
+        return self._of(
+            self._signs[index].copy(),
+            self._table[index].copy(),
+            self._bounded[index].copy(),
+            complete=False,
+        )
 
     def __iter__(self) -> Iterator[Region]:
-        return (self[i] for i in range(len(self)))
+        items = zip(self._signs.tolist(), self._points(), self._bounded.tolist(), strict=True)
+        return (Region(tuple(signs), point, bounded) for signs, point, bounded in items)
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same regions in the same order, with the same points."""
@@ -120,37 +117,50 @@ class Regions(Sequence[Region]):
             return NotImplemented
         return (
             np.array_equal(self._signs, other._signs)
-            and np.array_equal(self._points, other._points)
+            and np.array_equal(self._table, other._table)
             and np.array_equal(self._bounded, other._bounded)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its arrays."""
-        return Regions._of, (self._signs, self._points, self._bounded)
+        return Regions._of, (self._signs, self._table, self._bounded, self._complete)
 
     def __repr__(self) -> str:
         bounded = int(self._bounded.sum())
-        return f"Regions({len(self)} in R^{self.dimension}, {bounded} bounded)"
+        partial = "" if self._complete else ", part of a result"
+        return f"Regions({len(self)} in R^{self.dimension}, {bounded} bounded{partial})"
 
 
-class RegionStream(Iterator[Regions]):
-    """Blocks of regions; made by :func:`iter_regions`."""
+class RegionStream(BlockStream[Regions]):
+    """Blocks of regions; made by :func:`iter_regions`.
+
+    The search stops when the stream is closed, dropped, or left as a context manager.
+    """
 
     def __init__(self, rows: Rows, threads: int | None, vertices: int) -> None:
-        self._rows = rows
-        self._search = unshuffled_search(rows)
-        self._regions = _core.RegionSearch(self._search, threads=threads)
-        self._threads = threads
-        self._vertices = vertices
+        # Prepared here, so that bad input raises here.
+        search = unshuffled_search(rows)
+        prepared = _core.RegionSearch(search, threads=threads)
+        super().__init__(
+            lambda control: _blocks(rows, search, prepared, threads, vertices, control)
+        )
 
-    def __next__(self) -> Regions:
-        """The next block."""
-        found = self._regions.next_block(self._vertices, threads=self._threads)
+
+def _blocks(
+    rows: Rows,
+    search: _core.Search,
+    prepared: _core.RegionSearch,
+    threads: int | None,
+    vertices: int,
+    control: _core.Control,
+) -> Iterator[Regions]:
+    while True:
+        found = prepared.next_block(vertices, threads=threads, control=control)
         if found is None:
-            raise StopIteration
-        return _regions(self._rows, self._search, found)
+            return
+        yield _regions(rows, search, found, complete=False)
 
 
 def regions(A: Matrix, b: Vector, *, threads: int | None = None) -> Regions:
@@ -198,12 +208,12 @@ def regions(A: Matrix, b: Vector, *, threads: int | None = None) -> Regions:
     >>> triangle.signs
     (1, 1, -1)
     >>> [str(x) for x in triangle.point]
-    ['1/3', '1/3']
+    ['1/4', '1/2']
     """
     rows, threads = Rows.of(A, b), checked_threads(threads)
     search = unshuffled_search(rows)
     found = _core.RegionSearch(search, threads=threads).whole(threads=threads)
-    return _regions(rows, search, found)
+    return _regions(rows, search, found, complete=True)
 
 
 def iter_regions(
@@ -267,7 +277,8 @@ def faces(A: Matrix, b: Vector, *, dimension: int, threads: int | None = None) -
     rows, threads = Rows.of(A, b), checked_threads(threads)
     search = unshuffled_search(rows)
     dimension = checked("dimension", dimension, 0, search.dimension)
-    return _regions(rows, search, _core.faces(search, dimension, threads=threads))
+    found = _core.faces(search, dimension, threads=threads)
+    return _regions(rows, search, found, complete=True)
 
 
 def characteristic_polynomial(A: Matrix, b: Vector, *, threads: int | None = None) -> list[int]:
@@ -348,7 +359,7 @@ def zonotope_vertices(generators: Matrix, *, threads: int | None = None) -> list
     search = unshuffled_search(rows)
     threads = checked_threads(threads)
     found = _core.RegionSearch(search, threads=threads).whole(threads=threads)
-    signs = _regions(rows, search, found).signs > 0
+    signs = _regions(rows, search, found, complete=True).signs > 0
     entries = rows.entries
     if isinstance(entries, np.ndarray) and entries.dtype == np.int64:
         table = entries[:, :-1].astype(object)
@@ -367,6 +378,8 @@ def _regions(
     rows: Rows,
     search: _core.Search,
     found: tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | list[int], npt.NDArray[np.bool_]],
+    *,
+    complete: bool,
 ) -> Regions:
     signs, points, bounded = found
     hyperplanes = search.hyperplanes
@@ -376,4 +389,5 @@ def _regions(
         sides_of_rows(rows, hyperplanes, signs.reshape(len(bounded), distinct)),
         table.reshape(len(bounded), search.dimension + 1),
         bounded,
+        complete,
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import _core
-from ..errors import DtypeError, InvalidArgumentError, OutOfBoundsError, TooLargeError
+from ..errors import InvalidArgumentError
+from .exact_points import ExactPoints
 from .search import Job, Method, Problem
 from .sides import sides_of_rows
 
@@ -29,7 +29,7 @@ class VertexGraph(NamedTuple):
     """Whether each unbounded edge runs towards larger points in lexicographic order."""
 
 
-class Vertices(Sequence[tuple[Fraction, ...]]):
+class Vertices(ExactPoints[tuple[Fraction, ...]]):
     """The vertices of an arrangement; made by :func:`vertices`.
 
     A sequence of points, each a tuple of :class:`fractions.Fraction`, sorted lexicographically.
@@ -39,6 +39,7 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
 
     __slots__ = ("_cobases", "_jobs", "_problem", "_table", "_words")
 
+    _NOUNS = ("vertex", "vertices")
     _problem: Problem
     # Homogeneous coordinates in 64-bit words, shape (v, (d + 1)·limbs).
     _words: npt.NDArray[np.uint64]
@@ -70,7 +71,7 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
         found._table = None
         return found
 
-    def _integers(self) -> npt.NDArray[Any]:
+    def _homogeneous(self) -> npt.NDArray[Any]:
         if self._table is None:
             limbs, dimension = self._problem.search.limbs, self.dimension
             if limbs == 1:
@@ -83,20 +84,6 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
                 table.flags.writeable = False
             self._table = table
         return self._table
-
-    @property
-    def numerators(self) -> npt.NDArray[Any]:
-        """Numerators, shape (v, d); ``int64`` where all fit, else Python integers (``object``)."""
-        return self._integers()[:, :-1]
-
-    @property
-    def denominators(self) -> npt.NDArray[Any]:
-        """The denominator of each vertex, shape (v,), positive; dtype as of :attr:`numerators`.
-
-        It has no factor in common with all of the vertex's numerators.
-        """
-        table: npt.NDArray[Any] = self._integers()[:, -1]
-        return table
 
     @property
     def dimension(self) -> int:
@@ -129,35 +116,6 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
     def fractions(self) -> list[tuple[Fraction, ...]]:
         """All vertices as tuples of fractions."""
         return list(self)
-
-    def to_numpy(self) -> npt.NDArray[np.float64]:
-        """All vertices as float64, shape (v, d), each coordinate correctly rounded.
-
-        Raises
-        ------
-        TooLargeError
-            A coordinate is beyond the range of float64.
-        """
-        limit = 2**53
-        numerators, denominators = self.numerators, self.denominators[:, None]
-        if numerators.dtype == np.int64:
-            # A quotient of two integers that float64 holds exactly is rounded once.
-            exact = (np.abs(numerators) <= limit) & (denominators <= limit)
-            rounded: npt.NDArray[np.float64] = numerators / denominators
-            rows = np.flatnonzero(~exact.all(axis=1))
-        else:
-            rounded = np.empty(numerators.shape)
-            rows = np.arange(len(self))
-        for row in rows.tolist():
-            denominator = int(denominators[row, 0])
-            for column, numerator in enumerate(numerators[row].tolist()):
-                try:
-                    rounded[row, column] = numerator / denominator
-                except OverflowError as error:
-                    raise TooLargeError(
-                        f"coordinate {column} of vertex {row} is beyond the range of float64"
-                    ) from error
-        return rounded
 
     def incidence(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Which rows of A contain which vertices, as the two arrays of a CSR matrix.
@@ -262,76 +220,29 @@ class Vertices(Sequence[tuple[Fraction, ...]]):
     def __len__(self) -> int:
         return len(self._words)
 
-    @overload
-    def __getitem__(self, index: int | np.integer[Any]) -> tuple[Fraction, ...]: ...
-    @overload
-    def __getitem__(
-        self, index: slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any]
-    ) -> Vertices: ...
-    def __getitem__(
-        self,
-        index: int | np.integer[Any] | slice | Sequence[int] | Sequence[bool] | npt.NDArray[Any],
-    ) -> tuple[Fraction, ...] | Vertices:
-        """One vertex, or those that a slice, a boolean mask or a sequence of positions selects.
+    def _item(self, at: int) -> tuple[Fraction, ...]:
+        return self._point(at)
 
-        A selection keeps the order that the index has. ``found[:]`` is the whole result. Any other
-        selection has no number of cobases, and is not :attr:`complete`.
-        """
-        if isinstance(index, slice):
-            if range(len(self))[index] == range(len(self)):
-                return self._of(self._problem, self._words, self._cobases, self._jobs)
-            return self._selected(index)
-        if hasattr(index, "__index__") and not (isinstance(index, np.ndarray) and index.ndim):
-            *numerators, denominator = self._integers()[operator.index(index)].tolist()
-            return tuple(Fraction(n, denominator) for n in numerators)
-        return self._selected(self._positions(index))
-
-    def _selected(self, index: slice | npt.NDArray[Any]) -> Vertices:
+    def _part(self, index: slice | npt.NDArray[Any]) -> Vertices:
         return self._of(self._problem, np.ascontiguousarray(self._words[index]), None, None)
 
-    def _positions(self, index: Any) -> npt.NDArray[np.intp] | npt.NDArray[np.bool_]:
-        """A mask or positions, checked."""
-        accepted = "an integer, a slice, a boolean mask or a sequence of integers is accepted"
-        if isinstance(index, str | bytes) or not hasattr(index, "__len__"):
-            raise DtypeError(f"an index of type {type(index).__name__}: {accepted}")
-        where = np.asarray(index)
-        if where.size == 0 and where.dtype.kind == "f":
-            # An empty list.
-            where = where.astype(np.intp)
-        if where.ndim != 1 or where.dtype.kind not in "biu":
-            raise DtypeError(
-                f"an index of shape {where.shape} and dtype {where.dtype}: {accepted}, of one axis"
-            )
-        count = len(self)
-        if where.dtype.kind == "b":
-            if len(where) != count:
-                raise OutOfBoundsError(
-                    f"a mask of {len(where)} entries for {count} vertices: one for each is accepted"
-                )
-            return where
-        outside = (where >= count) | (where < -count)
-        if outside.any():
-            raise OutOfBoundsError(f"index {where[outside][0]}: there are {count} vertices")
-        return where.astype(np.intp)
-
     def __iter__(self) -> Iterator[tuple[Fraction, ...]]:
-        for *numerators, denominator in self._integers().tolist():
-            yield tuple(Fraction(n, denominator) for n in numerators)
+        return self._points()
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same points of the same space, however they were found."""
         if not isinstance(other, Vertices):
             return NotImplemented
-        return np.array_equal(self._integers(), other._integers())
+        return np.array_equal(self._homogeneous(), other._homogeneous())
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its coordinates and its problem."""
         return Vertices._of, (self._problem, self._words, self._cobases, self._jobs)
 
     def __repr__(self) -> str:
-        kind = "int64" if self._integers().dtype == np.int64 else "big integers"
+        kind = "int64" if self._homogeneous().dtype == np.int64 else "big integers"
         cobases = "" if self._cobases is None else f", {self._cobases} cobases"
         partial = ", part of a result" if self._jobs is None else ", partial" if self._jobs else ""
         return f"Vertices({len(self)} in R^{self.dimension}, {kind}{cobases}{partial})"

@@ -1,11 +1,13 @@
-"""Vertices as they are found, from a search in the background."""
+"""Results in blocks, from a search in the background."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,49 +15,57 @@ from .. import _core
 from .result import Vertices
 from .search import SLICE, WHOLE, Found, Problem, Slices, run
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from typing_extensions import Self
+
 # Blocks that wait: one to hand over, one to be ready when that is used up.
 AHEAD = 2
 
+Block = TypeVar("Block")
 
-class VertexStream(Iterator[Vertices]):
-    """Blocks of vertices; made by :func:`iter_vertices`.
 
-    The search stops when the stream is closed, dropped, or left as a context manager.
+@dataclass
+class _End:
+    """The end of the blocks, and the error that made it, if one did."""
+
+    error: BaseException | None = None
+
+
+class BlockStream(Iterator[Block]):
+    """Blocks of a result, which a thread in the background computes.
+
+    `blocks` makes an iterator of them. Its search has to stop when the control is cancelled. The
+    iterator must not refer to the stream, or the stream could never be dropped.
     """
 
-    def __init__(self, problem: Problem, threads: int | None, block: int) -> None:
-        # Built here, so that bad input raises here.
-        self._limbs = problem.search.limbs
-        self._problem = problem
-        self._blocks: queue.Queue[Found | BaseException | None] = queue.Queue(AHEAD)
+    def __init__(self, blocks: Callable[[_core.Control], Iterator[Block]]) -> None:
+        self._queue: queue.Queue[Block | _End] = queue.Queue(AHEAD)
         self._stop = threading.Event()
         self._control = _core.Control()
-        # The thread has no reference to the stream, or it could never be dropped.
         self._thread = threading.Thread(
-            target=_search,
-            args=(problem, threads, block, self._blocks, self._stop, self._control),
-            daemon=True,
+            target=_fill, args=(blocks(self._control), self._queue, self._stop), daemon=True
         )
         self._thread.start()
 
-    def __next__(self) -> Vertices:
+    def __next__(self) -> Block:
         """The next block."""
         if self._stop.is_set():
             raise StopIteration
-        found = self._blocks.get()
-        if isinstance(found, Found):
-            return Vertices._of(self._problem, found.numbers, None, None)
+        item = self._queue.get()
+        if not isinstance(item, _End):
+            return item
         self.close()
-        if found is None:
+        if item.error is None:
             raise StopIteration
-        raise found
+        raise item.error
 
     def close(self) -> None:
         """Stop the search; there are no more blocks."""
         self._stop.set()
         self._control.cancel()
 
-    def __enter__(self) -> VertexStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,24 +77,59 @@ class VertexStream(Iterator[Vertices]):
             self.close()
 
 
-def _search(
+def _fill(
+    blocks: Iterator[Block], waiting: queue.Queue[Block | _End], stop: threading.Event
+) -> None:
+    """Fill the queue until the blocks end or the stream is closed."""
+    try:
+        for block in blocks:
+            _put(block, waiting, stop)
+            if stop.is_set():
+                return
+        _put(_End(), waiting, stop)
+    except BaseException as error:
+        _put(_End(error), waiting, stop)
+
+
+def _put(item: Block | _End, waiting: queue.Queue[Block | _End], stop: threading.Event) -> None:
+    """Wait for room, but not longer than anyone wants the item."""
+    while not stop.is_set():
+        try:
+            waiting.put(item, timeout=SLICE)
+        except queue.Full:
+            continue
+        return
+
+
+class VertexStream(BlockStream[Vertices]):
+    """Blocks of vertices; made by :func:`iter_vertices`.
+
+    The search stops when the stream is closed, dropped, or left as a context manager.
+    """
+
+    def __init__(self, problem: Problem, threads: int | None, block: int) -> None:
+        # Built here, so that bad input raises here.
+        search = problem.search
+        super().__init__(lambda control: _vertices(problem, search, threads, block, control))
+
+
+def _vertices(
     problem: Problem,
+    search: _core.Search,
     threads: int | None,
     block: int,
-    blocks: queue.Queue[Found | BaseException | None],
-    stop: threading.Event,
     control: _core.Control,
-) -> None:
-    """Fill the queue until the search ends or is stopped."""
+) -> Iterator[Vertices]:
+    """All vertices in blocks of a size, each sorted."""
     jobs = [WHOLE]
     waiting: list[Found] = []
     count = 0
     slices = Slices()
     try:
-        while jobs and not stop.is_set():
+        while jobs:
             start = time.monotonic()
             found = run(
-                problem.search,
+                search,
                 jobs,
                 threads=threads,
                 most=block - count,
@@ -98,33 +143,15 @@ def _search(
                 waiting.append(found)
                 count += found.vertices
             if count == block or (count and not jobs):
-                _put(_joined(problem, waiting), blocks, stop)
+                yield Vertices._of(problem, _joined(search, waiting), None, None)
                 waiting, count = [], 0
-        _put(None, blocks, stop)
-    except BaseException as error:
-        _put(error, blocks, stop)
     finally:
-        problem.search.release()
+        search.release()
 
 
-def _joined(problem: Problem, parts: list[Found]) -> Found:
-    """Parts of a block as one, sorted."""
+def _joined(search: _core.Search, parts: list[Found]) -> npt.NDArray[np.uint64]:
+    """The coordinates of the parts of a block, sorted."""
     if len(parts) == 1:
-        return parts[0]
+        return parts[0].numbers
     numbers = np.concatenate([part.numbers for part in parts])
-    numbers = problem.search.sort(numbers, threads=1)
-    return Found(numbers, sum(part.vertices for part in parts), 0, [], [])
-
-
-def _put(
-    item: Found | BaseException | None,
-    blocks: queue.Queue[Found | BaseException | None],
-    stop: threading.Event,
-) -> None:
-    """Wait for room, but not longer than anyone wants the item."""
-    while not stop.is_set():
-        try:
-            blocks.put(item, timeout=SLICE)
-        except queue.Full:
-            continue
-        return
+    return search.sort(numbers, threads=1)

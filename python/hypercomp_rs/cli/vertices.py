@@ -15,8 +15,8 @@ import numpy as np
 
 from .. import arrangement
 from ..arrangement.enumeration import GLANCE
+from ..arrangement.h_representation import read_ine
 from ..arrangement.progress import Bar
-from ..arrangement.representation import read_ine
 from ..arrangement.result import Vertices
 from ..arrangement.rows import Rows
 from ..arrangement.search import WHOLE, Asked, Problem, State, run

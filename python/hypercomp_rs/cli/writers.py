@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
-from ..arrangement.representation import vertex_rows
 from ..arrangement.result import Vertices
+from ..arrangement.v_representation import vertex_rows
 
 
 class Writer(ABC):

@@ -121,7 +121,7 @@ impl Search {
     /// The number of the distinct hyperplane of each row; −1 for 0·x = 0.
     #[getter]
     fn hyperplanes<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        let given = self.0.arrangement().given().iter();
+        let given = self.0.arrangement().hyperplanes_of_rows().iter();
         PyArray1::from_iter(py, given.map(|h| h.map_or(-1, i64::from)))
     }
 

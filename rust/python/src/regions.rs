@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::arrangement::Search;
-use crate::enter::enter;
+use crate::enter::{enter, enter_under};
 
 /// Regions as Python gets them: signs, coordinates of points, whether each is bounded.
 type Regions<'py> = (
@@ -54,15 +54,17 @@ impl RegionSearch {
         converted(py, block)
     }
 
-    /// The regions of about this many further vertices, or None at the end.
-    #[pyo3(signature = (vertices, *, threads))]
+    /// The regions of about this many further vertices, or None at the end. `control` lets another thread
+    /// stop the call.
+    #[pyo3(signature = (vertices, *, threads, control))]
     fn next_block<'py>(
         &self,
         py: Python<'py>,
         vertices: u64,
         threads: Option<usize>,
+        control: &crate::control::Control,
     ) -> PyResult<Option<Regions<'py>>> {
-        let block = enter(py, threads, |control| {
+        let block = enter_under(py, threads, &control.0, |control| {
             self.locked().next_block(vertices, control)
         })?;
         block.map(|block| converted(py, block)).transpose()

@@ -1,26 +1,26 @@
-//! Vertices of hyperplane arrangements, exactly (arXiv 2401.16675).
+//! Exact enumeration of the vertices, regions and flats of hyperplane arrangements (arXiv 2401.16675).
 //!
-//! The engine is a row of rooms. Each uses only rooms that stand before it here:
+//! The engine has the following rooms. Each uses only rooms above it in the table:
 //!
-//! | room | what it has |
+//! | room | contents |
 //! |---|---|
 //! | [`arithmetic`] | fields, machine integers, integers of several words |
 //! | [`lattices`] | bases of the integer points on a flat |
 //! | [`input`] | hyperplanes, bounds on minors, coordinates in which rows are short |
 //! | [`coordinates`] | homogeneous coordinates of vertices |
 //! | [`planes`] | all vertices on a plane |
-//! | [`jobs`] | a search cut into pieces that run within a budget |
+//! | [`jobs`] | parts of a search, which run within a budget |
 //! | [`flats`] | reverse search over flats |
 //! | [`cobases`] | reverse search over cobases by the Zero rule |
-//! | [`output`] | vertices in lowest terms and in one order, incidences |
-//! | [`search`] | a search from end to end, on threads |
+//! | [`output`] | vertices in lowest terms and sorted, incidences |
+//! | [`search`] | a whole search, on threads |
 //! | [`intersections`] | the lattice of flats, the characteristic polynomial |
 //! | [`regions`] | the regions and faces, with points inside |
 //! | [`float`](mod@float) | the search over flats in `f64`, without a proof |
-//! | `baselines` | the searches that this one is measured against (feature `baselines`) |
+//! | `baselines` | published searches for comparison (feature `baselines`) |
 //!
 //! Data flow: rational rows become distinct integer hyperplanes ([`input`]). [`search`] runs [`jobs`] on
-//! threads, over [`flats`] or over [`cobases`]. What they find is brought to lowest terms and sorted
+//! threads, over [`flats`] or over [`cobases`]. The vertices are brought to lowest terms and sorted
 //! ([`output`]).
 
 pub mod arithmetic;
@@ -46,15 +46,15 @@ use output::{Points, Vertices};
 pub use search::Method;
 use search::{VertexSearch, share};
 
-/// Every vertex of an arrangement: every point in which d hyperplanes with independent normals
-/// meet, once.
+/// All vertices of an arrangement, each once. A vertex is a point in which d hyperplanes with independent
+/// normals meet.
 ///
-/// The result depends on the hyperplanes alone, not on their order, the method or the number of
-/// threads, but for the number of cobases, which only [`Method::Zero`] knows. An arrangement whose
-/// normals do not span the space has no vertex; R⁰ is one.
+/// The result depends on the hyperplanes alone. It does not depend on their order, the method or the number
+/// of threads. Only [`Method::Zero`] gives the number of cobases. If the normals do not span the space,
+/// there is no vertex. R⁰ has one vertex.
 ///
-/// Memory O(n·d²) a thread beside the result. Time O(n·d) a flat with a vertex below it, or
-/// O(n·d) a cobasis, times the cost of the [`Arithmetic`].
+/// Each thread needs memory O(n·d²) beside the result. The time is O(n·d) operations of the [`Arithmetic`]
+/// for each flat that has a vertex below it, or for each cobasis.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of [`SimdLevel::in_use`].
@@ -78,7 +78,7 @@ pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) ->
     vertices_of(&VertexSearch::new(arrangement.clone(), method)?, control)
 }
 
-/// [`vertices`] on this level.
+/// [`vertices`] with these vector instructions.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
@@ -94,7 +94,7 @@ pub fn vertices_on(
     )
 }
 
-/// [`vertices`] in a field that the caller knows to be sufficient.
+/// [`vertices`] in one field. The caller has to know that its zero tests are exact for this arrangement.
 pub fn vertices_in(
     arithmetic: Arithmetic,
     arrangement: &Arrangement,

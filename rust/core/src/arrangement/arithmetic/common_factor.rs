@@ -1,22 +1,22 @@
 //! Fractions in lowest terms, many at once in vector lanes.
 //!
-//! Greatest common divisors take half of the time that coordinates take. They are found by the binary
-//! algorithm without branches. At [`SimdLevel::Vbmi`] each step removes all factors of two, because the
-//! trailing zeros of every lane can be counted. At other levels a step removes one factor.
+//! Half of the time for coordinates goes into greatest common divisors. The binary algorithm computes them
+//! without branches. At [`SimdLevel::Vbmi`] each step removes all factors of two, because there is an
+//! instruction that counts the trailing zeros of every lane. At other levels a step removes one factor.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use crate::SimdLevel;
 
-/// Lanes that go together.
+/// Pairs that are processed together, one in each lane.
 const LANES: usize = 8;
 
-/// Numbers are divided in multiples of so many.
+/// The number of pairs that [`divide_all`] takes is a multiple of this.
 pub const CHUNK: usize = 2 * LANES;
 
-/// Take the common factor out of each pair; their number is a multiple of [`CHUNK`], and in none are
-/// both 0.
+/// Divide each pair (`alpha[k]`, `beta[k]`) by its greatest common divisor. The number of pairs is a
+/// multiple of [`CHUNK`], and no pair is (0, 0).
 pub fn divide_all(simd: SimdLevel, alpha: &mut [f64], beta: &mut [f64]) {
     #[cfg(target_arch = "x86_64")]
     if let SimdLevel::Vbmi(_) = simd {
@@ -33,32 +33,34 @@ pub fn divide_all(simd: SimdLevel, alpha: &mut [f64], beta: &mut [f64]) {
     }
 }
 
-/// The integer that a double is: all here are below 2⁵³. (The plain conversion asks for the range.)
+/// The integer that a double holds, which is below 2⁵³ in magnitude. (The plain conversion would also
+/// check the range.)
 #[inline(always)]
 pub(in crate::arrangement) fn whole(value: f64) -> i64 {
     debug_assert!(value.abs() <= (1u64 << 53) as f64);
-    // SAFETY: values and quotients of a plane are at most that, or the line would have been left to
-    // wider numbers.
+    // SAFETY: values and quotients on a plane are below 2⁵³. A line with larger ones is left to a wider
+    // arithmetic.
     unsafe { value.to_int_unchecked() }
 }
 
-/// Doubles divide exactly.
+/// Divide each pair by its divisor. The quotients are integers, so doubles hold them exactly.
 #[inline(always)]
 fn divide<const N: usize>(alpha: &mut [f64], beta: &mut [f64], divisors: &[u64; N]) {
     for k in 0..N {
-        // Never 0 for such pairs, but a quotient by it would not be a number.
+        // The divisor of a pair is at least 1, because no pair is (0, 0). With this maximum a mistake
+        // there cannot lead to NaN.
         let divisor = divisors[k].max(1) as f64;
         alpha[k] /= divisor;
         beta[k] /= divisor;
     }
 }
 
-/// Take the common factors out of pairs in whole lanes.
+/// [`divide_all`] with instructions that count trailing zeros.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512vpopcntdq")]
 fn divide_counting(alpha: &mut [f64], beta: &mut [f64]) {
-    // Each step of a pair waits for the one before, so that several vectors take hardly longer than
-    // one.
+    // Each step depends on the result of the step before. While the processor waits for one vector, it
+    // works on the others, so several vectors take hardly longer than one.
     const VECTORS_TOGETHER: usize = 4;
     let mut chunks = (
         alpha.chunks_exact_mut(VECTORS_TOGETHER * CHUNK),
@@ -114,8 +116,7 @@ fn divide_together<const K: usize>(alpha: &mut [f64], beta: &mut [f64]) {
     for numbers in [alpha, beta] {
         let chunks = numbers.chunks_exact_mut(LANES);
         for (numbers, divisor) in chunks.zip(divisors.as_flattened()) {
-            // Doubles divide exactly. No divisor is 0 for such pairs, but a quotient by it would not be
-            // a number.
+            // As in `divide`: the quotients are exact, and the maximum keeps NaN out.
             let divisor = _mm512_max_pd(*divisor, _mm512_set1_pd(1.0));
             // SAFETY: eight doubles are read from eight and written to them.
             unsafe {
@@ -131,11 +132,11 @@ fn divide_together<const K: usize>(alpha: &mut [f64], beta: &mut [f64]) {
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn size(numbers: &[f64]) -> __m512d {
-    // SAFETY: eight doubles are read from at least eight.
+    // SAFETY: the slice has at least eight doubles, and eight are read.
     _mm512_abs_pd(unsafe { _mm512_loadu_pd(numbers[..LANES].as_ptr()) })
 }
 
-/// Magnitudes of the first sixteen, all below 2³².
+/// Magnitudes of the first sixteen numbers, which are below 2³².
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -148,23 +149,24 @@ fn sizes_32(numbers: &[f64]) -> __m512i {
 #[cfg(target_arch = "x86_64")]
 macro_rules! common {
     ($name:ident, $set:ident, $sub:ident, $popcnt:ident, $srlv:ident, $sllv:ident, $min:ident, $max:ident) => {
-        /// The greatest common divisor in each lane of each pair of vectors, in place of the first; at
-        /// most one of a lane's two numbers is 0.
+        /// Replace the first vector of each pair by the greatest common divisor of the two numbers in each
+        /// lane. At most one of the two is 0.
         #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512vpopcntdq")]
         #[inline]
         fn $name<const K: usize>(numbers: &mut [[__m512i; 2]; K]) {
             let one = $set(1);
             let mut twos = [one; K];
             for (twos, [a, b]) in twos.iter_mut().zip(&mut *numbers) {
-                // The zeros below the lowest one; as many as the word has bits for 0, which then stays
-                // 0.
+                // The number of trailing zeros. For 0 it is the width of the word, and the shift by that
+                // width gives 0 again.
                 let zeros = |x: __m512i| $popcnt(_mm512_andnot_si512(x, $sub(x, one)));
                 *twos = zeros(_mm512_or_si512(*a, *b));
                 *a = $srlv(*a, zeros(*a));
                 *b = $srlv(*b, zeros(*b));
             }
-            // Of two odd numbers the difference is even. Once it is 0, which is then the smaller of the
-            // two, they change places for ever.
+            // Both numbers are odd, so their difference is even. When the difference becomes 0, it is the
+            // smaller number of the next step, and from then on the pair only swaps. The loop ends when
+            // the smaller number of every lane is 0.
             loop {
                 let mut on = _mm512_setzero_si512();
                 for [a, b] in &mut *numbers {
@@ -209,8 +211,8 @@ common!(
     _mm512_max_epu64
 );
 
-/// The greatest common divisor in each lane, by the binary algorithm without branches; at most one
-/// of a lane's two numbers is 0.
+/// The greatest common divisor in each lane, by the binary algorithm without branches. At most one of the
+/// two numbers in a lane is 0.
 fn greatest_common(simd: SimdLevel, mut a: [u64; LANES], mut b: [u64; LANES]) -> [u64; LANES] {
     let mut twos = [0; LANES];
     let (mut most_a, mut most_b) = (0, 0);
@@ -224,7 +226,7 @@ fn greatest_common(simd: SimdLevel, mut a: [u64; LANES], mut b: [u64; LANES]) ->
         most_a |= a[k];
         most_b |= b[k];
     }
-    // Each step takes a bit off one of the two.
+    // Each step makes one of the two numbers shorter by at least a bit.
     let bits = |x: u64| u64::BITS - x.leading_zeros();
     let steps = bits(most_a) + bits(most_b);
     let odd = if bits(most_a | most_b) < 32 {
@@ -242,7 +244,8 @@ macro_rules! odd_part {
         fn $plain(mut a: [$word; LANES], mut b: [$word; LANES], steps: u32) -> [$word; LANES] {
             for _ in 0..steps {
                 for k in 0..LANES {
-                    // a is odd. An odd b becomes the difference, which is even, and a the smaller.
+                    // a is odd. If b is odd as well, a becomes the smaller of the two and b their
+                    // difference, which is even.
                     let odd = (b[k] & 1).wrapping_neg();
                     let difference = b[k].wrapping_sub(a[k]);
                     // All numbers are below half the word's range, so this is the sign.

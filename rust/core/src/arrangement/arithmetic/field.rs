@@ -1,13 +1,13 @@
 //! Fields in which a search can run.
 //!
-//! A search asks one thing of its numbers: whether they are zero. Every number that it tests is a ratio
-//! of minors of the integer matrix \[A|b\]. So a search may run in the rationals, or modulo a prime p
-//! that divides no minor except 0. [`Bound`](crate::arrangement::input::Bound) bounds all minors by
-//! Hadamard's inequality. If p is larger, a residue is zero if and only if the minor is: zero tests are
-//! proved, not probable.
+//! A search only tests whether numbers are zero. Every number that it tests is a ratio of minors of the
+//! integer matrix \[A|b\]. So a search may run in the rationals, or modulo a prime p that divides no
+//! minor except 0. [`Bound`](crate::arrangement::input::Bound) bounds all minors by Hadamard's
+//! inequality. If p is larger than the bound, a residue is zero if and only if the minor is zero. So the
+//! zero tests are proved, not probable.
 //!
-//! The coordinates of a vertex have to be integers. Determinant times coordinate is a minor, and the
-//! integer in ±p/2 with its residue is that minor.
+//! A vertex is reported in integers. Each coordinate times the determinant of the cobasis is a minor. If
+//! p is larger than twice the bound, this minor is the only integer between −p/2 and p/2 with its residue.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -19,9 +19,9 @@ use num_traits::{One, Signed, Zero};
 
 /// A field in which every zero test that a search makes is exact.
 ///
-/// The order is total and arbitrary: it serves to bring equal numbers together.
+/// The order of numbers is total but has no meaning: sorting by it brings equal numbers together.
 pub trait Field: Clone + Debug + Ord + Hash + Send + Sync {
-    /// What the coordinates of a vertex are made of.
+    /// The integers in which the coordinates of a vertex are given.
     type Coordinate: Clone + Debug + Send + Sync + Into<BigInt>;
 
     /// The image of an integer.
@@ -38,7 +38,7 @@ pub trait Field: Clone + Debug + Ord + Hash + Send + Sync {
     fn negated(&self) -> Self;
     /// Product.
     fn times(&self, other: &Self) -> Self;
-    /// 1/self, for a number that is not 0.
+    /// 1/self, where self is not 0.
     fn inverse(&self) -> Self;
 
     /// self − factor·other, the step of every elimination.
@@ -47,12 +47,13 @@ pub trait Field: Clone + Debug + Ord + Hash + Send + Sync {
         self.plus(&factor.times(other).negated())
     }
 
-    /// Append the point's numerators and their least common denominator, which is positive.
-    /// `determinant` is the minor of the hyperplanes that meet there, of either sign.
+    /// Append the numerators of a vertex and their least common denominator, which is positive.
+    /// `determinant` is the determinant of the normals of d hyperplanes that meet in the vertex; its sign
+    /// does not matter.
     fn push_vertex(point: &[Self], determinant: &Self, out: &mut Vec<Self::Coordinate>);
 }
 
-/// Replace every number, none of them 0, by its inverse, at the cost of three products each and
+/// Replace every number by its inverse. No number is 0. This takes three products for each number and
 /// one inversion in all (Montgomery's trick).
 pub fn invert_all<F: Field>(values: &mut [F], products: &mut Vec<F>) {
     products.clear();
@@ -108,8 +109,8 @@ impl Field for Rational {
     }
 }
 
-/// Bring a vertex's minors, the numerators and then the denominator, to lowest terms with a positive
-/// last.
+/// Bring the minors of a vertex, its numerators and then the denominator, to lowest terms with a positive
+/// denominator.
 pub fn lowest_terms<I>(minors: &mut [I])
 where
     I: Integer + Signed + Copy,

@@ -1,6 +1,6 @@
 //! Integers of a fixed number of 64-bit words, in two's complement, least word first.
 //!
-//! Sums and products wrap. The callers know bounds on the values, so that nothing is lost.
+//! Sums and products wrap around. Callers choose `N` by a bound on the values, so no result overflows.
 
 /// An integer of `N` words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl<const N: usize> Limbs<N> {
         self.0[N - 1] >> 63 == 1
     }
 
-    /// The same number in more words, or in fewer if they hold it.
+    /// The same number in `M` words, which have to be enough for it.
     #[inline]
     pub fn resized<const M: usize>(&self) -> Limbs<M> {
         let sign = if self.is_negative() { u64::MAX } else { 0 };
@@ -84,7 +84,7 @@ impl<const N: usize> Limbs<N> {
     }
 }
 
-/// The product of two numbers of two words.
+/// The exact product of two 128-bit numbers.
 #[inline]
 pub fn product(a: i128, b: i128) -> Limbs<4> {
     Limbs::<4>::from_i128(a).times(&Limbs::from_i128(b))

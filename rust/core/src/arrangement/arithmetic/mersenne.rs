@@ -7,8 +7,8 @@ use num_traits::ToPrimitive;
 
 use super::field::{Field, lowest_terms};
 
-/// base^(p − 2), which is 1/base modulo p, for p = 2^bits − 1: all bits of p − 2 are set but the
-/// second.
+/// base^(p − 2), which is 1/base modulo p, for p = 2^bits − 1. In p − 2 all bits except the second lowest
+/// are set.
 fn inverse_by_power<F: Field>(base: &F, bits: u32) -> F {
     let mut power = base.clone();
     for bit in (0..bits - 1).rev() {
@@ -164,11 +164,11 @@ impl Field for Mersenne127 {
         let low = u128::from(u64::MAX);
         let (a1, a0) = (self.0 >> 64, self.0 & low);
         let (b1, b0) = (other.0 >> 64, other.0 & low);
-        // a1 and b1 are below 2⁶³, so their cross products' sum fits.
+        // a1 and b1 are below 2⁶³, so the sum of the two cross products fits 128 bits.
         let cross = a1 * b0 + a0 * b1;
         let bottom = a0 * b0;
-        // The product is bottom + cross·2⁶⁴ + a1·b1·2¹²⁸, and 2¹²⁷ is 1: the middle term's part
-        // above bit 63 counts once, as 2⁶⁴·2⁶³ = 2¹²⁷, and the top term counts twice.
+        // The product is bottom + cross·2⁶⁴ + a1·b1·2¹²⁸, and 2¹²⁷ = 1 modulo p. So the bits of `cross`
+        // from bit 63 on are added once, because 2⁶⁴·2⁶³ = 2¹²⁷, and a1·b1 is added twice.
         let middle = (cross & (low >> 1)) << 64;
         let sum = Self::reduced((bottom & Self::PRIME) + (bottom >> 127));
         let sum = sum.plus(&Self::reduced(middle));

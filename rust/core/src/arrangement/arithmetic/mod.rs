@@ -1,15 +1,15 @@
 //! Numbers: fields in which a search can run, machine integers, and integers of several words.
 //!
-//! * [`Field`] is what a search asks of its numbers. [`Rational`] is exact as it stands; residues
-//!   modulo [`Mersenne61`], [`Mersenne127`], the wide Mersenne primes and [`Residue50`] are exact
-//!   where a bound on minors says so. [`SignedField`] also tells signs.
+//! * [`Field`] has the operations that a search needs. [`Rational`] is always exact. Residues modulo the
+//!   primes of [`Mersenne61`], [`Mersenne127`], the wide Mersenne primes and [`Residue50`] are exact if
+//!   the prime is larger than a bound on all minors. [`SignedField`] also gives the sign of a minor.
 //! * [`Word`] is a machine integer, `i64` or `i128`, in which the rows of a flat are kept.
 //! * [`Limbs`] has products of several words; [`push_integer`] and [`integer`] convert big integers
 //!   to words and back.
-//! * [`is_full_rank`] decides whether rows are independent; [`divide_all`] reduces fractions in vector
+//! * [`is_full_rank`] decides whether rows span their space; [`divide_all`] reduces fractions in vector
 //!   lanes.
 //!
-//! This room uses no other.
+//! This room uses no other room.
 
 mod common_factor;
 mod field;

@@ -1,9 +1,10 @@
 //! Residues modulo any odd prime below 2⁶², by Montgomery's multiplication (P. L. Montgomery, *Modular
 //! Multiplication Without Trial Division*, Math. Comp. 44, 1985).
 //!
-//! A residue x stands as x·2⁶⁴ mod p. Zero stands as 0, which is all that a test of rank asks for.
+//! A residue x is represented by x·2⁶⁴ mod p. Zero is represented by 0. The test of rank needs no more
+//! than that, so no number is converted back.
 
-/// The field of a prime.
+/// The field of residues modulo one prime.
 #[derive(Clone, Copy, Debug)]
 pub struct Montgomery {
     prime: u64,
@@ -14,12 +15,13 @@ pub struct Montgomery {
 }
 
 impl Montgomery {
-    /// Every prime of [`is_prime`](Self::is_prime) near 2⁶² has more bits.
+    /// A lower bound on log₂ p for the primes just below 2⁶² that are used.
     pub const LEAST_BITS: f64 = 61.9;
 
-    /// The field of this odd number below 2⁶².
+    /// The field of this prime, which is odd and below 2⁶².
     pub fn new(prime: u64) -> Self {
-        // Newton's iteration doubles the bits that are right; an odd number is its own inverse modulo 8.
+        // Newton's iteration doubles the number of correct bits. It starts with three, because an odd
+        // number is its own inverse modulo 8.
         let mut inverse = prime;
         for _ in 0..5 {
             inverse = inverse.wrapping_mul(2u64.wrapping_sub(prime.wrapping_mul(inverse)));
@@ -65,8 +67,8 @@ impl Montgomery {
         }
     }
 
-    /// Whether an odd number from 2⁶¹ to 2⁶² is prime: Miller's test to the first twelve primes as bases,
-    /// which is right below 3·10²³ (J. Sorenson and J. Webster, Math. Comp. 86, 2017).
+    /// Whether an odd number between 2⁶¹ and 2⁶² is prime. This is Miller's test with the first twelve
+    /// primes as bases, which is correct below 3·10²³ (J. Sorenson and J. Webster, Math. Comp. 86, 2017).
     pub fn is_prime(number: u64) -> bool {
         const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
         if BASES.iter().any(|p| number.is_multiple_of(*p)) {

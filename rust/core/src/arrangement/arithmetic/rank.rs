@@ -1,14 +1,16 @@
 //! The rank of integer rows.
 //!
-//! Elimination modulo a prime takes the same time for every number, and rows that are independent
-//! modulo a prime are independent. The converse needs a proof:
-//! * If every minor is smaller than half of the prime, a minor is zero if and only if its residue is.
-//! * Else a vector that every row vanishes on proves that the rows do not span. Where it has short
-//!   entries, it is found from its residues modulo the prime ([`short_fraction`]) and then checked in
-//!   integers.
-//! * Else the elimination is done modulo other primes. A minor that is not zero is a multiple of no more
-//!   primes than it has bits over the bits of a prime. So rows that do not span modulo as many primes as
-//!   that, and one more, do not span.
+//! Elimination modulo a prime takes the same time whatever the size of the numbers. Rows that are
+//! independent modulo a prime are independent. If they are dependent modulo the prime, one of three
+//! arguments decides:
+//! * If every minor is smaller than half of the prime, a minor is zero if and only if its residue is
+//!   zero. So the rows are dependent.
+//! * Otherwise, a vector x ≠ 0 with row·x = 0 for every row proves that the rows do not span the space.
+//!   If its entries are small, they can be recovered from their residues modulo the prime
+//!   ([`short_fraction`]). Then the products are checked in integers.
+//! * Otherwise, the elimination is repeated modulo other primes. A minor m ≠ 0 is divisible by at most
+//!   log₂|m| / log₂ p primes of the size of p. If the rows do not span the space modulo more primes than
+//!   that, they do not span it.
 
 use std::sync::OnceLock;
 
@@ -23,10 +25,10 @@ use crate::{Control, Result};
 
 /// Whether these rows of `width` integers have rank `width`.
 ///
-/// `minors_fit` says that every minor is below 2⁶⁰.
+/// `minors_fit` states that every minor is below 2⁶⁰ in magnitude.
 ///
 /// # Errors
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only. The flag is looked at for every row.
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only. The stop flag is checked for every row.
 pub fn is_full_rank<'a, W: Word>(
     rows: impl Iterator<Item = &'a [W]> + Clone,
     width: usize,
@@ -51,7 +53,7 @@ pub fn is_full_rank<'a, W: Word>(
     spans_modulo_any(rows, width, bits, control)
 }
 
-/// Up to `width` independent rows with the places of their pivots, by elimination without division.
+/// Up to `width` independent rows, each with the column of its pivot, by elimination without division.
 fn echelon(
     rows: impl Iterator<Item = Vec<Mersenne61>>,
     width: usize,
@@ -78,7 +80,7 @@ fn echelon(
     Ok(found)
 }
 
-/// Whether there is a vector of short integers, not 0, on which all rows vanish.
+/// Whether some vector of small integers, not all 0, is orthogonal to every row.
 fn vanish_together<'a, W: Word>(
     echelon: &[(usize, Vec<Mersenne61>)],
     rows: impl Iterator<Item = &'a [W]>,
@@ -87,7 +89,8 @@ fn vanish_together<'a, W: Word>(
     let Some(free) = (0..width).find(|c| echelon.iter().all(|(pivot, _)| pivot != c)) else {
         return false;
     };
-    // 1 at the first place without a pivot, 0 at the others; the last row's pivot is solved first.
+    // The entry of the first column without a pivot is 1, those of other such columns are 0. The pivots'
+    // entries follow from the rows, from the last row to the first.
     let mut kernel = vec![Mersenne61::zero(); width];
     kernel[free] = Mersenne61::one();
     for (pivot, row) in echelon.iter().rev() {
@@ -99,7 +102,7 @@ fn vanish_together<'a, W: Word>(
         }
         kernel[*pivot] = rest.times(&row[*pivot].inverse());
     }
-    // One denominator after the other is taken out.
+    // Multiply by the denominator of each entry, one after the other, so that all entries are integers.
     let mut vector = Vec::with_capacity(width);
     let mut common = 1i128;
     for value in &kernel {
@@ -126,8 +129,8 @@ fn vanish_together<'a, W: Word>(
     })
 }
 
-/// The fraction n/m with |n| and m below 2³⁰ that has this residue, if there is one (P. S. Wang, 1981: Euclid's
-/// algorithm, stopped half way).
+/// The fraction n/m with |n| and m below 2³⁰ that has this residue, if there is one. Source: P. S. Wang,
+/// 1981; it is Euclid's algorithm, stopped half way.
 fn short_fraction(value: Mersenne61) -> Option<(i64, i64)> {
     const SHORT: i64 = 1 << 30;
     let (mut high, mut low) = (Mersenne61::PRIME as i64, value.value() as i64);
@@ -147,20 +150,21 @@ fn short_fraction(value: Mersenne61) -> Option<(i64, i64)> {
     })
 }
 
-/// Bits of a row's norm, rounded up.
+/// An upper bound on log₂ of the norm of a row.
 fn norm_bits<W: Word>(row: &[W]) -> f64 {
     let squares = row.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
     (squares.max(1.0).log2() / 2.0 + 0.01).max(0.01)
 }
 
-/// Whether the rows span modulo one of as many primes as decide (see the module's notes).
+/// Whether the rows span the space, by elimination modulo as many primes as the module's last argument
+/// needs.
 fn spans_modulo_any<'a, W: Word>(
     rows: impl Iterator<Item = &'a [W]> + Clone,
     width: usize,
     mut bits: Vec<f64>,
     control: &Control,
 ) -> Result<bool> {
-    // Hadamard's bound on minors of the longest rows.
+    // Hadamard's bound: no minor is larger than the product of the `width` largest norms.
     bits.sort_unstable_by(|a, b| b.total_cmp(a));
     let largest = bits.iter().take(width).sum::<f64>();
     let needed = (largest / Montgomery::LEAST_BITS) as usize + 1;
@@ -209,12 +213,12 @@ fn spans_modulo(
 
 /// The `at`-th prime below 2⁶², from the largest down.
 fn nth_prime(at: usize) -> u64 {
-    /// Primes are found in batches, each once in a process.
+    /// Primes are searched in batches. Each batch is searched once in a process.
     const BATCH: usize = 64;
     const BATCHES: usize = 64;
     static FOUND: [OnceLock<Vec<u64>>; BATCHES] = [const { OnceLock::new() }; BATCHES];
     let batch = |b: usize| -> &[u64] {
-        // The batches before are found first, so no call nests deeper than one.
+        // Search the earlier batches first, so that no initialiser calls another one.
         for k in 0..=b {
             FOUND[k].get_or_init(|| {
                 let above = if k == 0 {
@@ -232,7 +236,7 @@ fn nth_prime(at: usize) -> u64 {
         }
         FOUND[b].get().map_or(&[], Vec::as_slice)
     };
-    // Minors of 64 columns of 2¹²⁷ need 134 primes; no caller comes near the end.
+    // A minor of 64 columns with entries of 127 bits needs 134 primes, and there are 4096.
     batch((at / BATCH).min(BATCHES - 1))[at % BATCH]
 }
 
@@ -248,7 +252,7 @@ mod tests {
         is_full_rank(rows, width, false, &Control::new()).unwrap()
     }
 
-    /// The plain twin: Gauss on fractions.
+    /// The slow, plain version: Gaussian elimination in fractions.
     fn full_in_fractions(rows: &[Vec<i128>], width: usize) -> bool {
         let mut rows: Vec<Vec<Ratio<BigInt>>> = rows
             .iter()
@@ -278,7 +282,7 @@ mod tests {
         let p = i128::from(Mersenne61::PRIME);
         assert!(full(&[vec![p, 0], vec![0, 1]], 2));
         assert!(!full(&[vec![p, 3], vec![2 * p, 6]], 2));
-        // Also of the first of the other primes.
+        // The same for the first of the other primes.
         let q = i128::from(nth_prime(0));
         assert!(full(&[vec![p * q, 0], vec![0, 4]], 2));
         assert!(full(

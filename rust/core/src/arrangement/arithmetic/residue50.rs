@@ -1,9 +1,9 @@
 //! Residues modulo the prime 2⁵⁰ − 27, as integers and in doubles.
 //!
-//! A vector register holds several doubles, and a fused multiply-add gives the product of two as a
-//! rounded value and its exact error. So a double can hold a residue, and [`fused`] computes with it
-//! in every lane, where a product of two words needs 128 bits. Residues in doubles are symmetric,
-//! |x| < p: a residue is zero if and only if its double is.
+//! A product of two 64-bit words needs 128 bits, which vector lanes do not have. Here a residue is a
+//! double instead. Two fused multiply-adds give the product of two doubles exactly, as its rounded value
+//! and the rounding error, and [`fused`] reduces it in every lane. The residue in a double is an integer
+//! x with |x| < p. So it is zero if and only if the double is zero.
 //!
 //! Source: J. van der Hoeven, G. Lecerf, G. Quintin, *Modular SIMD arithmetic in Mathemagix*, ACM
 //! Trans. Math. Softw. 43, 2016, section 3.3.
@@ -20,7 +20,7 @@ pub const PRIME_50: u64 = (1 << 50) - 27;
 /// The same prime as a double.
 pub const P: f64 = PRIME_50 as f64;
 
-/// A residue modulo 2⁵⁰ − 27 on its own.
+/// A single residue modulo 2⁵⁰ − 27, as an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Residue50(u64);
 
@@ -89,10 +89,11 @@ impl Field for Residue50 {
     }
 }
 
-/// v + f·s modulo p, for |v|, |f|, |s| ≤ 0.51·p; so is the result.
+/// v + f·s modulo p, for |v|, |f|, |s| ≤ 0.51·p. The result is within ±0.51·p as well.
 ///
-/// The rounded quotient is off by less than 1/8, so what is left of f·s is below 0.63·p, an integer
-/// that a double holds; with v it is below 1.14·p, and the second reduction is exact.
+/// The rounded quotient f·s/p differs from the exact one by less than 1/2 + 1/8. So the remainder of f·s
+/// is an integer below 0.63·p, which a double holds. Its sum with v is below 1.14·p, and the second
+/// reduction is exact.
 #[inline(always)]
 pub fn fused(v: f64, f: f64, s: f64) -> f64 {
     let high = f * s;

@@ -1,8 +1,8 @@
 //! Fields in which the sign of a minor can be told.
 //!
-//! A residue modulo a prime has no sign of its own. Where the prime is more than twice as large as
-//! every minor ([`Bound`](crate::arrangement::input::Bound)), the integer in ±p/2 with that residue is
-//! the minor itself, and has its sign.
+//! A residue modulo a prime p has no sign. But if p is more than twice as large as every minor
+//! ([`Bound`](crate::arrangement::input::Bound)), the minor is the only integer between −p/2 and p/2 with
+//! its residue, and so its sign is known.
 
 use num_traits::Signed;
 
@@ -10,7 +10,7 @@ use super::field::{Field, Rational};
 use super::mersenne::{Mersenne61, Mersenne127};
 use super::wide::Wide;
 
-/// A field that can tell the sign of a ratio of minors.
+/// A field in which the sign of a minor can be determined.
 pub trait SignedField: Field {
     /// Whether a minor is negative.
     fn is_negative_minor(&self) -> bool;

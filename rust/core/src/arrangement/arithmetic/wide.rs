@@ -1,8 +1,8 @@
-//! Residues modulo larger Mersenne primes, 2⁵²¹ − 1 to 2¹⁹⁹³⁷ − 1: for rows of floats and of integers
-//! with many digits.
+//! Residues modulo larger Mersenne primes, from 2⁵²¹ − 1 to 2¹⁹⁹³⁷ − 1, for rows of floats and for
+//! integers with many digits.
 //!
-//! The cost of a product grows with the square of the width. It is still a small part of the cost of a
-//! fraction of big integers, which needs a greatest common divisor for each operation.
+//! The time of a product grows with the square of the number of words. An operation on fractions of big
+//! integers takes much longer, because it needs a greatest common divisor.
 
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer;
@@ -10,8 +10,8 @@ use num_traits::{One, Signed, Zero};
 
 use super::field::Field;
 
-/// A residue modulo 2^`BITS` − 1, a prime, in `WORDS` = ⌊BITS/64⌋ + 1 words, least first; below the
-/// prime.
+/// A residue modulo the prime p = 2^`BITS` − 1: an integer in 0..p of `WORDS` = ⌊BITS/64⌋ + 1 words, the
+/// least word first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wide<const WORDS: usize, const BITS: u32>([u64; WORDS]);
 
@@ -49,7 +49,8 @@ impl<const WORDS: usize, const BITS: u32> Wide<WORDS, BITS> {
         words
     }
 
-    /// The residue of a number of BITS bits and one more times 2^BITS, which counts as 1.
+    /// Reduce a number below 2^(BITS + 1). Modulo the prime, 2^BITS is 1, so the bit above is added to
+    /// the rest.
     fn folded(mut words: [u64; WORDS]) -> Self {
         let mut carry = words[WORDS - 1] >> Self::TOP;
         words[WORDS - 1] &= Self::TOP_MASK;
@@ -58,8 +59,8 @@ impl<const WORDS: usize, const BITS: u32> Wide<WORDS, BITS> {
             *word = sum;
             carry = over.into();
         }
-        // The sum is at most 2^BITS − 1 + 1; only the prime itself, which is 0, is left to mend,
-        // and 2^BITS, which is 1.
+        // The sum is at most 2^BITS. Two values still have to be reduced: the prime, which is 0, and
+        // 2^BITS, which is 1.
         if words == Self::largest() {
             return Self([0; WORDS]);
         }
@@ -128,7 +129,7 @@ impl<const WORDS: usize, const BITS: u32> Field for Wide<WORDS, BITS> {
         Self::folded(words)
     }
     fn negated(&self) -> Self {
-        // No borrow: the prime has all bits set.
+        // All bits of the prime are set, so the subtraction needs no borrow.
         let largest = Self::largest();
         let words = std::array::from_fn(|i| largest[i] - self.0[i]);
         Self::folded(words)
@@ -148,7 +149,7 @@ impl<const WORDS: usize, const BITS: u32> Field for Wide<WORDS, BITS> {
             }
             high[i] = carry;
         }
-        // The product is its low BITS bits plus those above, which count from 1 again.
+        // Modulo the prime, 2^BITS is 1. So the residue is the low BITS bits plus the bits above them.
         let mut above = [0; WORDS];
         for (i, word) in above.iter_mut().enumerate() {
             let at = if i == 0 { low[WORDS - 1] } else { high[i - 1] };
@@ -158,7 +159,7 @@ impl<const WORDS: usize, const BITS: u32> Field for Wide<WORDS, BITS> {
         Self(low).plus(&Self::folded(above))
     }
     fn inverse(&self) -> Self {
-        // Euclid's steps on machine words are far fewer than the products of a power.
+        // Euclid's algorithm takes far fewer steps than there are products in a power.
         let inverse = self.to_integer().modinv(&Self::prime());
         Self::from_reduced(&inverse.unwrap_or_default())
     }
@@ -170,14 +171,14 @@ impl<const WORDS: usize, const BITS: u32> Field for Wide<WORDS, BITS> {
     }
 }
 
-/// As [`field::lowest_terms`](super::field::lowest_terms), for numbers that are not copied freely.
+/// As [`field::lowest_terms`](super::field::lowest_terms), for integers that cannot be copied cheaply.
 fn lowest_terms(minors: &mut [BigInt]) {
     let mut divisor = BigInt::default();
     for x in minors.iter().rev() {
         if divisor.is_one() {
             break;
         }
-        // The divisor is short soon, and a remainder by it takes one step.
+        // The common divisor soon becomes short. A first remainder makes x as short, in one step.
         divisor = if !divisor.is_zero() && divisor.bits() + 64 < x.bits() {
             divisor.gcd(&(x % &divisor))
         } else {

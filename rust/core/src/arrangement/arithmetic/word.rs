@@ -1,8 +1,8 @@
 //! Machine integers in which the rows of a flat are kept.
 //!
-//! Rows that cut a flat in the same place are proportional. To find them, each row gets a *key* that
-//! proportional rows share. Rows with the same key are then compared exactly. Two other rows may share
-//! a key by chance: that costs one comparison and decides nothing.
+//! Two rows that cut a flat in the same place are proportional. To find such rows, each row gets a *key*,
+//! and proportional rows have equal keys. Rows with equal keys are then compared exactly. If rows that
+//! are not proportional have equal keys by chance, this costs one comparison and changes no result.
 
 use std::fmt::Debug;
 
@@ -12,25 +12,24 @@ use super::mersenne::Mersenne61;
 
 /// A machine integer whose values stay within ±[`Word::LIMIT`].
 pub trait Word: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
-    /// Within these bounds its keys and comparisons are exact.
+    /// Keys and comparisons are exact for values below this in magnitude.
     const LIMIT: f64;
     /// 0.
     const ZERO: Self;
     /// 1.
     const ONE: Self;
 
-    /// A double next to it.
+    /// The value as a double, rounded.
     fn to_f64(self) -> f64;
-    /// The integer that this double is, or one near it if there is none.
+    /// The integer that a double holds, or one near it if the double is not an integer.
     fn from_f64(value: f64) -> Self;
-    /// In 128 bits.
+    /// The value in 128 bits.
     fn to_i128(self) -> i128;
     /// self + a·b, wrapping.
     fn plus_product(self, a: Self, b: Self) -> Self;
-    /// The key of each row of `width` numbers, none of them all 0. `None` for a row for which there
-    /// is no key.
+    /// The key of each row of `width` numbers. No row is all 0. `None` if a row has no key.
     fn keys(rows: &[Self], width: usize, out: &mut Vec<Option<u64>>);
-    /// Whether a·d = b·c, exactly.
+    /// Whether a·d = b·c. The test is exact.
     fn same_ratio(a: Self, b: Self, c: Self, d: Self) -> bool;
 
     /// Whether it is 0.
@@ -40,7 +39,7 @@ pub trait Word: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// Whether two rows, neither of them all 0, are proportional.
+/// Whether two rows are proportional. Neither is all 0.
 pub fn proportional<W: Word>(a: &[W], b: &[W]) -> bool {
     let Some(lead) = a.iter().position(|x| !x.is_zero()) else {
         return false;
@@ -58,8 +57,8 @@ pub fn mix(hash: u64, value: u64) -> u64 {
 }
 
 impl Word for i64 {
-    /// Doubles hold the integers up to here, so a quotient of two is the rounded value of the
-    /// ratio and nothing else: equal ratios have equal quotients.
+    /// Doubles hold integers of this size exactly. So the quotient of two of them is the rounded ratio,
+    /// and equal ratios have equal quotients.
     const LIMIT: f64 = (1u64 << 52) as f64;
     const ZERO: Self = 0;
     const ONE: Self = 1;
@@ -86,7 +85,7 @@ impl Word for i64 {
             let lead = row.iter().position(|x| *x != 0)?;
             let divisor = row[lead] as f64;
             let rest = row[lead + 1..].iter();
-            // Adding 0 takes the sign off −0.
+            // Adding 0 turns −0 into 0.
             Some(rest.fold(lead as u64, |hash, x| {
                 mix(hash, (*x as f64 / divisor + 0.0).to_bits())
             }))
@@ -99,16 +98,16 @@ impl Word for i64 {
 }
 
 impl Word for i128 {
-    /// Two by two minors of such numbers have four words and three by three ones six, with signs.
+    /// With numbers of this size, 2 × 2 minors fit four words and 3 × 3 minors fit six, including the sign.
     const LIMIT: f64 = (1u128 << 126) as f64;
     const ZERO: Self = 0;
     const ONE: Self = 1;
 
-    /// Off by a unit of the last place at most: the plain conversion is a call into the compiler's
-    /// library.
+    /// The error is at most one unit in the last place. The plain conversion would call the compiler's
+    /// support library.
     #[inline]
     fn to_f64(self) -> f64 {
-        // Signed numbers of a word are converted by one instruction, unsigned ones are not.
+        // There is an instruction that converts a signed word, but none for an unsigned word.
         const HALF: f64 = (1u64 << 32) as f64;
         let size = self.unsigned_abs();
         let part = |shift: u32, mask: u64| ((size >> shift) as u64 & mask) as i64 as f64;
@@ -128,7 +127,8 @@ impl Word for i128 {
     fn plus_product(self, a: Self, b: Self) -> Self {
         self.wrapping_add(a.wrapping_mul(b))
     }
-    /// The row scaled to a leading 1 modulo 2⁶¹ − 1; rows that vanish there have no key.
+    /// A hash of the row modulo 2⁶¹ − 1, scaled so that its first number is 1. A row that is all 0 modulo
+    /// this prime has no key.
     fn keys(rows: &[Self], width: usize, out: &mut Vec<Option<u64>>) {
         let residues: Vec<Mersenne61> = rows.iter().map(|x| Mersenne61::of(*x)).collect();
         let lead = |row: &[Mersenne61]| row.iter().position(|x| !x.is_zero());

@@ -1,11 +1,11 @@
 //! Big integers as a fixed number of 64-bit words: two's complement, the least word first.
 //!
-//! This is how a search keeps the coordinates of what it finds.
+//! A search stores the coordinates of vertices in this form.
 
 use num_bigint::BigInt;
 use num_traits::Signed;
 
-/// Append an integer in `limbs` words, which hold it.
+/// Append an integer as `limbs` words, which have to be enough for it.
 pub fn push_integer(value: &BigInt, limbs: usize, out: &mut Vec<u64>) {
     let end = out.len() + limbs;
     out.extend(value.iter_u64_digits());
@@ -18,7 +18,7 @@ pub fn push_integer(value: &BigInt, limbs: usize, out: &mut Vec<u64>) {
     }
 }
 
-/// The integer in these words.
+/// The integer that these words represent.
 pub fn integer(words: &[u64]) -> BigInt {
     let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
     BigInt::from_signed_bytes_le(&bytes)

@@ -2,28 +2,32 @@
 //! convex hulls and vertex enumeration of arrangements and polyhedra*, Discrete & Computational
 //! Geometry 8, 1992), the predecessor that arXiv 2401.16675 compares the Zero rule with.
 //!
-//! A dictionary here is that of a linear program: maximise f subject to slack_i ≥ 0. The rule, at
-//! cobasis N: take the least index k that is *infeasible*, which is an i ∉ N with a negative constant
-//! or a j ∈ N with a positive cost. If k ∉ N, exchange it for the least j ∈ N with D\[k\]\[j\] > 0; if
-//! k ∈ N, exchange it for the least i ∉ N with D\[i\]\[k\] < 0. It ends at an optimal dictionary from
-//! any dictionary whatever, feasible or not; so the reverse of it reaches all cobases.
+//! **The rule.** The dictionaries here are those of a linear program: maximise f subject to
+//! slack_i ≥ 0. At cobasis N, an index is *infeasible* if it is an i ∉ N with a negative constant, or a
+//! j ∈ N with a positive cost. Let k be the least infeasible index. If k ∉ N, exchange it for the least
+//! j ∈ N with D\[k\]\[j\] > 0. If k ∈ N, exchange it for the least i ∉ N with D\[i\]\[k\] < 0. From any
+//! dictionary, feasible or not, the rule ends at an optimal dictionary. So its reverse reaches all
+//! cobases.
 //!
-//! **The program.** The cobases of an arrangement depend on the normals alone, and cost and
-//! constants may be chosen. At the first cobasis all costs are set to −1 and all constants to 1: the
-//! dictionary is optimal, its solution the only one, and all other slacks are positive in it, so it
-//! is the only optimal dictionary. Hence one root, for degenerate arrangements too. (With the
-//! arrangement's own right-hand side, a degenerate one has many optimal dictionaries, all of which
-//! would have to be found first.) The arrangement's own constants are carried along in a column of
-//! their own, for the coordinates and for telling at which of its cobases a vertex is reported.
+//! **The program.** The cobases of an arrangement depend on the normals alone, so costs and constants are
+//! free to choose. At the first cobasis all costs are set to −1 and all constants to 1. Then this
+//! dictionary is optimal, and its solution is the only one. All other slacks are positive at the
+//! solution, so it is the only optimal dictionary. Hence the search has one root, for degenerate
+//! arrangements too. (With the right-hand side of the arrangement, a degenerate arrangement has many
+//! optimal dictionaries, and all would have to be found first.) A further column keeps the constants of
+//! the arrangement. They give the coordinates, and decide at which of its cobases a vertex is reported.
 //!
-//! **The reverse.** If the rule leads to N′ by exchanging j ∈ N′ for i ∉ N′, then at N′ either D\[i\]\[j\] > 0, i's constant is positive, and D\[i\]\[l\] ≥ 0 for all l < i in
-//! N′ − j; or D\[i\]\[j\] < 0, j's cost is negative, and D\[l\]\[j\] ≤ 0 for all l < j outside N′ + i.
-//! These conditions are necessary and not sufficient: whether no smaller index is infeasible at N
-//! shows only after a trial pivot.
+//! **The reverse.** Let the rule lead to N′ by an exchange that takes j into the cobasis and i out of it.
+//! Then one of these holds at N′:
+//! * D\[i\]\[j\] > 0, the constant of i is positive, and D\[i\]\[l\] ≥ 0 for all l < i in N′ − j;
+//! * D\[i\]\[j\] < 0, the cost of j is negative, and D\[l\]\[j\] ≤ 0 for all l < j outside N′ + i.
 //!
-//! **Signs.** An entry times the determinant of the cobasis is a minor, and its residue is lifted.
-//! The minors are those of the arrangement's matrix with a column of constants and a row of costs
-//! added, [`rows`], so those are what a field has to cover.
+//! These conditions are necessary and not sufficient: a trial pivot has to show that no smaller index is
+//! infeasible at N.
+//!
+//! **Signs.** An entry times the determinant of the cobasis is a minor, and the sign of its residue is
+//! that of the minor. The minors are those of the matrix of the arrangement with a column of constants and
+//! a row of costs added ([`rows`]). So the bound has to cover these minors.
 
 use num_bigint::BigInt;
 use num_traits::Signed;
@@ -33,8 +37,9 @@ use crate::arrangement::arithmetic::{SignedField, push_integer};
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 
-/// The integer rows whose minors are lifted: every hyperplane with a constant of 1 added, and the
-/// costs, which are the sum of d of the normals, bounded here by d times the largest of each entry.
+/// The integer rows that a bound on minors has to cover: every hyperplane with a constant of 1 added, and
+/// a row for the costs. The costs are the sum of d of the normals. Each is bounded by d times the largest
+/// entry of its column.
 pub fn rows(arrangement: &Arrangement) -> Vec<Vec<BigInt>> {
     let dimension = arrangement.dimension();
     let mut costs = vec![BigInt::default(); dimension];
@@ -50,12 +55,12 @@ pub fn rows(arrangement: &Arrangement) -> Vec<Vec<BigInt>> {
     rows
 }
 
-/// A coordinate of the space in place of a hyperplane, before the first cobasis is reached.
+/// Stands for a coordinate of the space, until the first cobasis is reached.
 const COORDINATE: u32 = u32::MAX;
 
-/// The dictionary of a linear program, its rows the slacks of the others, the costs, and the
-/// coordinates, its columns the slacks of the cobasis, the program's constants, and the
-/// arrangement's.
+/// The dictionary of the linear program. Its rows are the slacks of the hyperplanes outside the cobasis,
+/// the costs, and the coordinates. Its columns are the slacks of the cobasis, the constants of the program,
+/// and the constants of the arrangement.
 struct Program<F> {
     cobasis: Vec<u32>,
     others: Vec<u32>,
@@ -65,8 +70,8 @@ struct Program<F> {
 }
 
 impl<F: SignedField> Program<F> {
-    /// At the lexicographically largest cobasis, where it is optimal; `None` where the normals do
-    /// not span the space.
+    /// The dictionary of the lexicographically largest cobasis, with costs and constants that make it
+    /// optimal. `None` if the normals do not span the space.
     fn optimal(arrangement: &Arrangement, control: &Control) -> Result<Option<Self>> {
         let dimension = arrangement.dimension();
         let mut entries = Vec::new();
@@ -100,7 +105,7 @@ impl<F: SignedField> Program<F> {
         Ok(Some(program))
     }
 
-    /// Costs of −1 and constants of 1, in place of rows that the first cobasis has made superfluous.
+    /// Set costs of −1 and constants of 1. They replace rows that are not needed after the first cobasis.
     fn set_objective(&mut self) {
         let stride = self.stride();
         let constant = self.cobasis.len();
@@ -170,7 +175,7 @@ impl<F: SignedField> Program<F> {
         std::mem::swap(&mut self.others[row], &mut self.cobasis[column]);
     }
 
-    /// The exchange (row, column) of the criss-cross rule, `None` at the optimal dictionary.
+    /// The exchange (row, column) of the criss-cross rule. `None` at the optimal dictionary.
     fn forward(&self) -> Option<(usize, usize)> {
         let (costs, constant) = (self.others.len(), self.cobasis.len());
         let row = (0..self.others.len())
@@ -194,7 +199,8 @@ impl<F: SignedField> Program<F> {
         }
     }
 
-    /// Whether the rule may lead here from where this exchange leads; necessary, not sufficient.
+    /// Whether the rule may lead back from the dictionary to which this exchange leads. The condition is
+    /// necessary and not sufficient.
     fn may_reverse(&self, row: usize, column: usize) -> bool {
         let (costs, constant) = (self.others.len(), self.cobasis.len());
         let (i, j) = (self.others[row], self.cobasis[column]);
@@ -237,9 +243,9 @@ impl<F: SignedField> Program<F> {
     }
 }
 
-/// Every vertex once, in the order of the search, in so many words a coordinate.
+/// Every vertex once, in the order of the search, with `limbs` words for each coordinate.
 ///
-/// Time O(n·d) for each pivot, of which there are up to O(n·d) a cobasis; memory O(n·d).
+/// A pivot takes time O(n·d), and there are up to O(n·d) pivots for each cobasis. Memory O(n·d).
 pub fn search<F: SignedField>(
     arrangement: &Arrangement,
     limbs: usize,

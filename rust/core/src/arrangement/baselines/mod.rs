@@ -1,9 +1,9 @@
 //! The published searches that this engine is measured against.
 //!
-//! They are for benchmarks and tests only, and are compiled with the feature `baselines`, which the
-//! wheel does not have. [`Baseline::Moss`] and [`Baseline::CrissCross`] run in the same exact arithmetic
-//! as the engine, so that the comparison of arXiv 2401.16675 can be repeated. [`Baseline::Fractions`] is
-//! the Zero rule without residues. None of them is tuned.
+//! They are for benchmarks and tests only. The feature `baselines` compiles them; the wheel is built
+//! without it. [`Baseline::Moss`] and [`Baseline::CrissCross`] run in the same exact arithmetic as the
+//! engine, so the comparison of arXiv 2401.16675 can be repeated. [`Baseline::Fractions`] is the Zero rule
+//! in fractions. None of them is tuned.
 //!
 //! This room uses `arithmetic`, `input`, `cobases` and `output`.
 
@@ -22,10 +22,10 @@ use crate::arrangement::input::{Arithmetic, Arrangement, Bound};
 use crate::arrangement::output::{Points, Vertices};
 use crate::{Control, Result};
 
-/// A search that is there to be compared with.
+/// A search with which the engine is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Baseline {
-    /// Graph search over cobases, all of them stored.
+    /// Graph search over cobases, which stores all of them.
     Moss,
     /// Avis' and Fukuda's reverse search with the least-index criss-cross rule.
     CrissCross,
@@ -94,7 +94,7 @@ fn search<F: SignedField>(
     })
 }
 
-/// The Zero rule's reverse search, plainly.
+/// Reverse search by the Zero rule, without jobs or limits.
 fn zero_rule_search<F: SignedField>(
     arrangement: &Arrangement,
     limbs: usize,
@@ -106,7 +106,7 @@ fn zero_rule_search<F: SignedField>(
         pivots: 0,
     };
     let terminal = Dictionary::<F>::terminal(arrangement, control);
-    // Stopped on the way, there is none either.
+    // A cancelled call has no terminal dictionary either.
     control.check()?;
     let mut waiting: Vec<_> = terminal.into_iter().collect();
     while let Some(dictionary) = waiting.pop() {

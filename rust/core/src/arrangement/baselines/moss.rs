@@ -1,13 +1,12 @@
 //! Moss' algorithm: depth-first search of the graph whose nodes are cobases and whose edges are
-//! exchanges, with every cobasis stored.
+//! exchanges. It stores every cobasis.
 //!
-//! The graph of the bases of a matroid is connected, so every cobasis is reached, whatever the
-//! arrangement; that each is visited once costs memory for all of them. Source: A. Moss, *Basis
-//! enumeration of hyperplane arrangements up to symmetries*, University of New Brunswick, 2012, as
-//! arXiv 2401.16675 compares with it.
+//! The graph of the bases of a matroid is connected, so every cobasis is reached. To visit each cobasis
+//! once, the search keeps all of them in memory. Source: A. Moss, *Basis enumeration of hyperplane
+//! arrangements up to symmetries*, University of New Brunswick, 2012, as described in arXiv 2401.16675.
 //!
-//! Kinder than the original: the cobases are in a hash set, so a look-up costs O(d) and not O(d)
-//! for each cobasis found so far.
+//! One thing is faster than in the original: the cobases are in a hash set. A look-up takes time O(d),
+//! where the original compares with each cobasis found so far.
 
 use std::collections::HashSet;
 
@@ -17,10 +16,9 @@ use crate::arrangement::cobases::{Dictionary, Tableau, zero_rule};
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 
-/// Every vertex once, in the order of the search, in so many words a coordinate.
+/// Every vertex once, in the order of the search, with `limbs` words for each coordinate.
 ///
-/// Time O(n·d²) a cobasis for looking up its neighbours and O(n·d) for reaching it; memory O(d) a
-/// cobasis.
+/// A cobasis takes time O(n·d) to reach and O(n·d²) to look up its neighbours. It takes memory O(d).
 pub fn search<F: Field>(
     arrangement: &Arrangement,
     limbs: usize,
@@ -32,11 +30,11 @@ pub fn search<F: Field>(
         pivots: 0,
     };
     let Some(mut dictionary) = Dictionary::<F>::terminal(arrangement, control) else {
-        // Stopped on the way, there is none either.
+        // A cancelled call has no terminal dictionary either.
         return control.check().map(|()| found);
     };
     let mut seen = HashSet::from([sorted(dictionary.cobasis.clone())]);
-    // The exchanges that led here, by row and column; each is its own inverse.
+    // The exchanges that led here, each by row and column. Each is its own inverse.
     let mut path: Vec<(usize, usize)> = Vec::new();
     visit(&dictionary, limbs, &mut found);
     let mut from = (0, 0);
@@ -63,7 +61,8 @@ pub fn search<F: Field>(
     }
 }
 
-/// The next exchange, from this one on, that leads to a cobasis not seen so far; it is now.
+/// The next exchange, from this one on, that leads to a cobasis not seen before. That cobasis is added to
+/// those seen.
 fn unseen<F: Field>(
     dictionary: &Dictionary<F>,
     from: (usize, usize),

@@ -1,12 +1,12 @@
-//! What a baseline has found.
+//! The result of a baseline.
 
-/// What a baseline has found, and the work that it was.
+/// The vertices that a baseline has found, and the work that it took.
 #[derive(Clone, Debug)]
 pub struct BaselineResult<V> {
     /// The vertices.
     pub vertices: V,
-    /// Cobases visited, each once.
+    /// Number of cobases visited, each once.
     pub cobases: u64,
-    /// Dictionaries computed from another by an exchange.
+    /// Number of pivots: dictionaries that were computed from another one by an exchange.
     pub pivots: u64,
 }

@@ -3,15 +3,15 @@
 //! The *slack* of hyperplane i at x is a_i·x − b_i. A *cobasis* N is a set of d hyperplanes with
 //! independent normals. Its dictionary writes the slack of every other hyperplane, and every coordinate
 //! of the space, as an affine function of the slacks of N: slack_i = Σ_{j∈N} D\[i\]\[j\]·slack_j +
-//! constant_i. At the vertex of N the slacks of N are 0, so the constants are the slacks of the others
-//! there.
+//! constant_i. At the vertex of N the slacks of N are 0. So constant_i is the slack of hyperplane i at
+//! that vertex.
 
 use super::tableau::Tableau;
 use crate::Control;
 use crate::arrangement::arithmetic::{Field, push_integer};
 use crate::arrangement::input::Arrangement;
 
-/// A coordinate of the space in place of a hyperplane, before the first cobasis is reached.
+/// Stands for a coordinate of the space, until the first cobasis is reached.
 const COORDINATE: u32 = u32::MAX;
 
 /// The dictionary of a cobasis.
@@ -21,20 +21,20 @@ pub struct Dictionary<F> {
     pub cobasis: Vec<u32>,
     /// The other hyperplanes, one a row.
     pub others: Vec<u32>,
-    /// d entries and a constant for each of the others, then for each coordinate.
+    /// d entries and a constant for each of the other hyperplanes, and then for each coordinate.
     entries: Vec<F>,
-    /// Of the cobasis' normals, up to its sign.
+    /// The determinant of the normals of the cobasis, up to its sign.
     determinant: F,
-    /// Looked at between rows: in wide fields one pivot can take minutes.
+    /// Checked between rows, because a pivot in a wide field can take minutes.
     control: Control,
 }
 
 impl<F: Field> Dictionary<F> {
-    /// The dictionary of the lexicographically largest cobasis, `None` where the normals do not
-    /// span the space.
+    /// The dictionary of the lexicographically largest cobasis. `None` if the normals do not span the
+    /// space, or if the caller has cancelled.
     ///
-    /// Greed finds it: from the last hyperplane to the first, each that is independent of those
-    /// before it is exchanged for a coordinate.
+    /// The greedy algorithm finds it: from the last hyperplane to the first, each hyperplane that is
+    /// independent of those before it is exchanged for a coordinate.
     pub fn terminal(arrangement: &Arrangement, control: &Control) -> Option<Self> {
         let dimension = arrangement.dimension();
         let mut entries = Vec::new();
@@ -65,8 +65,8 @@ impl<F: Field> Dictionary<F> {
                 return None;
             }
         }
-        // The rows that took part now hold the coordinates that they were exchanged for; those are
-        // among the coordinate rows too.
+        // The row of each exchanged hyperplane now holds a coordinate. The coordinate rows have it too, so
+        // it is dropped here.
         let stride = dimension + 1;
         let mut entries = Vec::with_capacity(dictionary.entries.len());
         for (row, chunk) in dictionary.entries.chunks_exact(stride).enumerate() {
@@ -106,7 +106,7 @@ impl<F: Field> Tableau for Dictionary<F> {
         self.determinant = self.determinant.times(&pivot);
         let inverse = pivot.inverse();
         let minus = inverse.negated();
-        // Solve row's equation for the slack that leaves …
+        // Solve the equation of `row` for the slack that leaves the cobasis …
         let solved: Vec<F> = self.entries[row * stride..(row + 1) * stride]
             .iter()
             .enumerate()
@@ -118,7 +118,7 @@ impl<F: Field> Tableau for Dictionary<F> {
                 }
             })
             .collect();
-        // … and put it into every other.
+        // … and substitute it in every other equation.
         for (other, entries) in self.entries.chunks_exact_mut(stride).enumerate() {
             if self.control.check().is_err() {
                 return false;
@@ -145,7 +145,7 @@ impl<F: Field> Tableau for Dictionary<F> {
         self.determinant = other.determinant.clone();
     }
 
-    fn attend(&mut self, control: &Control) {
+    fn set_control(&mut self, control: &Control) {
         self.control = control.clone();
     }
 

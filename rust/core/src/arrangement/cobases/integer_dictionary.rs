@@ -1,14 +1,15 @@
 //! Dictionaries in integers, for long numbers.
 //!
-//! The entries of a dictionary are minors of \[A|b\] over one of them, the determinant q of the cobasis'
-//! normals. Here the numerators are kept, integers of any size. A pivot on the numerator p of row r and
-//! column c makes p the new denominator, and of every other numerator
+//! Every entry of a dictionary is a minor of \[A|b\] divided by the same minor, the determinant q of the
+//! normals of the cobasis. Here only the numerators are kept, as integers of any size. A pivot on the
+//! numerator p in row r and column c makes p the new denominator. Every other numerator becomes
 //!
-//! D′\[i\]\[j\] = (D\[i\]\[j\]·p − D\[i\]\[c\]·D\[r\]\[j\]) / q,
+//! D′\[i\]\[j\] = (D\[i\]\[j\]·p − D\[i\]\[c\]·D\[r\]\[j\]) / q.
 //!
-//! a division without remainder, as all of these are minors (J. Edmonds, *Systems of Distinct
-//! Representatives and Linear Algebra*, 1967; it is the pivot of lrs). So numbers are as long as minors
-//! are and not longer, no prime has to be beyond Hadamard's bound, and nothing is inverted.
+//! The division leaves no remainder, because the result is a minor (J. Edmonds, *Systems of Distinct
+//! Representatives and Linear Algebra*, 1967; lrs pivots in the same way). So no number is longer than a
+//! minor, and there are no inverses. (In a field, every number is as long as the prime, which is larger
+//! than Hadamard's bound and often much longer than the minors.)
 
 use num_bigint::BigInt;
 use num_traits::{One, Signed, Zero};
@@ -18,7 +19,7 @@ use crate::Control;
 use crate::arrangement::arithmetic::push_integer;
 use crate::arrangement::input::Arrangement;
 
-/// A coordinate of the space in place of a hyperplane, before the first cobasis is reached.
+/// Stands for a coordinate of the space, until the first cobasis is reached.
 const COORDINATE: u32 = u32::MAX;
 
 /// The dictionary of a cobasis, in integers.
@@ -26,17 +27,18 @@ const COORDINATE: u32 = u32::MAX;
 pub struct IntegerDictionary {
     cobasis: Vec<u32>,
     others: Vec<u32>,
-    /// d numerators and that of a constant for each of the others, then for each coordinate.
+    /// d numerators and the numerator of the constant for each of the other hyperplanes, and then for each
+    /// coordinate.
     entries: Vec<BigInt>,
-    /// The denominator of all: the determinant of the cobasis' normals, of either sign.
+    /// The denominator of all entries: the determinant of the normals of the cobasis. Its sign is free.
     determinant: BigInt,
-    /// Looked at between entries.
+    /// Checked between entries.
     control: Control,
 }
 
 impl IntegerDictionary {
-    /// The dictionary of the lexicographically largest cobasis; as
-    /// [`Dictionary::terminal`](super::Dictionary::terminal).
+    /// The dictionary of the lexicographically largest cobasis, as
+    /// [`Dictionary::terminal`](super::Dictionary::terminal) finds it.
     pub fn terminal(arrangement: &Arrangement, control: &Control) -> Option<Self> {
         let dimension = arrangement.dimension();
         let mut entries = Vec::new();
@@ -65,7 +67,8 @@ impl IntegerDictionary {
                 return None;
             }
         }
-        // The rows that took part hold coordinates now, which are among the coordinate rows too.
+        // The row of each exchanged hyperplane now holds a coordinate. The coordinate rows have it too, so
+        // it is dropped here.
         let stride = dimension + 1;
         let mut kept = Vec::with_capacity(dictionary.entries.len());
         for (row, chunk) in dictionary.entries.chunks_exact(stride).enumerate() {
@@ -100,7 +103,7 @@ impl Tableau for IntegerDictionary {
             let factor = entries[column].clone();
             for (c, value) in entries.iter_mut().enumerate() {
                 if c == column {
-                    // Its numerator stays.
+                    // The numerator in the pivot's place does not change.
                     continue;
                 }
                 if self.control.check().is_err() {
@@ -135,14 +138,14 @@ impl Tableau for IntegerDictionary {
         self.entries.clone_from(&other.entries);
         self.determinant.clone_from(&other.determinant);
     }
-    fn attend(&mut self, control: &Control) {
+    fn set_control(&mut self, control: &Control) {
         self.control = control.clone();
     }
     fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>) {
         let stride = self.cobasis.len() + 1;
         let coordinates = self.entries[self.others.len() * stride..].chunks_exact(stride);
         let numerators = coordinates.map(|c| &c[stride - 1]);
-        // Coordinates of several words are brought to lowest terms when they are looked at.
+        // Coordinates of several words are brought to lowest terms later, when the caller asks for them.
         for x in numerators.chain([&self.determinant]) {
             if self.determinant.is_negative() {
                 push_integer(&-x, limbs, out);

@@ -1,9 +1,9 @@
 //! Reverse search over cobases by the Zero rule (arXiv 2401.16675).
 //!
-//! * [`Dictionary`] is the arrangement as seen from one cobasis, in a field, and [`IntegerDictionary`] the
-//!   same in integers of any size. Both are a [`Tableau`].
-//! * [`zero_rule`] is the search on any of them, and [`zero_lanes`] the same in vector lanes where a prime
-//!   below 2⁵⁰ suffices.
+//! * [`Dictionary`] is the dictionary of a cobasis in a field. [`IntegerDictionary`] is the same in integers
+//!   of any size. Both are a [`Tableau`].
+//! * [`zero_rule`] is the search on either of them. [`zero_lanes`] is the search in vector lanes, for
+//!   inputs whose minors are so small that a prime below 2⁵⁰ suffices.
 //!
 //! This room uses `arithmetic`, `input` and `jobs`.
 

@@ -1,25 +1,25 @@
-//! What the Zero rule asks of a dictionary, whatever its numbers are.
+//! The operations on a dictionary that the Zero rule needs, for any kind of numbers.
 
 use crate::Control;
 
-/// The dictionary of a cobasis: an entry for each of the other hyperplanes and each member of the cobasis,
-/// and a constant for each of the others.
+/// The dictionary of a cobasis. It has a row for each hyperplane outside the cobasis. The row has an entry
+/// for each member of the cobasis, and a constant.
 pub trait Tableau: Clone {
     /// The hyperplanes of the cobasis, one a column.
     fn cobasis(&self) -> &[u32];
     /// The other hyperplanes, one a row.
     fn others(&self) -> &[u32];
-    /// Whether an entry is 0; the column after the last is that of the constants.
+    /// Whether an entry is 0. The last column is that of the constants.
     fn vanishes(&self, row: usize, column: usize) -> bool;
-    /// Exchange others\[row\], which enters the cobasis, for cobasis\[column\]; their entry is not 0.
+    /// Exchange: others\[row\] enters the cobasis, and cobasis\[column\] leaves it. Their entry is not 0.
     ///
-    /// False where the caller has cancelled on the way; then this is no dictionary any more.
+    /// False if the caller has cancelled. Then the dictionary is only partly updated and must not be used.
     #[must_use]
     fn pivot(&mut self, row: usize, column: usize) -> bool;
-    /// Make this a copy of `other`, keeping its memory.
+    /// Make this a copy of `other`, in the memory that is already allocated.
     fn assign(&mut self, other: &Self);
-    /// Let long pivots look at this stop flag.
-    fn attend(&mut self, control: &Control);
+    /// Set the stop flag that long pivots check.
+    fn set_control(&mut self, control: &Control);
     /// Append the vertex of this cobasis.
     fn push_vertex(&self, limbs: usize, out: &mut Vec<u64>);
 
@@ -28,9 +28,10 @@ pub trait Tableau: Clone {
         self.vanishes(row, self.cobasis().len())
     }
 
-    /// Go to another cobasis, by exchanges; bases of a matroid allow them in any order of entering.
+    /// Go to another cobasis by exchanges. Bases of a matroid can be exchanged so that the new members enter
+    /// in any order.
     ///
-    /// False where the caller has cancelled on the way.
+    /// False if the caller has cancelled.
     #[must_use]
     fn reach(&mut self, cobasis: &[u32]) -> bool {
         for number in cobasis {

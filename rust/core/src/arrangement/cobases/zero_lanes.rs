@@ -1,9 +1,9 @@
 //! The Zero rule in vector lanes: dictionaries modulo a prime below 2⁵⁰, in doubles ([`Residue50`]).
 //!
-//! Entries are kept by column. A pivot is then one fused step along each column, from the parent's
-//! dictionary into the child's. The scan that reads children off (statement 3 of
-//! [`zero_rule`](super::zero_rule)) runs along columns as well. The inverses of the pivots of all
-//! children of a node are computed in one batch.
+//! Entries are stored by column. A pivot computes each column of the child's dictionary from the parent's
+//! by one multiply-add for each entry. The scan that finds the children (statement 3 of
+//! [`zero_rule`](super::zero_rule)) runs along columns as well. The pivots of all children of a node are
+//! inverted together.
 
 use super::dictionary::Dictionary;
 use super::tableau::Tableau;
@@ -11,39 +11,39 @@ use crate::SimdLevel;
 use crate::arrangement::arithmetic::{Field, Residue50, fused};
 use crate::arrangement::jobs::{Job, Walk};
 
-/// A dictionary; see [`dictionary`](super::dictionary).
+/// A [dictionary](super::dictionary), by column.
 #[derive(Clone, Debug, Default)]
 struct LaneDictionary {
     cobasis: Vec<u32>,
     others: Vec<u32>,
-    /// The numbers of the others again, for the scans.
+    /// `others` as doubles, for the scans.
     numbers: Vec<f64>,
-    /// d + 1 columns, the last of constants: in each a value for each of the others, then for each
-    /// coordinate.
+    /// d + 1 columns; the last has the constants. A column has a value for each of the other hyperplanes,
+    /// and then for each coordinate.
     columns: Vec<Vec<f64>>,
     determinant: f64,
 }
 
-/// What one scan of a column tells: the largest number of a row whose entry is not 0, of all rows and
-/// of those that contain the vertex; −1 where there is none.
+/// The result of a scan of one column: the largest number of a hyperplane whose entry is not 0, among all
+/// rows, and among the hyperplanes that contain the vertex. −1 if there is none.
 #[derive(Clone, Copy, Debug)]
 struct Tops {
     all: f64,
     through: f64,
 }
 
-/// An exchange of the row's hyperplane, which enters, for the column's, which leaves.
+/// An exchange: the hyperplane of the row enters the cobasis, and that of the column leaves it.
 #[derive(Clone, Copy, Debug)]
 struct Pivot {
     leaving: u32,
     entering: u32,
     row: u32,
     column: u32,
-    /// Of the entry.
+    /// The inverse of the entry.
     inverse: f64,
 }
 
-/// Workspace of a level of the tree.
+/// The workspace for one level of the tree.
 #[derive(Debug, Default)]
 struct Level {
     dictionary: LaneDictionary,
@@ -69,7 +69,7 @@ impl LaneDictionary {
         }
     }
 
-    /// Make this the dictionary that a pivot makes of `parent`.
+    /// Make this the dictionary of `parent` after a pivot.
     #[inline(always)]
     fn pivot(&mut self, parent: &Self, pivot: &Pivot) {
         let (row, column) = (pivot.row as usize, pivot.column as usize);
@@ -88,7 +88,7 @@ impl LaneDictionary {
                 to[row] = pivot.inverse;
                 continue;
             }
-            // The row's equation, solved for the slack that leaves, put into every other.
+            // Solve the equation of the row for the slack that leaves, and substitute it in the others.
             let by = fused(0.0, from[row], -pivot.inverse);
             if by == 0.0 {
                 to.copy_from_slice(from);
@@ -112,7 +112,7 @@ impl LaneDictionary {
             &self.columns[column][..count],
             &self.columns[self.cobasis.len()][..count],
         );
-        // Eight running maxima, which lanes hold; the rest of the rows one by one.
+        // Eight running maxima, one in each lane. The remaining rows follow one by one.
         let mut all = [-1.0f64; 8];
         let mut through = [-1.0f64; 8];
         let step = |lane: usize, at: usize, all: &mut [f64; 8], through: &mut [f64; 8]| {
@@ -184,7 +184,7 @@ impl Level {
             .all(|(&j, tops)| tops.through < f64::from(j))
     }
 
-    /// The reverse pivots (statement 3), in an order that depends on the cobasis alone.
+    /// Find the reverse pivots (statement 3), in an order that depends on the cobasis alone.
     fn read_off(&mut self) {
         let dictionary = &self.dictionary;
         let columns = || dictionary.cobasis.iter().zip(&self.tops);
@@ -217,7 +217,7 @@ impl Level {
         self.invert();
     }
 
-    /// Replace every pivot's entry by its inverse, with one inversion in all.
+    /// Replace the entry of every pivot by its inverse, with one inversion in all.
     fn invert(&mut self) {
         self.products.clear();
         let mut product = 1.0;
@@ -234,12 +234,13 @@ impl Level {
     }
 }
 
-/// Whether a level has the fused multiply-add of vectors that makes lanes worth while. Every aarch64 has.
+/// Whether vector lanes are faster at this level: they need a fused multiply-add. Every aarch64 processor
+/// has one.
 pub fn is_worthwhile(simd: SimdLevel) -> bool {
     cfg!(target_arch = "aarch64") || simd != SimdLevel::Portable
 }
 
-/// Run a job below the terminal dictionary; as [`zero_rule::run`](super::zero_rule::run).
+/// Run a job below the terminal dictionary, as [`zero_rule::run`](super::zero_rule::run) does.
 pub fn run(simd: SimdLevel, terminal: &Dictionary<Residue50>, job: &Job, walk: &mut Walk<'_>) {
     let mut root = terminal.clone();
     if !job.node.is_empty() && !root.reach(&job.node) {
@@ -272,11 +273,12 @@ fn leave(dictionary: &LaneDictionary, from: u32, to: u32, walk: &mut Walk<'_>) {
     walk.remaining.push(Job { node, from, to });
 }
 
-/// Visit the node on the first level, position 0, and its children, the others: depth first, on a
-/// stack of positions, so that all of it is one function for one set of instructions.
+/// Visit a range of positions below the first level, depth first. Position 0 is the node itself, and
+/// position k its k-th child. The walk uses a stack instead of recursion, so that all of it is one function
+/// and can be compiled for one set of instructions.
 #[inline(always)]
 fn visit(levels: &mut [Level], from: u32, to: u32, walk: &mut Walk<'_>) {
-    // At most d pivots lead back to the terminal, and a job's node may be any of the way.
+    // A node is at most d pivots away from the terminal, so d + 1 levels are enough.
     let mut ranges: Vec<(u32, u32)> = vec![(from, to)];
     let mut fresh = true;
     while let Some(&(from, to)) = ranges.last() {
@@ -312,7 +314,7 @@ fn visit(levels: &mut [Level], from: u32, to: u32, walk: &mut Walk<'_>) {
     }
 }
 
-/// Account for the node itself; false if it has to be left.
+/// Count the node, and report its vertex if this is the place. False if the budget does not allow it.
 fn report(level: &Level, walk: &mut Walk<'_>) -> bool {
     let dictionary = &level.dictionary;
     let reported = level.reports();

@@ -1,28 +1,30 @@
 //! Reverse search over cobases with the Zero rule (arXiv 2401.16675, section 3).
 //!
-//! The rule: at cobasis N, let j* be the smallest j ∈ N with D\[i\]\[j\] ≠ 0 for some i ∉ N, i > j,
-//! and i* the largest such i; exchange them. No objective function, no sign and no right-hand side
-//! is looked at. What makes a reverse search of it:
+//! **The rule.** At cobasis N, let j* be the smallest j ∈ N with D\[i\]\[j\] ≠ 0 for some i ∉ N, i > j.
+//! Let i* be the largest such i. Exchange j* for i*. The rule uses no objective function, no signs and no
+//! right-hand sides. These statements make a reverse search of it:
 //!
-//! 1. The terminal is unique, the lexicographically largest cobasis. *Where the rule stops, no
-//!    j ∈ N can be exchanged for a larger i; by the exchange property of a matroid's bases N is then
-//!    the largest.*
-//! 2. It is reached in at most d pivots with j* strictly rising. *After the exchange the columns
-//!    below j* still have no entry above them, and i* can be exchanged for nothing larger.*
-//! 3. The pivots of the rule that lead to N′ can be read off N′ itself: with top\[k\] the largest
-//!    i ∉ N′ with D\[i\]\[k\] ≠ 0, and k₀ the smallest k ∈ N′ with top\[k\] > k, they are the
-//!    exchanges (j enters, i leaves) with D\[j\]\[i\] ≠ 0, top\[i\] < i, j < i and j < k₀, no more and
-//!    no fewer. One scan of the dictionary, no trial pivot.
-//! 4. So the tree below the terminal holds every cobasis exactly once, and is at most d deep.
-//! 5. A vertex is reported at N iff no j ∈ N, i ∉ N, i > j has D\[i\]\[j\] ≠ 0 and slack_i = 0: iff N
-//!    is the largest of its cobases, by 1 for the arrangement of the hyperplanes through it.
+//! 1. There is one terminal, the lexicographically largest cobasis. *Where the rule stops, no j ∈ N can
+//!    be exchanged for a larger i. By the exchange property of the bases of a matroid, N is then the
+//!    largest cobasis.*
+//! 2. The rule reaches the terminal in at most d pivots, and j* rises strictly. *After the exchange, a
+//!    member k < j* still has D\[i\]\[k\] = 0 for all i > k, and i* cannot be exchanged for a larger
+//!    hyperplane.*
+//! 3. The dictionary of N′ shows all pivots of the rule that lead to N′. Let top\[k\] be the largest
+//!    i ∉ N′ with D\[i\]\[k\] ≠ 0, and k₀ the smallest k ∈ N′ with top\[k\] > k. The pivots that lead to
+//!    N′ are the inverses of exactly these exchanges (j enters, i leaves): D\[j\]\[i\] ≠ 0, top\[i\] < i,
+//!    j < i and j < k₀. One scan of the dictionary finds them, without a trial pivot.
+//! 4. So the tree below the terminal has every cobasis exactly once, and its depth is at most d.
+//! 5. A vertex is reported at N if and only if no j ∈ N and i ∉ N with i > j have D\[i\]\[j\] ≠ 0 and
+//!    slack_i = 0. By statement 1, for the arrangement of the hyperplanes through the vertex, this N is
+//!    the largest of its cobases.
 //!
-//! Each statement is a property in this module's tests.
+//! The tests of this module check each statement as a property.
 
 use super::tableau::Tableau;
 use crate::arrangement::jobs::{Job, Walk};
 
-/// The pivot (row, column) that the Zero rule makes, `None` at the terminal.
+/// The pivot (row, column) that the Zero rule makes. `None` at the terminal.
 pub fn forward<T: Tableau>(dictionary: &T) -> Option<(usize, usize)> {
     let (column, _) = dictionary
         .cobasis()
@@ -44,7 +46,8 @@ fn top<T: Tableau>(dictionary: &T, column: usize) -> Option<(usize, u32)> {
         .max_by_key(|&(_, i)| i)
 }
 
-/// The exchanges (row, column) by which the Zero rule's predecessors are reached (statement 3).
+/// The exchanges (row, column) that lead to the cobases from which the Zero rule pivots to this one
+/// (statement 3).
 pub fn reverse<T: Tableau>(dictionary: &T) -> Vec<(usize, usize)> {
     let tops: Vec<Option<u32>> = (0..dictionary.cobasis().len())
         .map(|column| top(dictionary, column).map(|(_, i)| i))
@@ -107,8 +110,8 @@ fn leave<T: Tableau>(dictionary: &T, from: u32, to: u32, walk: &mut Walk<'_>) {
     walk.remaining.push(Job { node, from, to });
 }
 
-/// Depth first: position 0 is `dictionary` itself, the others are its children's subtrees; `below`
-/// is the workspace of the levels that were reached.
+/// Visit a range of positions, depth first. Position 0 is `dictionary` itself, and position k the subtree
+/// of its k-th child. `below` is the workspace of the levels that were reached so far.
 fn visit<T: Tableau>(dictionary: &T, from: u32, to: u32, below: &mut Vec<T>, walk: &mut Walk<'_>) {
     if from == 0 {
         let reported = reports(dictionary);

@@ -1,27 +1,27 @@
 //! Vertices of lines whose coordinates are one word each, in lowest terms.
 //!
-//! A row has the values α and β at the two vectors u and v that span a line, and meets the line in β·u
-//! − α·v. Each pair (α, β) is divided by its common factor. The sign is chosen so that the last
-//! coordinate is positive.
+//! Two vectors u and v span a line. A row has the values α at u and β at v, and meets the line in the point
+//! β·u − α·v. Each pair (α, β) is divided by its greatest common divisor. The sign is chosen so that the
+//! last coordinate is positive.
 
 use std::mem::MaybeUninit;
 
 use crate::SimdLevel;
 use crate::arrangement::arithmetic::{CHUNK, divide_all, whole};
 
-/// Coordinates that one vector store writes.
+/// The number of coordinates that one vector store writes.
 const WRITTEN_TOGETHER: usize = 8;
 
-/// Pairs (α, β) of some lines, and the ends of these lines.
+/// Pairs (α, β) of some lines, and the vectors u and v of these lines.
 ///
-/// A line by itself would leave most lanes empty, and the steps of one pair wait for each other: the
-/// pairs of a plane go together.
+/// The pairs of many lines are divided together, because those of one line would leave most lanes empty,
+/// and because the steps of one pair depend on each other.
 #[derive(Debug)]
 pub struct Coprime {
     simd: SimdLevel,
     alpha: Vec<f64>,
     beta: Vec<f64>,
-    /// Pairs up to and with those of each line.
+    /// For each line, the number of pairs up to its last one.
     lines: Vec<usize>,
     /// u and v of each line, coordinate by coordinate.
     ends: Vec<(i64, i64)>,
@@ -39,8 +39,7 @@ impl Coprime {
         }
     }
 
-    /// Add a line: the pairs of these rows, in none of which both are 0, and u and v coordinate by
-    /// coordinate.
+    /// Add a line: the pairs of these rows, and u and v coordinate by coordinate. No pair is (0, 0).
     pub fn push(
         &mut self,
         rows: &[u32],
@@ -64,17 +63,17 @@ impl Coprime {
         self.alpha.is_empty()
     }
 
-    /// Append the points of all pairs, and forget them. Coordinates fit the word, so wrapping is exact.
+    /// Append the points of all pairs, and remove the pairs. The coordinates fit a word, so results of
+    /// wrapping operations are exact.
     pub fn write(&mut self, out: &mut Vec<u64>) {
         self.divide();
         if !self.lines.is_empty() {
             let width = self.ends.len() / self.lines.len();
             let points = self.len() * width;
-            // What is written beyond a point is overwritten by the next one.
+            // A store may write beyond its point. The next point overwrites that.
             out.reserve(points + WRITTEN_TOGETHER);
             self.put_lines(width, out.spare_capacity_mut());
-            // SAFETY: there is room for so many, and all of them have been written: a point's
-            // coordinates for each pair.
+            // SAFETY: the room was reserved, and `put_lines` has written `width` coordinates for each pair.
             unsafe { out.set_len(out.len() + points) };
         }
         self.alpha.clear();
@@ -83,7 +82,7 @@ impl Coprime {
         self.ends.clear();
     }
 
-    /// Take out the common factors.
+    /// Divide each pair by its greatest common divisor.
     fn divide(&mut self) {
         let count = self.len();
         let padded = count.next_multiple_of(CHUNK);
@@ -200,7 +199,7 @@ mod tests {
                 .rev()
                 .map(|(a, b)| (a / a.gcd(b), b / a.gcd(b)))
                 .collect();
-            // In two lines, of which the first may have none.
+            // On two lines, of which the first may have no pairs.
             let (first, second) = rows.split_at(rows.len() / 2);
             let points = SimdLevel::available().into_iter().map(|simd| {
                 let mut coprime = Coprime::new(simd);

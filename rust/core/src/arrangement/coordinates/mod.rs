@@ -1,8 +1,8 @@
 //! Homogeneous coordinates of vertices, in words.
 //!
-//! * [`Coprime`] makes the vertices of a line where each coordinate is one word, in lowest terms.
-//! * [`PointBasis`] makes sums of multiples of a few points where coordinates have several words.
-//! * [`Space`] takes coordinates of the search to those of the space that was given.
+//! * [`Coprime`] computes the vertices on lines in lowest terms, if each coordinate is one word.
+//! * [`PointBasis`] computes linear combinations of a few points, if coordinates have several words.
+//! * [`Space`] converts the coordinates of the search to those of the user's space.
 //!
 //! This room uses `arithmetic`.
 

@@ -1,15 +1,15 @@
 //! Linear combinations of a few points, in coordinates of several words.
 //!
-//! Arithmetic is modulo 2^(64·limbs). The results that are asked for fit that many words, so
-//! intermediate overflow does no harm. The negative of each point is kept as well, so that only
-//! magnitudes are multiplied. At [`SimdLevel::Vbmi`] a coordinate is in each lane, in limbs of 52 bits.
+//! The arithmetic is modulo 2^(64·limbs). The final results fit `limbs` words, so overflow on the way does
+//! not change them. The negative of each point is stored too, so that coefficients are multiplied by
+//! magnitude. At [`SimdLevel::Vbmi`] each lane has one coordinate, in limbs of 52 bits.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use crate::SimdLevel;
 
-/// Coordinates that fit the lanes of a vector.
+/// The number of lanes, which is the largest number of coordinates for this form.
 const LANES: usize = 8;
 
 /// Bits of a limb in lanes.
@@ -28,7 +28,7 @@ pub struct PointBasis {
     in_lanes: bool,
     /// Each point and its negative.
     words: Vec<u64>,
-    /// The same, limb by limb.
+    /// The same points in lanes, limb by limb.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         expect(dead_code, reason = "kernels for x86-64 alone")
@@ -36,7 +36,8 @@ pub struct PointBasis {
     lanes: Vec<[u64; LANES]>,
 }
 
-/// Call a function for the limbs of 52 bits that hold `limbs` words, and for those words.
+/// Call a function with the number of 52-bit limbs that hold `limbs` words, and with the number of words, as
+/// constants.
 #[cfg(target_arch = "x86_64")]
 macro_rules! with_limbs {
     ($limbs:expr, $call:ident $arguments:tt) => {
@@ -66,7 +67,7 @@ impl PointBasis {
         }
     }
 
-    /// The points with these words.
+    /// Replace the points by these.
     pub fn load(&mut self, points: &[u64], width: usize, limbs: usize) {
         (self.width, self.limbs) = (width, limbs);
         self.in_lanes = width <= LANES && (2..=6).contains(&limbs) && multiplies_limbs(self.simd);
@@ -92,8 +93,8 @@ impl PointBasis {
         }
     }
 
-    /// `other` becomes the basis of sums of these points, with as many coefficients for each as there
-    /// are points here.
+    /// Replace the points of `other` by linear combinations of these points. `coefficients` has one number
+    /// for each of these points, for each new point.
     pub fn derive(&self, coefficients: &[i128], other: &mut Self) {
         (other.width, other.limbs, other.simd) = (self.width, self.limbs, self.simd);
         other.in_lanes = self.in_lanes;
@@ -115,8 +116,8 @@ impl PointBasis {
         other.load(&points, self.width, self.limbs);
     }
 
-    /// Append sums of these points with these coefficients, or their negatives, whichever have a
-    /// positive last coordinate.
+    /// Append linear combinations of these points. The sign of each is chosen so that its last coordinate
+    /// is positive.
     pub fn push<const T: usize>(&self, coefficients: &[[i128; T]], out: &mut Vec<u64>) {
         let stride = self.width * self.limbs;
         let start = out.len();
@@ -138,7 +139,7 @@ impl PointBasis {
         }
     }
 
-    /// One sum.
+    /// One linear combination.
     fn sum(&self, coefficients: &[i128], point: &mut [u64]) {
         let stride = self.width * self.limbs;
         point.fill(0);
@@ -156,7 +157,7 @@ impl PointBasis {
     }
 }
 
-/// to + by·of, as far as `to` goes.
+/// Add by·of to `to`, modulo 2^(64·words of `to`).
 #[inline(always)]
 fn add_multiple(to: &mut [u64], by: u64, of: &[u64]) {
     let mut carry = 0;
@@ -167,7 +168,7 @@ fn add_multiple(to: &mut [u64], by: u64, of: &[u64]) {
     }
 }
 
-/// Whether the level has products of 52-bit limbs in lanes.
+/// Whether this level has an instruction that multiplies 52-bit limbs in lanes.
 fn multiplies_limbs(simd: SimdLevel) -> bool {
     match simd {
         #[cfg(target_arch = "x86_64")]
@@ -236,7 +237,7 @@ fn push<const N: usize, const L: usize, const T: usize>(
     }
 }
 
-/// Whether two limbs hold the magnitudes of these numbers; three always do.
+/// Whether two limbs hold the magnitudes of these numbers. Three hold any.
 #[cfg(target_arch = "x86_64")]
 fn are_narrow(coefficients: &[i128]) -> bool {
     let all = coefficients.iter().fold(0, |all, x| all | x.unsigned_abs());
@@ -252,7 +253,7 @@ fn push_sized<const N: usize, const L: usize, const T: usize, const C: usize>(
     points: &mut [u64],
 ) {
     let last = basis.width - 1;
-    // Where the sign of a number of L words is.
+    // The limb and the bit that have the sign of a number of L words.
     let (top, bit) = ((64 * L - 1) / BITS, (64 * L - 1) % BITS);
     for (point, coefficients) in points.chunks_exact_mut(basis.width * L).zip(coefficients) {
         let mut sum = sum::<N, C>(&basis.lanes, coefficients);
@@ -277,7 +278,7 @@ fn word<const N: usize>(limbs: &[__m512i; N], bit: usize) -> __m512i {
     let limb = |k: usize| limbs.get(k).copied().unwrap_or(_mm512_setzero_si512());
     let left = |x, by: usize| _mm512_sllv_epi64(x, _mm512_set1_epi64(by as i64));
     let first = _mm512_srlv_epi64(limb(at), _mm512_set1_epi64(shift as i64));
-    // Shifts of 64 and more leave 0.
+    // Shifts by 64 or more give 0.
     let second = left(limb(at + 1), BITS - shift);
     let third = left(limb(at + 2), 2 * BITS - shift);
     _mm512_or_si512(_mm512_or_si512(first, second), third)
@@ -309,7 +310,7 @@ fn sum<const N: usize, const C: usize>(
     carried(sum)
 }
 
-/// Limbs of 52 bits again.
+/// Carry the excess of each limb to the next, so that every limb has 52 bits again.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
@@ -334,7 +335,7 @@ fn negated<const N: usize>(limbs: [__m512i; N]) -> [__m512i; N] {
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn load(lanes: [u64; LANES]) -> __m512i {
-    // SAFETY: eight words are read from eight.
+    // SAFETY: the array has eight words, and eight are read.
     unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
 }
 
@@ -343,7 +344,7 @@ fn load(lanes: [u64; LANES]) -> __m512i {
 #[inline]
 fn store(vector: __m512i) -> [u64; LANES] {
     let mut lanes = [0; LANES];
-    // SAFETY: eight words are written to eight.
+    // SAFETY: the array has eight words, and eight are written.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) };
     lanes
 }
@@ -374,8 +375,8 @@ mod tests {
     }
 
     proptest! {
-        /// On every level that the machine has, against big integers: points of every width on both
-        /// sides of the lanes', and of every number of words.
+        /// On every level that the machine has, compared with big integers: points with fewer and with more
+        /// coordinates than lanes, and of every number of words.
         #[test]
         fn sums_are_those_of_integers(
             width in 1usize..11,
@@ -389,7 +390,7 @@ mod tests {
             let points: Vec<Vec<BigInt>> = numbers
                 .chunks_exact(11)
                 .zip(sizes)
-                // All sums must fit.
+                // All sums have to fit.
                 .map(|(row, size)| row[..width]
                     .iter()
                     .map(|x| BigInt::from(*x) << size.min(room.saturating_sub(64 + 126 + 63)))
@@ -426,7 +427,7 @@ mod tests {
                 basis.push(&by, &mut found);
                 prop_assert_eq!(&found, &expected, "{}", simd);
 
-                // What is derived is a basis as well.
+                // The derived points are a basis as well.
                 let mut derived = PointBasis::new(simd);
                 basis.derive(lines.as_flattened(), &mut derived);
                 let mut found = Vec::new();

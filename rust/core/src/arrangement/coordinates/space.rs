@@ -1,4 +1,4 @@
-//! From the coordinates of a search to those of the space that was given, in words.
+//! Conversion from the coordinates of a search to those of the user's space, in words.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -7,18 +7,18 @@ use num_traits::One;
 use super::point_basis::PointBasis;
 use crate::SimdLevel;
 
-/// The coordinates of rows as points of the space.
+/// The map from the coordinates in which the rows are kept to those of the user's space.
 #[derive(Clone, Debug)]
 pub struct Space {
     width: usize,
     limbs: usize,
-    /// The images of the basis vectors, unless those are the space's own.
+    /// The images of the unit vectors. `None` for the identity.
     images: Option<PointBasis>,
 }
 
 impl Space {
-    /// Of `width` homogeneous coordinates of `limbs` words each; those of rows are taken there by this
-    /// matrix, if any.
+    /// A map to `width` homogeneous coordinates of `limbs` words each, by this matrix. `None` is the
+    /// identity.
     pub fn new(simd: SimdLevel, width: usize, limbs: usize, map: Option<&[Vec<BigInt>]>) -> Self {
         let modulus = BigInt::one() << (64 * limbs);
         let images = map.map(|map| {
@@ -46,7 +46,7 @@ impl Space {
         self.limbs
     }
 
-    /// Some vectors of coordinates of the rows, as points.
+    /// Replace `points` by the images of these vectors, which are given coordinate by coordinate.
     pub fn place(&self, vectors: impl Iterator<Item = i128>, points: &mut PointBasis) {
         if let Some(images) = &self.images {
             images.derive(&vectors.collect::<Vec<_>>(), points);

@@ -1,9 +1,9 @@
 //! Flats in a field: for numbers of any size, and for the real line, which has no planes.
 //!
-//! The walk is that of [`walk`](mod@super::walk). The hyperplanes of a flat's greedy basis are eliminated
-//! from the rows. Rows are scaled to a leading 1, so that a pivot needs no division. The factor that
-//! scaling takes out is kept, because the product of the true pivots is the determinant of the basis. A
-//! line is cut by each row in one point.
+//! The walk is that of [`walk`](mod@super::walk). The hyperplanes of the greedy basis of a flat are
+//! eliminated from the rows. Each row is scaled so that its first coefficient ≠ 0 is 1. Then a pivot needs
+//! no division. The factor of each scaling is kept, because the determinant of the basis is the product of
+//! the pivots before scaling. On a line, each row cuts out one point.
 
 use super::walk;
 use crate::Control;
@@ -14,39 +14,39 @@ use crate::arrangement::jobs::Walk;
 /// Rows whose leading coefficients are inverted together: enough to make the inversion cheap.
 const INVERTED_TOGETHER: usize = 256;
 
-/// A flat with the arrangement restricted to it.
+/// A flat, and the restriction of the arrangement to it.
 #[derive(Clone, Debug)]
 pub struct FieldFlat<F> {
     /// Dimension r of the flat.
-    free: usize,
+    dimension: usize,
     /// The smallest member of the greedy basis.
     smallest: u32,
     /// Number of each row, rising.
     numbers: Vec<u32>,
-    /// r coefficients, the first that is not 0 being 1, and the right-hand side, for each row.
+    /// For each row r coefficients and the right-hand side. The first coefficient ≠ 0 is 1.
     rows: Vec<F>,
     /// What each row was divided by.
     factors: Vec<F>,
-    /// Each coordinate of the space as r coefficients and a constant on the flat.
+    /// Each coordinate of the space as a function on the flat: r coefficients and a constant.
     place: Vec<F>,
-    /// Of the greedy basis, up to its sign.
+    /// The determinant of the greedy basis, up to its sign.
     determinant: F,
 }
 
-/// Memory that a restriction needs on the way.
+/// Memory for the computation of restrictions.
 #[derive(Debug)]
 pub struct FieldScratch<F> {
     leads: Vec<F>,
     products: Vec<F>,
     order: Vec<u32>,
-    /// Looked at between a few products: in wide fields one flat can take minutes.
+    /// Checked every few products, because one flat in a wide field can take minutes.
     control: Control,
-    /// Whether a step has stopped in its middle.
+    /// Whether a step was stopped before its end.
     interrupted: bool,
 }
 
 impl<F> FieldScratch<F> {
-    /// None yet.
+    /// Empty memory.
     pub fn new(control: Control) -> Self {
         Self {
             leads: Vec::new(),
@@ -57,7 +57,7 @@ impl<F> FieldScratch<F> {
         }
     }
 
-    /// Whether to go on: false from when the caller has cancelled.
+    /// Whether to go on. False once the caller has cancelled.
     fn goes_on(&mut self) -> bool {
         self.interrupted |= self.control.check().is_err();
         !self.interrupted
@@ -69,7 +69,7 @@ impl<F: Field> FieldFlat<F> {
     pub fn whole(arrangement: &Arrangement, control: &Control) -> Self {
         let dimension = arrangement.dimension();
         let mut flat = <Self as walk::Flat>::empty();
-        flat.free = dimension;
+        flat.dimension = dimension;
         flat.smallest = u32::MAX;
         for (number, row) in arrangement.rows().iter().enumerate() {
             if control.check().is_err() {
@@ -89,13 +89,14 @@ impl<F: Field> FieldFlat<F> {
     }
 
     fn row(&self, at: usize) -> &[F] {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         &self.rows[at * stride..(at + 1) * stride]
     }
 
-    /// Scale every row to a leading 1, and merge rows that cut the flat in the same place.
+    /// Scale every row so that its first coefficient ≠ 0 is 1, and merge rows that cut the flat in the same
+    /// place.
     fn normalise(&mut self, scratch: &mut FieldScratch<F>) {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         let rows = self.rows.chunks_mut(stride * INVERTED_TOGETHER);
         for (rows, factors) in rows.zip(self.factors.chunks_mut(INVERTED_TOGETHER)) {
             if !scratch.goes_on() {
@@ -109,7 +110,7 @@ impl<F: Field> FieldFlat<F> {
             }
             invert_all(&mut scratch.leads, &mut scratch.products);
             for (row, inverse) in rows.chunks_exact_mut(stride).zip(&scratch.leads) {
-                // Numbers may have hundreds of words: so many rows can take a second.
+                // With numbers of hundreds of words, this many rows can take a second.
                 if scratch.control.check().is_err() {
                     scratch.interrupted = true;
                     return;
@@ -124,7 +125,7 @@ impl<F: Field> FieldFlat<F> {
         self.merge(&mut scratch.order);
     }
 
-    /// Of equal rows, keep that of the largest number.
+    /// Of equal rows, keep the one with the largest number.
     fn merge(&mut self, order: &mut Vec<u32>) {
         order.clear();
         order.extend(0..self.numbers.len() as u32);
@@ -137,7 +138,7 @@ impl<F: Field> FieldFlat<F> {
             return;
         }
         order.sort_unstable();
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         for (to, &from) in order.iter().enumerate() {
             let from = from as usize;
             self.numbers[to] = self.numbers[from];
@@ -158,7 +159,7 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
 
     fn empty() -> Self {
         Self {
-            free: 0,
+            dimension: 0,
             smallest: 0,
             numbers: Vec::new(),
             rows: Vec::new(),
@@ -168,15 +169,15 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         }
     }
 
-    fn attend(scratch: &mut FieldScratch<F>, control: &Control) {
+    fn set_control(scratch: &mut FieldScratch<F>, control: &Control) {
         scratch.control = control.clone();
         scratch.interrupted = false;
     }
     fn interrupted(scratch: &FieldScratch<F>) -> bool {
         scratch.interrupted
     }
-    fn free(&self) -> usize {
-        self.free
+    fn dimension(&self) -> usize {
+        self.dimension
     }
     fn smallest(&self) -> u32 {
         self.smallest
@@ -187,8 +188,8 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut FieldScratch<F>) -> bool {
         let chosen = self.row(at);
         let pivot = leading(chosen);
-        let stride = self.free + 1;
-        child.free = self.free - 1;
+        let stride = self.dimension + 1;
+        child.dimension = self.dimension - 1;
         child.smallest = self.numbers[at];
         child.determinant = self.determinant.times(&self.factors[at]);
         child.numbers.clear();
@@ -201,7 +202,10 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
             }
             let start = child.rows.len();
             eliminate(row, chosen, pivot, &mut child.rows);
-            if child.rows[start..start + child.free].iter().all(F::is_zero) {
+            if child.rows[start..start + child.dimension]
+                .iter()
+                .all(F::is_zero)
+            {
                 child.rows.truncate(start);
                 continue;
             }
@@ -212,10 +216,10 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
             if !scratch.goes_on() {
                 return false;
             }
-            // x = v·y + u with y_p = β − …, so the constant changes the other way.
+            // x = v·y + u with y_p = β − …: the right-hand side is added to the constant.
             let factor = &coordinate[pivot];
             for (c, value) in coordinate.iter().enumerate().filter(|(c, _)| *c != pivot) {
-                child.place.push(if c == self.free {
+                child.place.push(if c == self.dimension {
                     value.plus(&factor.times(&chosen[c]))
                 } else {
                     value.minus_product(factor, &chosen[c])
@@ -226,22 +230,22 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         true
     }
     fn reaches_a_vertex(&self, scratch: &mut FieldScratch<F>) -> bool {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         let candidates = walk::Flat::children(self, 0, u32::MAX).len();
-        if candidates < self.free {
+        if candidates < self.dimension {
             return false;
         }
-        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.free);
+        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.dimension);
         for row in self.rows.chunks_exact(stride).take(candidates) {
-            if echelon.len() == self.free {
+            if echelon.len() == self.dimension {
                 break;
             }
-            let mut row = row[..self.free].to_vec();
+            let mut row = row[..self.dimension].to_vec();
             for (pivot, other) in &echelon {
                 if !scratch.goes_on() {
                     return true;
                 }
-                // Both sides of the difference multiplied through: no division, no inversion.
+                // Multiply both rows, so that the difference needs no division.
                 let (ours, theirs) = (row[*pivot].clone(), &other[*pivot]);
                 if !ours.is_zero() {
                     for (value, by) in row.iter_mut().zip(other) {
@@ -253,7 +257,7 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
                 echelon.push((pivot, row));
             }
         }
-        echelon.len() == self.free
+        echelon.len() == self.dimension
     }
     fn finish(
         &self,
@@ -264,7 +268,8 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         walk: &mut Walk<'_>,
     ) {
         let rows = self.children(from, to);
-        // Without coordinates all are found at once; a point of wide numbers takes a while.
+        // To count vertices takes no time for each. Coordinates in wide numbers take long, so the flag is
+        // checked for each vertex.
         let together = if walk.wanted.coordinates {
             1
         } else {
@@ -306,12 +311,12 @@ impl<F: Field> FieldFlat<F> {
     }
 }
 
-/// Place of the first coefficient that is not 0; restricted rows have one.
+/// The place of the first coefficient that is not 0. Every restricted row has one.
 fn leading<F: Field>(row: &[F]) -> usize {
     row.iter().position(|x| !x.is_zero()).unwrap_or_default()
 }
 
-/// Append `row` − row\[pivot\]·`chosen` without its entry at `pivot`.
+/// Append `row` − row\[pivot\]·`chosen`, without the entry at `pivot`.
 fn eliminate<F: Field>(row: &[F], chosen: &[F], pivot: usize, out: &mut Vec<F>) {
     let factor = &row[pivot];
     out.extend((0..row.len()).filter(|c| *c != pivot).map(|c| {

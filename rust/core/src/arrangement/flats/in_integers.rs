@@ -1,14 +1,14 @@
 //! Flats in machine integers: the arrangement restricted to a basis of a
 //! [lattice](crate::arrangement::lattices).
 //!
-//! The row of a hyperplane a·x = b on a flat of dimension r is its r + 1 values at the basis of the
-//! flat's lattice, where (x, 1) has the value a·x − b. The row of the hyperplane at infinity is the
-//! last coordinate. Then:
-//! * a row of zeros contains the flat;
-//! * a row proportional to that of infinity is parallel to the flat;
-//! * proportional rows cut the flat in the same place.
+//! A hyperplane a·x = b is the linear form that has the value a·x − b at (x, 1). Its row on a flat of
+//! dimension r has the r + 1 values of this form at the basis vectors of the flat's lattice. The hyperplane
+//! at infinity is the form that gives the last coordinate. Then:
+//! * a hyperplane contains the flat if its row is 0;
+//! * a hyperplane is parallel to the flat if its row is proportional to that of infinity;
+//! * two hyperplanes cut the flat in the same place if their rows are proportional.
 //!
-//! No residue and no tolerance decides anything: rows with one key are compared as integers.
+//! These tests are exact: residues only give the keys, and rows with equal keys are compared as integers.
 
 use std::sync::Arc;
 
@@ -29,16 +29,16 @@ pub struct Matrix<W> {
     /// d + 1.
     pub width: usize,
     rows: Vec<W>,
-    /// The largest norm of a row.
+    /// The largest Euclidean norm of a row.
     norm: f64,
-    /// Whether every minor is below 2⁶⁰, so that a residue modulo 2⁶¹ − 1 is zero only if it is.
+    /// Whether every minor is below 2⁶⁰. Then a minor is zero if its residue modulo 2⁶¹ − 1 is.
     minors_fit: bool,
-    /// The coordinates of the rows as points of the space.
+    /// The map from the coordinates of the rows to those of the user's space.
     pub space: Space,
 }
 
 impl<W: Word + TryFrom<i128>> Matrix<W> {
-    /// Of rows [a|b]; `None` where the entries do not fit.
+    /// The matrix of rows [a|b]. `None` if the entries do not fit.
     pub fn new(
         hyperplanes: &[Vec<BigInt>],
         width: usize,
@@ -69,7 +69,7 @@ impl<W: Word + TryFrom<i128>> Matrix<W> {
     }
 }
 
-/// What the flats of one walk share.
+/// The input and the memory that all flats of a walk share.
 #[derive(Debug)]
 pub struct IntegerScratch<W: PlaneWord> {
     matrix: Arc<Matrix<W>>,
@@ -79,7 +79,7 @@ pub struct IntegerScratch<W: PlaneWord> {
     seen: RowSet,
     plane: W::Plane,
     control: Control,
-    /// Whether a step has stopped in its middle.
+    /// Whether a step was stopped before its end.
     interrupted: bool,
 }
 
@@ -102,25 +102,25 @@ impl<W: PlaneWord> IntegerScratch<W> {
 /// A flat and the rows that cut it.
 #[derive(Debug)]
 pub struct IntegerFlat<W> {
-    free: usize,
+    dimension: usize,
     smallest: u32,
     /// Number of each row, rising.
     numbers: Vec<u32>,
-    /// r + 1 values for each row, and infinity's last.
+    /// r + 1 values for each row. The last row is that of infinity.
     rows: Vec<W>,
-    /// r + 1 vectors of d + 1 entries.
+    /// The basis of the lattice: r + 1 vectors of d + 1 entries.
     lattice: Vec<W>,
 }
 
 impl<W: PlaneWord> IntegerFlat<W> {
-    /// The whole space, whose basis is the coordinates'.
+    /// The whole space, whose lattice has the unit vectors as its basis.
     pub fn whole(matrix: &Matrix<W>) -> Self {
         let width = matrix.width;
         let unit = |c: usize| (0..width).map(move |k| if k == c { W::ONE } else { W::ZERO });
         let mut rows = matrix.rows.clone();
         rows.extend(unit(width - 1));
         Self {
-            free: width - 1,
+            dimension: width - 1,
             smallest: u32::MAX,
             numbers: (0..(matrix.rows.len() / width) as u32).collect(),
             rows,
@@ -128,13 +128,13 @@ impl<W: PlaneWord> IntegerFlat<W> {
         }
     }
 
-    /// Row `at`; infinity's is the one after the last.
+    /// Row `at`. The row of infinity follows that of the last hyperplane.
     fn row(&self, at: usize) -> &[W] {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         &self.rows[at * width..(at + 1) * width]
     }
 
-    /// This flat, a plane, for [`Plane`].
+    /// This flat, which has dimension 2, in the form that [`Plane`] takes.
     fn plane(&self) -> PlaneRows<'_, W> {
         PlaneRows {
             numbers: &self.numbers,
@@ -143,27 +143,27 @@ impl<W: PlaneWord> IntegerFlat<W> {
         }
     }
 
-    /// Put the values of every row of `parent` but `chosen` at this flat's basis.
+    /// Evaluate the hyperplanes of `parent`, except row `chosen`, at the basis of this flat.
     fn evaluate(&mut self, parent: &Self, chosen: usize, matrix: &Matrix<W>) {
         let width = matrix.width;
-        let free = self.free + 1;
+        let size = self.dimension + 1;
         self.numbers.clear();
         self.rows.clear();
-        self.rows.resize((parent.numbers.len() + 1) * free, W::ZERO);
+        self.rows.resize((parent.numbers.len() + 1) * size, W::ZERO);
         let mut end = 0;
         for (at, &number) in parent.numbers.iter().enumerate() {
             if at == chosen {
                 continue;
             }
             let row = &matrix.rows[number as usize * width..][..width];
-            let values = &mut self.rows[end..end + free];
+            let values = &mut self.rows[end..end + size];
             for (value, vector) in values.iter_mut().zip(self.lattice.chunks_exact(width)) {
                 let terms = row.iter().zip(vector);
                 *value = terms.fold(W::ZERO, |sum, (a, x)| sum.plus_product(*a, *x));
             }
             if values.iter().any(|x| !x.is_zero()) {
                 self.numbers.push(number);
-                end += free;
+                end += size;
             }
         }
         for (value, vector) in self.rows[end..]
@@ -172,25 +172,25 @@ impl<W: PlaneWord> IntegerFlat<W> {
         {
             *value = vector[width - 1];
         }
-        self.rows.truncate(end + free);
+        self.rows.truncate(end + size);
     }
 
-    /// Drop rows that are parallel to the flat, and keep of those that cut it in the same place the
-    /// one of the largest number. False where some rows have no key to be told apart by.
+    /// Drop rows that are parallel to the flat. Of rows that cut it in the same place, keep the one with
+    /// the largest number. False if some row has no key.
     fn merge(&mut self, scratch: &mut IntegerScratch<W>) -> bool {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         W::keys(&self.rows, width, &mut scratch.keys);
         let count = self.numbers.len();
-        let mut seen = scratch.seen.clear(count + 1);
+        let mut seen = scratch.seen.new_set(count + 1);
         scratch.kept.clear();
         scratch.kept.resize(count + 1, false);
         let (keys, mut distinct) = (&scratch.keys, 0);
-        // From infinity down, so that the first of each place is the one to keep.
+        // From infinity down, so that the first row of each place is the one to keep.
         for at in (0..=count).rev() {
             let Some(key) = keys[at] else {
                 return false;
             };
-            let first = seen.first(at, key, |other| {
+            let first = seen.insert(at, key, |other| {
                 keys[other] == Some(key) && proportional(self.row(at), self.row(other))
             });
             scratch.kept[at] = first;
@@ -214,7 +214,8 @@ impl<W: PlaneWord> IntegerFlat<W> {
 }
 
 impl<W: PlaneWord> IntegerFlat<W> {
-    /// The vertices with numbers `from`..`to` on the line that row `at` of this plane cuts out.
+    /// Report the vertices on the line that row `at` of this plane cuts out, those by rows with numbers
+    /// `from`..`to`.
     fn on_line(
         &self,
         at: usize,
@@ -245,9 +246,9 @@ impl<W: PlaneWord> IntegerFlat<W> {
         }
     }
 
-    /// The vertices on the lines with numbers `from`..`to` of this plane.
+    /// Report the vertices on the lines that rows with numbers `from`..`to` cut out of this plane.
     fn on_lines(&self, from: u32, to: u32, scratch: &mut IntegerScratch<W>, walk: &mut Walk<'_>) {
-        // A row's part of a line costs some nanoseconds.
+        // A line takes a few nanoseconds for each row.
         let cost = 4 * self.numbers.len() as u64;
         for at in self.children(from, to) {
             let number = self.numbers[at];
@@ -267,7 +268,7 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     type Scratch = IntegerScratch<W>;
     const LAST: usize = 2;
 
-    fn attend(scratch: &mut IntegerScratch<W>, control: &Control) {
+    fn set_control(scratch: &mut IntegerScratch<W>, control: &Control) {
         scratch.control = control.clone();
         scratch.interrupted = false;
     }
@@ -276,15 +277,15 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     }
     fn empty() -> Self {
         Self {
-            free: 0,
+            dimension: 0,
             smallest: 0,
             numbers: Vec::new(),
             rows: Vec::new(),
             lattice: Vec::new(),
         }
     }
-    fn free(&self) -> usize {
-        self.free
+    fn dimension(&self) -> usize {
+        self.dimension
     }
     fn smallest(&self) -> u32 {
         self.smallest
@@ -294,7 +295,7 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
     }
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut IntegerScratch<W>) -> bool {
         let matrix = scratch.matrix.clone();
-        child.free = self.free - 1;
+        child.dimension = self.dimension - 1;
         child.smallest = self.numbers[at];
         child.lattice.clone_from(&self.lattice);
         scratch.values.clear();
@@ -302,7 +303,8 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
         if cut(&mut child.lattice, &mut scratch.values, matrix.width).is_none() {
             return false;
         }
-        // By Cauchy and Schwarz no value of a row exceeds this, but for the rounding of the norms.
+        // By the Cauchy–Schwarz inequality no value of a row is larger than this product of norms. The
+        // factor allows for the rounding of the norms.
         if longest(&child.lattice, matrix.width) * matrix.norm * 1.001 >= W::LIMIT {
             return false;
         }
@@ -310,7 +312,7 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
         child.merge(scratch)
     }
     fn reaches_a_vertex(&self, scratch: &mut IntegerScratch<W>) -> bool {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         let candidates = self.children(0, u32::MAX).len();
         let infinity = self.row(self.numbers.len());
         let rows = std::iter::once(infinity).chain(self.rows.chunks_exact(width).take(candidates));

@@ -1,6 +1,6 @@
 //! Reverse search over flats: each flat once, and so each vertex once.
 //!
-//! * [`walk`](mod@walk) is the search. It needs of a flat what the trait [`Flat`] says.
+//! * [`walk`](mod@walk) is the search, for any flat that implements the trait [`Flat`].
 //! * [`IntegerFlat`] keeps a flat in machine integers, on a lattice basis, and its planes by
 //!   [`planes`](super::planes).
 //! * [`FieldFlat`] keeps a flat in a field, for numbers of any size.

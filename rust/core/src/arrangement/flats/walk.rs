@@ -1,4 +1,4 @@
-//! The walk over flats, whatever arithmetic the flats are kept in.
+//! The walk over flats, for every arithmetic in which flats are kept.
 //!
 //! A *flat* is a non-empty intersection of hyperplanes. Hyperplanes are numbered. The *greedy basis* of
 //! a flat is found by going through the hyperplanes that contain it, from the largest number down, and
@@ -6,53 +6,56 @@
 //! in which the Zero rule ends. The *parent* of a flat is the flat of its greedy basis without the
 //! smallest member.
 //!
-//! **Children.** Let G be a flat whose greedy basis has the smallest member m (m = ∞ for the whole
-//! space). Let j < m, and let H_j meet G properly. Then G ∩ H_j is a child of G if and only if no i > j
-//! outside the closure of G cuts G in the same flat. *If*: a hyperplane that contains G ∩ H_j either
-//! contains G or cuts G there; none of the second kind exceeds j < m. So greed takes the basis of G
-//! first, and then j. *Only if*: with such an i > j, greed would take i, or something larger, before j.
-//! Hence each flat is reached from its parent and from nowhere else. Every flat, and so every vertex,
-//! is visited exactly once, and no visited vertex has to be stored.
+//! **Children.** Let G be a flat, and let m be the smallest member of its greedy basis (m = ∞ for the
+//! whole space). Let j < m, and let H_j cut G properly: it meets G and does not contain it. Then G ∩ H_j
+//! is a child of G if and only if no hyperplane i > j cuts G properly in the same flat.
 //!
-//! **Restricted rows.** The hyperplanes are kept as rows on the flat. Rows that do not cut the flat are
-//! dropped. Of rows that cut it in the same place, the one with the largest number is kept. So a row
-//! makes a child if and only if its number is below m.
+//! *If.* A hyperplane that contains G ∩ H_j contains G, or cuts G properly in that flat. Those of the
+//! second kind have numbers of at most j < m. So the greedy basis of G ∩ H_j is that of G and then j.
+//! *Only if.* If there is such an i > j, the greedy basis has i, or a larger hyperplane, instead of j.
 //!
-//! **Rank.** Below a flat of dimension r only rows with smaller numbers are used again. There is no
-//! vertex below unless these rows have rank r on the flat. Without this test, an input with hardly more
-//! hyperplanes than dimensions would cost 2^d flats for one vertex.
+//! Hence each flat is reached from its parent only. Every flat, and so every vertex, is visited exactly
+//! once, and no visited vertex has to be stored.
+//!
+//! **Restricted rows.** The hyperplanes are kept as rows on the flat. Rows that do not cut the flat
+//! properly are dropped. Of rows that cut it in the same place, the one with the largest number is kept. So
+//! a row makes a child if and only if its number is below m.
+//!
+//! **Rank.** Below a flat of dimension r, only rows with numbers below m are used. There is a vertex below
+//! the flat only if these rows have rank r on it. Without this test, an input with hardly more hyperplanes
+//! than dimensions would take 2^d flats for one vertex.
 //!
 //! Source: the Zero rule is that of arXiv 2401.16675; the search over flats is this project's.
 
 use crate::Control;
 use crate::arrangement::jobs::{Job, Walk};
 
-/// A flat with the arrangement restricted to it, in some arithmetic.
+/// A flat, and the restriction of the arrangement to it, in some arithmetic.
 pub trait Flat: Sized {
-    /// What all flats of a search share, and memory that they need on the way.
+    /// The input that all flats of a search share, and memory that they use.
     type Scratch;
     /// The dimension of flats that [`finish`](Self::finish) enumerates.
     const LAST: usize;
 
-    /// A flat to be overwritten.
+    /// A flat that [`restrict`](Self::restrict) overwrites.
     fn empty() -> Self;
-    /// Let long steps look at this stop flag.
-    fn attend(scratch: &mut Self::Scratch, control: &Control);
-    /// Whether a step has stopped in its middle since the last [`attend`](Self::attend), because the
-    /// flag said so. What it gave is of no use.
+    /// Set the stop flag that long steps check.
+    fn set_control(scratch: &mut Self::Scratch, control: &Control);
+    /// Whether the stop flag has ended a step before its end since the last [`set_control`](Self::set_control). The
+    /// result of that step must not be used.
     fn interrupted(scratch: &Self::Scratch) -> bool;
     /// Its dimension.
-    fn free(&self) -> usize;
+    fn dimension(&self) -> usize;
     /// The smallest member of its greedy basis, `u32::MAX` for the whole space.
     fn smallest(&self) -> u32;
     /// Number of each row, rising.
     fn numbers(&self) -> &[u32];
-    /// The flat that row `at` cuts out; whether its numbers fit the arithmetic.
+    /// Make `child` the flat that row `at` cuts out. False if its numbers do not fit the arithmetic.
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut Self::Scratch) -> bool;
-    /// Whether there may be a vertex below: false only where it is proved that there is none.
+    /// Whether there may be a vertex below. False is a proof that there is none.
     fn reaches_a_vertex(&self, scratch: &mut Self::Scratch) -> bool;
-    /// Everything below a flat of dimension [`LAST`](Self::LAST): its rows from `from` to `to`,
-    /// or, where a row of it is given, of the line that this row cuts out.
+    /// Report all vertices below a flat of dimension [`LAST`](Self::LAST), for its rows with numbers
+    /// `from`..`to`. If `line` is given, report those on the line that this row cuts out.
     fn finish(
         &self,
         line: Option<u32>,
@@ -62,7 +65,7 @@ pub trait Flat: Sized {
         walk: &mut Walk<'_>,
     );
 
-    /// Places of the rows that make children with numbers in `from`..`to`.
+    /// The places of the rows with numbers in `from`..`to` that make children.
     fn children(&self, from: u32, to: u32) -> std::ops::Range<usize> {
         let numbers = self.numbers();
         let to = to.min(self.smallest());
@@ -71,14 +74,15 @@ pub trait Flat: Sized {
     }
 }
 
-/// A flat of workspace for each dimension, and the path of the flats that they hold from the first on.
+/// A flat of workspace for each dimension, and the path to the flats that are in them.
 ///
-/// The next job begins near where the last one stopped, so most of its path is here already.
+/// A job usually begins near the place where the last one stopped. Then most flats on its path are here
+/// already.
 #[derive(Debug)]
 pub struct Levels<F> {
-    /// One for each dimension.
+    /// One flat for each dimension.
     pub flats: Vec<F>,
-    /// Numbers of the rows that cut them out.
+    /// The numbers of the rows that cut out the flats. The flats after these are out of date.
     pub held: Vec<u32>,
 }
 
@@ -92,14 +96,14 @@ pub fn run<F: Flat>(
 ) {
     walk.path.clear();
     let Levels { flats, held } = levels;
-    let steps = job.node.len().min(whole.free() - F::LAST);
+    let steps = job.node.len().min(whole.dimension() - F::LAST);
     let common = held.iter().zip(&job.node[..steps]);
     held.truncate(common.take_while(|(a, b)| a == b).count());
     for step in held.len()..steps {
         let (before, here) = flats.split_at_mut(step);
         let parent = before.last().unwrap_or(whole);
         let Ok(at) = parent.numbers().binary_search(&job.node[step]) else {
-            // No such flat, so nothing is below it.
+            // There is no such flat.
             return;
         };
         let fits = parent.restrict(at, &mut here[0], scratch);
@@ -132,7 +136,7 @@ pub fn run<F: Flat>(
     }
 }
 
-/// Depth first below `flat`, which is the last of those that are `held`.
+/// Visit the children of `flat` with numbers `from`..`to`, depth first. `held` is the path of `flat`.
 fn descend<F: Flat>(
     flat: &F,
     below: &mut [F],
@@ -142,7 +146,7 @@ fn descend<F: Flat>(
     scratch: &mut F::Scratch,
     walk: &mut Walk<'_>,
 ) {
-    if flat.free() == F::LAST {
+    if flat.dimension() == F::LAST {
         flat.finish(None, from, to, scratch, walk);
         return;
     }
@@ -150,7 +154,7 @@ fn descend<F: Flat>(
         return;
     };
     let depth = held.len();
-    // A row's part of a restriction costs some tens of nanoseconds.
+    // A restriction takes some tens of nanoseconds for each row.
     let cost = 32 * flat.numbers().len() as u64;
     for at in flat.children(from, to) {
         let number = flat.numbers()[at];
@@ -165,7 +169,7 @@ fn descend<F: Flat>(
             walk.leave(number, to);
             return;
         }
-        walk.result.flats[flat.free() - 1] += 1;
+        walk.result.flats[flat.dimension() - 1] += 1;
         walk.path.push(number);
         if !fits {
             walk.outgrow(0, u32::MAX);
@@ -177,7 +181,7 @@ fn descend<F: Flat>(
         }
         walk.path.pop();
         if F::interrupted(scratch) {
-            // Below, and what was left there has been put down.
+            // The step below was stopped, and has already put down the jobs that are left there.
             if let Some(next) = number.checked_add(1).filter(|next| *next < to) {
                 walk.leave(next, to);
             }

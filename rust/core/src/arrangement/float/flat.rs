@@ -1,22 +1,22 @@
-//! A flat in floats, and the arrangement restricted to it.
+//! A flat in floats, and the restriction of the arrangement to it.
 
-use super::judge::{Judge, NEAR, PartialResult};
+use super::zero_test::{NEAR, PartialResult, ZeroTest};
 
-/// A flat with the arrangement restricted to it; the fields are those of
-/// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without what only exact coordinates need.
+/// A flat, and the restriction of the arrangement to it. The fields are those of
+/// [`FieldFlat`](crate::arrangement::flats::FieldFlat), without those that exact coordinates need.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FloatFlat {
-    pub(super) free: usize,
+    pub(super) dimension: usize,
     pub(super) smallest: u32,
     pub(super) numbers: Vec<u32>,
-    /// `free` coefficients, the largest of magnitude 1, and a right-hand side for each row.
+    /// For each row `dimension` coefficients, the largest of which has magnitude 1, and a right-hand side.
     pub(super) rows: Vec<f64>,
     pub(super) place: Vec<f64>,
 }
 
 impl FloatFlat {
     fn row(&self, at: usize) -> &[f64] {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         &self.rows[at * stride..(at + 1) * stride]
     }
 
@@ -24,20 +24,20 @@ impl FloatFlat {
         self.numbers.partition_point(|&n| n < self.smallest)
     }
 
-    /// The child that row `at` cuts out, into `child`.
+    /// Make `child` the flat that row `at` cuts out.
     pub(super) fn restrict(
         &self,
         at: usize,
         child: &mut Self,
-        judge: Judge,
+        zero_test: ZeroTest,
         keys: &mut Vec<(f64, u32)>,
         near: &mut u64,
     ) {
         let chosen = self.row(at);
-        let pivot = largest(&chosen[..self.free]);
+        let pivot = largest(&chosen[..self.dimension]);
         let lead = chosen[pivot];
-        let stride = self.free + 1;
-        child.free = self.free - 1;
+        let stride = self.dimension + 1;
+        child.dimension = self.dimension - 1;
         child.smallest = self.numbers[at];
         child.numbers.clear();
         child.rows.clear();
@@ -50,54 +50,61 @@ impl FloatFlat {
             let factor = row[pivot] / lead;
             let kept = (0..stride).filter(|c| *c != pivot);
             child.rows.extend(kept.map(|c| row[c] - factor * chosen[c]));
-            let left = &child.rows[start..start + child.free];
-            if judge.is_zero(magnitude(left), near) {
+            let left = &child.rows[start..start + child.dimension];
+            if zero_test.is_zero(magnitude(left), near) {
                 child.rows.truncate(start);
             } else {
                 child.numbers.push(self.numbers[other]);
             }
         }
         for coordinate in self.place.chunks_exact(stride) {
-            // x = v·y + u with y_p = (β − …)/lead, so the constant changes the other way.
+            // x = v·y + u with y_p = (β − …)/lead: the right-hand side is added to the constant.
             let factor = coordinate[pivot] / lead;
             child.place.extend(
-                (0..self.free)
+                (0..self.dimension)
                     .filter(|c| *c != pivot)
                     .map(|c| coordinate[c] - factor * chosen[c]),
             );
             child
                 .place
-                .push(coordinate[self.free] + factor * chosen[self.free]);
+                .push(coordinate[self.dimension] + factor * chosen[self.dimension]);
         }
-        child.normalise(judge, keys, near);
+        child.normalise(zero_test, keys, near);
     }
 
-    /// Scale every row to a largest coefficient of 1, and of rows that cut the flat in the same place
-    /// keep that of the largest number.
+    /// Scale every row so that its largest coefficient has magnitude 1. Of rows that cut the flat in the
+    /// same place, keep the one with the largest number.
     ///
-    /// Rows that agree up to sign have nearly the same `key`, so only neighbours in its order are
-    /// compared.
-    pub(super) fn normalise(&mut self, judge: Judge, keys: &mut Vec<(f64, u32)>, near: &mut u64) {
-        let stride = self.free + 1;
+    /// Rows that agree up to sign have nearly the same `key`. So rows are sorted by their keys, and only
+    /// neighbours are compared.
+    pub(super) fn normalise(
+        &mut self,
+        zero_test: ZeroTest,
+        keys: &mut Vec<(f64, u32)>,
+        near: &mut u64,
+    ) {
+        let stride = self.dimension + 1;
         keys.clear();
         for (at, row) in self.rows.chunks_exact_mut(stride).enumerate() {
-            let scale = 1.0 / magnitude(&row[..self.free]);
+            let scale = 1.0 / magnitude(&row[..self.dimension]);
             row.iter_mut().for_each(|x| *x *= scale);
             keys.push((key(row), at as u32));
         }
         keys.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
         let mut merged = false;
         for (first, &(key, at)) in keys.iter().enumerate() {
-            // Each entry differs by at most the tolerance, times 1 + |right-hand side|, and weighs
-            // less than 1; beyond the band nothing near is left to be counted either.
+            // If two rows agree, each entry differs by at most the tolerance times
+            // 1 + |right-hand side|, and its weight in the key is below 1. So rows beyond this window
+            // do not agree, and their difference is not near the tolerance.
             let row = self.row(at as usize);
-            let window = NEAR * judge.tolerance * (stride as f64) * (1.0 + row[self.free].abs());
+            let window =
+                NEAR * zero_test.tolerance * (stride as f64) * (1.0 + row[self.dimension].abs());
             for &(other_key, other) in &keys[first + 1..] {
                 if other_key - key > window {
                     break;
                 }
                 let apart = difference(self.row(at as usize), self.row(other as usize));
-                if judge.is_zero(apart, near) {
+                if zero_test.is_zero(apart, near) {
                     let smaller = at.min(other) as usize;
                     self.numbers[smaller] = GONE;
                     merged = true;
@@ -110,7 +117,7 @@ impl FloatFlat {
     }
 
     fn drop_merged(&mut self) {
-        let stride = self.free + 1;
+        let stride = self.dimension + 1;
         let mut to = 0;
         for from in 0..self.numbers.len() {
             if self.numbers[from] != GONE {
@@ -124,20 +131,20 @@ impl FloatFlat {
         self.rows.truncate(to * stride);
     }
 
-    /// Whether the candidates have full rank, without which no vertex lies below.
+    /// Whether the candidates have full rank. If not, no vertex lies below.
     pub(super) fn reaches_a_vertex(
         &self,
-        judge: Judge,
+        zero_test: ZeroTest,
         echelon: &mut Vec<f64>,
         near: &mut u64,
     ) -> bool {
-        let (free, stride) = (self.free, self.free + 1);
+        let (dimension, stride) = (self.dimension, self.dimension + 1);
         echelon.clear();
         for row in self.rows.chunks_exact(stride).take(self.candidates()) {
             let start = echelon.len();
-            echelon.extend_from_slice(&row[..free]);
+            echelon.extend_from_slice(&row[..dimension]);
             let (before, row) = echelon.split_at_mut(start);
-            for other in before.chunks_exact(free) {
+            for other in before.chunks_exact(dimension) {
                 let pivot = largest(other);
                 let factor = row[pivot] / other[pivot];
                 row.iter_mut()
@@ -146,11 +153,11 @@ impl FloatFlat {
                 row[pivot] = 0.0;
             }
             let left = magnitude(row);
-            if judge.is_zero(left, near) {
+            if zero_test.is_zero(left, near) {
                 echelon.truncate(start);
             } else {
                 row.iter_mut().for_each(|x| *x /= left);
-                if echelon.len() == free * free {
+                if echelon.len() == dimension * dimension {
                     return true;
                 }
             }
@@ -171,14 +178,14 @@ impl FloatFlat {
     }
 }
 
-/// The number of a row that has been merged into another; no row has it.
+/// Replaces the number of a row that has been merged into another.
 pub(super) const GONE: u32 = u32::MAX;
 
 pub(super) fn magnitude(coefficients: &[f64]) -> f64 {
     coefficients.iter().fold(0.0, |m, x| x.abs().max(m))
 }
 
-/// Place of the first of the largest coefficients.
+/// The place of the first among the largest coefficients.
 fn largest(coefficients: &[f64]) -> usize {
     let mut at = 0;
     for (c, x) in coefficients.iter().enumerate() {
@@ -189,9 +196,10 @@ fn largest(coefficients: &[f64]) -> usize {
     at
 }
 
-/// The same for rows that agree up to sign; nearly the same if they nearly agree.
+/// A number that is equal for rows that agree up to sign, and nearly equal for rows that nearly agree.
 fn key(row: &[f64]) -> f64 {
-    // Multiples of the golden ratio modulo 1: rows of small integers seldom share such a sum.
+    // The weights are multiples of the golden ratio modulo 1. With them, different rows of small integers
+    // seldom have equal sums.
     let (mut sum, mut weight) = (0.0, 0.0);
     for x in row {
         weight += 0.618_033_988_749_895;
@@ -203,7 +211,8 @@ fn key(row: &[f64]) -> f64 {
     sum.abs()
 }
 
-/// How far two rows are from agreeing up to sign, right-hand sides relative to their magnitude.
+/// The largest difference between the entries of two rows, up to a common sign. That of right-hand sides is
+/// relative to their magnitude.
 fn difference(a: &[f64], b: &[f64]) -> f64 {
     let side = a.len() - 1;
     let scale = 1.0 / a[side].abs().max(b[side].abs()).max(1.0);

@@ -1,28 +1,27 @@
 //! The search over flats in `f64` with a tolerance: nothing here is proved.
 //!
-//! The search is that of [`flats`](crate::arrangement::flats). Zero is told differently. Three
-//! questions are asked, each of numbers scaled to magnitude 1, and answered by comparison with the
-//! tolerance:
+//! The search is that of [`flats`](crate::arrangement::flats), with other zero tests. A comparison with the
+//! tolerance decides three questions, on numbers that are scaled to magnitude 1:
 //!
-//! * Does a hyperplane meet the flat? It does not if the largest coefficient that elimination leaves of
-//!   its row is 0; it was 1 before.
+//! * Does a hyperplane meet the flat? It does not if the largest coefficient of its row, which was 1 before
+//!   the elimination, is 0 after it.
 //! * Do two hyperplanes cut the flat in the same place? They do if their rows, scaled to a largest
 //!   coefficient of 1, agree up to sign.
-//! * Have the rows below full rank? They have not if a pivot of their elimination is 0.
+//! * Do the candidate rows have full rank? They do not if a pivot of their elimination is 0.
 //!
-//! Every answer within a factor of [`NEAR`] of the tolerance, on either side, is counted: a small
-//! change of the input, or rounding, could have changed it. A count of 0 proves nothing, because an
-//! error can be larger than the band.
+//! Every test within a factor of [`NEAR`] of the tolerance, on either side, is counted: rounding, or a small
+//! change of the input, could have changed its answer. A count of 0 proves nothing, because an error can be
+//! larger than this factor.
 //!
 //! **Scaling.** Each entry is rounded once, when it is divided by the largest coefficient of its row.
-//! Then powers of two, which round nothing, bring columns, rows and right-hand sides to magnitude 1. So
-//! the tolerance means the same for every scaling of rows and every unit of length. Every elimination
-//! pivots on a largest coefficient, so one step at most doubles what it works on. Scaling a row by its
-//! largest coefficient is continuous, except for the sign. So rows are compared up to sign.
+//! Then columns, rows and right-hand sides are multiplied by powers of two, which is exact, to bring them to
+//! magnitude 1. So the tolerance has the same meaning for every scaling of rows and every unit of length.
+//! Every elimination pivots on a largest coefficient, so one step at most doubles the entries. The scaling
+//! of a row by its largest coefficient is continuous up to sign. So rows are compared up to sign.
 
 mod flat;
-mod judge;
 mod scaling;
+mod zero_test;
 
 use std::cmp::Ordering;
 
@@ -31,14 +30,14 @@ use rayon::prelude::*;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 use flat::FloatFlat;
-pub use judge::NEAR;
-use judge::{Judge, PartialResult};
 use scaling::{out_of_range, scaled};
+pub use zero_test::NEAR;
+use zero_test::{PartialResult, ZeroTest};
 
-/// Levels of the search tree whose subtrees are shared out to threads, as in `flats`.
+/// The number of levels of the search tree whose subtrees are distributed to threads.
 const SHARED_LEVELS: usize = 2;
 
-/// What a search in floats finds.
+/// The result of a search in floats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Approximate {
     /// d coordinates a vertex, sorted lexicographically.
@@ -51,13 +50,13 @@ pub struct Approximate {
 
 /// The vertices of an arrangement, approximately.
 ///
-/// Points that are closer than about the tolerance, on the scale of the input, are taken for one.
-/// The result depends on the hyperplanes, their order and the tolerance, not on the number of
-/// threads. Time and memory as [`flats`](crate::arrangement::flats) with the cheapest arithmetic.
+/// Points whose distance is below about the tolerance, relative to the scale of the input, count as one.
+/// The result depends on the hyperplanes, their order and the tolerance, and not on the number of threads.
+/// Time and memory are those of [`flats`](crate::arrangement::flats) in the cheapest arithmetic.
 ///
 /// # Errors
-/// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) where a right-hand side or a coordinate is beyond the range of `f64`,
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+/// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) if a right-hand side or a coordinate is beyond the
+/// range of `f64`; [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub fn vertices(
     arrangement: &Arrangement,
     tolerance: f64,
@@ -65,18 +64,18 @@ pub fn vertices(
 ) -> Result<Approximate> {
     let dimension = arrangement.dimension();
     let (whole, scales) = scaled(arrangement)?;
-    let judge = Judge { tolerance };
+    let zero_test = ZeroTest { tolerance };
     let mut found = PartialResult::default();
     if dimension == 0 {
         found.vertices = 1;
     } else {
         let mut whole = whole;
-        whole.normalise(judge, &mut Vec::new(), &mut found.near_decisions);
-        found = shared(&whole, SHARED_LEVELS, judge, control)?.after(found);
+        whole.normalise(zero_test, &mut Vec::new(), &mut found.near_decisions);
+        found = shared(&whole, SHARED_LEVELS, zero_test, control)?.after(found);
     }
     for point in found.coordinates.chunks_exact_mut(dimension.max(1)) {
         for (x, scale) in point.iter_mut().zip(&scales) {
-            // No negative zero: it would be sorted apart.
+            // Adding 0 turns −0 into 0. The two would be sorted apart.
             *x = *x * scale + 0.0;
             if !x.is_finite() {
                 return Err(out_of_range("a coordinate"));
@@ -92,7 +91,8 @@ pub fn vertices(
 
 /// The points in lexicographic order.
 fn sorted(coordinates: &[f64], dimension: usize) -> Vec<f64> {
-    // The first coordinate stands beside the point: nearly always it decides, without a look there.
+    // The first coordinate is copied beside the reference: it nearly always decides, and then the point is
+    // not read.
     let points = coordinates.chunks_exact(dimension.max(1));
     let mut points: Vec<(f64, &[f64])> = points.map(|point| (point[0], point)).collect();
     points.par_sort_unstable_by(|(x, p), (y, q)| {
@@ -110,20 +110,20 @@ fn sorted(coordinates: &[f64], dimension: usize) -> Vec<f64> {
         .collect()
 }
 
-/// The vertices below `flat`, whose children are shared out to the threads.
+/// The vertices below `flat`. Its children are distributed to threads, for `levels` levels.
 fn shared(
     flat: &FloatFlat,
     levels: usize,
-    judge: Judge,
+    zero_test: ZeroTest,
     control: &Control,
 ) -> Result<PartialResult> {
     let mut found = PartialResult::default();
-    if levels == 0 || flat.free == 1 {
-        let mut below = vec![FloatFlat::default(); flat.free - 1];
+    if levels == 0 || flat.dimension == 1 {
+        let mut below = vec![FloatFlat::default(); flat.dimension - 1];
         visit(
             flat,
             &mut below,
-            judge,
+            zero_test,
             &mut FloatScratch::default(),
             &mut found,
             control,
@@ -136,9 +136,9 @@ fn shared(
             control.check()?;
             let (mut child, mut scratch) = (FloatFlat::default(), FloatScratch::default());
             let mut near = 0;
-            flat.restrict(at, &mut child, judge, &mut scratch.keys, &mut near);
-            let below = if child.reaches_a_vertex(judge, &mut scratch.echelon, &mut near) {
-                shared(&child, levels - 1, judge, control)?
+            flat.restrict(at, &mut child, zero_test, &mut scratch.keys, &mut near);
+            let below = if child.reaches_a_vertex(zero_test, &mut scratch.echelon, &mut near) {
+                shared(&child, levels - 1, zero_test, control)?
             } else {
                 PartialResult::default()
             };
@@ -162,11 +162,11 @@ struct FloatScratch {
     echelon: Vec<f64>,
 }
 
-/// Depth first below `flat`, with one flat of workspace for each level.
+/// Visit everything below `flat`, depth first, with one flat of workspace for each level.
 fn visit(
     flat: &FloatFlat,
     below: &mut [FloatFlat],
-    judge: Judge,
+    zero_test: ZeroTest,
     scratch: &mut FloatScratch,
     found: &mut PartialResult,
     control: &Control,
@@ -181,12 +181,12 @@ fn visit(
         flat.restrict(
             at,
             child,
-            judge,
+            zero_test,
             &mut scratch.keys,
             &mut found.near_decisions,
         );
-        if child.reaches_a_vertex(judge, &mut scratch.echelon, &mut found.near_decisions) {
-            visit(child, below, judge, scratch, found, control)?;
+        if child.reaches_a_vertex(zero_test, &mut scratch.echelon, &mut found.near_decisions) {
+            visit(child, below, zero_test, scratch, found, control)?;
         }
     }
     Ok(())

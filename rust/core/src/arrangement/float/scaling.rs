@@ -7,7 +7,7 @@ use crate::arrangement::arithmetic::Rational;
 use crate::arrangement::input::Arrangement;
 use crate::{Error, ErrorKind, Result};
 
-/// 2^−e for the power of two 2^e next below a magnitude; 1 for 0.
+/// 2^−e, where 2^e is the largest power of two that is not above the magnitude. 1 for the magnitude 0.
 fn reciprocal_power_of_two(magnitude: f64) -> f64 {
     if magnitude == 0.0 {
         return 1.0;
@@ -15,13 +15,13 @@ fn reciprocal_power_of_two(magnitude: f64) -> f64 {
     (-magnitude.log2().floor()).exp2()
 }
 
-/// The arrangement in floats of magnitude 1, and what to multiply each coordinate with.
+/// The arrangement in floats of magnitude 1, and the factor by which each coordinate has to be multiplied.
 pub(super) fn scaled(arrangement: &Arrangement) -> Result<(FloatFlat, Vec<f64>)> {
     let dimension = arrangement.dimension();
     let stride = dimension + 1;
     let mut rows = Vec::with_capacity(arrangement.rows().len() * stride);
     for row in arrangement.rows() {
-        // Integers of any size: only their ratio to the largest coefficient has to be a float.
+        // The integers have any size. Only their ratios to the largest coefficient have to be floats.
         let Some(scale) = row[..dimension]
             .iter()
             .map(|x| x.magnitude())
@@ -61,7 +61,7 @@ pub(super) fn scaled(arrangement: &Arrangement) -> Result<(FloatFlat, Vec<f64>)>
         .for_each(|x| *x *= side_scale);
     scales.iter_mut().for_each(|x| *x /= side_scale);
     let whole = FloatFlat {
-        free: dimension,
+        dimension,
         smallest: GONE,
         numbers: (0..(rows.len() / stride) as u32).collect(),
         rows,

@@ -1,18 +1,19 @@
-//! How large a minor of \[A|b\] can be, and so which field a search may run in.
+//! A bound on the minors of \[A|b\], and the choice of a field that it allows.
 //!
-//! **What is tested for zero.** On a flat of dimension r, where d − r hyperplanes have been
-//! eliminated, a coefficient is a (d−r+1)-minor over a (d−r)-minor, and two rows are proportional
-//! iff all (d−r+2)-minors of the d − r + 2 hyperplanes involved vanish; r ≥ 1, so no minor has more
-//! than d + 1 rows. A dictionary's entries are d-minors over a d-minor, its constants are
-//! (d+1)-minors over one. Numerators and determinants of vertices are d-minors.
+//! **The numbers that are tested for zero.** On a flat of dimension r ≥ 1, d − r hyperplanes have been
+//! eliminated. A coefficient of a row is a minor of d − r + 1 rows, divided by a minor of d − r rows. Two
+//! rows are proportional if and only if all minors of the d − r + 2 hyperplanes involved vanish. So no minor
+//! has more than d + 1 rows. The entries of a dictionary are minors of d rows, and its constants minors of
+//! d + 1 rows, divided by a minor of d rows. The numerators and the determinant of a vertex are minors of d
+//! rows.
 //!
-//! **The bound.** A minor's rows are parts of rows of \[A|b\], so by Hadamard's inequality its
-//! magnitude is at most the product of their norms, and the product B of the d + 1 largest norms
-//! bounds them all: integer rows that are not zero have norms of at least 1. If 2B < p, a residue
-//! modulo p determines the minor.
+//! **The bound.** By Hadamard's inequality, the magnitude of a minor is at most the product of the norms
+//! of its rows, which are parts of rows of \[A|b\]. The norm of an integer row ≠ 0 is at least 1. So the
+//! product B of the d + 1 largest norms bounds every minor. If 2B < p, a residue modulo p determines the
+//! minor.
 //!
-//! (With the d largest norms alone, as often written, the zero tests of constants and of
-//! proportional rows on a line would not be covered.)
+//! (The bound is often written with the d largest norms. That would not cover the zero tests of constants,
+//! and of proportional rows on a line.)
 
 use num_bigint::BigInt;
 use num_traits::Signed;
@@ -21,7 +22,7 @@ use crate::arrangement::arithmetic::{
     Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937,
 };
 
-/// The least field, in order of cost, in which every test of a search is exact.
+/// The fields in which a search can run, in order of cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Residues modulo 2⁶¹ − 1.
@@ -43,23 +44,23 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// Whether its numbers have so many words that integers which are only as long as they have to be cost
-    /// less.
+    /// Whether integers of any size are faster than this field. Its numbers have so many words that they are
+    /// usually longer than the minors.
     pub fn is_wide(self) -> bool {
         !matches!(self, Self::Mersenne61 | Self::Mersenne127)
     }
 }
 
-/// A bound B on the magnitude of every minor, by its square.
+/// A bound B on the magnitude of every minor. It is stored as B².
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
     squared: BigInt,
-    /// The same for minors of d rows, which coordinates are.
+    /// The square of the bound on minors of d rows. Coordinates are such minors.
     coordinates: BigInt,
 }
 
 impl Bound {
-    /// For the hyperplanes \[a|b\] in R^`dimension`, none of them zero.
+    /// The bound for hyperplanes \[a|b\] in R^`dimension`. No row is zero.
     pub fn of(rows: &[Vec<BigInt>], dimension: usize) -> Self {
         let mut norms: Vec<BigInt> = rows
             .iter()
@@ -73,27 +74,27 @@ impl Bound {
         }
     }
 
-    /// 64-bit words that hold every minor in two's complement.
+    /// The number of 64-bit words that hold every minor in two's complement.
     pub fn limbs(&self) -> usize {
         limbs(&self.squared)
     }
 
-    /// 64-bit words that hold every coordinate of a vertex.
+    /// The number of 64-bit words that hold every coordinate of a vertex.
     pub fn coordinate_limbs(&self) -> usize {
         limbs(&self.coordinates)
     }
 
-    /// Bits of B².
+    /// The number of bits of B².
     pub fn bits(&self) -> u64 {
         self.squared.bits()
     }
 
-    /// Whether a residue modulo this prime is zero only if the minor is.
+    /// Whether the prime is larger than 2B. Then a minor is zero if its residue is.
     pub fn is_below(&self, prime: u64) -> bool {
         &self.squared * 4 < BigInt::from(prime).pow(2)
     }
 
-    /// The cheapest field in which every zero test of a search is proved.
+    /// The cheapest field in which every zero test of a search is exact.
     pub fn arithmetic(&self) -> Arithmetic {
         let limit = &self.squared * 4;
         [
@@ -111,9 +112,9 @@ impl Bound {
     }
 }
 
-/// Words for numbers up to the root of this one.
+/// The number of words for numbers whose square is at most this one.
 fn limbs(squared: &BigInt) -> usize {
-    // B² < 2^bits, so |minor| < 2^⌈bits/2⌉, and a sign.
+    // B² < 2^bits, so |minor| < 2^⌈bits/2⌉. One more bit is the sign.
     (squared.bits().div_ceil(2) as usize + 1).div_ceil(64)
 }
 
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(covering(&[], 4), Arithmetic::Mersenne61);
     }
 
-    /// At d = 1 the bound is the product of two norms: (2m² + …) < (p/2)² decides, to the unit.
+    /// At d = 1 the bound is the product of two norms. The choice changes at the exact threshold.
     #[test]
     fn the_threshold_is_sharp() {
         let arithmetic = |m: u64| {

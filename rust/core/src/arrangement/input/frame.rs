@@ -1,22 +1,21 @@
-//! Coordinates in which the hyperplanes have short rows.
+//! Coordinates in which the rows of the hyperplanes are short.
 //!
-//! Which hyperplanes meet where does not depend on the coordinates of the space. How large the numbers
-//! are does. An arrangement that was moved, stretched or sheared has long entries for that reason
-//! alone. A [`Frame`] undoes this before the search, and its map takes vertices back afterwards.
+//! The coordinates of the space do not change which hyperplanes meet, but they change the size of the
+//! numbers. If an arrangement was moved, stretched or sheared, its entries are long for that reason alone.
+//! A [`Frame`] undoes this before the search. Its map Q converts the vertices afterwards.
 //!
-//! **The linear part.** The rows of A generate a lattice in Z^d. With a basis S of that lattice, A =
-//! A′·S for an integer matrix A′ whose rows generate Z^d. So the columns of A′ span every integer point
-//! of the space that they span: nothing can be divided out any more. A reduced basis of the lattice of
-//! these columns ([`reduced`]) makes the entries of A′ short.
+//! **The linear part.** The rows of A generate a lattice in Z^d. Let S be a basis of this lattice. Then
+//! A = A′·S with an integer matrix A′ whose rows generate Z^d. So the lattice of the columns of A′ is
+//! saturated. A reduced basis of that lattice ([`reduced`]) makes the entries of A′ short.
 //!
-//! **The origin.** Multiples of the columns are added to b, which moves the origin and makes b short as
-//! well.
+//! **The origin.** Multiples of the columns are added to b. This moves the origin and makes b short.
 //!
-//! **The way back.** With y = S·x − z, a row a·x = b becomes a′·y = b − a′·z. A map Q takes homogeneous
-//! coordinates in the frame to those of the space: \[A|−b\]·Q = D/g·\[A′|−b′\], where D = det S > 0 and
-//! g is the content by which Q is divided. This is exact for every S and z. Since det Q = ±D^d/g^(d+1),
-//! Q takes the minors of d rows in the frame, which are a point's coordinates, to the minors of the
-//! same rows in the space divided by ±g. So a bound on minors also bounds these coordinates.
+//! **The way back.** Let y = S·x − z. Then a row a·x = b becomes a′·y = b − a′·z. The map Q takes
+//! homogeneous coordinates in the frame to those of the space: \[A|−b\]·Q = D/g·\[A′|−b′\], where
+//! D = det S > 0 and g is the content by which Q is divided. This is exact for every S and z. The
+//! coordinates of a vertex in the frame are minors of d rows. Since det Q = ±D^d/g^(d+1), Q takes them to
+//! the minors of the same rows in the space, divided by ±g. So a bound on minors bounds these coordinates
+//! as well.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -25,7 +24,7 @@ use num_traits::{Signed, Zero};
 use super::hyperplanes::Arrangement;
 use crate::arrangement::lattices::reduced;
 
-// Larger arrangements keep their coordinates: finding a frame would take a noticeable part of the time.
+// Larger arrangements keep their coordinates, because the computation of a frame would take too long.
 const MOST_DIMENSIONS: usize = 10;
 const MOST_ENTRIES: usize = 1 << 13;
 const MOST_BITS_AN_ENTRY: u64 = 192;
@@ -35,14 +34,14 @@ const MOST_BITS_AN_ENTRY: u64 = 192;
 pub struct Frame {
     /// [a′|b′] of each hyperplane.
     pub rows: Vec<Vec<BigInt>>,
-    /// Q, row by row: homogeneous coordinates here to homogeneous coordinates of the space. Its last
-    /// row is 0 but for a positive last entry, so infinity is where it was.
+    /// Q, row by row. It takes homogeneous coordinates in the frame to those of the space. Its last row is
+    /// 0 except for the last entry, which is positive. So Q maps infinity to infinity.
     pub map: Vec<Vec<BigInt>>,
 }
 
 impl Frame {
-    /// The frame in which the rows of an arrangement are short; `None` where the normals do not span
-    /// the space, or there is too much of them.
+    /// The frame in which the rows of an arrangement are short. `None` if the normals do not span the
+    /// space, or if the arrangement is too large.
     pub fn of(arrangement: &Arrangement) -> Option<Self> {
         let (dimension, rows) = (arrangement.dimension(), arrangement.rows());
         let long = |x: &BigInt| x.bits() > MOST_BITS_AN_ENTRY;
@@ -85,8 +84,8 @@ impl Frame {
     }
 }
 
-/// A basis in echelon form: the k-th vector, where there is one, begins with k zeros and a positive
-/// number.
+/// A basis of a lattice in echelon form. The k-th vector, if there is one, begins with k zeros and a
+/// positive number.
 struct Lattice(Vec<Option<Vec<BigInt>>>);
 
 impl Lattice {
@@ -118,7 +117,7 @@ impl Lattice {
         self.0[lead] = Some(row);
     }
 
-    /// Keep the numbers from `first` on below the leading ones there.
+    /// Reduce the entries from `first` on modulo the leading numbers of the basis vectors.
     fn shorten(&self, row: &mut [BigInt], first: usize) {
         for (k, pivot) in self.0.iter().enumerate().skip(first) {
             if let Some(pivot) = pivot {
@@ -128,14 +127,14 @@ impl Lattice {
     }
 }
 
-/// row − by·other.
+/// Subtract by·other from row.
 fn subtract(row: &mut [BigInt], by: &BigInt, other: &[BigInt]) {
     if !by.is_zero() {
         row.iter_mut().zip(other).for_each(|(x, y)| *x -= by * y);
     }
 }
 
-/// A vector of the lattice by its basis in echelon form.
+/// The coefficients of a vector of the lattice in its basis in echelon form.
 fn coefficients(basis: &[Vec<BigInt>], mut row: Vec<BigInt>) -> Vec<BigInt> {
     let mut found = Vec::with_capacity(row.len() + 1);
     for (lead, vector) in basis.iter().enumerate() {
@@ -147,7 +146,7 @@ fn coefficients(basis: &[Vec<BigInt>], mut row: Vec<BigInt>) -> Vec<BigInt> {
     found
 }
 
-/// D·S⁻¹ with one more row and column, which keep the last coordinate, for D = det S.
+/// D·S⁻¹ with D = det S, and one more row and column for the last homogeneous coordinate.
 fn scaled_inverse(basis: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
     let size = basis.len();
     let determinant: BigInt = (0..size).map(|k| &basis[k][k]).product();
@@ -178,7 +177,7 @@ fn dot(a: &[BigInt], b: &[BigInt]) -> BigInt {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-/// Inner products of columns.
+/// The inner products of the columns.
 fn gram(rows: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
     let width = rows.first().map_or(0, Vec::len);
     let product = |i: usize, j: usize| rows.iter().map(|row| &row[i] * &row[j]).sum();

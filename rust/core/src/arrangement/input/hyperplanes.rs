@@ -14,20 +14,20 @@ use crate::{Control, Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub struct Arrangement {
     dimension: usize,
-    /// [a|b] with coprime integer entries, the first that is not 0 positive; no a is 0.
+    /// The rows [a|b] with coprime integer entries. The first entry ≠ 0 is positive. No a is 0.
     rows: Vec<Vec<BigInt>>,
-    /// The hyperplane of each row that was given, `None` for 0·x = 0.
-    given: Vec<Option<u32>>,
+    /// For each row of the user, the number of its hyperplane. `None` for 0·x = 0.
+    hyperplanes_of_rows: Vec<Option<u32>>,
 }
 
-/// The most entries of rows that are accepted: about a gigabyte of integers.
+/// The largest number of entries that is accepted: about a gigabyte of integers.
 pub const MOST_ENTRIES: usize = 1 << 24;
 
 impl Arrangement {
     /// The arrangement of the hyperplanes a·x = b, where each row is a followed by b.
     ///
-    /// Multiples of a row are the same hyperplane and are kept once. A row 0·x = 0 holds
-    /// everywhere, bounds nothing, and is left out.
+    /// Rows that are multiples of each other are one hyperplane, which is kept once. A row 0·x = 0 holds at
+    /// every point, so it is no hyperplane and is left out.
     ///
     /// # Errors
     /// [`ErrorKind::EmptyHyperplane`] for a row 0·x = c, c ≠ 0; [`ErrorKind::InvalidArgument`] for
@@ -37,7 +37,7 @@ impl Arrangement {
         Self::from_rows(rows.iter().cloned(), dimension, &Control::new())
     }
 
-    /// The same, of rows that are made on the way, until the caller cancels.
+    /// [`new`](Self::new) for rows that an iterator makes. The caller can cancel the call.
     ///
     /// # Errors
     /// As [`new`](Self::new), and [`ErrorKind::Cancelled`].
@@ -51,7 +51,7 @@ impl Arrangement {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "{} rows of {} entries are {entries} in all: {MOST_ENTRIES} are accepted",
+                    "{} rows of {} entries have {entries} entries in all: at most {MOST_ENTRIES} are accepted",
                     rows.len(),
                     dimension + 1
                 ),
@@ -60,7 +60,7 @@ impl Arrangement {
         let mut arrangement = Self {
             dimension,
             rows: Vec::new(),
-            given: Vec::with_capacity(rows.len()),
+            hyperplanes_of_rows: Vec::with_capacity(rows.len()),
         };
         let mut numbers = HashMap::new();
         for row in rows {
@@ -71,12 +71,12 @@ impl Arrangement {
     }
 
     fn push(&mut self, given: &[Rational], numbers: &mut HashMap<Vec<BigInt>, u32>) -> Result<()> {
-        let (index, dimension) = (self.given.len(), self.dimension);
+        let (index, dimension) = (self.hyperplanes_of_rows.len(), self.dimension);
         if given.len() != dimension + 1 {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!(
-                    "row {index} has {} entries: {dimension} coefficients and a right-hand side are accepted",
+                    "row {index} has {} entries: it needs {dimension} coefficients and a right-hand side",
                     given.len()
                 ),
             ));
@@ -92,7 +92,7 @@ impl Arrangement {
                     ),
                 ));
             }
-            self.given.push(None);
+            self.hyperplanes_of_rows.push(None);
             return Ok(());
         }
         let next = self.rows.len() as u32;
@@ -100,15 +100,14 @@ impl Arrangement {
             self.rows.push(row.clone());
             next
         });
-        self.given.push(Some(number));
+        self.hyperplanes_of_rows.push(Some(number));
         Ok(())
     }
 
-    /// The same hyperplanes, numbered in an order that does not depend on theirs: the same shuffle for
-    /// every arrangement of so many.
+    /// The same hyperplanes in a shuffled order. The shuffle depends on the number of hyperplanes alone.
     ///
-    /// A search goes through the hyperplanes by their numbers. In an order with a pattern, such as that
-    /// of sign vectors, it can meet subtrees without a vertex for hours before the first with one.
+    /// A search takes the hyperplanes in the order of their numbers. If this order has a pattern, as that of
+    /// all sign vectors has, a search can spend hours in subtrees without a vertex before it finds the first.
     #[must_use]
     pub fn shuffled(mut self) -> Self {
         let mut state = 0u64;
@@ -119,7 +118,8 @@ impl Arrangement {
             let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
             z ^ z >> 31
         };
-        // Fisher and Yates. Numbers are below 2³², so that a remainder is even enough.
+        // Fisher and Yates' shuffle. The counts are below 2³², so the bias of a remainder of 64 bits is
+        // negligible.
         let mut order: Vec<u32> = (0..self.rows.len() as u32).collect();
         for at in (1..order.len()).rev() {
             order.swap(at, (next() % (at as u64 + 1)) as usize);
@@ -129,15 +129,15 @@ impl Arrangement {
             rows[to as usize] = row;
         }
         self.rows = rows;
-        for number in self.given.iter_mut().flatten() {
+        for number in self.hyperplanes_of_rows.iter_mut().flatten() {
             *number = order[*number as usize];
         }
         self
     }
 
-    /// The hyperplane of each row that was given, `None` for a row 0·x = 0.
-    pub fn given(&self) -> &[Option<u32>] {
-        &self.given
+    /// For each row of the user, the number of its hyperplane. `None` for a row 0·x = 0.
+    pub fn hyperplanes_of_rows(&self) -> &[Option<u32>] {
+        &self.hyperplanes_of_rows
     }
 
     /// d.
@@ -151,7 +151,7 @@ impl Arrangement {
     }
 }
 
-/// The dyadic rational that a finite float is.
+/// A finite float as a dyadic rational.
 pub fn dyadic(value: f64) -> Rational {
     let (mantissa, exponent, sign) = value.integer_decode();
     let numerator = BigInt::from(mantissa) * sign;
@@ -163,7 +163,7 @@ pub fn dyadic(value: f64) -> Rational {
     }
 }
 
-/// The multiple of a row with coprime integer entries and a positive first one.
+/// The multiple of a row with coprime integer entries whose first entry ≠ 0 is positive.
 fn primitive(row: &[Rational]) -> Vec<BigInt> {
     let denominator = row.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
     let mut integers: Vec<BigInt> = row
@@ -209,7 +209,10 @@ mod tests {
             .map(|r| r.iter().map(|x| BigInt::from(*x)).collect())
             .collect();
         assert_eq!(arrangement.rows(), expected);
-        assert_eq!(arrangement.given(), [Some(0), Some(0), None, Some(1)]);
+        assert_eq!(
+            arrangement.hyperplanes_of_rows(),
+            [Some(0), Some(0), None, Some(1)]
+        );
     }
 
     #[test]
@@ -218,7 +221,11 @@ mod tests {
         let given = Arrangement::new(&rows, 1).unwrap();
         let shuffled = given.clone().shuffled();
         assert_ne!(given.rows(), shuffled.rows());
-        for (before, after) in given.given().iter().zip(shuffled.given()) {
+        for (before, after) in given
+            .hyperplanes_of_rows()
+            .iter()
+            .zip(shuffled.hyperplanes_of_rows())
+        {
             let row = |a: &Arrangement, number: &Option<u32>| {
                 number.map(|number| a.rows()[number as usize].clone())
             };

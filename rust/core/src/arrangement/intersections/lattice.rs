@@ -1,4 +1,4 @@
-//! Every flat with its Möbius value, dimension by dimension.
+//! All flats with their Möbius values, dimension by dimension.
 //!
 //! The flats of an arrangement, ordered by reversed inclusion, form a meet-semilattice in which every
 //! interval below a flat is a geometric lattice. The Möbius value μ(F) of a flat F of codimension k has
@@ -8,11 +8,11 @@
 //!
 //! |μ(F)| = Σ |μ(G)| over the flats G of one dimension more that contain F and do not lie in H.
 //!
-//! H is the first hyperplane through F. So each level follows from the one above it: every flat G adds
-//! its value to those flats F in it whose first hyperplane does not contain G. Every F gets at least one
-//! term, because a basis of F that contains H becomes a G without it.
+//! Here H is the first hyperplane through F. So each level is computed from the one above it: every flat G
+//! adds its value to the flats F in G whose first hyperplane does not contain G. Every F gets at least one
+//! term: a basis of F that contains H, without H, is the basis of such a G.
 //!
-//! **Exact.** All tests are zero tests of minors, in the field that Hadamard's bound allows.
+//! **Exact.** All tests are zero tests of minors, in a field that Hadamard's bound allows.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -27,22 +27,22 @@ use crate::arrangement::arithmetic::{
 use crate::arrangement::input::{Arithmetic, Arrangement, Bound};
 use crate::{Control, Error, ErrorKind, Result};
 
-/// Flats that a thread takes at a time.
+/// The number of flats that a thread takes at a time.
 const CHUNK: usize = 256;
 
 /// A flat of an arrangement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flat {
-    /// The hyperplanes that contain it, as bits.
+    /// The hyperplanes that contain the flat, as bits.
     pub closure: Box<[u64]>,
-    /// Hyperplanes with independent normals that meet in it.
+    /// Hyperplanes with independent normals whose intersection is the flat.
     pub basis: Vec<u32>,
     /// |μ(F)|.
     pub mobius: u128,
 }
 
 impl Flat {
-    /// The hyperplanes that contain it, rising.
+    /// The numbers of the hyperplanes that contain the flat, rising.
     pub fn hyperplanes(&self) -> impl Iterator<Item = u32> + '_ {
         ones(&self.closure)
     }
@@ -70,9 +70,9 @@ pub struct Lattice {
 }
 
 impl Lattice {
-    /// Every flat of at least dimension `least`.
+    /// All flats of dimension `least` or more.
     ///
-    /// Memory O(n/64 + d) words a flat. Time O(n·(d + log n)) a flat, times the cost of the arithmetic.
+    /// A flat takes O(n/64 + d) words of memory, and O(n·(d + log n)) operations in the field.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`]; [`ErrorKind::TooLarge`] if a Möbius value has more than 128 bits.
@@ -93,7 +93,7 @@ impl Lattice {
     }
 }
 
-/// What is done with the levels, in whatever field.
+/// A computation on the levels that runs in any field.
 pub(super) trait Visitor {
     fn visit<F: Field>(&mut self, whole: Restriction<F>, control: &Control) -> Result<()>;
 }
@@ -119,7 +119,7 @@ pub(super) fn in_cheapest_field(
     }
 }
 
-/// The level of the whole space alone.
+/// The first level, which has only the whole space.
 pub(super) fn top<F: Field>(whole: &Restriction<F>) -> Vec<Flat> {
     vec![Flat {
         closure: vec![0; whole.len().div_ceil(64)].into(),
@@ -148,8 +148,8 @@ impl Visitor for Levels<'_> {
     }
 }
 
-/// Follows flats in the order of their bases, and keeps the restrictions to all prefixes of the basis
-/// that it is at.
+/// Computes restrictions to flats that come in the order of their bases. It keeps the restrictions to all
+/// prefixes of the present basis, because the next basis usually begins with some of them.
 pub(super) struct Path<'a, F> {
     whole: &'a Restriction<F>,
     basis: Vec<u32>,
@@ -167,7 +167,7 @@ impl<'a, F: Field> Path<'a, F> {
         }
     }
 
-    /// The hyperplanes on the flat with this basis.
+    /// The restriction to the flat with this basis.
     pub(super) fn go_to(&mut self, basis: &[u32]) -> &Restriction<F> {
         let common = self.basis.iter().zip(basis).take_while(|(a, b)| a == b);
         let common = common.count();
@@ -175,7 +175,7 @@ impl<'a, F: Field> Path<'a, F> {
         self.restrictions.truncate(common);
         for hyperplane in &basis[common..] {
             let at = self.restrictions.last().unwrap_or(self.whole);
-            // A basis' members are independent, so each meets the flat of those before it properly.
+            // The members of a basis are independent, so each cuts the flat of those before it properly.
             let class = at.class_of(*hyperplane).unwrap_or_default();
             let next = at.on(class, &mut self.scratch);
             self.restrictions.push(next);
@@ -185,14 +185,14 @@ impl<'a, F: Field> Path<'a, F> {
     }
 }
 
-/// Whether a flat adds its Möbius value to the flat in it that a class with this first member makes.
+/// Whether a flat adds its Möbius value to the smaller flat that a class with this first member cuts out.
 pub(super) fn counts(flat: &Flat, first: u32) -> bool {
     flat.hyperplanes().next().is_none_or(|h| first < h)
 }
 
 type Found = HashMap<Bits, (u128, Vec<u32>)>;
 
-/// The flats of one dimension less than these.
+/// The next level: the flats of one dimension less.
 pub(super) fn next_level<F: Field>(
     whole: &Restriction<F>,
     level: &[Flat],
@@ -240,8 +240,8 @@ pub(super) fn next_level<F: Field>(
     Ok(flats)
 }
 
-/// Add to the Möbius value of a flat. Of its bases the first in lexicographic order stays, whatever the
-/// order in which they come.
+/// Add to the Möbius value of a flat. Of the bases of the flat, keep the first in lexicographic order, so
+/// that the result does not depend on the order of the calls.
 fn add(found: &mut Found, closure: Bits, mobius: u128, basis: Vec<u32>) -> Result<()> {
     match found.entry(closure) {
         Entry::Vacant(entry) => {
@@ -252,7 +252,7 @@ fn add(found: &mut Found, closure: Bits, mobius: u128, basis: Vec<u32>) -> Resul
             *sum = sum.checked_add(mobius).ok_or_else(|| {
                 Error::new(
                     ErrorKind::TooLarge,
-                    "a Möbius value of more than 128 bits: arrangements with smaller ones are accepted",
+                    "a Möbius value has more than 128 bits: only smaller values are supported",
                 )
             })?;
             if basis < *least {

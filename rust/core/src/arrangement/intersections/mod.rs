@@ -2,8 +2,8 @@
 //!
 //! * [`Lattice`] has every flat with its closure and its Möbius value.
 //! * [`characteristic_polynomial`] sums the Möbius values; [`count_regions`] evaluates it (Zaslavsky).
-//! * [`skeleton`](fn@skeleton) joins the vertices along the lines.
-//! * [`Restriction`] has the hyperplanes as they meet a flat, in a field.
+//! * [`skeleton`](fn@skeleton) is the graph of the vertices and edges.
+//! * [`Restriction`] is the arrangement that the hyperplanes cut out on a flat, in a field.
 //!
 //! This room uses `arithmetic` and `input`.
 

@@ -1,4 +1,4 @@
-//! The characteristic polynomial of an arrangement, and what it counts.
+//! The characteristic polynomial of an arrangement, and the numbers of regions that follow from it.
 //!
 //! χ(t) = Σ μ(F)·t^dim F over all flats F. Zaslavsky's theorem (*Facing up to Arrangements*, 1975): an
 //! arrangement in R^d has (−1)^d·χ(−1) regions, of which |χ(1)| are bounded if its normals span the
@@ -14,13 +14,13 @@ use crate::arrangement::arithmetic::Field;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 
-/// Flats that a thread takes at a time.
+/// The number of flats that a thread takes at a time.
 const CHUNK: usize = 256;
 
-/// The coefficients of the characteristic polynomial, that of t^k at place k.
+/// The coefficients of the characteristic polynomial. That of t^k stands at place k.
 ///
-/// The flats of the lowest dimension are only counted, not kept: memory is that of the flats of one
-/// dimension more. Time O(n·(d + log n)) for each of those.
+/// The flats of the lowest dimension are not stored, so the memory is that of the flats of one dimension
+/// more. Time O(n·(d + log n)) for each of those.
 ///
 /// # Errors
 /// As [`Lattice::new`](super::Lattice::new).
@@ -55,7 +55,7 @@ pub fn count_regions(
             .map(|x| BigInt::from(x.magnitude().clone()))
             .sum());
     }
-    // Without a vertex every region contains a line.
+    // If there is no vertex, every region contains a line, so none is bounded.
     if polynomial[0].is_zero() {
         return Ok(BigInt::zero());
     }
@@ -84,18 +84,18 @@ impl Visitor for Sums {
     }
 }
 
-/// Hyperplanes with independent normals, at most.
+/// The rank of the normals.
 fn rank<F: Field>(whole: &Restriction<F>) -> usize {
     let mut path = Path::new(whole);
     let mut basis = Vec::new();
-    // On the flat of a basis, every class makes it longer.
+    // Any class of hyperplanes that cuts the flat of a basis extends the basis.
     while let Some(first) = path.go_to(&basis).first().first() {
         basis.push(*first);
     }
     basis.len()
 }
 
-/// The sum of the Möbius values of the flats of one dimension less than these, without the flats.
+/// The sum of the Möbius values of the next level, without storing its flats.
 fn last<F: Field>(whole: &Restriction<F>, level: &[Flat], control: &Control) -> Result<BigUint> {
     let parts = level
         .par_chunks(CHUNK)
@@ -208,12 +208,12 @@ mod tests {
         );
     }
 
-    /// Deletion and restriction, plainly: χ(A) = χ(A − H) − χ(A on H), in fractions.
+    /// The slow, plain version, by deletion and restriction in fractions: χ(A) = χ(A − H) − χ(A on H).
     fn plain(rows: &[Vec<Rational>], dimension: usize) -> Vec<i64> {
         let mut distinct: Vec<Vec<Rational>> = Vec::new();
         for row in rows {
             let Some(lead) = row[..dimension].iter().find(|x| !Zero::is_zero(*x)) else {
-                // 0 = 0 is the flat itself, which deletion never meets; 0 = c misses it.
+                // A row 0 = 0 would be the flat itself; deletion never makes one. A row 0 = c misses it.
                 continue;
             };
             let row = row.iter().map(|x| x / lead).collect();

@@ -1,11 +1,11 @@
-//! The hyperplanes of an arrangement as they meet a flat.
+//! The restriction of an arrangement to a flat.
 //!
-//! On a flat of dimension r every other hyperplane is a row of r coefficients and a right-hand side. It
-//! misses the flat if all coefficients are 0. Two hyperplanes meet the flat in the same place if their
-//! rows are proportional: they are one *class*. A class is a hyperplane of the restricted arrangement,
-//! and an intersection of one dimension less.
+//! On a flat of dimension r, every other hyperplane is a row of r coefficients and a right-hand side. It
+//! misses the flat if all coefficients are 0. Two hyperplanes meet the flat in the same place if and only
+//! if their rows are proportional. Such hyperplanes are one *class*. A class is one hyperplane of the
+//! restriction, and a flat of dimension r − 1.
 //!
-//! Rows are scaled so that their first coefficient is 1. Then elimination needs no division, and
+//! Rows are scaled so that their first coefficient ≠ 0 is 1. Then elimination needs no division, and
 //! proportional rows are equal.
 
 use crate::arrangement::arithmetic::{Field, invert_all};
@@ -18,11 +18,10 @@ pub(super) type Bits = Box<[u64]>;
 #[derive(Clone, Debug)]
 pub struct Restriction<F> {
     /// Dimension of the flat.
-    free: usize,
+    dimension: usize,
     /// 64-bit words of a set of hyperplanes.
     words: usize,
-    /// For each class its row: `free` coefficients, the first that is not 0 being 1, and the right-hand
-    /// side.
+    /// For each class its row: `dimension` coefficients and the right-hand side. The first coefficient ≠ 0 is 1.
     rows: Vec<F>,
     /// For each class its members, as bits.
     members: Vec<u64>,
@@ -30,13 +29,13 @@ pub struct Restriction<F> {
     first: Vec<u32>,
 }
 
-/// Memory that [`Restriction::on`] uses again.
+/// Memory for [`Restriction::on`].
 #[derive(Debug)]
 pub(super) struct Scratch<F> {
     rows: Vec<F>,
     leads: Vec<F>,
     products: Vec<F>,
-    /// The class that each row comes from.
+    /// For each row the class from which it was computed.
     from: Vec<usize>,
     order: Vec<usize>,
 }
@@ -54,14 +53,14 @@ impl<F> Default for Scratch<F> {
 }
 
 impl<F: Field> Restriction<F> {
-    /// The hyperplanes in the whole space. Each is a class, because they are distinct.
+    /// The restriction to the whole space. Each hyperplane is a class, because they are distinct.
     pub fn whole(arrangement: &Arrangement) -> Self {
-        let (count, free) = (arrangement.rows().len(), arrangement.dimension());
+        let (count, dimension) = (arrangement.rows().len(), arrangement.dimension());
         let words = count.div_ceil(64);
         let mut whole = Self {
-            free,
+            dimension,
             words,
-            rows: Vec::with_capacity(count * (free + 1)),
+            rows: Vec::with_capacity(count * (dimension + 1)),
             members: vec![0; count * words],
             first: (0..count as u32).collect(),
         };
@@ -74,7 +73,7 @@ impl<F: Field> Restriction<F> {
             whole.members[number * words + number / 64] = 1 << (number % 64);
         }
         invert_all(&mut leads, &mut Vec::new());
-        for (row, inverse) in whole.rows.chunks_exact_mut(free + 1).zip(&leads) {
+        for (row, inverse) in whole.rows.chunks_exact_mut(dimension + 1).zip(&leads) {
             row.iter_mut().for_each(|x| *x = x.times(inverse));
         }
         whole
@@ -82,7 +81,7 @@ impl<F: Field> Restriction<F> {
 
     /// Dimension of the flat.
     pub fn dimension(&self) -> usize {
-        self.free
+        self.dimension
     }
 
     /// Number of classes.
@@ -105,17 +104,17 @@ impl<F: Field> Restriction<F> {
         &self.members[class * self.words..][..self.words]
     }
 
-    /// The class that a hyperplane is in, if it meets the flat properly.
+    /// The class of a hyperplane. `None` if the hyperplane contains or misses the flat.
     pub fn class_of(&self, hyperplane: u32) -> Option<usize> {
         let (word, bit) = (hyperplane as usize / 64, hyperplane % 64);
         (0..self.len()).find(|class| self.members[class * self.words + word] >> bit & 1 == 1)
     }
 
-    /// The classes on the part of the flat that lies in one of them.
+    /// The restriction to the flat that a class cuts out of this one.
     ///
     /// Time O(c·(r + log c)) for c classes on a flat of dimension r.
     pub(super) fn on(&self, class: usize, scratch: &mut Scratch<F>) -> Self {
-        let width = self.free + 1;
+        let width = self.dimension + 1;
         let pivot_row = &self.rows[class * width..][..width];
         let column = pivot_row
             .iter()
@@ -135,18 +134,18 @@ impl<F: Field> Restriction<F> {
                     scratch.rows.push(x.minus_product(factor, y));
                 }
             }
-            let coefficients = &scratch.rows[start..start + self.free - 1];
+            let coefficients = &scratch.rows[start..start + self.dimension - 1];
             match coefficients.iter().find(|x| !x.is_zero()) {
                 Some(lead) => {
                     scratch.leads.push(lead.clone());
                     scratch.from.push(other);
                 }
-                // Parallel to the flat: it misses it.
+                // A row of zeros: this hyperplane is parallel to the smaller flat.
                 None => scratch.rows.truncate(start),
             }
         }
         invert_all(&mut scratch.leads, &mut scratch.products);
-        let width = self.free;
+        let width = self.dimension;
         if width > 1 {
             for (row, inverse) in scratch.rows.chunks_exact_mut(width).zip(&scratch.leads) {
                 row.iter_mut().for_each(|x| *x = x.times(inverse));
@@ -155,16 +154,16 @@ impl<F: Field> Restriction<F> {
         self.grouped(scratch)
     }
 
-    /// Equal rows brought together as classes, in the order of their first members.
+    /// Group equal rows as classes, in the order of their first members.
     fn grouped(&self, scratch: &mut Scratch<F>) -> Self {
-        let width = self.free;
+        let width = self.dimension;
         let row = |number: usize| &scratch.rows[number * width..][..width];
         let first = |number: usize| self.first[scratch.from[number]];
         scratch.order.clear();
         scratch.order.extend(0..scratch.from.len());
         let order = &mut scratch.order;
         order.sort_unstable_by(|a, b| row(*a).cmp(row(*b)).then(first(*a).cmp(&first(*b))));
-        // The first of each run of equal rows stands for all.
+        // The first row of each run of equal rows represents the class.
         let mut starts: Vec<(u32, usize)> = Vec::new();
         for (at, number) in order.iter().enumerate() {
             if at == 0 || row(order[at - 1]) != row(*number) {
@@ -173,7 +172,7 @@ impl<F: Field> Restriction<F> {
         }
         starts.sort_unstable();
         let mut grouped = Self {
-            free: self.free - 1,
+            dimension: self.dimension - 1,
             words: self.words,
             rows: Vec::with_capacity(starts.len() * width),
             members: vec![0; starts.len() * self.words],

@@ -1,4 +1,4 @@
-//! The vertices and edges of an arrangement as a graph.
+//! The graph of the vertices and edges of an arrangement.
 
 use std::collections::HashMap;
 
@@ -8,22 +8,21 @@ use crate::arrangement::arithmetic::Field;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 
-/// The edges between the vertices of an arrangement.
+/// The edges of an arrangement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skeleton {
-    /// Bounded edges: the numbers of their two vertices, the smaller first. Sorted.
+    /// For each bounded edge the numbers of its two vertices, the smaller first. The edges are sorted.
     pub edges: Vec<[u32; 2]>,
-    /// Unbounded edges: the number of their vertex, and whether they run towards larger coordinates in
-    /// lexicographic order. Sorted.
+    /// For each unbounded edge the number of its vertex, and whether points further along the edge are
+    /// larger in lexicographic order. The edges are sorted.
     pub rays: Vec<(u32, bool)>,
 }
 
-/// The graph of the vertices, which are sorted lexicographically. Vertex v lies in the hyperplanes
-/// `through[starts[v]..starts[v + 1]]`, and these are all that contain it.
+/// The graph of the vertices, which are sorted lexicographically. `through[starts[v]..starts[v + 1]]` are
+/// all hyperplanes that contain vertex v.
 ///
-/// The vertices on a line stand in lexicographic order on it. So neighbours on a line are neighbours in
-/// the list of its vertices. Memory and time as of all lines of the
-/// [`Lattice`](super::Lattice).
+/// Along a line, vertices are in lexicographic order. So neighbours on a line are neighbours in the sorted
+/// list of its vertices. Memory and time are those of a [`Lattice`](super::Lattice) down to the lines.
 ///
 /// # Errors
 /// As [`Lattice::new`](super::Lattice::new).

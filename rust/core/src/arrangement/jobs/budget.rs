@@ -1,4 +1,4 @@
-//! What a run of a search may spend: vertices, time and work.
+//! The limits of a run of a search: vertices, time and work.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 
 use crate::Control;
 
-/// Units of work between two looks at the clock and the stop flag. A unit takes about a nanosecond.
-const LOOK: u64 = 1 << 18;
+/// The clock and the stop flag are checked after this many units of work. A unit takes about a nanosecond.
+const CHECK_INTERVAL: u64 = 1 << 18;
 
-/// What one run of a search may spend, shared by its threads.
+/// The limits of one run of a search, which its threads share.
 ///
-/// The time counts from the first step of the search, and that step is always made. So a run makes
-/// progress however long it takes to get ready, and however short its time is. A moment at which a run
-/// has to end, in the middle of a step too, is a [`Control::until`].
+/// The time counts from the first step of the search, and the first step is always made. So a run makes
+/// progress even if its preparation takes long or its time is short. If a run has to end at a certain
+/// moment, even within a step, use [`Control::until`].
 #[derive(Debug)]
 pub struct Limits {
-    /// Vertices that may still be found.
+    /// The number of vertices that may still be reported.
     room: AtomicU64,
-    /// Time from the first step.
+    /// The time that the run may take from the first step on.
     time: Option<Duration>,
-    /// When the first step was made.
+    /// The time of the first step.
     begun: OnceLock<Instant>,
-    /// Whether there was no memory for what was found.
+    /// Whether memory for coordinates could not be allocated.
     out_of_memory: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ impl Limits {
         Self::new(None, None)
     }
 
-    /// Whether the clock, the number of vertices or the memory says to stop.
+    /// Whether the time, the number of vertices or the memory is used up.
     pub fn reached(&self) -> bool {
         self.room.load(Ordering::Relaxed) == 0
             || self.out_of_memory()
@@ -52,17 +52,17 @@ impl Limits {
             })
     }
 
-    /// Whether there was no memory for what was found.
+    /// Whether memory for coordinates could not be allocated.
     pub fn out_of_memory(&self) -> bool {
         self.out_of_memory.load(Ordering::Relaxed)
     }
 
-    /// Say that there is no memory; all threads stop.
+    /// Record that memory could not be allocated. Then all threads stop.
     pub fn exhaust_memory(&self) {
         self.out_of_memory.store(true, Ordering::Relaxed);
     }
 
-    /// Start the clock, if this is the first step; whether it is.
+    /// Start the clock if this is the first step, and return whether it is.
     fn begin(&self) -> bool {
         let mut first = false;
         self.begun.get_or_init(|| {
@@ -72,12 +72,12 @@ impl Limits {
         first
     }
 
-    /// Vertices that may still be found.
+    /// The number of vertices that may still be reported.
     pub fn room(&self) -> u64 {
         self.room.load(Ordering::Relaxed)
     }
 
-    /// Room for up to `wanted` vertices, taken.
+    /// Reserve room for up to `wanted` vertices, and return for how many there was room.
     fn reserve(&self, wanted: u64) -> u64 {
         let mut room = self.room.load(Ordering::Relaxed);
         loop {
@@ -98,14 +98,14 @@ impl Limits {
     }
 }
 
-/// The account of one job's run.
+/// The budget of one job, and what it has spent.
 #[derive(Debug)]
 pub struct Meter<'a> {
     control: &'a Control,
     limits: &'a Limits,
     work: u64,
-    until_look: u64,
-    /// How many units one unit counts as, in the arithmetic that runs.
+    until_check: u64,
+    /// A factor on all units: the cost of the present arithmetic.
     pub weight: u64,
     stopped: bool,
 }
@@ -117,14 +117,14 @@ impl<'a> Meter<'a> {
             control,
             limits,
             work,
-            until_look: 0,
+            until_check: 0,
             weight: 1,
             stopped: false,
         }
     }
 
-    /// Spend `units`. False if they may not be spent, and from then on always. A budget above 0 allows
-    /// at least one step, so that every run makes progress.
+    /// Spend `units` before a step. False if the run has to stop; then all later calls return false. A budget
+    /// above 0 allows at least one step, so that every run makes progress.
     #[inline]
     pub fn spend(&mut self, units: u64) -> bool {
         if self.stopped || self.work == 0 {
@@ -133,27 +133,28 @@ impl<'a> Meter<'a> {
         }
         let units = units * self.weight;
         self.work = self.work.saturating_sub(units);
-        match self.until_look.checked_sub(units) {
-            Some(left) => self.until_look = left,
-            None => self.look(),
+        match self.until_check.checked_sub(units) {
+            Some(left) => self.until_check = left,
+            None => self.check(),
         }
         !self.stopped
     }
 
     #[cold]
-    fn look(&mut self) {
-        self.until_look = LOOK;
+    fn check(&mut self) {
+        self.until_check = CHECK_INTERVAL;
         let reached = !self.limits.begin() && self.limits.reached();
         self.stopped = self.control.check().is_err() || reached;
     }
 
-    /// Say that there is no memory for what was found, and stop.
+    /// Record that memory for coordinates could not be allocated, and stop.
     pub fn exhaust_memory(&mut self) {
         self.limits.exhaust_memory();
         self.stopped = true;
     }
 
-    /// How many of `wanted` vertices may be reported; fewer than all stop the run.
+    /// Reserve room for `wanted` vertices, and return how many may be reported. If these are fewer, the run
+    /// stops.
     #[inline]
     pub(super) fn reserve(&mut self, wanted: usize) -> usize {
         let granted = self.limits.reserve(wanted as u64) as usize;

@@ -1,27 +1,27 @@
 //! Jobs: parts of a search tree, and a run of one.
 //!
-//! A search tree is walked depth first. A [`Job`] is a node of the tree and a range of its children. A
-//! run that has to stop returns what is left as jobs, one for each level of the walk, as mplrs does.
+//! A search visits its tree depth first. A [`Job`] is a node of the tree and a range of its children. If a
+//! run has to stop, it returns the rest of the tree as jobs, one for each level of the walk, as mplrs does.
 //!
-//! Jobs are plain numbers with the same meaning in every process and in every
-//! [`Arithmetic`](crate::arrangement::input::Arithmetic). So the rest of a search can be stored, sent
-//! away, shared out or run later. However that is done, each vertex is found exactly once. Threads,
-//! streams, time limits, checkpoints and executors all rest on this.
+//! A job consists of numbers that mean the same in every process and in every
+//! [`Arithmetic`](crate::arrangement::input::Arithmetic). So the rest of a search can be stored, sent to
+//! another process, distributed to threads, or run later. In every case, each vertex is found exactly once.
+//! Threads, streams, limits, checkpoints and executors all exchange jobs.
 
 use super::budget::Meter;
 use super::memory::make_room;
 use super::result::SearchResult;
 
-/// Part of a search tree: some children of a node, with all that is below them.
+/// Part of a search tree: a range of the children of a node, with their subtrees.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job {
     /// The node: the greedy basis of a flat in falling order, or a cobasis in rising order. For the
-    /// Zero rule an empty node is the terminal cobasis.
+    /// Zero rule, an empty node is the terminal cobasis.
     pub node: Vec<u32>,
-    /// The first child. Children of a flat are numbered by their hyperplanes. Of a cobasis, 0 is the
-    /// node itself and k its k-th reverse pivot.
+    /// The number of the first child. The children of a flat are numbered by their hyperplanes. Of a
+    /// cobasis, 0 is the node itself and k its k-th reverse pivot.
     pub from: u32,
-    /// One more than the last child may have.
+    /// The end of the range: the numbers of all children are below this.
     pub to: u32,
 }
 
@@ -31,7 +31,7 @@ impl Job {
         Self::below(Vec::new())
     }
 
-    /// All below a node.
+    /// Everything below a node.
     pub fn below(node: Vec<u32>) -> Self {
         Self {
             node,
@@ -41,37 +41,37 @@ impl Job {
     }
 }
 
-/// What is asked of a search.
+/// What a search has to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Coordinates, not only numbers.
+    /// The coordinates of vertices, and not only their number.
     pub coordinates: bool,
-    /// All flats, those without a vertex below too.
+    /// All flats, and not only those with a vertex below.
     pub all_flats: bool,
 }
 
-/// A walk under way.
+/// The state of a walk through the tree.
 #[derive(Debug)]
 pub struct Walk<'a> {
-    /// Its budget.
+    /// The budget of the walk.
     pub meter: Meter<'a>,
-    /// What is asked of it.
+    /// What the walk has to find.
     pub wanted: Wanted,
-    /// 64-bit words of each coordinate.
+    /// The number of 64-bit words of each coordinate.
     pub limbs: usize,
-    /// What it has found.
+    /// What the walk has found.
     pub result: SearchResult,
-    /// The node that it is at.
+    /// The present node.
     pub path: Vec<u32>,
-    /// Jobs that are left because its budget ended.
+    /// Jobs that are left because the budget is spent.
     pub remaining: Vec<Job>,
-    /// Jobs whose numbers do not fit the arithmetic that runs.
+    /// Jobs whose numbers do not fit the present arithmetic.
     pub outgrown: Vec<Job>,
 }
 
 impl Walk<'_> {
-    /// How many of `wanted` vertices may be reported; fewer than all stop the run. There is room for
-    /// the coordinates of those that may.
+    /// Reserve room for `wanted` vertices and their coordinates, and return how many may be reported. If
+    /// these are fewer, the run stops.
     #[inline]
     pub fn reserve(&mut self, wanted: usize) -> usize {
         if self.wanted.coordinates && !self.has_room(wanted) {
@@ -80,11 +80,11 @@ impl Walk<'_> {
         self.meter.reserve(wanted)
     }
 
-    /// Make room for the coordinates of more vertices. Some that were found before may not be among
-    /// the numbers yet, so all are counted by their number.
+    /// Make room for the coordinates of more vertices. The coordinates of some vertices that were found
+    /// before may not be in `numbers` yet. So the room is computed from the number of vertices.
     #[inline]
     fn has_room(&mut self, more: usize) -> bool {
-        // The last points of a plane are written with some words beyond them.
+        // Stores of whole vectors write up to this many words beyond the last point.
         const SLACK: usize = 64;
         let stride = self.result.flats.len() * self.limbs;
         let words = (self.result.vertices as usize + more) * stride + SLACK;
@@ -102,7 +102,7 @@ impl Walk<'_> {
         grown
     }
 
-    /// Leave these children of the present node to a later run.
+    /// Put down a job for these children of the present node, for a later run.
     pub fn leave(&mut self, from: u32, to: u32) {
         self.remaining.push(Job {
             node: self.path.clone(),
@@ -111,7 +111,7 @@ impl Walk<'_> {
         });
     }
 
-    /// Leave these children of the present node to a wider arithmetic.
+    /// Put down a job for these children of the present node, for a wider arithmetic.
     pub fn outgrow(&mut self, from: u32, to: u32) {
         self.outgrown.push(Job {
             node: self.path.clone(),

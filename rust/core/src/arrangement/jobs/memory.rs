@@ -1,17 +1,17 @@
-//! Room for coordinates that leaves memory for everything else.
+//! Memory for coordinates, with a reserve for all other allocations.
 //!
-//! Vectors of coordinates ask before they grow, and a search stops where there is no memory. All else
-//! allocates a few bytes at a time, and a failure there would abort the process. So coordinates never
-//! take the last of the memory: a growth counts only if [`CUSHION`] bytes could still be had after it.
+//! Vectors of coordinates grow by allocations that may fail, and then the search stops. All other
+//! allocations are small, but if one of them fails, the process aborts. So coordinates never take the last
+//! memory: a vector only keeps its growth if [`CUSHION`] more bytes could be allocated after it.
 
-/// Bytes that stay free, as far as an allocation can tell.
+/// The number of bytes that stay free.
 const CUSHION: usize = 16 << 20;
 
-/// The least growth, in words, where there is no memory for twice as much: a small one would only be
-/// asked for again.
+/// If a vector cannot grow to twice its size, it grows by at least this many words. A smaller growth would
+/// soon have to be repeated.
 const LEAST: usize = 1 << 17;
 
-/// Whether there is room for so many more words in the end.
+/// Make room for this many more words. False if there is no memory for them.
 pub fn make_room(numbers: &mut Vec<u64>, more: usize) -> bool {
     let before = numbers.capacity();
     let grown = |numbers: &mut Vec<u64>| {
@@ -27,11 +27,11 @@ pub fn make_room(numbers: &mut Vec<u64>, more: usize) -> bool {
     numbers.try_reserve_exact(more.max(LEAST)).is_ok() && grown(numbers)
 }
 
-/// Whether so many bytes could be had; they are given back at once.
+/// Whether [`CUSHION`] bytes can be allocated. They are freed at once.
 fn has_cushion() -> bool {
     let mut cushion: Vec<u8> = Vec::new();
     let there = cushion.try_reserve_exact(CUSHION).is_ok();
-    // Without this a compiler may leave out the allocation.
+    // Without this line the compiler could remove the allocation.
     std::hint::black_box(cushion.as_mut_ptr());
     there
 }

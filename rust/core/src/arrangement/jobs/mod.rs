@@ -1,13 +1,12 @@
 //! Jobs: a search cut into pieces that run within a budget.
 //!
-//! * [`Job`] is a part of a search tree, [`Wanted`] what is asked of a search, and [`Walk`] a run under
-//!   way.
-//! * [`Limits`] are what all threads of a run may spend together, and [`Meter`] is one job's account.
-//! * [`SearchResult`] is what a run has found.
+//! * [`Job`] is a part of a search tree. [`Wanted`] says what a search has to find. [`Walk`] is the state of
+//!   a run.
+//! * [`Limits`] are the limits of a run, which its threads share. [`Meter`] is the budget of one job.
+//! * [`SearchResult`] is the result of a run.
+//! * [`make_room`] allocates memory for coordinates, and [`out_of_memory`] is the error if there is none.
 //!
-//! [`out_of_memory`] is the error where there is no memory for it.
-//!
-//! This room uses no other: jobs are plain numbers, whatever is searched and in whatever arithmetic.
+//! This room uses no other room: jobs are plain numbers, for every search and every arithmetic.
 
 mod budget;
 mod job;

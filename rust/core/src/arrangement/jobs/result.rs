@@ -1,25 +1,25 @@
-//! What a run of a search has found.
+//! The result of a run of a search.
 
 use rayon::prelude::*;
 
 use super::memory::make_room;
 use crate::{Error, ErrorKind, Result};
 
-/// What a run has found.
+/// The result of a run, or of the part of it that one thread has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchResult {
     /// Homogeneous coordinates of the vertices (see [`Points`](crate::arrangement::output::Points)).
     pub numbers: Vec<u64>,
     /// Number of vertices.
     pub vertices: u64,
-    /// Number of cobases, if they were visited.
+    /// Number of cobases visited. 0 for a search over flats.
     pub cobases: u64,
-    /// Number of flats of each dimension below the node that the run began at.
+    /// Number of flats visited, for each dimension. The root of a job is not counted.
     pub flats: Vec<u64>,
 }
 
 impl SearchResult {
-    /// Nothing yet, of R^`dimension`.
+    /// An empty result of a search in R^`dimension`.
     pub fn new(dimension: usize) -> Self {
         Self {
             flats: vec![0; dimension + 1],
@@ -27,7 +27,7 @@ impl SearchResult {
         }
     }
 
-    /// Add what another run has found.
+    /// Add another result.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`].
@@ -55,7 +55,7 @@ impl SearchResult {
     }
 }
 
-/// Append, on all threads: most of the time goes into memory that is touched for the first time.
+/// Append on all threads, because the first access to new memory takes most of the time.
 fn append(numbers: &mut Vec<u64>, more: &[u64]) -> Result<()> {
     const CHUNK: usize = 1 << 16;
     if !make_room(numbers, more.len()) {
@@ -71,18 +71,18 @@ fn append(numbers: &mut Vec<u64>, more: &[u64]) -> Result<()> {
                 to.write(*from);
             }
         });
-    // SAFETY: there is room for so many, and all of them have been written.
+    // SAFETY: the room was made above, and all `more.len()` words have been written.
     unsafe { numbers.set_len(length) };
     Ok(())
 }
 
-/// There is no memory for so many words of coordinates.
+/// The error if there is no memory for this many words of coordinates.
 pub fn out_of_memory(words: usize) -> Error {
     let megabytes = (words as f64 * 8.0 / 1e6).ceil();
     Error::new(
         ErrorKind::OutOfMemory,
         format!(
-            "no memory for {megabytes} MB of vertices: limit their number, take them as a stream, or count them"
+            "there is no memory for {megabytes} MB of vertices: limit their number, iterate over blocks of them, or only count them"
         ),
     )
 }

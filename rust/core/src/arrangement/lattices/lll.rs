@@ -1,8 +1,9 @@
-//! Short bases of lattices: the algorithm of Lenstra, Lenstra and Lovász (LLL), in integers throughout.
+//! Short bases of lattices, by the algorithm of Lenstra, Lenstra and Lovász (LLL) in integers.
 //!
-//! The algorithm needs only inner products. So a lattice is given by the Gram matrix of its basis, and
-//! the result is the change of basis. Let dᵢ be the determinant of the Gram matrix of the first i + 1
-//! vectors, and λᵢⱼ = dⱼ·μᵢⱼ. Then all Gram–Schmidt numbers are integers, and every division is exact.
+//! The algorithm needs only inner products. So a lattice is given by the Gram matrix of a basis, and the
+//! result is the change of basis. Let μᵢⱼ be the Gram–Schmidt coefficients, and dᵢ the determinant of the
+//! Gram matrix of the first i + 1 vectors. The algorithm uses dᵢ and λᵢⱼ = dⱼ·μᵢⱼ, which are integers, and
+//! every division leaves no remainder.
 //!
 //! Source: H. Cohen, *A Course in Computational Algebraic Number Theory*, algorithm 2.6.7 (the integral
 //! form of B. de Weger).
@@ -11,19 +12,19 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{One, Signed, Zero};
 
-/// A basis on the way to a shorter one.
+/// The state of the algorithm: a basis that becomes shorter.
 struct Basis {
     /// dᵢ.
     determinants: Vec<BigInt>,
     /// λᵢⱼ for j < i.
     lambda: Vec<Vec<BigInt>>,
-    /// Each present vector by the first ones.
+    /// Each vector of the present basis, as a combination of the given vectors.
     change: Vec<Vec<BigInt>>,
 }
 
-/// A reduced basis of the lattice of all vectors but the last, and the last one made shorter by
-/// multiples of those, each as a combination of the vectors with these inner products. All but the
-/// last are independent.
+/// A reduced basis of the lattice that all given vectors except the last one generate, and the last vector
+/// made shorter by multiples of that basis. `gram` has the inner products of the given vectors, which are
+/// independent except for the last. Each result is a row of coefficients of the given vectors.
 pub fn reduced(gram: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
     let mut basis = Basis::of(gram);
     let last = gram.len() - 1;
@@ -71,13 +72,13 @@ impl Basis {
         }
     }
 
-    /// d of the vectors before `at`.
+    /// The determinant of the Gram matrix of the vectors before `at`.
     fn before(&self, at: usize) -> BigInt {
         at.checked_sub(1)
             .map_or_else(BigInt::one, |i| self.determinants[i].clone())
     }
 
-    /// Subtract from vector k the multiple of vector l that leaves the least of it.
+    /// Subtract from vector k the multiple of vector l that makes it shortest.
     fn shorten(&mut self, k: usize, l: usize) {
         let divisor = &self.determinants[l];
         let twice: BigInt = &self.lambda[k][l] * 2;
@@ -120,7 +121,7 @@ impl Basis {
     }
 }
 
-/// Row k − by·row l, in the first `count` entries.
+/// Subtract by·row l from row k, in the first `count` entries.
 fn subtract(rows: &mut [Vec<BigInt>], k: usize, l: usize, by: &BigInt, count: usize) {
     let (above, below) = rows.split_at_mut(k);
     for (x, y) in below[0].iter_mut().zip(&above[l]).take(count) {
@@ -168,7 +169,7 @@ mod tests {
             let count = vectors.len();
             let change = reduced(&gram(&vectors));
             let short = combined(&change, &vectors);
-            // The same lattice: the change is unimodular, and the last vector occurs in itself only.
+            // The lattice is the same: the change is unimodular, and no other vector has a part of the last.
             let (head, old) = (gram(&short[..count - 1]), gram(&vectors[..count - 1]));
             prop_assert_eq!(determinant(&head), determinant(&old));
             prop_assert!(change[..count - 1].iter().all(|row| row[count - 1].is_zero()));

@@ -1,4 +1,4 @@
-//! Lattices of integer points, and short bases of them.
+//! Lattices of integer points, and their short bases.
 //!
 //! * [`cut`] restricts a saturated lattice to a hyperplane, in machine integers; [`line`](fn@line) and
 //!   [`lines`] do so for the lines of a plane, in doubles.

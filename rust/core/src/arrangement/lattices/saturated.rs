@@ -1,16 +1,16 @@
 //! Lattices of integer points on flats.
 //!
-//! A flat of dimension r is kept as a basis of the integer points of its homogeneous span. They are a
-//! lattice of rank r + 1 in Z^(d+1). The lattice is *saturated*: it has every integer point of the
-//! space that it spans. The row of a hyperplane \[a|b\] on the flat is its values at the basis vectors.
+//! A flat of dimension r is represented by a basis of the integer points of its homogeneous span. These
+//! points are a lattice of rank r + 1 in Z^(d+1). The lattice is *saturated*: it has every integer point of
+//! the space that it spans. The row of a hyperplane \[a|b\] on the flat has its values at the basis vectors.
 //! Saturation has two consequences:
-//! * the values are as small as possible;
+//! * the values are as small as possible, because no larger lattice of integer points spans the same space;
 //! * a point with coprime coordinates in the basis has coprime coordinates in Z^(d+1).
 //!
-//! A hyperplane cuts out the sublattice on which it vanishes. Euclid's algorithm runs on the values of
-//! the hyperplane, and every step is applied to the basis vectors as well. It ends with one vector on
-//! which the hyperplane does not vanish, and r vectors on which it does. Every step is unimodular, so
-//! these r vectors are a saturated basis again.
+//! **Cuts.** A hyperplane cuts out the sublattice on which it vanishes. Euclid's algorithm runs on the
+//! values of the hyperplane, and every step is applied to the basis vectors as well. It ends with r vectors
+//! on which the hyperplane vanishes, and one on which it does not. Every step is unimodular, so these r
+//! vectors are a basis of the sublattice, which is saturated again.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -18,11 +18,12 @@ use std::arch::x86_64::*;
 use crate::SimdLevel;
 use crate::arrangement::arithmetic::Word;
 
-/// Rounds of pairwise reduction: it is for small numbers only, and stops where it gains nothing.
+/// The most rounds of pairwise reduction. The reduction only serves to keep numbers small, and usually ends
+/// sooner.
 const ROUNDS: usize = 8;
 
-/// `vectors` becomes a basis of its sublattice on which the linear form with these values at the
-/// basis vectors vanishes; `values` is used up. `None` where numbers would outgrow `W::LIMIT`.
+/// Replace a basis by a basis of the sublattice on which a linear form vanishes. `values` has the values of
+/// the form at the basis vectors, and is overwritten. `None` if a number would exceed `W::LIMIT`.
 pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Option<()> {
     let last = values.len() - 1;
     let mut sizes = [0.0f64; 64];
@@ -43,11 +44,11 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
         if grown < W::LIMIT {
             sizes[first] = grown;
         } else {
-            // Sums of sizes run ahead of the sizes: look at the vectors themselves.
+            // `grown` is only an upper bound. Compute the sizes of the vectors again.
             let size = |at: usize| largest(&vectors[at * width..][..width]);
             sizes[second] = size(second);
             sizes[first] = size(first) + quotient.abs() * sizes[second];
-            // Also bounds the quotient, as no vector is 0.
+            // This bounds the quotient as well, because no vector is 0.
             if sizes[first] >= W::LIMIT {
                 return None;
             }
@@ -65,10 +66,10 @@ pub fn cut<W: Word>(vectors: &mut Vec<W>, values: &mut [W], width: usize) -> Opt
     Some(())
 }
 
-/// The nearest integer, or one near it; `f64::round` is a call into the C library.
+/// The nearest integer, or one near it. (`f64::round` would call the C library.)
 #[inline]
 fn rounded(value: f64) -> f64 {
-    // A double beyond 2⁵² is an integer, and this number has no digits below 1.
+    // Doubles of this size have no bits below 1, so the addition rounds to an integer.
     const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
     if value.abs() < (1u64 << 50) as f64 {
         (value + SHIFT) - SHIFT
@@ -77,10 +78,11 @@ fn rounded(value: f64) -> f64 {
     }
 }
 
-/// [`cut`] of Z³ in doubles: two vectors that span the integer points of the line with this row.
-/// The row is of integers below 2⁵²; `None` where other numbers outgrow the doubles.
+/// [`cut`] of Z³ in doubles: a basis of the integer points on the line with this row. The row has integers
+/// below 2⁵². `None` if the result is not exact.
 pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
-    // Each part is a value and the vector that has it; the largest value first.
+    // Each of these is a value of the row and the vector at which the row has it. They are kept in falling
+    // order of the values.
     let mut a = [row[0], 1.0, 0.0, 0.0];
     let mut b = [row[1], 0.0, 1.0, 0.0];
     let mut c = [row[2], 0.0, 0.0, 1.0];
@@ -90,12 +92,12 @@ pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
     while b[0] != 0.0 {
         let quotient = rounded(a[0] / b[0]);
         let rest: [f64; 4] = std::array::from_fn(|k| a[k] - quotient * b[k]);
-        // What is left is at most half of b.
+        // The remainder is at most half of b.
         (a, b) = (b, rest);
         order(&mut b, &mut c);
     }
     let (divisor, mut u, mut v) = (a[0], [b[1], b[2], b[3]], [c[1], c[2], c[3]]);
-    // Gauss's reduction of a lattice of rank 2.
+    // Gauss's reduction of a lattice of rank 2, for shorter vectors.
     let dot = |a: &[f64; 3], b: &[f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     let (mut uu, mut vv) = (dot(&u, &u), dot(&v, &v));
     for _ in 0..ROUNDS {
@@ -115,11 +117,11 @@ pub fn line(row: [f64; 3]) -> Option<[[f64; 3]; 2]> {
     is_basis(&row, divisor, &u, &v).then_some([u, v])
 }
 
-/// Lines that are cut together.
+/// The number of lines that [`lines`](fn@lines) takes.
 pub const LINES: usize = 8;
 
-/// [`line`](fn@line) of each of some rows, coordinate by coordinate. Euclid's algorithm waits for one quotient
-/// after the other, so several lines take hardly longer than one.
+/// [`line`](fn@line) for several rows, which are given coordinate by coordinate. In Euclid's algorithm each
+/// quotient depends on the one before, so several lines in lanes take hardly longer than one.
 pub fn lines(simd: SimdLevel, rows: &[[f64; LINES]; 3]) -> [Option<[[f64; 3]; 2]>; LINES] {
     let row = |k: usize| rows.each_ref().map(|column| column[k]);
     match simd {
@@ -137,11 +139,11 @@ pub fn lines(simd: SimdLevel, rows: &[[f64; LINES]; 3]) -> [Option<[[f64; 3]; 2]
     }
 }
 
-/// Divisors, and u and v coordinate by coordinate, step by step as in [`line`](fn@line).
+/// The divisors, and u and v coordinate by coordinate, by the same steps as in [`line`](fn@line).
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn in_lanes(rows: &[[f64; LINES]; 3]) -> [[f64; LINES]; 7] {
-    // SAFETY: eight doubles are read from eight, in each of the calls.
+    // SAFETY: each array has eight doubles, and eight are read.
     let row = rows
         .each_ref()
         .map(|x| unsafe { _mm512_loadu_pd(x.as_ptr()) });
@@ -166,7 +168,7 @@ fn in_lanes(rows: &[[f64; LINES]; 3]) -> [[f64; LINES]; 7] {
     order(&mut a, &mut b);
     order(&mut b, &mut c);
     loop {
-        // Lanes that have come to the end stay as they are.
+        // Lanes that are done do not change any more.
         let on = _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(b[0], zero);
         if on == 0 {
             break;
@@ -207,13 +209,14 @@ fn in_lanes(rows: &[[f64; LINES]; 3]) -> [[f64; LINES]; 7] {
     }
     [a[0], u[0], u[1], u[2], v[0], v[1], v[2]].map(|x| {
         let mut lanes = [0.0; LINES];
-        // SAFETY: eight doubles are written to eight.
+        // SAFETY: the array has eight doubles, and eight are written.
         unsafe { _mm512_storeu_pd(lanes.as_mut_ptr(), x) };
         lanes
     })
 }
 
-/// Put the part of the larger value first. Which it is cannot be foreseen, so there is no branch.
+/// Order two entries by the magnitude of their values, the larger first. A branch would often be
+/// mispredicted, so there is none.
 #[inline(always)]
 fn order(first: &mut [f64; 4], second: &mut [f64; 4]) {
     let swap = first[0].abs() < second[0].abs();
@@ -224,9 +227,10 @@ fn order(first: &mut [f64; 4], second: &mut [f64; 4]) {
     }
 }
 
-/// Whether u and v span the integer points on the line of a row with this greatest common divisor:
-/// if and only if u × v is the row over ± its divisor. This is the proof that no double on the way
-/// was rounded; those of the values themselves only ever became smaller.
+/// Whether u and v are a basis of the integer points on the line of a row with this greatest common
+/// divisor. They are if and only if u × v is the row divided by ± its divisor. This check makes the result
+/// exact, even if doubles were rounded on the way. (The values of the row only become smaller in Euclid's
+/// algorithm, so they are exact.)
 fn is_basis(row: &[f64; 3], divisor: f64, u: &[f64; 3], v: &[f64; 3]) -> bool {
     let small = |x: &[f64; 3]| x.iter().all(|x| x.abs() < (1u64 << 30) as f64);
     let minor = |i: usize, j: usize| {
@@ -247,7 +251,7 @@ fn is_basis(row: &[f64; 3], divisor: f64, u: &[f64; 3], v: &[f64; 3]) -> bool {
     scaled(divisor) || scaled(-divisor)
 }
 
-/// The largest magnitude of a vector's entries.
+/// The largest magnitude among the entries of a vector.
 fn largest<W: Word>(vector: &[W]) -> f64 {
     vector.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max)
 }
@@ -258,7 +262,7 @@ pub fn longest<W: Word>(vectors: &[W], width: usize) -> f64 {
     squares.fold(0.0, f64::max).sqrt()
 }
 
-/// Places of the largest magnitude and of the second largest that is not 0.
+/// The places of the largest magnitude, and of the second largest if that is not 0.
 fn two_largest(magnitudes: &[f64]) -> (usize, Option<usize>) {
     let (mut first, mut second) = (0, None);
     let (mut most, mut next) = (-1.0, 0.0);
@@ -286,8 +290,8 @@ fn dot<W: Word>(a: &[W], b: &[W]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x.to_f64() * y.to_f64()).sum()
 }
 
-/// Make the basis vectors shorter, each by multiples of the others. What is subtracted is chosen
-/// with doubles, but every step is unimodular whatever they say.
+/// Make the basis vectors shorter by subtracting multiples of other vectors. Doubles choose the multiples.
+/// Rounding can make a choice worse but never wrong, because every step is unimodular.
 fn reduce<W: Word>(vectors: &mut [W], width: usize) {
     let count = vectors.len() / width;
     if count < 2 {
@@ -305,7 +309,7 @@ fn reduce<W: Word>(vectors: &mut [W], width: usize) {
                     &vectors[at * width..][..width],
                     &vectors[by * width..][..width],
                 ) / norm;
-                // 0.51: at a tie nothing is gained, and the next round would undo it.
+                // 0.51 instead of 1/2: a step at a tie gains nothing, and the next round would undo it.
                 if share.abs() > 0.51 {
                     add_multiple(vectors, width, at, W::from_f64(-rounded(share)), by);
                     changed = true;
@@ -325,8 +329,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// A saturated lattice of rank 2 in Z³ has minors without a common factor; they are its
-        /// normal, up to a sign.
+        /// The minors of a saturated lattice of rank 2 in Z³ have no common factor. They are its normal, up
+        /// to a sign.
         #[test]
         fn a_cut_is_saturated(row in proptest::collection::vec(-999i64..1000, 3)) {
             prop_assume!(row.iter().any(|x| *x != 0));
@@ -354,7 +358,7 @@ mod tests {
             let row: [i64; 3] = std::array::from_fn(|k| (row[k] >> shift[k]) / factor * factor);
             prop_assume!(row.iter().any(|x| *x != 0));
             let alone = line(row.map(|x| x as f64));
-            // In one lane, others being done sooner or later.
+            // In one lane, among others that are done sooner or later.
             let lane = (row[0].unsigned_abs() % LINES as u64) as usize;
             let column = |c: usize| -> [f64; LINES] {
                 std::array::from_fn(|k| (row[c] >> (7 * (k.abs_diff(lane)))) as f64)

@@ -1,4 +1,4 @@
-//! Points moved into buckets of neighbours, by their first coordinate as a double.
+//! The distribution of points to buckets, by their first coordinate as a double.
 
 use rayon::prelude::*;
 
@@ -7,24 +7,24 @@ use super::point_order::PointOrder;
 use crate::Result;
 use crate::arrangement::jobs::out_of_memory;
 
-/// Most buckets, so that each has a line of the cache when points are moved into them.
+/// The most buckets. With more, the cache could not hold the line that is written in each bucket.
 pub const BUCKETS: usize = 1 << 9;
 
-/// Pieces that each thread counts and moves at a time, as another may be late.
+/// The number of pieces for each thread. With one piece, all threads would wait for the slowest.
 const PIECES: usize = 2;
 
-/// How the points of some pieces are distributed over buckets.
+/// The distribution of the points of some pieces to buckets.
 struct Buckets {
-    /// Of each cell of a [`Window`]; neighbouring cells together make one.
+    /// The bucket of each cell of a [`Window`]. A bucket has some neighbouring cells.
     of_cell: Vec<u16>,
-    /// Points in each.
+    /// The number of points in each bucket.
     sizes: Vec<usize>,
-    /// Where each piece's points of each begin.
+    /// For each piece and each bucket, the place of the first point of this piece in this bucket.
     starts: Vec<Vec<usize>>,
 }
 
 impl Buckets {
-    /// Of about `bucket` points, from the number of points in each cell for each piece.
+    /// Buckets of about `bucket` points, from the number of points in each cell for each piece.
     fn new(counts: &[Vec<u32>], bucket: usize) -> Self {
         let mut of_cell = vec![0u16; Window::CELLS];
         let mut sizes = vec![0usize];
@@ -41,7 +41,7 @@ impl Buckets {
                 sizes[last] += counts[cell] as usize;
             }
         }
-        // From shares of each bucket to where each piece's share begins.
+        // Replace the number of points of each piece in each bucket by the place of the first.
         let mut end = 0;
         for bucket in 0..sizes.len() {
             for shares in &mut starts {
@@ -61,22 +61,23 @@ impl Buckets {
 }
 
 impl PointOrder<'_> {
-    /// The cell of each point, and the number of points in each.
+    /// The cell of each point, and the number of points in each cell.
     fn cells(&self, window: &Window) -> (Vec<u16>, Vec<u32>) {
         let mut counts = vec![0; Window::CELLS];
         let cells = (0..self.numbers.len() / self.stride()).map(|at| {
-            let cell = window.cell(self.nearly(at as u32, 0));
+            let cell = window.cell(self.approximate(at as u32, 0));
             counts[usize::from(cell)] += 1;
             cell
         });
         (cells.collect(), counts)
     }
 
-    /// Bring points into buckets within their own memory; the number in each.
+    /// Sort points into buckets in place, and return the number of points in each bucket.
     ///
-    /// A step swaps the point at hand with the point behind the filled part of its bucket, which grows
-    /// by one. The places of a bucket are visited in order, whatever point is there by then, so no step
-    /// depends on the one before. Each step fills one place, so the place at hand is never filled yet.
+    /// Each bucket has a filled part at its start. A step takes the point at the present place, and swaps it
+    /// with the first point after the filled part of its bucket, which grows by one. The present place runs
+    /// over a bucket in order, so no step depends on the result of the step before. The loop repeats until
+    /// the bucket is filled.
     pub(super) fn exchange(&self, numbers: &mut [u64], bucket: usize) -> Vec<usize> {
         let stride = self.stride();
         let order = PointOrder { numbers, ..*self };
@@ -98,7 +99,7 @@ impl PointOrder<'_> {
         buckets.sizes
     }
 
-    /// The points of all parts bucket by bucket, and the number in each.
+    /// The points of all parts, bucket by bucket, and the number of points in each bucket.
     pub(super) fn gather(
         &self,
         parts: &[Vec<u64>],
@@ -133,15 +134,15 @@ impl PointOrder<'_> {
                 for (cell, point) in cells.iter().zip(piece.numbers.chunks_exact(stride)) {
                     let next = &mut next[buckets.of(*cell)];
                     for (k, word) in point.iter().enumerate() {
-                        // SAFETY: the shares are disjoint ranges of the vector's points, as many as
-                        // are written here by the counts of the same cells, so this is within its
-                        // room and written by nobody else.
+                        // SAFETY: each piece has a range of places in each bucket. The ranges are disjoint,
+                        // lie within the vector, and have as many places as the same cells were counted.
+                        // So no other thread writes here, and the place is within the vector.
                         unsafe { target.0.add(*next * stride + k).write(*word) };
                     }
                     *next += 1;
                 }
             });
-        // SAFETY: there is room for so many, and the shares of all pieces together are all of them.
+        // SAFETY: the room was reserved, and the ranges of all pieces together are the whole vector.
         unsafe { gathered.set_len(words) };
         Ok((gathered, buckets.sizes))
     }
@@ -160,14 +161,14 @@ fn swap(numbers: &mut [u64], one: usize, other: usize, stride: usize) {
     }
 }
 
-/// Where threads write, each its own places.
+/// The vector into which threads write. Each has its own places.
 struct Target(*mut u64);
 
-// SAFETY: it is only an address; who writes through it says why nobody else writes there.
+// SAFETY: this is only an address. Each use states why no other thread writes to the same place.
 unsafe impl Sync for Target {}
 
-/// Cells in which doubles are counted: 2⁷ to each power of two and sign, over 2⁶ powers. What is
-/// beyond falls into the cells at the ends.
+/// The cells in which doubles are counted. For each sign there are 2⁷ cells for each of 2⁶ powers of two.
+/// Numbers beyond these powers are counted in the cells at the ends.
 struct Window {
     lowest: u64,
 }
@@ -175,15 +176,15 @@ struct Window {
 impl Window {
     const CELLS: usize = 1 << 14;
     const HALF: u64 = 1 << 13;
-    /// Bits of a double below those that name the cell.
+    /// The number of low bits of a double that do not matter for its cell.
     const BELOW: u32 = 52 - 7;
 
-    /// About the median of the sizes of some first coordinates.
+    /// A window around the median of the magnitudes of some first coordinates.
     fn around(order: &PointOrder<'_>) -> Self {
         let count = order.numbers.len() / order.stride();
         let mut sizes: Vec<u64> = (0..count)
             .step_by((count / 256).max(1))
-            .map(|at| order.nearly(at as u32, 0).abs().to_bits() >> Self::BELOW)
+            .map(|at| order.approximate(at as u32, 0).abs().to_bits() >> Self::BELOW)
             .filter(|size| *size > 0)
             .collect();
         sizes.sort_unstable();
@@ -193,7 +194,7 @@ impl Window {
         }
     }
 
-    /// The cell of a double; it rises with the double.
+    /// The cell of a double. Larger doubles have the same cell or a larger one.
     #[inline]
     fn cell(&self, value: f64) -> u16 {
         let size = (value.abs().to_bits() >> Self::BELOW).saturating_sub(self.lowest);

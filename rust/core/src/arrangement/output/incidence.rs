@@ -7,10 +7,12 @@ use crate::arrangement::arithmetic::push_integer;
 use crate::arrangement::input::{Arrangement, Bound};
 use crate::{Control, Result};
 
-/// The hyperplanes through each point, rising, point after point; and where each point's begin.
+/// The hyperplanes that contain each point. The first vector has, for each point, the place in the second
+/// vector at which its hyperplanes begin. Their numbers are rising.
 ///
-/// A value of a hyperplane at a vertex is a minor of \[A|b\] over a common factor, so it is 0 if and
-/// only if it is modulo 2 to the power of all bits of a minor. Most differ in the lowest word.
+/// The value of a hyperplane at a vertex is a minor of \[A|b\] divided by an integer. So it fits the
+/// `limbs` words that every minor fits, and it is 0 if and only if it is 0 modulo 2^(64·limbs). If it is not
+/// 0, its lowest word usually shows that.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
@@ -24,7 +26,7 @@ pub fn incidence(
     for row in arrangement.rows() {
         let (side, normal) = row.split_last().unwrap_or((&row[0], &[]));
         for x in normal.iter().chain(std::iter::once(&-side)) {
-            // A row's entries are minors too.
+            // The entries of a row are minors too, so they fit.
             push_integer(x, limbs, &mut rows);
         }
     }
@@ -48,8 +50,8 @@ pub fn incidence(
     Ok((starts, through.concat()))
 }
 
-/// Whether Σ row·point is 0 modulo 2^(64·limbs), for a row of numbers of `limbs` words and a point of
-/// numbers of `words`.
+/// Whether Σ row·point is 0 modulo 2^(64·limbs). The numbers of the row have `limbs` words, and those of the
+/// point `words` words.
 fn contains(row: &[u64], point: &[u64], limbs: usize, words: usize) -> bool {
     let factors = || row.chunks_exact(limbs).zip(point.chunks_exact(words));
     let low = factors().fold(0u64, |sum, (a, x)| {

@@ -1,13 +1,13 @@
-//! What a search has found: vertices in lowest terms and in one order, and their incidences.
+//! The vertices that a search has found, in lowest terms and sorted, and their incidences.
 //!
-//! * [`Points`] are homogeneous coordinates in words, as a search finds them; [`Vertices`] are those of
-//!   an arrangement, as narrow as all of them allow.
-//! * [`sorted`] brings points into lexicographic order, in buckets that fit a cache.
-//! * [`incidence`](fn@incidence) tells which hyperplanes contain which vertices, [`signs`](fn@signs) on which side
-//!   of all others they lie.
-//! * [`advise`] asks the system for huge pages.
+//! * [`Points`] has homogeneous coordinates in words, as a search finds them. [`Vertices`] has those of an
+//!   arrangement, in 64 bits if all of them fit.
+//! * [`sorted`] sorts points lexicographically, in buckets that fit a cache.
+//! * [`incidence`](fn@incidence) finds which hyperplanes contain which vertices. [`signs`](fn@signs) finds on
+//!   which side of every hyperplane they lie.
+//! * [`advise`] asks the operating system for huge pages.
 //!
-//! This room uses `arithmetic` and `input`.
+//! This room uses `arithmetic`, `input` and `jobs`.
 
 mod buckets;
 mod incidence;

@@ -1,12 +1,12 @@
 //! The lexicographic order of points.
 //!
-//! Points are sorted by their coordinates as doubles. That order is right except between near
-//! neighbours, which are compared as integers.
+//! Points are sorted by their coordinates as doubles. That order is correct except between near neighbours,
+//! which are then compared as integers.
 //!
-//! Nearly all of the time goes into moving memory, so there are three passes only. The first learns how
-//! the first coordinates are distributed. The second moves each point into a bucket of a small range.
-//! The third sorts each bucket within the cache. All threads of the present pool share the passes, and
-//! take the points from where each thread has put what it found.
+//! Memory accesses take nearly all of the time, so there are only three passes. The first counts how the
+//! first coordinates are distributed. The second moves each point into a bucket of a small range. The third
+//! sorts each bucket within the cache. All threads of the present pool take part in the passes. They read
+//! the points from the vectors in which the threads of the search have put them.
 
 use std::cmp::Ordering;
 
@@ -16,18 +16,18 @@ use super::buckets::BUCKETS;
 use super::point_order::PointOrder;
 use crate::Result;
 
-/// Points in a bucket: some that fit the second cache with all that sorting them needs.
+/// The number of points in a bucket. The second-level cache holds them with the memory for sorting.
 pub const BUCKET: usize = 1 << 11;
 
-/// A number that orders a point's coordinate nearly, and the point.
+/// A key that sorts a coordinate approximately, and the number of the point.
 type Place = (u64, u32);
 
-/// Points of so many words and more are exchanged within their memory, if one thread has all of them. New
-/// memory would cost more than that, and as much memory again is not wanted.
+/// Points of at least this many words are sorted into buckets in place, if one thread has all of them. That
+/// is faster than a copy in new memory, and does not need twice the memory.
 const EXCHANGED_FROM: usize = 16;
 
-/// The points with these numbers, d + 1 of `limbs` words for each, sorted in buckets of about `bucket`
-/// points.
+/// Sort points lexicographically, in buckets of about `bucket` points. A point has d + 1 numbers of `limbs`
+/// words each.
 ///
 /// # Errors
 /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
@@ -76,7 +76,7 @@ pub fn sorted(
     Ok(numbers)
 }
 
-/// Word by word: a call of memcpy costs more than a few words do.
+/// Copy word by word: for a few words a call of `memcpy` takes longer.
 #[inline(always)]
 fn copy(from: &[u64], to: &mut [u64]) {
     for (to, from) in to.iter_mut().zip(from) {
@@ -108,7 +108,7 @@ impl PointOrder<'_> {
     }
 }
 
-/// Memory that a bucket needs on the way.
+/// Memory for sorting a bucket.
 #[derive(Default)]
 struct SortScratch {
     points: Vec<u64>,
@@ -116,38 +116,39 @@ struct SortScratch {
     other: Vec<Place>,
 }
 
-/// Doubles of equal coordinates, and those of which the wrong one may be the larger, are at most so
-/// many doubles apart, with room to spare: each comes of two conversions and a quotient, all rounded.
-const NEAR: u64 = 1 << 6;
+/// If two coordinates are equal, or if their doubles are in the wrong order, there are fewer than this many
+/// doubles between the two. Each double has three rounding errors, of two conversions and a quotient. The
+/// bound is generous.
+const UNCERTAIN: u64 = 1 << 6;
 
 impl PointOrder<'_> {
-    /// Sort by the coordinates from `first`; those before are equal.
+    /// Sort by the coordinates from `first` on. Those before are equal.
     ///
-    /// Doubles bring the coordinates into an order that is right but for near neighbours. Runs of
-    /// those are looked at exactly: where all are equal the next coordinate decides.
+    /// The order by doubles is correct except between near neighbours. A run of near neighbours is compared
+    /// exactly. If all are equal, the next coordinate decides.
     fn sort(&self, places: &mut [Place], first: usize, scratch: &mut SortScratch) {
         if first == self.dimension {
             return;
         }
         for place in places.iter_mut() {
-            place.0 = rising_bits(self.nearly(place.1, first));
+            place.0 = rising_bits(self.approximate(place.1, first));
         }
         sort_places(places, &mut scratch.other);
         let mut start = 0;
         while start < places.len() {
             let mut end = start + 1;
-            while end < places.len() && places[end].0 - places[end - 1].0 <= NEAR {
+            while end < places.len() && places[end].0 - places[end - 1].0 <= UNCERTAIN {
                 end += 1;
             }
             if end > start + 1 {
-                self.settle(&mut places[start..end], first, scratch);
+                self.sort_run(&mut places[start..end], first, scratch);
             }
             start = end;
         }
     }
 
     /// Sort a run of points whose coordinates are near each other.
-    fn settle(&self, run: &mut [Place], first: usize, scratch: &mut SortScratch) {
+    fn sort_run(&self, run: &mut [Place], first: usize, scratch: &mut SortScratch) {
         let head = run[0].1;
         if run[1..]
             .iter()
@@ -165,14 +166,14 @@ impl PointOrder<'_> {
     }
 }
 
-/// More points than this are sorted by counting; for fewer, comparing neighbours is quicker.
+/// More points than this are sorted by counting. For fewer, insertion is faster.
 const COUNTED_ABOVE: usize = 1 << 5;
 
-/// Slots that points are counted in.
+/// The most slots in which points are counted.
 const SLOTS: usize = 1 << 12;
 
-/// Sort by the first number: by counting in slots of equal width, over and over where a slot has too
-/// many, then by comparing neighbours.
+/// Sort by the key: by counting in slots of equal width, repeatedly for slots with many points, and then by
+/// insertion.
 fn sort_places(places: &mut [Place], other: &mut Vec<Place>) {
     spread(places, other);
     for at in 1..places.len() {
@@ -186,7 +187,7 @@ fn sort_places(places: &mut [Place], other: &mut Vec<Place>) {
     }
 }
 
-/// Bring each near where it belongs: not more than `COUNTED_ABOVE` in a slot are left in any order.
+/// Bring each point near its place. Only groups of at most `COUNTED_ABOVE` points are left unsorted.
 fn spread(places: &mut [Place], other: &mut Vec<Place>) {
     if places.len() <= COUNTED_ABOVE {
         return;
@@ -228,9 +229,9 @@ fn spread(places: &mut [Place], other: &mut Vec<Place>) {
     }
 }
 
-/// Bits that order as the doubles do.
+/// An integer for a double. The integers have the same order as the doubles.
 fn rising_bits(value: f64) -> u64 {
-    // Adding 0 takes the sign off −0.
+    // Adding 0 turns −0 into 0.
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 1 {
         !bits
@@ -283,7 +284,7 @@ mod tests {
         let stride = (dimension + 1) * limbs;
         // One bucket, and many.
         for bucket in [BUCKET, 3] {
-            // As they are, and in parts, of which one is empty; by one thread and by several.
+            // In one part, and in parts of which one is empty; with one thread, and with several.
             let (head, tail) = numbers.split_at(numbers.len() / stride / 3 * stride);
             let parts = vec![head.to_vec(), Vec::new(), tail.to_vec()];
             for threads in [1, 3] {
@@ -313,7 +314,7 @@ mod tests {
             is_sorted_exactly(&values, 1, 3)?;
         }
 
-        /// So many that they are counted, many of them equal in some coordinates.
+        /// Enough points for sorting by counting, many of them equal in some coordinates.
         #[test]
         fn many_are_sorted_exactly(
             values in proptest::collection::vec((-2i128..3, -999i128..1000, 0u32..40, 1i128..4), 0..400),
@@ -324,7 +325,7 @@ mod tests {
                 .collect();
             is_sorted_exactly(&values, 2, 1)?;
             is_sorted_exactly(&values, 2, 2)?;
-            // Long enough to be exchanged in place.
+            // Long enough to be sorted in place.
             is_sorted_exactly(&values, 2, EXCHANGED_FROM.div_ceil(3))?;
         }
     }

@@ -1,13 +1,13 @@
 //! Huge pages for large vectors.
 //!
-//! Vertices are written once and read in another order. With small pages that costs a page fault for
-//! every hundred vertices and a walk of the page table for every one. Only vectors with room for all
-//! that they will hold are advised, because moving huge pages costs more than they save.
+//! Vertices are written once and then read in another order. With small pages that takes a page fault for
+//! every hundred vertices, and a walk of the page table for every vertex. Use this only for vectors that will
+//! not grow: moving huge pages takes longer than they save.
 
-/// Smaller vectors are left alone: it makes no difference to them.
+/// For smaller vectors huge pages make no difference.
 const ADVISED_FROM_BYTES: usize = 4 << 20;
 
-/// Let the system back a vector's memory, touched or not, with huge pages where it can.
+/// Ask the operating system to use huge pages for the memory of a vector, its spare capacity included.
 pub fn advise<T>(vector: &Vec<T>) {
     let bytes = vector.capacity() * size_of::<T>();
     if bytes < ADVISED_FROM_BYTES {
@@ -18,8 +18,8 @@ pub fn advise<T>(vector: &Vec<T>) {
         const PAGE: usize = 4096;
         let start = (vector.as_ptr() as usize).next_multiple_of(PAGE);
         let end = (vector.as_ptr() as usize + bytes) / PAGE * PAGE;
-        // SAFETY: the range lies within the vector's allocation, and the advice changes how memory is
-        // mapped, never what is in it. Where it is refused nothing is lost.
+        // SAFETY: the range lies within the allocation of the vector. The advice changes how memory is
+        // mapped and never its contents. If the system refuses, nothing changes.
         unsafe {
             libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE);
         }

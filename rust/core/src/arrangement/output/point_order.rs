@@ -1,10 +1,10 @@
-//! Points in homogeneous coordinates, and how two of them compare.
+//! The comparison of points in homogeneous coordinates.
 
 use std::cmp::Ordering;
 
 use crate::arrangement::arithmetic::integer;
 
-/// Some points, and the order of their coordinates.
+/// Some points, with comparisons of their coordinates.
 #[derive(Clone, Copy)]
 pub(super) struct PointOrder<'a> {
     pub(super) dimension: usize,
@@ -13,7 +13,7 @@ pub(super) struct PointOrder<'a> {
 }
 
 impl PointOrder<'_> {
-    /// Words of a point.
+    /// The number of words of a point.
     pub(super) fn stride(&self) -> usize {
         (self.dimension + 1) * self.limbs
     }
@@ -23,7 +23,7 @@ impl PointOrder<'_> {
         &self.numbers[at as usize * stride..][..stride]
     }
 
-    /// Compare coordinate `c`.
+    /// Compare coordinate `c` of two points.
     pub(super) fn compare(&self, a: u32, b: u32, c: usize) -> Ordering {
         let (limbs, last) = (self.limbs, self.dimension);
         let (a, b) = (self.point(a), self.point(b));
@@ -36,14 +36,15 @@ impl PointOrder<'_> {
     }
 
     /// Coordinate `c` as a double.
-    pub(super) fn nearly(&self, at: u32, c: usize) -> f64 {
+    pub(super) fn approximate(&self, at: u32, c: usize) -> f64 {
         let (point, limbs) = (self.point(at), self.limbs);
         if limbs == 1 {
             return point[c] as i64 as f64 / point[self.dimension] as i64 as f64;
         }
         let (numerator, shift) = scientific(&point[c * limbs..][..limbs]);
         let (denominator, down) = scientific(&point[self.dimension * limbs..]);
-        // In two steps, as either power of two may be beyond a double's range though the whole is not.
+        // Multiply in two steps: the power of two may be beyond the range of a double even if the result is
+        // not.
         let shift = (shift - down).clamp(-2400, 2400);
         let half = f64::powi(2.0, shift / 2);
         numerator / denominator * half * f64::powi(2.0, shift - shift / 2)
@@ -53,12 +54,13 @@ impl PointOrder<'_> {
 /// An integer as a double times a power of two.
 fn scientific(words: &[u64]) -> (f64, i32) {
     let negative = words.last().is_some_and(|word| word >> 63 == 1);
-    // −x − 1 is the complement of x; what is lost is less than what rounding loses, but at −1.
+    // The complement of x is −x − 1. The difference of 1 is smaller than the rounding error if the number is
+    // long. For short ones it is added below.
     let flip = if negative { u64::MAX } else { 0 };
     let top = words.iter().rposition(|word| word ^ flip != 0).unwrap_or(0);
     let below = |k: usize| top.checked_sub(k).map_or(0, |at| words[at] ^ flip);
     let high = u128::from(below(0)) << 64 | u128::from(below(1));
-    // With nothing below two words the complement is exact after adding 1.
+    // A number of at most two words has no words below them, so adding 1 makes its magnitude exact.
     let exact = if negative && top < 2 {
         1u128 << (64 * (1 - top))
     } else {

@@ -1,4 +1,4 @@
-//! On which side of every hyperplane every point lies.
+//! The side of every hyperplane on which every point lies.
 
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive};
@@ -9,14 +9,14 @@ use crate::arrangement::arithmetic::integer;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 
-/// The largest entry of a row, in bits, and the most entries, with which a sum of products with words
-/// fits 128 bits.
+/// If the entries of a row have at most this many bits, and there are at most this many, the sum of their
+/// products with 64-bit coordinates fits 128 bits.
 const ENTRY_BITS: u64 = 55;
 const MOST_TERMS: usize = 128;
 
-/// The sign of a·x − b for each point and each hyperplane of the arrangement, point after point.
+/// The sign of a·x − b for each point and each hyperplane of the arrangement, point by point.
 ///
-/// Time O(n·d) a point.
+/// Time O(n·d) for each point.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.

@@ -1,7 +1,7 @@
-//! Vertices in lowest terms and in one order.
+//! Vertices in lowest terms and sorted.
 //!
-//! A vertex is d numerators and a positive denominator, its homogeneous coordinates. Each is an integer
-//! of the same number of 64-bit words, in two's complement, least word first.
+//! The homogeneous coordinates of a vertex are d numerators and a positive denominator. All have the same
+//! number of 64-bit words, in two's complement with the least word first.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -12,26 +12,25 @@ use super::order;
 use crate::Result;
 use crate::arrangement::arithmetic::{integer, push_integer};
 
-/// Numerators and denominators, as narrow as all of them allow.
+/// Numerators and denominators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Coordinates {
-    /// All fit into 64 bits.
+    /// All numbers fit 64 bits.
     Small(Vec<i64>),
-    /// Some do not.
+    /// Some numbers do not fit 64 bits.
     Big(Vec<BigInt>),
 }
 
 /// The vertices of an arrangement, sorted lexicographically by their coordinates.
 ///
-/// Vertex v has `dimension` numerators and then its denominator, which is positive and has no
-/// factor in common with all of them.
+/// Each vertex has `dimension` numerators and then a positive denominator, in lowest terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vertices {
-    /// d.
+    /// The dimension d of the space.
     pub dimension: usize,
     /// d + 1 numbers for each vertex.
     pub coordinates: Coordinates,
-    /// Number of cobases, where the search visited them.
+    /// The number of cobases, if the search visited them.
     pub cobases: Option<u64>,
 }
 
@@ -54,9 +53,9 @@ impl Vertices {
 /// Homogeneous coordinates in words, as a search finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Points {
-    /// d.
+    /// The dimension d of the space.
     pub dimension: usize,
-    /// Words of a coordinate.
+    /// The number of words of a coordinate.
     pub limbs: usize,
     /// d + 1 coordinates for each point.
     pub numbers: Vec<u64>,
@@ -77,7 +76,7 @@ impl Points {
         (self.dimension + 1) * self.limbs
     }
 
-    /// In lowest terms, sorted, and as narrow as all of them allow.
+    /// Bring the points to lowest terms, sort them, and use 64 bits if all coordinates fit.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
@@ -101,7 +100,7 @@ impl Points {
         }
     }
 
-    /// Bring to lowest terms. Coordinates of one word are found so.
+    /// Bring the points to lowest terms. Coordinates of one word are in lowest terms already.
     pub fn reduce(&mut self) {
         let (limbs, stride) = (self.limbs, self.stride());
         if limbs == 1 {
@@ -127,7 +126,7 @@ impl Points {
         });
     }
 
-    /// Take words away that no coordinate needs.
+    /// Keep only the lowest word of each coordinate, if all coordinates fit one word.
     pub fn narrow(&mut self) {
         let limbs = self.limbs;
         let sign = |word: u64| ((word as i64) >> 63) as u64;
@@ -138,7 +137,7 @@ impl Points {
         }
     }
 
-    /// Sort lexicographically by coordinates.
+    /// Sort the points lexicographically by their coordinates.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).

@@ -1,11 +1,11 @@
-//! The last two levels of a search over flats: all vertices on a plane, a line at a time.
+//! The last two levels of a search over flats: all vertices on a plane, line by line.
 //!
-//! [`NarrowPlane`] does this in integers below 2⁵³, which doubles hold, and [`WidePlane`] in 128 bits.
-//! Both are a [`Plane`], and which of them serves a machine integer is its [`PlaneWord`].
-//! [`RowSet`] brings rows with one key together.
+//! [`NarrowPlane`] computes in integers below 2⁵³, which doubles hold, and [`WidePlane`] in 128 bits. Both
+//! implement [`Plane`]. [`PlaneWord`] chooses one of them for each type of machine integer. [`RowSet`]
+//! finds rows with equal keys.
 //!
-//! This room uses `arithmetic`, `lattices` and `coordinates`. It knows nothing of flats: a plane comes
-//! as [`PlaneRows`].
+//! This room uses `arithmetic`, `lattices` and `coordinates`. It does not depend on flats: the rows of a
+//! plane are given as [`PlaneRows`].
 
 mod narrow;
 mod plane;
@@ -21,9 +21,9 @@ pub use wide::WidePlane;
 
 use crate::arrangement::arithmetic::Word;
 
-/// A machine integer, and the enumeration of planes of such numbers.
+/// A machine integer with an enumeration of the vertices on planes.
 pub trait PlaneWord: Word {
-    /// The enumeration.
+    /// The enumeration for rows of these integers.
     type Plane: Plane<Self>;
 }
 

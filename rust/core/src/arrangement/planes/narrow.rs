@@ -1,19 +1,20 @@
 //! Planes in integers below 2⁵³, which doubles hold.
 //!
-//! On a plane rows are three integers (x, y, z), and a line is one of the rows, ℓ. Two vectors u and v
-//! span the integer points of the line (see [`lines`]). A row c has the values α = c·u and β = c·v at
-//! them and meets the line in β·u − α·v. The quotient α/β tells where that is.
+//! A row on a plane has three integers (x, y, z). A line on the plane is given by its row ℓ. Two vectors u
+//! and v span the integer points of the line (see [`lines`]). A row c has the values α = c·u and β = c·v,
+//! and meets the line in the point β·u − α·v. The quotient α/β determines the point.
 //!
-//! All these numbers and all partial sums are integers below 2⁵³, so doubles hold them exactly. The
-//! rounded quotient of two such integers depends on their ratio alone. So rows that meet the line in
-//! the same point have the same quotient, bit for bit. Rows with the same quotient are then compared as
+//! **Exact.** All these numbers and all partial sums are integers below 2⁵³, so doubles hold them exactly.
+//! The rounded quotient of two such integers depends on their ratio alone. So rows that meet the line in
+//! the same point have equal quotients, bit for bit. Rows with equal quotients are then compared as
 //! integers.
 //!
-//! Row i makes a vertex of line j if i < j and no row above i, infinity included, meets the line in
-//! that point. Such a row would be in the greedy basis of the vertex in place of i or j.
+//! **Which rows make a vertex.** Row i makes a vertex on line j if i < j and no row above i, infinity
+//! included, meets the line in that point. If there were such a row, it would be in the greedy basis of the
+//! vertex instead of i or j.
 //!
-//! u and v span a saturated lattice. So the common factor of the coordinates of β·u − α·v is the common
-//! factor of α and β.
+//! **Lowest terms.** u and v span a saturated lattice. So the greatest common divisor of the coordinates of
+//! β·u − α·v is that of α and β.
 
 use super::plane::{Plane, PlaneRows};
 use super::row_set::RowSet;
@@ -22,33 +23,34 @@ use crate::arrangement::arithmetic::Word;
 use crate::arrangement::coordinates::{Coprime, PointBasis, Space};
 use crate::arrangement::lattices::{LINES, lines};
 
-/// Pairs that are collected before their common factors are taken out: as many as the first cache holds.
+/// Pairs (α, β) are brought to lowest terms when there are this many. The first-level cache holds them.
 const PENDING_PAIRS: usize = 1 << 10;
 
-/// Up to 2⁵³ every integer is a double.
+/// Doubles hold every integer up to 2⁵³.
 const EXACT: f64 = (1u64 << 53) as f64;
 
-/// Rows of small integers as doubles, coordinate by coordinate, infinity's last.
+/// The rows of a plane as doubles, coordinate by coordinate. The last row is that of infinity.
 #[derive(Debug)]
 pub struct NarrowPlane {
     simd: SimdLevel,
     rows: [Vec<f64>; 3],
     largest: [f64; 3],
-    /// Values of every row at u and v of the present line, and their quotients.
+    /// The values α and β of every row on the present line. `quotient` has α/β.
     alpha: Vec<f64>,
     beta: Vec<f64>,
     quotient: Vec<f64>,
-    /// u and v.
+    /// u and v of the present line.
     line: [[f64; 3]; 2],
-    /// The same for the lines of some neighbouring rows, the first of which is [`first`](Self::first).
+    /// u and v of the lines of some neighbouring rows. The first of these rows is [`first`](Self::first).
     lines: [Option<[[f64; 3]; 2]>; LINES],
     first: Option<usize>,
     seen: RowSet,
     found: Vec<u32>,
     coprime: Coprime,
-    /// The basis of the plane, and u and v, in space, where coordinates have several words; and whether
-    /// the first is of this plane.
+    /// The basis of the plane in the user's space, if coordinates have several words. `placed` says whether
+    /// it is that of the present plane.
     basis_points: PointBasis,
+    /// u and v of the present line in the user's space, if coordinates have several words.
     line_points: PointBasis,
     placed: bool,
     coefficients: Vec<[i128; 2]>,
@@ -99,12 +101,12 @@ impl Plane<i64> for NarrowPlane {
         let line = self.line;
         self.evaluate(&line);
         let count = plane.numbers.len();
-        let mut seen = self.seen.clear(count + 1);
+        let mut seen = self.seen.new_set(count + 1);
         let quotient = &self.quotient[..=count];
         let (alpha, beta) = (&self.alpha[..=count], &self.beta[..=count]);
         let mut first = |row: usize| {
             let bits = quotient[row].to_bits();
-            seen.first(row, bits, |other| {
+            seen.insert(row, bits, |other| {
                 quotient[other].to_bits() == bits
                     && i64::same_ratio(
                         alpha[row] as i64,
@@ -167,7 +169,8 @@ impl Plane<i64> for NarrowPlane {
 }
 
 impl NarrowPlane {
-    /// Coordinates of several words. Those wait for their lowest terms until they are looked at.
+    /// Append vertices whose coordinates have several words. They are brought to lowest terms later, when
+    /// the caller asks for them.
     fn push_wide(
         &mut self,
         plane: &PlaneRows<'_, i64>,
@@ -192,7 +195,8 @@ impl NarrowPlane {
         self.line_points.push(&self.coefficients, out);
     }
 
-    /// u and v of the line of a row. Rows are asked for one after the other.
+    /// u and v of the line of a row. The lines of several rows are computed together, so calls should be in
+    /// the order of the rows.
     fn basis(&mut self, at: usize) -> Option<[[f64; 3]; 2]> {
         let first = at / LINES * LINES;
         if self.first != Some(first) {
@@ -206,7 +210,7 @@ impl NarrowPlane {
         self.lines[at - first]
     }
 
-    /// α, β and α/β of every row; ∞ where β is 0.
+    /// Compute α, β and α/β of every row. The quotient is ∞ if β is 0.
     fn evaluate(&mut self, line: &[[f64; 3]; 2]) {
         let count = self.rows[0].len();
         for column in [&mut self.alpha, &mut self.beta, &mut self.quotient] {
@@ -261,7 +265,7 @@ fn evaluate(line: &[[f64; 3]; 2], x: &[f64], y: &[f64], z: &[f64], out: Values<'
         let b = x[i] * line[1][0] + y[i] * line[1][1] + z[i] * line[1][2];
         alpha[i] = a;
         beta[i] = b;
-        // Adding 0 takes the sign off −0.
+        // Adding 0 turns −0 into 0.
         let ratio = a / b + 0.0;
         quotient[i] = if b == 0.0 { f64::INFINITY } else { ratio };
     }

@@ -1,48 +1,48 @@
-//! A plane of the arrangement, and what an enumeration of the vertices on it does.
+//! The rows of a plane, and the interface of an enumeration of the vertices on it.
 
 use std::ops::Range;
 
 use crate::SimdLevel;
 use crate::arrangement::coordinates::Space;
 
-/// A plane of the arrangement, and the hyperplanes that cut it.
+/// A flat of dimension 2, and the hyperplanes that cut it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaneRows<'a, W> {
-    /// Number of each row, rising.
+    /// The number of each row, rising.
     pub numbers: &'a [u32],
-    /// Three values for each row, and infinity's last.
+    /// Three values for each row. The last row is that of infinity.
     pub rows: &'a [W],
     /// Three vectors that span the integer points of the plane, of d + 1 entries each.
     pub lattice: &'a [W],
 }
 
 impl<'a, W> PlaneRows<'a, W> {
-    /// Row `at`; infinity's is the one after the last.
+    /// Row `at`. The row of infinity follows that of the last hyperplane.
     pub fn row(&self, at: usize) -> &'a [W] {
         &self.rows[at * 3..][..3]
     }
 
-    /// Places of the rows numbered `from`..`to`.
+    /// The places of the rows with numbers in `from`..`to`.
     pub fn between(&self, from: u32, to: u32) -> Range<usize> {
         let first = self.numbers.partition_point(|&n| n < from);
         first..self.numbers.partition_point(|&n| n < to).max(first)
     }
 }
 
-/// How the lines of a plane, and the vertices on them, are enumerated.
+/// An enumeration of the vertices on a plane, line by line.
 pub trait Plane<W>: std::fmt::Debug + Send {
-    /// No plane yet.
+    /// An enumeration without a plane.
     fn new(simd: SimdLevel) -> Self;
-    /// Take up a plane; false if its numbers do not fit. The other calls get the same rows.
+    /// Begin with a plane. False if its numbers do not fit. Later calls have to pass the same rows.
     fn load(&mut self, rows: &PlaneRows<'_, W>) -> bool;
-    /// Find the rows numbered `from`..`to` that make vertices of the line `at`; `None` if its numbers
-    /// do not fit.
+    /// Find the rows with numbers in `from`..`to` that make vertices on the line of row `at`. `None` if
+    /// the numbers of the line do not fit.
     fn meet(&mut self, rows: &PlaneRows<'_, W>, at: usize, from: u32, to: u32) -> Option<()>;
-    /// Rows found, rising.
+    /// The rows that the last [`meet`](Self::meet) has found, rising.
     fn found(&self) -> &[u32];
-    /// Append the vertices of the first `count` rows found, in the coordinates of the space.
-    /// Some may wait for [`flush`](Self::flush).
+    /// Append the vertices of the first `count` rows found, in the coordinates of the user's space.
+    /// [`flush`](Self::flush) may append some of them later.
     fn push(&mut self, rows: &PlaneRows<'_, W>, space: &Space, count: usize, out: &mut Vec<u64>);
-    /// Append what waits.
+    /// Append the vertices that [`push`](Self::push) has kept back.
     fn flush(&mut self, _: &mut Vec<u64>) {}
 }

@@ -1,18 +1,19 @@
-//! The rows of a flat by their keys, in a hash table with open addressing.
+//! A set of rows by their keys, in a hash table with open addressing.
 //!
-//! Clearing the table costs nothing: what earlier sets have left is told by its number.
+//! A new set needs no clearing of the table: entries of earlier sets have smaller values, and count as
+//! empty.
 
-/// The first row of each place. One allocation serves one set after the other.
+/// Memory for sets of rows, one after the other.
 #[derive(Debug, Default)]
 pub struct RowSet {
-    /// 0, or `base` + 1 + the place of a row. Values up to `base` are left from earlier sets.
+    /// For a row in the present set, `base` + 1 + its place. Values up to `base` count as empty.
     slots: Vec<u32>,
     base: u32,
-    /// Rows that may have been put in since.
+    /// The most rows of the present set.
     count: u32,
 }
 
-/// A [`RowSet`] while rows are put in.
+/// The present set of a [`RowSet`].
 pub struct Rows<'a> {
     slots: &'a mut [u32],
     base: u32,
@@ -20,10 +21,10 @@ pub struct Rows<'a> {
 }
 
 impl RowSet {
-    /// Nothing seen, and room for `count` rows.
+    /// An empty set with room for `count` rows.
     #[inline]
-    pub fn clear(&mut self, count: usize) -> Rows<'_> {
-        // So sparse that few rows meet in a slot: a branch that goes wrong costs more than memory.
+    pub fn new_set(&mut self, count: usize) -> Rows<'_> {
+        // The table is so large that rows seldom share a slot: a mispredicted branch costs more than memory.
         let bits = (32 * count).next_power_of_two().trailing_zeros().max(4);
         let base = self.base.checked_add(self.count);
         let base = base.filter(|base| base.checked_add(count as u32).is_some());
@@ -44,10 +45,10 @@ impl RowSet {
 }
 
 impl Rows<'_> {
-    /// Whether row `at` is the first of its point; it is remembered if it is. `same` says of a row
-    /// seen before whether it is that point.
+    /// Add row `at`, unless an equal row is in the set. Returns whether it was added. `same` says whether
+    /// a row in the set equals row `at`.
     #[inline(always)]
-    pub fn first(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
+    pub fn insert(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
         let mask = self.slots.len() - 1;
         let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
         loop {

@@ -1,39 +1,41 @@
-//! Where the rows of a plane meet a line, modulo a prime in vector lanes.
+//! Keys for the points in which the rows of a plane meet a line, modulo a prime in vector lanes.
 //!
-//! Modulo the prime of [`Residue50`] rows are scaled to (1, y, z). Row c meets line ℓ in the point that
-//! ℓ and (0, y − y′, z − z′) have in common. So the slope (z − z′)/(y − y′) tells where. Rows that meet
-//! the line in one point have one slope; rows with one slope still have to be compared as integers.
+//! Modulo the prime of [`Residue50`], rows are scaled to (1, y, z). Let (1, y, z) be the row of a line ℓ,
+//! and (1, y′, z′) another row. Their difference (0, y − y′, z − z′) meets ℓ in the same point. So the
+//! slope (z − z′)/(y − y′) determines the point. Rows that meet the line in the same point have equal
+//! slopes. Rows with equal slopes still have to be compared as integers, because slopes are residues.
 //!
-//! The first of the three numbers may be 0 in some rows. The sum of the three, times 1, t and t², takes
-//! its place: it is 0 for at most two values of t, unless the row vanishes modulo the prime.
+//! The first number x of a row may be 0. So it is replaced by x + t·y + t²·z for some t, which is 0 for at
+//! most two values of t, unless the row is 0 modulo the prime.
 
 use crate::SimdLevel;
 use crate::arrangement::arithmetic::{Field, P, PRIME_50, Residue50, fused};
 
-/// Lines whose slopes are found together, for one inversion.
+/// The number of lines whose slopes are computed together, with one inversion.
 const LINES: usize = 16;
-/// Numbers that are inverted side by side: each of them waits for the one before.
+/// The number of chains of products that run side by side. In a chain, each product depends on the one
+/// before.
 const LANES: usize = 32;
 
-/// Factors t to try.
+/// The values of t that are tried.
 const FACTORS: [f64; 3] = [388_562_313_507.0, 714_025_088_467.0, 999_999_000_001.0];
 
 /// The rows of a plane, and the slopes of some lines.
 #[derive(Debug)]
 pub struct Slopes {
     simd: SimdLevel,
-    /// Whole lanes, with what does not matter at the end.
+    /// The first numbers of the rows, padded to a multiple of [`LANES`].
     x: Vec<f64>,
     y: Vec<f64>,
     z: Vec<f64>,
     count: usize,
-    /// The lines at hand: from a multiple of [`LINES`] on.
+    /// The first of the lines whose slopes are in `keys`, a multiple of [`LINES`].
     first: Option<usize>,
-    /// y − y′, then its inverse, of each row on each line.
+    /// For each line and each row y − y′, and later its inverse.
     runs: Vec<f64>,
     products: Vec<f64>,
     keys: Vec<u64>,
-    /// Whether some other row is the line itself modulo the prime.
+    /// For each line, whether another row is equal to its row modulo the prime.
     agrees: [bool; LINES],
 }
 
@@ -54,7 +56,7 @@ impl Slopes {
         }
     }
 
-    /// Take up rows of three numbers each; false where one of them cannot be scaled.
+    /// Begin with the rows of a plane, of three numbers each. False if one of them cannot be scaled.
     pub fn load(&mut self, rows: &[i128]) -> bool {
         self.first = None;
         self.count = rows.len() / 3;
@@ -78,8 +80,9 @@ impl Slopes {
         }
     }
 
-    /// A key for each row's point on the line of row `at`; `None` where another row is that line
-    /// modulo the prime. Rows are asked for one after the other.
+    /// For each row, a key for the point in which it meets the line of row `at`. `None` if another row is
+    /// equal to that row modulo the prime. Several lines are computed together, so calls should be in the
+    /// order of the rows.
     pub fn on_line(&mut self, at: usize) -> Option<&[u64]> {
         let first = at / LINES * LINES;
         if self.first != Some(first) {
@@ -115,7 +118,7 @@ fn scale_avx2(slopes: &mut Slopes) -> bool {
     scale(slopes)
 }
 
-/// Scale rows to (1, y, z); false where some first number is 0 whatever the factor.
+/// Scale rows to (1, y, z). False if for every t some row has the first number 0.
 #[inline(always)]
 fn scale(slopes: &mut Slopes) -> bool {
     let Slopes { x, y, z, runs, .. } = slopes;
@@ -151,7 +154,7 @@ fn fill_avx2(slopes: &mut Slopes, first: usize) {
     fill(slopes, first);
 }
 
-/// The slopes of the lines from `first` on.
+/// Compute the slopes for the lines from `first` on.
 #[inline(always)]
 fn fill(slopes: &mut Slopes, first: usize) {
     let padded = slopes.y.len();
@@ -185,21 +188,21 @@ fn fill(slopes: &mut Slopes, first: usize) {
         let rows = inverses.iter().zip(&slopes.y).zip(&slopes.z);
         for (key, ((inverse, theirs), other)) in keys.iter_mut().zip(rows) {
             let slope = fused(0.0, *inverse, reduced(other - z));
-            // One double for each residue.
+            // Use one representative, so that equal residues are equal doubles.
             let slope = if slope < 0.0 { slope + P } else { slope + 0.0 };
             *key = if *theirs == y { f64::INFINITY } else { slope }.to_bits();
         }
     }
 }
 
-/// The symmetric residue of a difference of two.
+/// The symmetric residue of a difference of two residues.
 #[inline(always)]
 fn reduced(difference: f64) -> f64 {
     let quotient = (difference * (1.0 / P)).round_ties_even();
     quotient.mul_add(-P, difference)
 }
 
-/// The symmetric residue of an integer, as 2⁵⁰ is 27.
+/// The symmetric residue of an integer. Modulo the prime, 2⁵⁰ = 27.
 fn residue(value: i128) -> f64 {
     const LOW: u128 = (1 << 50) - 1;
     let size = value.unsigned_abs();
@@ -209,7 +212,7 @@ fn residue(value: i128) -> f64 {
     if value < 0 { -residue } else { residue }
 }
 
-/// The one double for a residue, so that equal residues are equal doubles.
+/// The representative within ±p/2 of a residue. Then equal residues are equal doubles.
 #[inline(always)]
 fn canonical(residue: f64) -> f64 {
     let residue = residue + 0.0;
@@ -222,7 +225,8 @@ fn canonical(residue: f64) -> f64 {
     }
 }
 
-/// Replace numbers, none of them 0, by their inverses (Montgomery's trick), in whole lanes.
+/// Replace numbers by their inverses (Montgomery's trick). No number is 0, and their count is a multiple of
+/// [`LANES`].
 #[inline(always)]
 fn invert(numbers: &mut [f64], products: &mut Vec<f64>) {
     products.resize(numbers.len(), 0.0);
@@ -249,8 +253,8 @@ fn invert(numbers: &mut [f64], products: &mut Vec<f64>) {
     }
 }
 
-/// The inverse of each lane, by one inversion of the product of all: halves are multiplied with each
-/// other down to one number, and back.
+/// The inverse of each lane, with one inversion. The lanes are multiplied in pairs, level by level, down to
+/// one product. Its inverse is taken back through the levels.
 #[inline(always)]
 fn inverted(lanes: [f64; LANES]) -> [f64; LANES] {
     const LEVELS: usize = LANES.ilog2() as usize;
@@ -285,7 +289,7 @@ mod tests {
 
     const MODULUS: i128 = PRIME_50 as i128;
 
-    /// Whether three rows have a point in common, modulo the prime.
+    /// Whether three rows have a common point modulo the prime.
     fn concurrent(rows: [&[i128]; 3]) -> bool {
         let [a, b, c] = rows.map(|row| {
             <[i128; 3]>::try_from(row)
@@ -309,7 +313,7 @@ mod tests {
     }
 
     proptest! {
-        /// Equal slopes on a line are a common point, whatever the processor's lanes.
+        /// On every level, rows have equal slopes on a line if and only if they share a point with it.
         #[test]
         fn slopes_tell_points_apart(
             small in proptest::collection::vec(proptest::array::uniform3(-2i128..3), 3..40),

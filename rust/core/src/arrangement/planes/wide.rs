@@ -1,12 +1,12 @@
-//! Planes in integers of 128 bits; see [`narrow`](super::narrow) for the method.
+//! Planes in integers of 128 bits. The method is that of [`narrow`](super::narrow), with other keys.
 //!
-//! A slope modulo a prime tells where a row meets a line (see [`Slopes`]). Equal places have equal
-//! slopes. Rows with equal slopes are compared exactly, by their determinant with the line, an integer
-//! of six words. Two different rows may agree modulo the prime, and then have no slope on each other.
-//! Such a plane is left to a wider arithmetic.
+//! A slope modulo a prime is the key for the point in which a row meets a line (see [`Slopes`]). Rows with
+//! equal slopes are compared exactly: they meet the line in the same point if and only if the determinant of
+//! the two rows and the line, an integer of six words, is 0. If two different rows are equal modulo the
+//! prime, they have no slope on each other. Such a line is left to a wider arithmetic.
 //!
-//! Let E₀, E₁, E₂ be the basis of the plane in space. The vertex of line ℓ and row c is Σ (ℓ × c)ₖ·Eₖ.
-//! For one line this is Σ cₖ·Kₖ with three points K that are computed once a line.
+//! Let E₀, E₁, E₂ be the basis of the plane in the user's space. Line ℓ and row c meet in the vertex
+//! Σ (ℓ × c)ₖ·Eₖ. This is Σ cₖ·Kₖ with three points K, which are computed once for each line.
 
 use super::plane::{Plane, PlaneRows};
 use super::row_set::RowSet;
@@ -15,15 +15,16 @@ use crate::SimdLevel;
 use crate::arrangement::arithmetic::{Limbs, lowest_terms, product};
 use crate::arrangement::coordinates::{PointBasis, Space};
 
-/// Rows of a plane of wide numbers, infinity's last.
+/// A plane with rows of 128-bit integers.
 #[derive(Debug)]
 pub struct WidePlane {
     slopes: Slopes,
     line: usize,
     seen: RowSet,
     found: Vec<u32>,
-    /// E and K, and whether the first is of this plane.
+    /// The points E. `placed` says whether they are those of the present plane.
     basis_points: PointBasis,
+    /// The points K of the present line.
     line_points: PointBasis,
     placed: bool,
     coefficients: Vec<[i128; 3]>,
@@ -53,9 +54,9 @@ impl Plane<i128> for WidePlane {
         self.line = at;
         let keys = self.slopes.on_line(at)?;
         let count = plane.numbers.len();
-        let mut seen = self.seen.clear(count + 1);
+        let mut seen = self.seen.new_set(count + 1);
         let mut first = |row: usize| {
-            seen.first(row, keys[row], |other| {
+            seen.insert(row, keys[row], |other| {
                 keys[other] == keys[row]
                     && concurrent(plane.row(at), plane.row(row), plane.row(other))
             })
@@ -99,8 +100,8 @@ impl Plane<i128> for WidePlane {
         let start = out.len();
         self.line_points.push(&self.coefficients, out);
         if space.limbs() == 1 && count > 0 {
-            // Coordinates of one word are in lowest terms from the start; others wait until they are
-            // looked at.
+            // Coordinates of one word are brought to lowest terms here. Longer ones are brought to lowest
+            // terms later, when the caller asks for them.
             let width = (out.len() - start) / count;
             for point in out[start..].chunks_exact_mut(width) {
                 let mut minors: Vec<i64> = point.iter().map(|x| *x as i64).collect();
@@ -114,12 +115,12 @@ impl Plane<i128> for WidePlane {
     }
 }
 
-/// The point of the plane in which two lines meet, in homogeneous coordinates.
+/// The point in which two lines of the plane meet, in homogeneous coordinates.
 fn cross(a: &[i128], b: &[i128]) -> [Limbs<4>; 3] {
     [(1, 2), (2, 0), (0, 1)].map(|(i, j)| product(a[i], b[j]).minus(&product(a[j], b[i])))
 }
 
-/// Whether three lines of a plane share a point.
+/// Whether three lines of the plane have a common point.
 fn concurrent(a: &[i128], b: &[i128], c: &[i128]) -> bool {
     let point = cross(a, b);
     let terms = point.iter().zip(c);
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
     use crate::arrangement::arithmetic::PRIME_50;
 
-    /// Lines that are one modulo the prime have no parameter on each other.
+    /// Lines that are equal modulo the prime have no slope on each other.
     #[test]
     fn lines_that_agree_modulo_the_prime_are_left_to_wider_numbers() {
         let p = i128::from(PRIME_50);

@@ -1,12 +1,11 @@
-//! The cones at a vertex through which more hyperplanes pass than there are dimensions.
+//! The cones at a vertex that lies in more than d hyperplanes of R^d.
 //!
-//! The vertex is the origin here. d of the hyperplanes, with independent normals, cut the space into 2^d
-//! cones with d edges each. The other hyperplanes are added one by one, and cut the cones that have edges
-//! on both sides. An edge of the cut joins the two sides: it lies in the plane of two edges of the cone,
-//! one on each side, that are neighbours. Two edges are neighbours if no third edge lies in all the
-//! hyperplanes that contain both (T. S. Motzkin and others, *The Double Description Method*, 1953; K. Fukuda
-//! and A. Prodon, *Double Description Method Revisited*, 1996). At the end f grows on a cone if it grows
-//! along all of its edges.
+//! Here the vertex is the origin. d of the hyperplanes, with independent normals, cut the space into 2^d
+//! cones with d edges each. The other hyperplanes are added one by one. A hyperplane cuts the cones that
+//! have edges on both sides of it. Each new edge lies in the plane of two neighbouring edges of the cone,
+//! one on each side. Two edges are neighbours if no third edge lies in all the hyperplanes that contain both
+//! (T. S. Motzkin and others, *The Double Description Method*, 1953; K. Fukuda and A. Prodon, *Double
+//! Description Method Revisited*, 1996). At the end, f grows on a cone if it grows along all of its edges.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,13 +19,14 @@ use crate::{Control, Result};
 /// A direction inside each cone of a vertex.
 pub(super) type Directions = Arc<Vec<Vec<BigInt>>>;
 
-/// The cones for each set of normals that was met, by the numbers of the normals.
+/// The cones of each set of normals that was seen so far, by the numbers of the normals.
 #[derive(Debug, Default)]
 pub(super) struct Cones(Mutex<HashMap<Vec<u32>, Directions>>);
 
 impl Cones {
-    /// A direction inside each cone on which a function grows, made by hyperplanes through the origin.
-    /// `numbers` are the rising numbers of their normals, which are different and span the space.
+    /// Hyperplanes through the origin cut the space into cones. Returns a direction inside each cone on
+    /// which a function grows. `numbers` are the numbers of the normals, rising. The normals are distinct
+    /// and span the space.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
@@ -37,7 +37,7 @@ impl Cones {
         function: &[BigInt],
         control: &Control,
     ) -> Result<Directions> {
-        // Two threads may work on the same cones; what they find is the same.
+        // Two threads may compute the same cones. Their results are equal.
         if let Some(known) = self.locked().get(numbers) {
             return Ok(known.clone());
         }
@@ -97,23 +97,23 @@ fn growing_in<N: Exact>(
 #[derive(Clone, Debug)]
 struct Edge<N> {
     direction: Vec<N>,
-    /// The hyperplanes so far that contain it, as bits.
+    /// The hyperplanes that contain the edge, among those added so far, as bits.
     within: Box<[u64]>,
 }
 
-/// The cones into which the hyperplanes so far cut the space.
+/// The cones into which the hyperplanes that were added so far cut the space.
 #[derive(Debug)]
 struct Subdivision<N> {
     normals: Vec<Vec<N>>,
     edges: Vec<Edge<N>>,
     /// The edges of each cone.
     cones: Vec<Vec<u32>>,
-    /// The hyperplanes that are still to be added, the next one last.
+    /// The hyperplanes that still have to be added. The next one is the last of them.
     waiting: Vec<usize>,
 }
 
 impl<N: Exact> Subdivision<N> {
-    /// The cones of hyperplanes that are independent, as many as there are dimensions. `None` if a number
+    /// The cones of d hyperplanes with independent normals, which are chosen here. `None` if a number
     /// overflows.
     fn new(normals: Vec<Vec<N>>) -> Option<Self> {
         let dimension = normals.first()?.len();
@@ -154,7 +154,7 @@ impl<N: Exact> Subdivision<N> {
         !self.waiting.is_empty()
     }
 
-    /// Add a hyperplane. Cones along whose edges the function never grows are left out.
+    /// Add a hyperplane. Cones without an edge along which the function grows are dropped.
     fn cut(&mut self, function: &[N], control: &Control) -> Result<Option<()>> {
         let Some(hyperplane) = self.waiting.pop() else {
             return Ok(Some(()));
@@ -220,7 +220,7 @@ impl<N: Exact> Subdivision<N> {
         Ok(Some(()))
     }
 
-    /// Whether no third edge of a cone lies in all hyperplanes that contain these two.
+    /// Whether two edges of a cone are neighbours: no third edge lies in all hyperplanes that contain both.
     fn neighbours(&self, cone: &[u32], a: u32, b: u32) -> bool {
         let [first, second] = [a, b].map(|edge| &self.edges[edge as usize].within);
         let both: Vec<u64> = first.iter().zip(second).map(|(x, y)| x & y).collect();
@@ -232,7 +232,7 @@ impl<N: Exact> Subdivision<N> {
             })
     }
 
-    /// The edge in which the hyperplane meets the plane of two edges on its two sides.
+    /// Add the edge in which a hyperplane meets the plane of two edges, one on each of its sides.
     fn join(&mut self, up: u32, down: u32, heights: &[N], hyperplane: usize) -> Option<u32> {
         let [above, below] = [up, down].map(|edge| &self.edges[edge as usize]);
         let high = &heights[up as usize];

@@ -1,4 +1,5 @@
-//! What hyperplanes cut out of a hyperplane, and the way back to the coordinates of the space.
+//! The arrangement that hyperplanes cut out of a hyperplane, and the map back to the coordinates of the
+//! space.
 
 use num_bigint::BigInt;
 
@@ -7,13 +8,14 @@ use super::exact::reduce;
 /// An affine map from the coordinates of a level to those of the space.
 #[derive(Clone, Debug)]
 pub(super) struct Lift {
-    /// For each coordinate of the space the coefficients, and then the constant.
+    /// For each coordinate of the space its coefficients and then its constant, times `divisor`.
     pub rows: Vec<Vec<BigInt>>,
-    /// What all of them are divided by; positive.
+    /// The common denominator of all rows, which is positive.
     pub divisor: BigInt,
 }
 
-/// Hyperplanes [a|b] as they meet f = value, without the first coordinate, whose coefficient in f is 1.
+/// The rows of hyperplanes [a|b] on the hyperplane f = value. The first coordinate, which has the coefficient
+/// 1 in f, is eliminated.
 pub(super) fn cut(rows: &[Vec<BigInt>], function: &[BigInt], value: &BigInt) -> Vec<Vec<BigInt>> {
     rows.iter()
         .map(|row| {

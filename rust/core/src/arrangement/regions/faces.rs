@@ -1,4 +1,4 @@
-//! The faces of one dimension: the regions of every flat of that dimension.
+//! The faces of one dimension: the regions on every flat of that dimension.
 
 use rayon::prelude::*;
 
@@ -8,10 +8,10 @@ use crate::arrangement::input::Arrangement;
 use crate::arrangement::intersections::Lattice;
 use crate::{Control, Result};
 
-/// Every face of this dimension once, with the signs of all hyperplanes on it, 0 for those that contain it,
-/// and a point inside.
+/// All faces of this dimension, each with the signs of all hyperplanes on it and a point inside. The sign of
+/// a hyperplane that contains the face is 0.
 ///
-/// Memory and time as of the [`Lattice`] down to this dimension, and of the regions of each flat.
+/// Memory and time are those of the [`Lattice`] down to this dimension, and of the regions on each flat.
 ///
 /// # Errors
 /// As [`Lattice::new`] and [`RegionSearch::new`].

@@ -1,13 +1,13 @@
-//! A flat, and the arrangement that the other hyperplanes cut out of it, in coordinates in which its normals
-//! span the space.
+//! The arrangement that the other hyperplanes cut out of a flat, in coordinates in which its normals span
+//! the space.
 //!
-//! **A flat.** The hyperplanes of a basis of the flat are solved for as many coordinates. The others are the
-//! coordinates on the flat.
+//! **Coordinates on the flat.** The equations of a basis of the flat are solved for as many coordinates as
+//! there are equations. The other coordinates are those on the flat.
 //!
-//! **Normals that do not span.** If the normals on the flat have rank r below its dimension, every region
-//! is a product of a region in R^r and a space. Choose r coordinates whose columns are independent, and set
-//! the others to 0: this meets every region in one region of what is cut out there, because the space on
-//! which all normals vanish is a complement of it.
+//! **Normals that do not span the flat.** Let the normals on the flat have rank r, below its dimension.
+//! Then every region is the product of a region in R^r and a linear space. Choose r coordinates whose columns
+//! are independent, and set the others to 0. The space of these points is a complement of the space on which
+//! all normals vanish. So it meets every region in one region of the arrangement that is cut out there.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
@@ -18,21 +18,21 @@ use crate::Result;
 use crate::arrangement::arithmetic::Rational;
 use crate::arrangement::input::Arrangement;
 
-/// An arrangement on a flat of another one.
+/// The arrangement that another one cuts out of a flat.
 #[derive(Debug)]
 pub(super) struct FlatPart {
-    /// Number of coordinates, which is the rank of the normals.
+    /// The number of coordinates, which is the rank of the normals.
     pub dimension: usize,
     /// The hyperplanes [a|b] that do not contain the flat.
     pub rows: Vec<Vec<BigInt>>,
-    /// Back to the coordinates of the space.
+    /// The map back to the coordinates of the space.
     pub lift: Lift,
-    /// Whether the normals span the flat: then it has bounded faces.
+    /// Whether the normals span the flat. Only then it can have bounded faces.
     pub spanning: bool,
 }
 
 impl FlatPart {
-    /// The flat in which the hyperplanes of `basis` meet, whose normals are independent.
+    /// The flat in which the hyperplanes of `basis` meet. Their normals are independent.
     pub(super) fn new(arrangement: &Arrangement, basis: &[u32]) -> Result<Self> {
         let dimension = arrangement.dimension();
         let rows = arrangement.rows();
@@ -89,7 +89,8 @@ impl FlatPart {
     }
 }
 
-/// Rows [a|b] in reduced echelon form, each with the column of its pivot; dependent ones are left out.
+/// The reduced echelon form of rows [a|b], each row with the column of its pivot. Dependent rows are left
+/// out.
 fn reduced<'a>(
     rows: impl Iterator<Item = &'a Vec<BigInt>>,
     dimension: usize,
@@ -127,9 +128,9 @@ fn subtract(row: &mut [Rational], column: usize, pivot: &[Rational]) {
         .for_each(|(x, y)| *x -= &factor * y);
 }
 
-/// Columns of these rows [a|b], as many as possible, that are independent.
+/// A largest set of independent columns of the normals of rows [a|b].
 ///
-/// Time O(n·d·r) operations on fractions for n rows of rank r.
+/// This takes O(n·d·r) operations on fractions for n rows of rank r.
 fn independent_columns(rows: &[Vec<BigInt>], dimension: usize) -> Vec<usize> {
     let mut columns: Vec<usize> = reduced(rows.iter(), dimension)
         .into_iter()

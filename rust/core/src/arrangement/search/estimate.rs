@@ -1,32 +1,32 @@
-//! How large a search is, from random probes (D. E. Knuth, *Estimating the Efficiency of Backtrack
-//! Programs*, Math. Comp. 29, 1975).
+//! Estimates of the size of a search from random probes (D. E. Knuth, *Estimating the Efficiency of
+//! Backtrack Programs*, Math. Comp. 29, 1975).
 //!
-//! A probe goes down from the root. At each node it draws a child with some probability q > 0. It
-//! counts the node as the product of the 1/q so far, the inverse of the probability of reaching it. So
-//! the mean of a probe is the number of nodes in the tree, whatever the q are; they determine the
-//! variance.
+//! A probe goes down the tree from the root. At each node it draws a child, with some probability q > 0 for
+//! the child that is drawn. Its estimate of the number of leaves is the product of all 1/q, which is the
+//! inverse of the probability of reaching that leaf. So the mean of the estimate is the number of leaves for
+//! every choice of the q. The choice determines the variance.
 //!
-//! Knuth draws all children with equal probability. Here a child with k rows below its own, on a flat
-//! of dimension r, is drawn in proportion to the number of (r−1)-subsets of k: as the largest member of
-//! a random r-subset. Where all subsets are independent, that is the share of leaves below the child,
-//! and every probe gives the same number.
+//! Knuth draws all children with equal probability. Here, on a flat of dimension r, the child is the largest
+//! member of a random subset of r rows. So a child with k rows below its own is drawn in proportion to the
+//! number of subsets of r − 1 among these k. If all subsets are independent, this is the share of the leaves
+//! below the child, and all probes give the same number.
 
 use crate::arrangement::arithmetic::Field;
 use crate::arrangement::flats::Flat;
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
 
-/// A small generator of evenly spread numbers (SplitMix64), the same everywhere.
+/// A small generator of random numbers (SplitMix64). Its numbers depend on the seed alone.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Numbers that the seed determines.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number in 0..1.
+    /// A random number in 0..1.
     fn unit(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -36,15 +36,15 @@ impl Random {
         (z >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The largest member of a random subset of `size` ≥ 1 of the numbers below `count` ≥ `size`, and
-    /// one over its probability.
+    /// The largest member of a random subset of `size` of the numbers below `count`, and the inverse of its
+    /// probability. 1 ≤ `size` ≤ `count`.
     fn largest_of_subset(&mut self, count: usize, size: usize) -> (usize, f64) {
         let mut at = count - 1;
-        // Of the subsets of 0..=at the part size/(at + 1) has `at` in it.
+        // A fraction of size/(at + 1) of the subsets of 0..=at contains `at`.
         while at >= size && self.unit() * (at + 1) as f64 >= size as f64 {
             at -= 1;
         }
-        // C(count, size) / C(at, size − 1), factor by factor, as either may be beyond a double.
+        // C(count, size) / C(at, size − 1), factor by factor: each of them may be beyond a double.
         let ratio = (0..size - 1).map(|i| (count - i) as f64 / (at - i) as f64);
         (
             at,
@@ -53,7 +53,7 @@ impl Random {
     }
 }
 
-/// What one probe says of the vertices.
+/// The estimate of the number of vertices from one probe.
 pub fn probe_flats<F: Flat>(
     whole: &F,
     levels: &mut [F],
@@ -62,27 +62,27 @@ pub fn probe_flats<F: Flat>(
     control: &Control,
 ) -> Result<f64> {
     let mut weight = 1.0;
-    for step in 0..whole.free() {
+    for step in 0..whole.dimension() {
         control.check()?;
         let (before, here) = levels.split_at_mut(step);
         let flat = before.last().unwrap_or(whole);
         let children = flat.children(0, u32::MAX);
-        if flat.free() == 1 {
+        if flat.dimension() == 1 {
             weight *= children.len() as f64;
             break;
         }
-        if children.len() < flat.free() || !flat.reaches_a_vertex(scratch) {
+        if children.len() < flat.dimension() || !flat.reaches_a_vertex(scratch) {
             return Ok(0.0);
         }
-        let (at, factor) = random.largest_of_subset(children.len(), flat.free());
+        let (at, factor) = random.largest_of_subset(children.len(), flat.dimension());
         weight *= factor;
         flat.restrict(children.start + at, &mut here[0], scratch);
     }
     Ok(weight)
 }
 
-/// What one probe says of the cobases: sets of d rows with independent normals, taken from the largest
-/// number down.
+/// The estimate of the number of cobases from one probe. It draws d rows with independent normals, in
+/// falling order.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.

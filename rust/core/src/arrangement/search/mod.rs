@@ -1,10 +1,10 @@
-//! A search of an arrangement from end to end: its arithmetic, its jobs on threads, and its size.
+//! A whole search of an arrangement: the choice of arithmetic, the run on threads, and estimates of its size.
 //!
-//! * [`VertexSearch`] prepares a search by a [`Method`] and decides which arithmetic it may run in.
-//! * [`Worker`] runs jobs of it on one thread; [`share`] shares jobs out to all threads of a pool.
-//! * [`VertexSearch::probes`] estimates how large a search is.
+//! * [`VertexSearch`] prepares a search by a [`Method`], and chooses the arithmetic.
+//! * [`Worker`] runs jobs of a search on one thread. [`share`] distributes jobs to all threads of a pool.
+//! * [`VertexSearch::probes`] estimates the size of a search.
 //!
-//! This room uses all others but `float` and `baselines`.
+//! This room uses all rooms above it in the table of [`arrangement`](super).
 
 mod estimate;
 mod probes;

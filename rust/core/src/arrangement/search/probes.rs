@@ -1,4 +1,4 @@
-//! Estimates of how large a search is.
+//! Estimates of the size of a search.
 
 use super::estimate::Random;
 use super::runner::runner;
@@ -6,8 +6,8 @@ use super::vertex_search::VertexSearch;
 use crate::{Control, Result};
 
 impl VertexSearch {
-    /// Estimates of the number of vertices, or of cobases for the Zero rule, whose mean is that
-    /// number; `probes` of them, independent of each other.
+    /// `probes` independent estimates of the number of vertices, or of cobases for the Zero rule. The
+    /// expected value of each is that number.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.

@@ -1,4 +1,4 @@
-//! The running of jobs in one arithmetic: over flats or over cobases.
+//! Execution of jobs in one arithmetic, over flats or over cobases.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ where
 {
     fn new(whole: F, scratch: F::Scratch, weight: u64) -> Self {
         let levels = Levels {
-            flats: (0..whole.free()).map(|_| F::empty()).collect(),
+            flats: (0..whole.dimension()).map(|_| F::empty()).collect(),
             held: Vec::new(),
         };
         Self {
@@ -55,8 +55,8 @@ where
     fn run(&mut self, job: Job, walk: &mut Walk<'_>) {
         walk::run(&self.whole, &mut self.levels, job, &mut self.scratch, walk);
     }
-    fn attend(&mut self, control: &Control) {
-        F::attend(&mut self.scratch, control);
+    fn set_control(&mut self, control: &Control) {
+        F::set_control(&mut self.scratch, control);
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
         self.levels.held.clear();
@@ -89,7 +89,7 @@ where
     ))
 }
 
-/// Runs jobs over cobases on dictionaries of one kind, and probes in a field.
+/// Runs jobs over cobases on one kind of dictionary. Probes run in a field.
 struct CobasisRunner<T, F> {
     arrangement: Arc<Arrangement>,
     terminal: Option<T>,
@@ -102,9 +102,9 @@ impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
             zero_rule::run(terminal, &job, walk);
         }
     }
-    fn attend(&mut self, control: &Control) {
+    fn set_control(&mut self, control: &Control) {
         if let Some(terminal) = &mut self.terminal {
-            terminal.attend(control);
+            terminal.set_control(control);
         }
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
@@ -124,8 +124,8 @@ impl Runner for LaneRunner {
             zero_lanes::run(self.0, terminal, &job, walk);
         }
     }
-    fn attend(&mut self, control: &Control) {
-        self.1.attend(control);
+    fn set_control(&mut self, control: &Control) {
+        self.1.set_control(control);
     }
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
         self.1.probe(random, control)
@@ -135,7 +135,7 @@ impl Runner for LaneRunner {
     }
 }
 
-/// A runner of jobs of `search` in one tier; `None` where the caller has cancelled while it was made.
+/// A runner for jobs of `search` in one tier. `None` if the caller has cancelled.
 pub(super) fn runner(
     search: &VertexSearch,
     tier: &Tier,
@@ -154,7 +154,8 @@ pub(super) fn runner(
     control.check().is_ok().then_some(made)
 }
 
-/// A runner in this field, or, if `integers`, over cobases in integers that are probed in this field.
+/// A runner in this field. If `integers`, it runs over cobases in integers of any size, and uses the field
+/// only for probes.
 fn in_arithmetic(
     search: &VertexSearch,
     arithmetic: Arithmetic,

@@ -1,10 +1,10 @@
-//! A search shared out to threads.
+//! Distribution of a search to threads.
 //!
-//! Each thread takes a job, runs it for a budget, and puts back what is left. The jobs at the top of
-//! the stack are the deepest and so the smallest. An idle thread takes from the bottom, where the large
-//! ones are. If there are fewer jobs than threads, the range of children of a job is cut in two, and
-//! budgets are short. This happens at the beginning and towards the end of a search. So no thread waits
-//! for long, however unbalanced the tree is.
+//! Each thread takes a job, runs it for a budget, and puts back the jobs that are left. The jobs at the end
+//! of the queue are the deepest, and so the smallest. A thread that is done with its own jobs takes one from
+//! the front, where the large ones are. If there are fewer jobs than threads, as at the beginning and towards
+//! the end of a search, budgets are short, and the range of children of a job is cut in two. So no thread
+//! waits long, even if the tree is unbalanced.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -15,21 +15,21 @@ use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted, make_room, out
 use crate::arrangement::output::{BUCKET, advise, sorted};
 use crate::{Control, Result};
 
-/// Units of work in a budget: about a millisecond, beside which taking up a job costs nothing.
+/// Units of work in a budget. This is about a millisecond; beginning a job takes much less.
 const BUDGET: u64 = 1 << 20;
 
-/// The budget while a thread may be waiting: taking up a job is a tenth of it.
+/// The budget while another thread may be waiting. Beginning a job takes a tenth of it.
 const BUDGET_WHILE_WAITING: u64 = 1 << 17;
 
-/// The jobs that wait, and how many threads are at work.
+/// The jobs that wait, the number of threads at work, and the results.
 struct Queue {
     jobs: VecDeque<Job>,
     busy: usize,
-    /// What the threads have found that are done.
+    /// The results of the threads that are done.
     results: Vec<SearchResult>,
 }
 
-/// Counts a thread as busy. Dropping it, also in a panic, ends that: else the others would wait for ever.
+/// Counts a thread as busy until it is dropped. A panic drops it as well, so the others do not wait for ever.
 struct AtWork<'a, 'b>(&'b Shared<'a>);
 
 impl Drop for AtWork<'_, '_> {
@@ -49,8 +49,8 @@ struct Shared<'a> {
     changed: Condvar,
 }
 
-/// Run jobs on the threads of the present pool, until none is left, a limit is reached or the caller
-/// cancels. What was found, and the jobs that are left.
+/// Run jobs on the threads of the present pool, until no job is left, a limit is reached or the caller
+/// cancels. Returns the result, and the jobs that are left.
 ///
 /// # Errors
 /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory).
@@ -86,7 +86,7 @@ pub fn run_sorted(
     Ok((result, left))
 }
 
-/// What was found without coordinates, the coordinates that each thread found, and the jobs that are left.
+/// The result without coordinates, the coordinates that each thread has found, and the jobs that are left.
 fn run_in_parts(
     search: &VertexSearch,
     jobs: Vec<Job>,
@@ -135,7 +135,7 @@ fn run_in_parts(
     Ok((result, parts, queue.jobs.into()))
 }
 
-/// The whole of a search, or the error with which the caller stopped it.
+/// The result of a whole search, or the error with which the caller stopped it.
 pub fn run_whole(search: &VertexSearch, wanted: Wanted, control: &Control) -> Result<SearchResult> {
     let (result, _) = run(search, vec![Job::whole()], wanted, &Limits::none(), control)?;
     control.check()?;
@@ -169,7 +169,7 @@ impl Shared<'_> {
         let mut worker = Worker::new(self.search);
         let mut result = SearchResult::new(self.search.arrangement().dimension());
         self.make_room(&mut result.numbers);
-        // One thread takes its jobs in order, from the front.
+        // A single thread always takes jobs from the front, in the order of the search.
         let mut steals = true;
         while let Some((job, budget)) = self.take(steals) {
             let at_work = AtWork(self);
@@ -188,11 +188,12 @@ impl Shared<'_> {
         self.lock().results.push(result);
     }
 
-    /// Reserve room for as many coordinates as there can be, up to a limit. The system provides memory
-    /// only as it is written, in huge pages. A vector that grows would be copied again and again.
+    /// Reserve memory for the most vertices that are possible, up to a limit. A vector that grows would be
+    /// copied several times. The operating system provides memory only when it is written, so memory that is
+    /// reserved and not used costs nothing.
     fn make_room(&self, numbers: &mut Vec<u64>) {
         const MOST: f64 = (1u64 << 27) as f64;
-        // The last point is written with some words beyond it.
+        // Stores of whole vectors write up to this many words beyond the last point.
         const SLACK: usize = 64;
         if !self.wanted.coordinates {
             return;
@@ -207,7 +208,7 @@ impl Shared<'_> {
         }
     }
 
-    /// A job and its budget, or none if there is nothing more to do.
+    /// The next job and its budget. `None` if there is nothing more to do.
     fn take(&self, steals: bool) -> Option<(Job, u64)> {
         let mut queue = self.lock();
         loop {
@@ -238,21 +239,22 @@ impl Shared<'_> {
         }
     }
 
-    /// Put back what is left of a job, which lists its smallest part first.
+    /// Put back the jobs that are left of one. The smallest comes first.
     fn put_back(&self, left: Vec<Job>) {
         let mut queue = self.lock();
         if self.threads == 1 {
-            // In the order of the search, so that however it is cut the same vertices come first.
+            // Keep the order of the search, so that the same vertices come first for every limit.
             left.into_iter()
                 .rev()
                 .for_each(|job| queue.jobs.push_front(job));
             return;
         }
         for job in left.into_iter().rev() {
-            // The numbers of a flat's children end with its smallest member's.
+            // The numbers of the children of a flat are below its smallest member.
             let rows = self.search.arrangement().rows().len() as u32;
             let end = job.to.min(*job.node.last().unwrap_or(&rows));
-            if queue.jobs.len() < self.threads && self.is_range(&job) && end > job.from + 1 {
+            if queue.jobs.len() < self.threads && self.has_numbered_children() && end > job.from + 1
+            {
                 let middle = job.from + (end - job.from) / 2;
                 queue.jobs.push_back(Job {
                     from: middle,
@@ -265,8 +267,8 @@ impl Shared<'_> {
         }
     }
 
-    /// Whether a job's positions are the numbers of hyperplanes.
-    fn is_range(&self, _: &Job) -> bool {
+    /// Whether children are numbered by hyperplanes, so that the range of a job can be cut in two.
+    fn has_numbered_children(&self) -> bool {
         self.search.method() == Method::Flats
     }
 }

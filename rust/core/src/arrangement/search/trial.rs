@@ -1,4 +1,4 @@
-//! A short trial of a search: whether it finds a vertex soon.
+//! A short trial that shows whether a search finds a vertex soon.
 
 use super::vertex_search::VertexSearch;
 use super::worker::Worker;
@@ -6,11 +6,11 @@ use crate::Control;
 use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted};
 
 impl VertexSearch {
-    /// Whether a first vertex comes within some milliseconds of work, or the search ends by then.
+    /// Whether the search finds a first vertex, or ends, within some milliseconds of work.
     ///
-    /// In an order with a pattern, such as that of all sign vectors, a search over flats can go through
-    /// subtrees without a vertex for hours. [`Arrangement::shuffled`] is the way out. An order that serves
-    /// is better kept: structured arrangements are often searched faster in the order of their structure.
+    /// If the order of the hyperplanes has a pattern, as that of all sign vectors has, a search over flats
+    /// can spend hours in subtrees without a vertex. [`Arrangement::shuffled`](crate::arrangement::input::Arrangement::shuffled) avoids that. But if the trial
+    /// succeeds, keep the order: a search of a structured arrangement is often faster in its own order.
     pub fn finds_soon(&self, control: &Control) -> bool {
         const WORK: u64 = 1 << 24;
         let limits = Limits::new(Some(1), None);

@@ -1,9 +1,9 @@
-//! A search of an arrangement, and the arithmetic that it runs in.
+//! A search of an arrangement, and the choice of its arithmetic.
 //!
-//! A search tries the narrowest numbers first: integers that doubles hold, then 128 bits, then residues
-//! modulo a prime beyond Hadamard's bound, or fractions. Each of these is a [`Tier`]. A subtree whose
-//! numbers outgrow one tier is done again in the next, from the subtree's root. Nothing of it has been
-//! reported before, so no vertex is reported twice.
+//! A search tries the narrowest numbers first: integers that doubles hold, then integers of 128 bits, then
+//! residues modulo a prime larger than twice Hadamard's bound, or fractions. Each of these is a [`Tier`].
+//! If the numbers of a subtree do not fit one tier, the next tier searches the subtree from its root. No
+//! vertex of the subtree has been reported before, so none is reported twice.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::arrangement::flats::Matrix;
 use crate::arrangement::input::{Arithmetic, Arrangement, Bound, Frame};
 use crate::{Result, SimdLevel};
 
-/// How the vertices are searched for; both find the same.
+/// The method of a search. All methods find the same vertices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Over flats: each vertex once, however degenerate.
+    /// Reverse search over flats. It visits each vertex once, even if the vertex is degenerate.
     Flats,
-    /// Over cobases, by the Zero rule: counts the cobases on the way.
+    /// Reverse search over cobases by the Zero rule. It also counts the cobases.
     Zero,
 }
 
@@ -32,7 +32,7 @@ pub struct VertexSearch {
     pub(super) simd: SimdLevel,
     pub(super) limbs: usize,
     pub(super) tiers: Vec<Tier>,
-    /// Workspaces that no worker has now.
+    /// Workspaces that no worker uses at present.
     pub(super) idle: Idle,
 }
 
@@ -43,13 +43,13 @@ pub(super) enum Tier {
     Wide(Arc<Matrix<i128>>),
     /// The Zero rule modulo a prime below 2⁵⁰.
     LaneCobases,
-    /// The Zero rule in integers of any size; the field serves estimates.
+    /// The Zero rule in integers of any size. The field is for estimates.
     IntegerCobases(Arithmetic),
     Field(Arithmetic),
 }
 
 impl VertexSearch {
-    /// Prepare a search on the level that is in use.
+    /// Prepare a search with the vector instructions that are in use.
     ///
     /// # Errors
     /// Those of [`SimdLevel::in_use`].
@@ -57,7 +57,7 @@ impl VertexSearch {
         Ok(Self::on(SimdLevel::in_use()?, arrangement, method))
     }
 
-    /// Prepare a search on this level.
+    /// Prepare a search with these vector instructions.
     pub fn on(simd: SimdLevel, arrangement: Arrangement, method: Method) -> Self {
         let bound = Bound::of(arrangement.rows(), arrangement.dimension());
         let arithmetic = bound.arithmetic();
@@ -69,7 +69,7 @@ impl VertexSearch {
         if method == Method::Zero && in_lanes {
             tiers.push(Tier::LaneCobases);
         } else if method == Method::Zero && arithmetic.is_wide() && bound.coordinate_limbs() > 1 {
-            // Coordinates of one word would have to be in lowest terms.
+            // Only for coordinates of several words: those of one word would have to be in lowest terms.
             tiers.push(Tier::IntegerCobases(arithmetic));
         } else {
             tiers.push(Tier::Field(arithmetic));
@@ -84,8 +84,8 @@ impl VertexSearch {
         }
     }
 
-    /// The same search in one field only, which the caller knows to be sufficient: the plain twin
-    /// of the others.
+    /// Prepare a search in one field only. The caller has to know that its zero tests are exact. Tests compare
+    /// the other tiers with it.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -101,34 +101,34 @@ impl VertexSearch {
         })
     }
 
-    /// What is searched.
+    /// The arrangement.
     pub fn arrangement(&self) -> &Arrangement {
         &self.arrangement
     }
 
-    /// How.
+    /// The method.
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// Give back the memory of workspaces that are kept from one run to the next.
+    /// Free the workspaces that are kept from one run to the next.
     pub fn release(&self) {
         self.idle.clear();
     }
 
-    /// 64-bit words of each coordinate.
+    /// The number of 64-bit words of each coordinate.
     pub fn limbs(&self) -> usize {
         self.limbs
     }
 }
 
-/// The searches in machine integers, in coordinates that make them short.
+/// The tiers in machine integers, in coordinates that make the rows short.
 fn machine_tiers(simd: SimdLevel, arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
     let (dimension, limbs) = (arrangement.dimension(), bound.coordinate_limbs());
-    // Coordinates of one word are in lowest terms, which other coordinates than the space's are not.
+    // Coordinates of one word have to be in lowest terms, and a map from other coordinates does not give that.
     let frame = (limbs > 1).then(|| Frame::of(arrangement)).flatten();
     let frame = frame.map(|frame| (Bound::of(&frame.rows, dimension), frame));
-    // With a little gained, going from one to the other costs more.
+    // If the bound becomes only a little smaller, the conversion of vertices costs more than it saves.
     let framed = frame.filter(|(other, _)| other.bits() * 4 < bound.bits() * 3);
     let (bound, rows, map) = match &framed {
         Some((bound, frame)) => (bound, &frame.rows[..], Some(&frame.map[..])),

@@ -1,4 +1,4 @@
-//! A thread's part in a search.
+//! The work of one thread in a search.
 
 use super::runner::runner as make_runner;
 use super::vertex_search::VertexSearch;
@@ -7,17 +7,17 @@ use crate::Control;
 use crate::arrangement::arithmetic::push_integer;
 use crate::arrangement::jobs::{Job, Limits, Meter, SearchResult, Walk, Wanted};
 
-/// A thread's part in a search: its workspaces, made when first needed.
+/// Runs jobs of a search on one thread. It makes a workspace for a tier when it first needs one.
 ///
-/// To make a workspace can take longer than a run may. So a worker takes one that another has left, and
-/// leaves its own to the next run.
+/// Making a workspace can take longer than a whole run. So workers take over the workspaces of earlier
+/// workers, and leave their own to later ones.
 pub struct Worker<'a> {
     search: &'a VertexSearch,
     runners: Runners,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker with the workspaces of an earlier one, or none yet.
+    /// A worker with the workspaces of an earlier one, if there are any.
     pub fn new(search: &'a VertexSearch) -> Self {
         Self {
             search,
@@ -28,8 +28,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Run one job for about `work` units. What it finds is added to `result`; the jobs that are left are
-    /// returned.
+    /// Run one job for about `work` units of work. Adds to `result`, and returns the jobs that are left.
     pub fn run(
         &mut self,
         job: Job,
@@ -61,7 +60,7 @@ impl<'a> Worker<'a> {
                     walk.remaining.append(&mut jobs);
                     break;
                 };
-                runner.attend(control);
+                runner.set_control(control);
                 walk.meter.weight = runner.weight();
                 for job in jobs.drain(..) {
                     if walk.meter.stopped() {
@@ -77,7 +76,7 @@ impl<'a> Worker<'a> {
             }
         }
         *result = walk.result;
-        // The last arithmetic leaves a job only where it was stopped in the middle of a step.
+        // The last tier leaves a job here only if it was stopped within a step.
         walk.remaining.append(&mut walk.outgrown);
         walk.remaining
     }
@@ -85,14 +84,14 @@ impl<'a> Worker<'a> {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        // After a panic they may be in any state.
+        // After a panic the workspaces may be in any state.
         if !std::thread::panicking() {
             self.search.idle.leave(std::mem::take(&mut self.runners));
         }
     }
 }
 
-/// The space is a point, the empty intersection, and that is a vertex.
+/// The search of R⁰. Its only point is the empty intersection, and so a vertex.
 fn point(job: Job, walk: &mut Walk<'_>) {
     if job.from > 0 {
         return;

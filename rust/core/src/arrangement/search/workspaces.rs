@@ -1,4 +1,4 @@
-//! What runs jobs in one arithmetic, and workspaces that wait between runs.
+//! The interface of a runner of jobs in one arithmetic, and workspaces that are kept between runs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,21 +7,21 @@ use super::estimate::Random;
 use crate::arrangement::jobs::{Job, Walk};
 use crate::{Control, Result};
 
-/// Runs jobs in one arithmetic.
+/// Runs jobs in one arithmetic. It owns the workspace for that.
 pub(super) trait Runner: Send {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>);
-    /// Let long steps look at this stop flag.
-    fn attend(&mut self, control: &Control);
-    /// One probe of the size of its tree.
+    /// Set the stop flag that long steps check.
+    fn set_control(&mut self, control: &Control);
+    /// One estimate of the size of the tree.
     fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64>;
-    /// How many units of work one unit counts as in this arithmetic.
+    /// The factor by which work in this arithmetic is multiplied.
     fn weight(&self) -> u64;
 }
 
-/// A worker's workspace for each tier, if it was needed so far.
+/// The workspace of a worker for each tier. `None` if it was not needed so far.
 pub(super) type Runners = Vec<Option<Box<dyn Runner>>>;
 
-/// Workspaces that wait for the next worker. Clones of a search share them.
+/// Workspaces for the next worker. Clones of a search share them.
 #[derive(Clone, Default)]
 pub(super) struct Idle(Arc<Mutex<Vec<Runners>>>);
 
@@ -32,17 +32,17 @@ impl Idle {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Give back their memory.
+    /// Free all workspaces.
     pub fn clear(&self) {
         self.lock().clear();
     }
 
-    /// Those of one worker.
+    /// The workspaces of one worker.
     pub fn take(&self) -> Option<Runners> {
         self.lock().pop()
     }
 
-    /// Keep a worker's for the next one.
+    /// Keep the workspaces of a worker for the next one.
     pub fn leave(&self, runners: Runners) {
         if runners.iter().any(Option::is_some) {
             self.lock().push(runners);

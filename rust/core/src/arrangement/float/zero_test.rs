@@ -1,16 +1,17 @@
-//! Zero tests with a tolerance, and what has been found with them.
+//! Zero tests with a tolerance, and the results of a search that uses them.
 
-/// How far from the tolerance an answer counts as clear.
+/// A zero test is near if the magnitude and the tolerance differ by less than this factor.
 pub const NEAR: f64 = 10.0;
 
-/// The tolerance, and what it decides.
+/// Decides by a tolerance whether a number counts as zero.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Judge {
+pub(super) struct ZeroTest {
     pub tolerance: f64,
 }
 
-impl Judge {
-    /// Whether a magnitude on the scale of 1 counts as 0.
+impl ZeroTest {
+    /// Whether the magnitude of a number counts as 0, for numbers that were scaled to about 1. `near` counts
+    /// the tests that are near the tolerance.
     pub fn is_zero(self, magnitude: f64, near: &mut u64) -> bool {
         let (t, m) = (self.tolerance, magnitude);
         *near += u64::from(m > t / NEAR && m < t * NEAR);

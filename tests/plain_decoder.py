@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import plain_tiles
 
 CONSTANTS = Path(__file__).parents[1] / "rust/core/src/codec/trellis"
-CODE_SETS = {1: 1, 2: 1}  # by the version of the stored form
+CODE_SETS = {1: 1, 2: 1}  # by the version of the stored form; plain_tiles.py has the other
 
 
 class Code(NamedTuple):
@@ -43,7 +44,11 @@ def codes(code_set=1):
 
 def levels(code, h):
     """The level of every phase."""
-    size, shape = code.s + (h - 1) // 2, code.shape
+    return quantile(code.s + (h - 1) // 2, code.shape)
+
+
+def quantile(size, shape):
+    """The level of each of 2^size phases."""
     t = ((2.0 * np.arange(2**size) + 1 - 2**size) / 2**size).astype(np.float32)
 
     def fma(a, b, c):
@@ -171,7 +176,7 @@ def decode(data):
     """The weights of a stored tensor."""
     assert data[:4] == b"HYPC"
     (version,) = struct.unpack_from("<H", data, 4)
-    assert version in CODE_SETS
+    assert version in (*CODE_SETS, 3, 4)
     assert zlib.crc32(data[:-4]) == struct.unpack("<I", data[-4:])[0]
     dtype, codec, axes = data[6:9]
     assert codec == 2
@@ -180,7 +185,7 @@ def decode(data):
         axis, at = leb128(data, at)
         shape.append(axis)
     order = list(range(axes))
-    if version == 2:
+    if version in (2, 4):
         order = list(data[at : at + axes])
         at += axes
         assert order == [1, 0]
@@ -205,10 +210,14 @@ def decode(data):
         ends = np.cumsum(lengths)
         coded = [int(kept[end - n : end].sum()) for end, n in zip(ends, lengths, strict=True)]
 
+    tiled = version in (3, 4)
+
     def bits_of(plane, i):
         if zeros[i]:
             return 0
         h = int(rates[i])
+        if tiled:
+            return plane * 8 * plain_tiles.stream_size(h, coded[i])
         return -(-coded[i] // (1 + h % 2)) if plane == 0 else coded[i] * ((h - 1) // 2)
 
     starts = range(0, len(lengths), chain)
@@ -227,10 +236,13 @@ def decode(data):
     for start in starts:
         register = 0
         for i in range(start, min(start + chain, len(lengths))):
+            h, n = int(rates[i]), coded[i]
             if zeros[i]:
-                values = np.zeros(coded[i], np.float32)
+                values = np.zeros(n, np.float32)
+            elif tiled:
+                stream = data[planes[1][i] // 8 :]
+                found = plain_tiles.decode(stream, window, h, n, quantile)
             else:
-                h, n = int(rates[i]), coded[i]
                 code = codes(CODE_SETS[version])[window, h]
                 s, run, axes_of = code.s, code.run, code.axes
                 path = fields(data, planes[0][i], 1, bits_of(0, i))
@@ -245,10 +257,12 @@ def decode(data):
                     position = (skew * (register >> run) % 2**32) >> (32 - s)
                     offset = turn * (position + register % 2**run) % 2**s
                     phases.append((int(cells[weight]) << s) + offset)
+                found = levels(code, h)[phases]
+            if not zeros[i]:
                 m = (int(numbers[i]) + a) << step
                 root = np.float32(2.0 ** (-(m % 64) / 64))
                 scale = np.float32(float(root) * 2.0 ** (top - m // 64))
-                values = scale * levels(code, h)[phases]
+                values = scale * found
                 if seed is not None:
                     values = untransformed(values, seed)
             if flags & 2:

@@ -173,6 +173,7 @@ class TensorCode:
         keep_zeros: bool,
         window: int,
         seed: int | None,
+        tiles: bool,
         threads: int | None,
         control: Control | None = None,
         second_moment: npt.NDArray[Any] | None = None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Effort = Literal["fast", "balanced", "high", "max"]
+Layout = Literal["chains", "tiles"]
 
 # Bits of the shift register. The time of the search is proportional to 2**window.
 _WINDOWS: dict[str, int] = {"fast": 8, "balanced": 10, "high": 12, "max": 16}
@@ -64,6 +65,7 @@ class Trellis:
     sparsity: Literal["keep"] | None = None
     incoherence: Literal["hadamard", "none"] = "hadamard"
     seed: int = 0
+    layout: Layout = "chains"
 
     def __post_init__(self) -> None:
         if self.effort not in _WINDOWS:
@@ -72,7 +74,11 @@ class Trellis:
             )
         if self.bits is not None and self.target_sqnr_db is not None:
             raise InvalidArgumentError("bits and target_sqnr_db: one of the two is accepted")
-        for name, accepted in (("sparsity", ("keep", None)), ("incoherence", ("hadamard", "none"))):
+        for name, accepted in (
+            ("sparsity", ("keep", None)),
+            ("incoherence", ("hadamard", "none")),
+            ("layout", ("chains", "tiles")),
+        ):
             value = getattr(self, name)
             if value not in accepted:
                 raise InvalidArgumentError(
@@ -114,6 +120,7 @@ class Trellis:
             keep_zeros=self.sparsity == "keep",
             window=_WINDOWS[self.effort],
             seed=self.seed if self.incoherence == "hadamard" else None,
+            tiles=self.layout == "tiles",
             threads=threads,
             control=control,
             **moment,
@@ -166,6 +173,7 @@ def compress_tensor(
     sparsity: Literal["keep"] | None = None,
     incoherence: Literal["hadamard", "none"] = "hadamard",
     seed: int = 0,
+    layout: Layout = "chains",
     second_moment: npt.NDArray[Any] | torch.Tensor | None = None,
     damping: float = 0.01,
     input_axis: int = -1,
@@ -216,6 +224,12 @@ def compress_tensor(
         only if they are Gaussian already.
     seed
         The seed of the pseudo-random signs, 0 to 2**64 - 1. It is stored.
+    layout
+        "chains": the codes of several rows follow one another; every device reads them. "tiles":
+        each 512 weights of a row are coded for themselves, with levels that are bytes up to 4 bits
+        a weight. Where a CPU has AVX-512 VBMI, a product with one 16-bit vector takes half of the
+        time. The error is up to 0.06 dB larger, and products with 32-bit vectors, or with rows of
+        more than 4 bits, are slower. CUDA devices do not read tiles yet.
     second_moment
         H = E[x·xᵀ] of the inputs x of a linear layer with the weight `w`: (inputs, inputs), float32
         or float64, numpy array or torch tensor; symmetric, positive semidefinite, of any scale (a
@@ -327,6 +341,7 @@ def compress_tensor(
             sparsity=sparsity,
             incoherence=incoherence,
             seed=seed,
+            layout=layout,
         )
         inputs = None
         if second_moment is not None:

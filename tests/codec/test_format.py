@@ -26,15 +26,21 @@ def agrees(c):
     assert np.array_equal(c.decompress(np.float32), expected.astype(np.float32))
 
 
+LAYOUTS = ["chains", "tiles"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("effort", ["fast", "balanced", "high"])
 @pytest.mark.parametrize("bits", [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8])
-def test_every_code_is_decoded_as_described(effort, bits):
+def test_every_code_is_decoded_as_described(effort, bits, layout):
     # Eight rows and a header: about a tenth of a bit is left for the codes' neighbours to fill.
-    agrees(hc.compress_tensor(weights((8, 500), seed=int(2 * bits)), bits=bits, effort=effort))
+    w = weights((8, 500), seed=int(2 * bits))
+    agrees(hc.compress_tensor(w, bits=bits, effort=effort, layout=layout))
 
 
-def test_the_widest_register_is_decoded_as_described():
-    agrees(hc.compress_tensor(weights((3, 700)), bits=3.3, effort="max"))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_widest_register_is_decoded_as_described(layout):
+    agrees(hc.compress_tensor(weights((3, 700)), bits=3.3, effort="max", layout=layout))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +48,18 @@ def test_the_widest_register_is_decoded_as_described():
     [(40,), (3, 7), (9, 130), (2, 3, 5, 7), (5, 64, 3, 3), (1, 20_011), (60, 1100), (17, 384)],
 )
 @pytest.mark.parametrize("incoherence", ["hadamard", "none"])
-def test_every_layout_is_decoded_as_described(shape, incoherence):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_shape_is_decoded_as_described(shape, incoherence, layout):
     w = weights(shape, seed=len(shape))
-    agrees(hc.compress_tensor(w, effort="fast", incoherence=incoherence, seed=12345678901234567890))
+    options = {"effort": "fast", "incoherence": incoherence, "layout": layout}
+    agrees(hc.compress_tensor(w, **options, seed=12345678901234567890))
+
+
+def test_calibrated_tiles_are_decoded_as_described():
+    moment = np.diag(np.logspace(-2, 0, 96))
+    c = hc.compress_tensor(weights((640, 96)), bits=3, second_moment=moment, layout="tiles")
+    assert c.stored_by_input
+    agrees(c)
 
 
 @settings(max_examples=25, deadline=None)
@@ -55,16 +70,19 @@ def test_every_layout_is_decoded_as_described(shape, incoherence):
     zeros=st.sampled_from([0.0, 0.3, 0.9, 1.0]),
     max_error=st.sampled_from([None, 0.3, 1.0]),
     exponent=st.integers(-40, 40),
+    layout=st.sampled_from(LAYOUTS),
 )
 def test_masks_and_exact_weights_are_decoded_as_described(
-    rows, row, bits, zeros, max_error, exponent
+    rows, row, bits, zeros, max_error, exponent, layout
 ):
     w = weights((rows, row), zeros=zeros)
     w[0] = 0
     w = np.ldexp(w, exponent)
     bound = None if max_error is None else max_error * 2.0**exponent
     try:
-        c = hc.compress_tensor(w, bits=bits, effort="fast", sparsity="keep", max_error=bound)
+        c = hc.compress_tensor(
+            w, bits=bits, effort="fast", sparsity="keep", max_error=bound, layout=layout
+        )
     except hc.InvalidArgumentError as error:
         # Too few bits: for the bound, or for which weights are zero.
         assert any(why in str(error) for why in ("max_error", "the mask of zeros"))  # noqa: PT017

@@ -42,9 +42,29 @@ def second():
     yield "pieces", hc.compress_tensor(wide, bits=4.5, effort="high", second_moment=np.eye(5))
 
 
+def tiles():
+    """Versions 3 and 4: tiles, also of the transpose."""
+    rng = np.random.default_rng(20261130)
+    w = rng.standard_normal((24, 1200)).astype(np.float32)
+    w[2] *= 4
+    yield "3-balanced", hc.compress_tensor(w, bits=3.3, layout="tiles")
+    yield "3-fast", hc.compress_tensor(w[:5, :101], bits=1.5, effort="fast", layout="tiles")
+    yield "3-high", hc.compress_tensor(w, bits=4, effort="high", layout="tiles")
+    yield "3-max", hc.compress_tensor(w[:4], bits=2.6, effort="max", layout="tiles")
+    yield "3-many-bits", hc.compress_tensor(w[:3], bits=7, effort="fast", layout="tiles")
+    sparse = w * (rng.random(w.shape) < 0.4)
+    kept = {"sparsity": "keep", "max_error": 0.3}
+    yield "3-sparse", hc.compress_tensor(sparse, bits=4, **kept, layout="tiles")
+    moment = np.diag(np.logspace(-2, 0, 96))
+    yield (
+        "4-balanced",
+        hc.compress_tensor(w[:, :96], bits=3, second_moment=moment, layout="tiles"),
+    )
+
+
 def main():
-    for name, c in second():
-        path = HERE / f"format-2-{name}.hypc"
+    for name, c in tiles():
+        path = HERE / f"format-{name}.hypc"
         path.write_bytes(c.to_bytes())
         np.savez_compressed(path.with_suffix(".npz"), decoded=c.decompress(np.float32))
 

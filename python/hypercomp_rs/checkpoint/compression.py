@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .._extras import imported
 from .._integers import checked_threads
-from ..compress import Effort, Trellis
+from ..compress import Effort, Layout, Trellis
 from ..errors import InvalidArgumentError, SourceWarning
 from . import configuration, folder
 from .calibration_text import CalibrationText
@@ -45,6 +45,7 @@ def compress_checkpoint(
     sparsity: Literal["keep"] | None = None,
     incoherence: Literal["hadamard", "none"] = "hadamard",
     seed: int = 0,
+    layout: Layout = "chains",
     embeddings: Literal["compress", "keep"] = "compress",
     rules: Iterable[str | Rule] = (),
     sensitivity: Mapping[str, float] | str | Path | None = None,
@@ -66,7 +67,7 @@ def compress_checkpoint(
         the names of the source's, an index if the source has one, and copies of the source's other
         files except the same weights in other formats. ``config.json`` gets a
         ``quantization_config``.
-    bits, target_sqnr_db, effort, sparsity, incoherence, seed
+    bits, target_sqnr_db, effort, sparsity, incoherence, seed, layout
         For each tensor, as for :func:`compress_tensor`.
     target_bits
         Instead of `bits`: bits per weight of the whole model. Everything counts, also tensors that
@@ -162,6 +163,7 @@ def compress_checkpoint(
         sparsity=sparsity,
         incoherence=incoherence,
         seed=seed,
+        layout=layout,
     )
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
     text = None if calibration is None else CalibrationText.of(calibration)

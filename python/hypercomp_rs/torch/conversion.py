@@ -16,7 +16,7 @@ from ..checkpoint.entries import named
 from ..checkpoint.plan import Request, choices_of, make_plan
 from ..checkpoint.rules import Rule, Table, rules_of
 from ..checkpoint.sensitivity import Sensitivity
-from ..compress import Effort, Trellis
+from ..compress import Effort, Layout, Trellis
 from ..errors import HypercompError, InvalidArgumentError
 from ..tensor import CompressedTensor
 from . import _integrations
@@ -42,6 +42,7 @@ def compress_model(
     sparsity: Literal["keep"] | None = None,
     incoherence: Literal["hadamard", "none"] = "hadamard",
     seed: int = 0,
+    layout: Layout = "chains",
     embeddings: Literal["compress", "keep"] = "compress",
     rules: Iterable[str | Rule] = (),
     sensitivity: Mapping[str, float] | str | Path | None = None,
@@ -65,7 +66,7 @@ def compress_model(
         layers by equal slope: moving bits from one layer to another would not lower the total
         error. Among calibrated layers, if no `sensitivity` is given, the error that counts is that
         of the model's output.
-    bits, target_sqnr_db, effort, sparsity, incoherence, seed
+    bits, target_sqnr_db, effort, sparsity, incoherence, seed, layout
         Instead, the same for each layer; as for :func:`hypercomp_rs.compress_tensor`.
     embeddings
         "keep" leaves tables of tokens dense. These are all ``nn.Embedding`` but those of positions
@@ -140,6 +141,7 @@ def compress_model(
         sparsity=sparsity,
         incoherence=incoherence,
         seed=seed,
+        layout=layout,
     )
     request = Request(trellis, target_bits, embeddings, rules_of(rules), Sensitivity(sensitivity))
     if calibration is not None and (sparsity is not None or target_sqnr_db is not None):

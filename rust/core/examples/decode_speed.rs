@@ -55,8 +55,11 @@ fn main() {
         let as_integers = || {
             let mut values = Vec::with_capacity(COLUMNS);
             let (mut units, mut sums) = (Vec::new(), Vec::new());
-            for stretch in x.chunks(integer::STRETCH) {
-                let scale = integer::Scale::of(simd, stretch, integer::MOST_OF_BYTES).unwrap();
+            for stretch in x.chunks(order.stretch().min(COLUMNS)) {
+                let scale = match set.is_tiled() {
+                    true => integer::Scale::of_bytes(simd, stretch).unwrap(),
+                    false => integer::Scale::of(simd, stretch).unwrap(),
+                };
                 let start = values.len();
                 scale.append_pairs(simd, stretch, &mut values);
                 sums.push(values[start..].iter().map(|x| i32::from(*x)).sum());

@@ -132,9 +132,7 @@ fn fitted(code: Code, samples: &[f32]) -> Code {
     }
     let noise = census.error / samples.len() as f64;
     Code {
-        curve: LevelCurve::Quantile(
-            solve(normal, right).map(|x| (x * 1e4).round() as f32 / 1e4),
-        ),
+        curve: LevelCurve::Quantile(solve(normal, right).map(|x| (x * 1e4).round() as f32 / 1e4)),
         noise: noise as f32,
         ..code
     }

@@ -40,7 +40,7 @@ impl Random {
 
     fn axis(&mut self, window: u32) -> TableAxis {
         let mut axis = TableAxis {
-            turn: self.next() % 128 | 1,
+            turn: (self.next() % 128) | 1,
             skews: [0; 3],
         };
         let tables = (window as usize - 4).div_ceil(4);
@@ -59,7 +59,11 @@ fn score(code: Code, samples: &[f32]) -> f64 {
         _ => true,
     };
     let sound = fits && Trellis::new(code).levels.is_sorted();
-    if sound { noise(code, samples) } else { f64::INFINITY }
+    if sound {
+        noise(code, samples)
+    } else {
+        f64::INFINITY
+    }
 }
 
 /// The best `keep` of these codes.
@@ -69,7 +73,11 @@ fn best(codes: Vec<Code>, samples: &[f32], keep: usize) -> Vec<Code> {
         .map(|code| (score(code, samples), code))
         .collect();
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-    scored.into_iter().take(keep).map(|(_, code)| code).collect()
+    scored
+        .into_iter()
+        .take(keep)
+        .map(|(_, code)| code)
+        .collect()
 }
 
 /// Every code that differs from this one by a step of one number of its levels.
@@ -183,21 +191,33 @@ fn main() {
     let few = gaussian(1, scale << 11);
     let more = gaussian(2, scale << 14);
     let many = gaussian(4, scale << 14);
-    let pinned = CodeSet::SECOND.code(half_bits, window).expect("a pinned code");
+    let pinned = CodeSet::SECOND
+        .code(half_bits, window)
+        .expect("a pinned code");
     let pinned = *pinned.code();
     let mut random = Random(u64::from(seed * 10_000 + window * 100 + half_bits));
     let none = TableAxis::default();
     let mut drawn = vec![pinned];
     drawn.extend((0..tries).map(|_| {
         let first = random.axis(window);
-        let second = if half_bits % 2 == 1 { random.axis(window) } else { none };
+        let second = if half_bits % 2 == 1 {
+            random.axis(window)
+        } else {
+            none
+        };
         Code {
             map: StateMap::Tables([first, second]),
             ..pinned
         }
     }));
     let pool = best(best(drawn, &few, POOL), &more, FINALISTS);
-    let descend = |code| if window > 12 { code } else { descended(code, &many) };
+    let descend = |code| {
+        if window > 12 {
+            code
+        } else {
+            descended(code, &many)
+        }
+    };
     let finalists = pool.into_iter().map(descend).collect();
     let code = best(finalists, &many, 1)[0];
     print(code, noise(code, &held_apart(window)));

@@ -4,9 +4,12 @@
 use half::{bf16, f16};
 use hypercomp_core::codec::WindingParams;
 use hypercomp_core::codec::format::layout::Layout;
+use hypercomp_core::codec::kernels::decode::{BLOCK, DecodePlans, Memory, StreamCodes, levels};
 use hypercomp_core::codec::kernels::hadamard::Incoherence;
+use hypercomp_core::codec::kernels::tiles::order::TileOrder;
 use hypercomp_core::codec::numbers::bitstream::Reader;
 use hypercomp_core::codec::numbers::element::{Element, PowerOfTwo};
+use hypercomp_core::codec::trellis::CodeSet;
 use hypercomp_core::codec::{Codec, CompressedTensor, Payload, Streams, TrellisParams};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind, SimdLevel};
@@ -31,7 +34,30 @@ fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
             };
             let mut values = vec![0.0f32; coded];
             let rate = usize::from(streams.rates[stream]);
-            if rate > 0 {
+            if rate > 0 && streams.code_set.is_tiled() {
+                // Tiles have a plain decoder of their own, in `kernels/tiles/tests.rs`.
+                let source = StreamCodes {
+                    path: &[],
+                    cells: &streams.cells,
+                    chain: 0,
+                    path_bit: 0,
+                    cell_bit,
+                    rate: rate as u8,
+                    len: coded,
+                };
+                let plans = DecodePlans::new(streams.codes().unwrap(), &[rate as u8]).unwrap();
+                let mut memory = Memory::default();
+                let codes = memory.load(SimdLevel::Portable, &plans, source, 0, coded);
+                let mut levels_of_blocks = vec![0.0; coded.next_multiple_of(BLOCK)];
+                levels(SimdLevel::Portable, &codes, 0, &mut levels_of_blocks);
+                let scale = streams.grid.scale(streams.scales[stream]);
+                values = levels_of_blocks[..coded]
+                    .iter()
+                    .map(|level| level * scale)
+                    .collect();
+                let half_bits = rate as u32;
+                cell_bit += 8 * TileOrder { half_bits }.stream_bytes(coded);
+            } else if rate > 0 {
                 let trellis = streams
                     .codes()
                     .unwrap()
@@ -48,9 +74,11 @@ fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
                 trellis.decode(&mut path, cells, register, scale, &mut values);
                 path_bit += trellis.code.path_len(values.len());
                 cell_bit += trellis.code.cells_len(values.len());
-                if let Some(seed) = streams.seed {
-                    Incoherence::new(SimdLevel::Portable, seed, values.len()).inverse(&mut values);
-                }
+            }
+            if rate > 0
+                && let Some(seed) = streams.seed
+            {
+                Incoherence::new(SimdLevel::Portable, seed, values.len()).inverse(&mut values);
             }
             let mut values = values.into_iter();
             for at in weights {
@@ -196,6 +224,10 @@ fn chosen_rows_are_those_of_the_whole() {
     for codec in [
         Codec::Winding(WindingParams::default()),
         Codec::Trellis(TrellisParams::new(3.6, 8, Some(1))),
+        Codec::Trellis(TrellisParams {
+            code_set: CodeSet::SECOND,
+            ..TrellisParams::new(3.6, 8, Some(1))
+        }),
         Codec::Trellis(TrellisParams {
             keep_zeros: true,
             ..TrellisParams::new(4.0, 8, None)

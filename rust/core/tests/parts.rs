@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hypercomp_core::codec::WindingParams;
+use hypercomp_core::codec::trellis::CodeSet;
 use hypercomp_core::codec::{Codec, CompressedTensor, Parts, Payload, TrellisParams};
 use hypercomp_core::{Control, ErrorKind};
 use proptest::prelude::*;
@@ -36,6 +37,15 @@ fn samples() -> Vec<CompressedTensor> {
         compress(&sparse, &[3, 130], &everything),
         compress(&plain, &[3, 130], &trellis(4.0)),
         compress(&plain, &[3, 130], &trellis(2.7)),
+        compress(
+            &sparse,
+            &[3, 130],
+            &Codec::Trellis(TrellisParams {
+                code_set: CodeSet::SECOND,
+                keep_zeros: true,
+                ..TrellisParams::new(3.3, 10, None)
+            }),
+        ),
         compress(&plain, &[3, 130], &Codec::Winding(WindingParams::default())),
         compress(&plain[..4], &[2, 2], &trellis(4.0)),
         compress(&[0.0; 20], &[20], &trellis(4.0)),

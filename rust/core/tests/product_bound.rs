@@ -4,6 +4,7 @@
 use half::{bf16, f16};
 use hypercomp_core::SimdLevel;
 use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::trellis::CodeSet;
 use hypercomp_core::codec::{Codec, CompressedTensor, TrellisParams};
 use proptest::prelude::*;
 
@@ -154,8 +155,12 @@ proptest! {
                 prop_oneof![1.0f64..4.5, Just(1.0), Just(2.0), Just(5.0)],
                 prop_oneof![Just(8u32), Just(10)],
                 any::<Option<u64>>(),
-            ).prop_map(|(bits, window, seed)| {
-                Codec::Trellis(TrellisParams::new(bits, window, seed))
+                prop_oneof![Just(CodeSet::FIRST), Just(CodeSet::SECOND)],
+            ).prop_map(|(bits, window, seed, code_set)| {
+                Codec::Trellis(TrellisParams {
+                    code_set,
+                    ..TrellisParams::new(bits, window, seed)
+                })
             }),
             1 => codecs(),
         ],

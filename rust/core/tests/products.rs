@@ -3,6 +3,7 @@
 use half::f16;
 use hypercomp_core::codec::WindingParams;
 use hypercomp_core::codec::numbers::element::PowerOfTwo;
+use hypercomp_core::codec::trellis::CodeSet;
 use hypercomp_core::codec::{Codec, CompressedTensor, Linear, SecondMoment, TrellisParams};
 use hypercomp_core::team::CurrentPool;
 use hypercomp_core::{Control, ErrorKind, SimdLevel};
@@ -150,6 +151,10 @@ fn products_do_not_depend_on_the_number_of_threads() {
     for codec in [
         Codec::Winding(WindingParams::default()),
         Codec::Trellis(TrellisParams::new(3.6, 8, Some(1))),
+        Codec::Trellis(TrellisParams {
+            code_set: CodeSet::SECOND,
+            ..TrellisParams::new(3.6, 8, Some(1))
+        }),
     ] {
         let tensor = compress(&weights(&shape, 2), &shape, &codec);
         let expected = matmul(&tensor, SimdLevel::detected(), &x, 3);
@@ -266,40 +271,50 @@ fn columns_that_a_mask_takes_out_of_every_row_are_passed_over() {
         damping: 0.01,
         input_axis: 1,
     };
-    let params = TrellisParams::new(4.0, 8, Some(3));
-    let tensor =
-        CompressedTensor::compress_for(&w, &[outputs, inputs], &params, moment, &Control::new())
-            .unwrap();
-    let decoded: Vec<f64> = decompress(&tensor);
-    let (x, y) = (vectors(3 * inputs, 6), vectors(3 * outputs, 7));
-    let bias = vectors(outputs, 8);
-    let sum = |pairs: &mut dyn Iterator<Item = (f64, f32)>| -> f64 {
-        pairs.map(|(w, x)| w * f64::from(x)).sum()
-    };
-    for simd in SimdLevel::available() {
-        let forward = layer(&tensor, simd, &x, 3, Some(&bias), false);
-        let back = layer(&tensor, simd, &y, 3, None, true);
-        for v in 0..3 {
-            for output in 0..outputs {
-                let result = forward[v * outputs + output];
-                let row = decoded[output * inputs..].iter().copied();
-                let exact = sum(&mut row.zip(x[v * inputs..][..inputs].iter().copied()));
-                let exact = exact + f64::from(bias[output]);
-                assert!((f64::from(result) - exact).abs() < 1e-4, "{result} {exact}");
-                assert!(!is_zero(output) || result == bias[output]);
+    for code_set in [CodeSet::FIRST, CodeSet::SECOND] {
+        let params = TrellisParams {
+            code_set,
+            ..TrellisParams::new(4.0, 8, Some(3))
+        };
+        let tensor = CompressedTensor::compress_for(
+            &w,
+            &[outputs, inputs],
+            &params,
+            moment,
+            &Control::new(),
+        )
+        .unwrap();
+        let decoded: Vec<f64> = decompress(&tensor);
+        let (x, y) = (vectors(3 * inputs, 6), vectors(3 * outputs, 7));
+        let bias = vectors(outputs, 8);
+        let sum = |pairs: &mut dyn Iterator<Item = (f64, f32)>| -> f64 {
+            pairs.map(|(w, x)| w * f64::from(x)).sum()
+        };
+        for simd in SimdLevel::available() {
+            let forward = layer(&tensor, simd, &x, 3, Some(&bias), false);
+            let back = layer(&tensor, simd, &y, 3, None, true);
+            for v in 0..3 {
+                for output in 0..outputs {
+                    let result = forward[v * outputs + output];
+                    let row = decoded[output * inputs..].iter().copied();
+                    let exact = sum(&mut row.zip(x[v * inputs..][..inputs].iter().copied()));
+                    let exact = exact + f64::from(bias[output]);
+                    assert!((f64::from(result) - exact).abs() < 1e-4, "{result} {exact}");
+                    assert!(!is_zero(output) || result == bias[output]);
+                }
+                for input in 0..inputs {
+                    let column = decoded[input..].iter().step_by(inputs).copied();
+                    let exact = sum(&mut column.zip(y[v * outputs..][..outputs].iter().copied()));
+                    let result = back[v * inputs + input];
+                    assert!((f64::from(result) - exact).abs() < 1e-3, "{result} {exact}");
+                }
             }
-            for input in 0..inputs {
-                let column = decoded[input..].iter().step_by(inputs).copied();
-                let exact = sum(&mut column.zip(y[v * outputs..][..outputs].iter().copied()));
-                let result = back[v * inputs + input];
-                assert!((f64::from(result) - exact).abs() < 1e-3, "{result} {exact}");
+            let halves = layer(&tensor, simd, &of::<f16>(&x), 3, None, false);
+            for (output, result) in halves.iter().enumerate() {
+                assert!(!is_zero(output % outputs) || *result == f16::ZERO);
+                let exact = forward[output] - bias[output % outputs];
+                assert!((result.to_f32() - exact).abs() < 0.02 * (1.0 + exact.abs()));
             }
-        }
-        let halves = layer(&tensor, simd, &of::<f16>(&x), 3, None, false);
-        for (output, result) in halves.iter().enumerate() {
-            assert!(!is_zero(output % outputs) || *result == f16::ZERO);
-            let exact = forward[output] - bias[output % outputs];
-            assert!((result.to_f32() - exact).abs() < 0.02 * (1.0 + exact.abs()));
         }
     }
 }

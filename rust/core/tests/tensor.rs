@@ -12,6 +12,14 @@ fn trellis(bits: f64, window: u32) -> Codec {
     Codec::Trellis(params(bits, window))
 }
 
+/// Parameters of a tensor in tiles.
+fn tiled(bits: f64, window: u32) -> TrellisParams {
+    TrellisParams {
+        code_set: CodeSet::SECOND,
+        ..params(bits, window)
+    }
+}
+
 fn params(bits: f64, window: u32) -> TrellisParams {
     TrellisParams::new(bits, window, Some(7))
 }
@@ -60,13 +68,19 @@ fn rate(tensor: &CompressedTensor) -> f64 {
 #[test]
 fn any_rate_is_met_and_its_error_is_near_the_bound() {
     let weights = gaussian(32 * 4096, 1);
-    for &window in CodeSet::FIRST.windows() {
+    let sets = [CodeSet::FIRST, CodeSet::SECOND];
+    let windows = sets.map(|set| set.windows().iter().map(move |window| (set, *window)));
+    for (code_set, window) in windows.into_iter().flatten() {
         let rates = [
             1.0, 1.26, 1.5, 2.0, 2.75, 3.0, 3.5, 4.0, 4.06, 5.5, 7.0, 8.0,
         ];
         // The widest search takes minutes in all rates; its neighbours show the rest.
         for bits in rates.into_iter().filter(|k| window < 16 || *k == 3.5) {
-            let tensor = compress(&weights, &[32, 4096], &trellis(bits, window));
+            let codec = Codec::Trellis(TrellisParams {
+                code_set,
+                ..params(bits, window)
+            });
+            let tensor = compress(&weights, &[32, 4096], &codec);
             let rate = rate(&tensor);
             assert!(
                 rate <= bits && rate > bits - 0.01,
@@ -297,17 +311,20 @@ fn no_row_is_over_a_bit_below_the_rest() {
 #[test]
 fn a_wider_window_is_never_worse() {
     let weights = gaussian(16 * 2048, 2);
-    let windows = CodeSet::FIRST.windows().iter();
-    let db: Vec<f64> = windows
-        .map(|w| compress(&weights, &[16, 2048], &trellis(4.0, *w)).sqnr_db())
-        .collect();
-    assert!(db.is_sorted(), "{db:?}");
+    for params in [params, tiled] {
+        let windows = CodeSet::FIRST.windows().iter();
+        let codecs = windows.map(|window| Codec::Trellis(params(4.0, *window)));
+        let db: Vec<f64> = codecs
+            .map(|codec| compress(&weights, &[16, 2048], &codec).sqnr_db())
+            .collect();
+        assert!(db.is_sorted(), "{db:?}");
+    }
 }
 
 #[test]
 fn bytes_do_not_depend_on_the_number_of_threads() {
     let weights = gaussian(97 * 509, 3);
-    for codec in [trellis(3.0, 10), winding()] {
+    for codec in [trellis(3.0, 10), Codec::Trellis(tiled(3.0, 10)), winding()] {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
@@ -477,6 +494,15 @@ fn samples() -> Vec<CompressedTensor> {
         compress(&sparse, &[3, 130], &Codec::Trellis(everything)),
         compress(&weights, &[3, 130], &trellis(4.0, 10)),
         compress(&weights, &[3, 130], &trellis(1.0, 8)),
+        compress(
+            &sparse,
+            &[3, 130],
+            &Codec::Trellis(TrellisParams {
+                code_set: CodeSet::SECOND,
+                ..everything
+            }),
+        ),
+        compress(&weights, &[3, 130], &Codec::Trellis(tiled(2.7, 8))),
         compress(&weights, &[3, 130], &winding()),
         compress(&weights[..4], &[2, 2], &winding()),
         compress(&[0.0f32; 9], &[9], &winding()),

@@ -11,7 +11,7 @@ pub struct Code {
     pub turn: [u32; 2],
     /// Skews of the first and the second weight of a step.
     pub skew: [u32; 2],
-    /// `Code::scaled_shape()`.
+    /// `scaled_shape`.
     pub shape: [f32; 3],
     /// Padding.
     pub unused: u32,

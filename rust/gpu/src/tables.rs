@@ -3,7 +3,7 @@
 use hypercomp_core::codec::format::layout::Layout;
 use hypercomp_core::codec::format::mask::Mask;
 use hypercomp_core::codec::numbers::element::PowerOfTwo;
-use hypercomp_core::codec::trellis::{PinnedCode, WindowCodes};
+use hypercomp_core::codec::trellis::{PinnedCode, WindowCodes, scaled_shape};
 use hypercomp_core::codec::{Placement, Streams};
 
 use crate::abi;
@@ -92,10 +92,11 @@ fn commonest(rows: &[abi::Stream]) -> u32 {
 fn codes(window: WindowCodes) -> [abi::Code; 16] {
     let mut table = [abi::Code::default(); 16];
     for code in window.iter() {
+        let (winding, shape) = code.quantile();
         table[code.half_bits as usize - 1] = abi::Code {
-            turn: code.axes.map(|axis| axis.turn),
-            skew: code.axes.map(|axis| axis.skew),
-            shape: code.scaled_shape(),
+            turn: winding.axes.map(|axis| axis.turn),
+            skew: winding.axes.map(|axis| axis.skew),
+            shape: scaled_shape(shape),
             unused: 0,
         };
     }
@@ -117,7 +118,7 @@ fn tensor(streams: &Streams, codes: WindowCodes) -> abi::Tensor {
         transformed: streams.seed.is_some().into(),
         window: streams.window,
         offset_bits: code.offset_bits,
-        run_bits: code.run_bits,
+        run_bits: code.run_bits(),
         ..abi::Tensor::default()
     }
 }

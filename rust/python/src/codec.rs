@@ -62,7 +62,7 @@ impl TensorCode {
     /// float64), errors are fed back; `input_axis` is the axis of the weights that has the layer's
     /// inputs.
     #[staticmethod]
-    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, threads, control=None, second_moment=None, damping=0.0, input_axis=1))]
+    #[pyo3(signature = (weights, dtype, shape, *, bits, sqnr_db, max_error, keep_zeros, window, seed, tiles, threads, control=None, second_moment=None, damping=0.0, input_axis=1))]
     // One argument for each parameter of the codec: a struct would only be unpacked again.
     #[allow(clippy::too_many_arguments)]
     fn trellis(
@@ -75,6 +75,7 @@ impl TensorCode {
         keep_zeros: bool,
         window: u32,
         seed: Option<u64>,
+        tiles: bool,
         threads: Option<usize>,
         control: Option<&Control>,
         second_moment: Option<&Bound<'_, PyAny>>,
@@ -84,7 +85,10 @@ impl TensorCode {
         let control = control.map_or_else(Default::default, |control| control.0.clone());
         let params = TrellisParams {
             goal: sqnr_db.map_or(Goal::Bits(bits), Goal::SqnrDb),
-            code_set: CodeSet::FIRST,
+            code_set: match tiles {
+                false => CodeSet::FIRST,
+                true => CodeSet::SECOND,
+            },
             window,
             seed,
             keep_zeros,

@@ -12,7 +12,7 @@ from ...checkpoint.load_guard import METHOD
 from ...checkpoint.plan import Request
 from ...checkpoint.rules import Rule, rules_of
 from ...checkpoint.sensitivity import Sensitivity
-from ...compress import Effort, Trellis
+from ...compress import Effort, Layout, Trellis
 from ...errors import FormatError, InvalidArgumentError
 
 FORMAT = 1
@@ -28,7 +28,7 @@ class HypercompConfig(QuantizationConfigMixin):
         One of: bits per weight of each compressed tensor (the default, 4); bits per weight of the
         whole checkpoint, everything counted, spread over its tensors by equal slope; decibels of
         each tensor.
-    effort, sparsity, incoherence, seed
+    effort, sparsity, incoherence, seed, layout
         As for :func:`hypercomp_rs.compress_tensor`.
     embeddings
         "keep" leaves tables of tokens dense.
@@ -74,6 +74,7 @@ class HypercompConfig(QuantizationConfigMixin):
         sparsity: Literal["keep"] | None = None,
         incoherence: Literal["hadamard", "none"] = "hadamard",
         seed: int = 0,
+        layout: Layout | None = None,
         embeddings: Literal["compress", "keep"] = "compress",
         rules: Iterable[str | Rule] = (),
         modules_to_not_convert: Iterable[str] | None = None,
@@ -98,6 +99,7 @@ class HypercompConfig(QuantizationConfigMixin):
             sparsity=sparsity,
             incoherence=incoherence,
             seed=seed,
+            layout=layout or "chains",
         )
         self.quant_method = METHOD
         self.format = format
@@ -108,6 +110,7 @@ class HypercompConfig(QuantizationConfigMixin):
         self.sparsity = sparsity
         self.incoherence = incoherence
         self.seed = trellis.seed
+        self.layout = layout
         self.embeddings = embeddings
         self.rules = [str(rule) for rule in rules_of(rules)]
         self.modules_to_not_convert = (
@@ -141,6 +144,7 @@ class HypercompConfig(QuantizationConfigMixin):
             sparsity=self.sparsity,
             incoherence=self.incoherence,
             seed=self.seed,
+            layout=self.layout or "chains",
         )
         return Request(
             trellis, self.target_bits, self.embeddings, rules_of(self.rules), Sensitivity(None)

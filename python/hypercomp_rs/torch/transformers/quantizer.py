@@ -143,6 +143,7 @@ class HypercompQuantizer(HfQuantizer):
             effort=config.effort,
             incoherence=config.incoherence,
             seed=config.seed,
+            layout=config.layout or "chains",
             embeddings=config.embeddings,
             rules=[*kept, *config.rules],
             calibration=config.calibration,

@@ -158,6 +158,7 @@ def mark_compressed(model: nn.Module, request: Request) -> None:
             sparsity=request.trellis.sparsity,
             incoherence=request.trellis.incoherence,
             seed=request.trellis.seed,
+            layout=None if request.trellis.layout == "chains" else request.trellis.layout,
             embeddings=request.embeddings,
             rules=request.rules,
         ),

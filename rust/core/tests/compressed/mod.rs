@@ -3,6 +3,7 @@
 use hypercomp_core::Control;
 use hypercomp_core::codec::WindingParams;
 use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::trellis::CodeSet;
 use hypercomp_core::codec::{Codec, CompressedTensor, TrellisParams};
 use proptest::prelude::*;
 
@@ -46,12 +47,13 @@ pub fn bytes<T: Element>(values: &[T]) -> Vec<u8> {
 pub fn codecs() -> impl Strategy<Value = Codec> {
     let window = prop_oneof![Just(8u32), Just(10), Just(12)];
     prop_oneof![
-        4 => (0.5f64..8.5, window, any::<Option<u64>>(), any::<bool>()).prop_map(
-            |(bits, window, seed, keep_zeros)| {
+        4 => (0.5f64..8.5, window, any::<Option<u64>>(), any::<bool>(), any::<bool>()).prop_map(
+            |(bits, window, seed, keep_zeros, tiles)| {
                 // Which are zero takes a bit at the most, and its tables in small tensors.
                 let bits = if keep_zeros { bits.max(2.0) } else { bits };
                 let params = TrellisParams::new(bits, window, seed);
-                Codec::Trellis(TrellisParams { keep_zeros, ..params })
+                let code_set = if tiles { CodeSet::SECOND } else { CodeSet::FIRST };
+                Codec::Trellis(TrellisParams { keep_zeros, code_set, ..params })
             }
         ),
         1 => (1usize..5).prop_map(|group| {

@@ -18,7 +18,7 @@ use hypercomp_core::codec::{CompressedTensor, Payload};
 use crate::abi;
 use crate::converted::Converted;
 use crate::device::{Device, Stream};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::Float;
 use crate::tables::Tables;
 pub use lent::{Lent, Span, Vectors};
@@ -93,6 +93,13 @@ impl PreparedTensor {
         let payload = match tensor.payload() {
             Payload::Zeros => Prepared::Zeros,
             Payload::Raw(bytes) => Prepared::Raw(Converted::new(raw(bytes, tensor.dtype()))),
+            Payload::Trellis(streams) if streams.code_set.is_tiled() => {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "a tensor in tiles, which the CUDA kernels do not read: compress it with \
+                     layout='chains', or use it on the CPU",
+                ));
+            }
             Payload::Trellis(streams) => {
                 let planes = [("path", &streams.path[..]), ("cells", &streams.cells[..])];
                 let planes = put(device, planes, lent, stream)?;

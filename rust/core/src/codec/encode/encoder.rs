@@ -287,7 +287,8 @@ impl<T: Element> Encoder<'_, T> {
             };
             let scale = self.grid.scale(self.grid.nearest(self.deviations[stream]));
             let codes = &mut coded.cells;
-            work.tiles.search(&mut work.search, tables, scale, values, codes, control)?;
+            work.tiles
+                .search(&mut work.search, tables, scale, values, codes, control)?;
             let fit = Fit::of(values, work.tiles.levels());
             coded.add(&self.grid, &fit);
         }

@@ -243,9 +243,14 @@ impl<'a> Cursor<'a> {
     /// A cursor at `stream`. O(streams of a chain).
     pub fn before(streams: &'a Streams, layout: Layout, stream: usize) -> Self {
         let starts = streams.starts.0.get_or_init(|| {
-            starts(streams.code_set, &layout, &streams.rates, streams.mask.as_ref())
-                .expect("a tensor in memory has planes in memory")
-                .0
+            starts(
+                streams.code_set,
+                &layout,
+                &streams.rates,
+                streams.mask.as_ref(),
+            )
+            .expect("a tensor in memory has planes in memory")
+            .0
         });
         let chain = layout.chain_of(stream);
         let first = layout.chain(chain).start;

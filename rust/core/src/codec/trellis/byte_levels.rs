@@ -49,7 +49,7 @@ impl ByteLevels {
     /// g of the cells that lie `distance` cells from the middle, in half units.
     fn line(&self, cell_bits: u32, distance: i32, f: i32) -> i32 {
         let outermost = cell_bits >= 2 && distance == side(cell_bits);
-        self.slopes[usize::from(outermost)] * f >> 1
+        (self.slopes[usize::from(outermost)] * f) >> 1
     }
 
     /// The level of a cell, counted from below, at offset u, in half units.

@@ -10,6 +10,6 @@ pub mod tables;
 mod tests;
 
 pub use byte_levels::ByteLevels;
-pub use code::{Axis, Code, HALF_BITS, LevelCurve, StateMap, TableAxis, Winding};
+pub use code::{Axis, Code, HALF_BITS, LevelCurve, StateMap, TableAxis, Winding, scaled_shape};
 pub use code_set::{CodeSet, PinnedCode, WindowCodes};
 pub use tables::Trellis;

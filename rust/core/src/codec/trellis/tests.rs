@@ -62,7 +62,10 @@ fn positions_stand_for_the_offsets_of_the_state_map() {
                 let expected = (axis.offset(register) + 64) % 128;
                 let position = code.position(number, register);
                 assert_eq!(code.offset_at(number, position), expected);
-                assert_eq!(pinned.trellis().offsets[number][register as usize], expected as u8);
+                assert_eq!(
+                    pinned.trellis().offsets[number][register as usize],
+                    expected as u8
+                );
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
+use crate::codec::kernels::tiles::TilePlan;
 use crate::codec::trellis::code::{Code, HALF_BITS, scaled_shape};
 use crate::codec::trellis::code_set::{PinnedCode, WindowCodes};
-use crate::codec::kernels::tiles::TilePlan;
 use crate::codec::trellis::integer_levels::IntegerLevels;
 use crate::codec::trellis::tables::Trellis;
 use crate::{Result, SimdLevel};

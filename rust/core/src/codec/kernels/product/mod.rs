@@ -98,7 +98,10 @@ fn portable(len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
     not(target_arch = "x86_64"),
     expect(dead_code, reason = "kernels for x86-64 alone")
 )]
-fn even_parts(count: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub(super) fn even_parts(
+    count: usize,
+    most: usize,
+) -> impl Iterator<Item = std::ops::Range<usize>> {
     let parts = count.div_ceil(most);
     (0..parts).map(move |i| i * count / parts..(i + 1) * count / parts)
 }

@@ -11,6 +11,7 @@ use super::order::{LANES, STEPS, TILE, TileOrder};
 use super::plan::{BytePlan, Table, TilePlan};
 use crate::codec::kernels::decode::BLOCK;
 use crate::codec::kernels::decode::integer::PAIR;
+use crate::codec::kernels::product::even_parts;
 
 /// Bytes of a vector.
 const HALF: usize = 32;
@@ -135,8 +136,20 @@ impl Tables {
         });
         Self {
             offsets,
-            base: std::array::from_fn(|i| if inner.contains(&i) { byte(i, 0) as u8 } else { 0 }),
-            line: std::array::from_fn(|i| if cells > 1 { added(cells / 2, i) as u8 } else { 0 }),
+            base: std::array::from_fn(|i| {
+                if inner.contains(&i) {
+                    byte(i, 0) as u8
+                } else {
+                    0
+                }
+            }),
+            line: std::array::from_fn(|i| {
+                if cells > 1 {
+                    added(cells / 2, i) as u8
+                } else {
+                    0
+                }
+            }),
             steeper: std::array::from_fn(|i| more(i) as u8),
             outermost: std::array::from_fn(|i| if i == 1 || i + 1 == cells { 0xFF } else { 0 }),
             two_slopes: (0..16).any(|i| more(i) != 0),
@@ -312,9 +325,8 @@ unsafe fn each_step<const WINDOW: u32, const RATE: u32>(
         let path: PathBytes = match order.shared() {
             false => [before(0), before(1), before(2)],
             true => {
-                let eight = |by: usize| {
-                    _mm256_or_si256(_mm256_slli_epi16::<4>(before(by + 1)), before(by))
-                };
+                let eight =
+                    |by: usize| _mm256_or_si256(_mm256_slli_epi16::<4>(before(by + 1)), before(by));
                 [eight(0), eight(2), eight(4)]
             }
         };
@@ -471,10 +483,16 @@ pub fn pairs(bytes: &[i8], parity: i32, out: &mut [i16]) {
 #[target_feature(enable = "avx2,fma")]
 pub fn add_products(bytes: &[i8], parity: i32, unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
     let unit = _mm256_set1_ps(unit);
-    // SAFETY: sixteen floats are two vectors, and sixteen bytes are there, here and below.
+    // SAFETY: sixteen floats are two vectors.
     let mut sum = unsafe { [0, 8].map(|at| _mm256_loadu_ps(sums.as_ptr().add(at))) };
-    for (bytes, x) in bytes.as_chunks::<BLOCK>().0.iter().zip(x.as_chunks::<BLOCK>().0) {
+    for (bytes, x) in bytes
+        .as_chunks::<BLOCK>()
+        .0
+        .iter()
+        .zip(x.as_chunks::<BLOCK>().0)
+    {
         for (i, sum) in sum.iter_mut().enumerate() {
+            // SAFETY: sixteen bytes and sixteen floats are there.
             let (level, x) = unsafe {
                 (
                     _mm256_mul_ps(wide(bytes.as_ptr().add(8 * i), parity), unit),
@@ -485,47 +503,37 @@ pub fn add_products(bytes: &[i8], parity: i32, unit: f32, x: &[f32], sums: &mut 
         }
     }
     for (i, sum) in sum.into_iter().enumerate() {
+        // SAFETY: sixteen floats are two vectors.
         unsafe { _mm256_storeu_ps(sums.as_mut_ptr().add(8 * i), sum) };
     }
 }
 
-/// Add Σ level·x of a tile to `sums`; for each step `x` has the activations of all lanes.
-///
-/// # Safety
-/// The machine has AVX2. The bytes of a whole tile and its activations are there.
+/// Tiles whose products are summed in 32 bits: a lane has 32 products a tile, each of at most 2^7·2^15.
+const TOGETHER: usize = 8;
+
+/// The sum of all lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn sum<const WINDOW: u32, const RATE: u32>(
-    constants: &Vectors,
-    tile: *const u8,
-    lanes: usize,
-    two_slopes: bool,
-    x: *const i16,
-    sums: &mut [__m256i; 2],
-) {
-    // SAFETY: the contract is this function's own.
-    unsafe {
-        each_step::<WINDOW, RATE>(constants, tile, lanes, two_slopes, |step, half, level| {
-            let x = x.add(LANES * step + half);
-            let words = [
-                _mm256_cvtepi8_epi16(_mm256_castsi256_si128(level)),
-                _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(level)),
-            ];
-            for (i, words) in words.into_iter().enumerate() {
-                let x = _mm256_loadu_si256(x.add(16 * i).cast());
-                sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(words, x));
-            }
-        });
+fn total(sums: &[__m256i; 2]) -> i64 {
+    let mut lanes = [[0i32; 8]; 2];
+    for (lanes, sums) in lanes.iter_mut().zip(sums) {
+        // SAFETY: eight words are a vector.
+        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), *sums) };
     }
+    lanes
+        .as_flattened()
+        .iter()
+        .map(|lane| i64::from(*lane))
+        .sum()
 }
 
-/// See [`dot`](super::dot). `last` are the lanes of the last tile, which is in the places of a whole
-/// one at `rest`.
+/// See [`dot`](super::dot): Σ level·x. `last` are the lanes of the last tile, which is in the places of
+/// a whole one at `rest`.
 ///
 /// # Safety
-/// The machine has AVX2. `whole` tiles are at `tiles`, and if `last` is not 0 one more at `rest`; `x`
-/// has activations for all of them. The code has levels in bytes, and the window and the rate are its
-/// own.
+/// The machine has AVX2. `whole` tiles are at `tiles`, and if `last` is not 0 one more at `rest`; for
+/// each step `x` has the activations of all lanes. The code has levels in bytes, and the window and the
+/// rate are its own.
 #[target_feature(enable = "avx2")]
 pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
     plan: &TilePlan,
@@ -534,16 +542,16 @@ pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
     rest: *const u8,
     last: usize,
     x: *const i16,
-    mut stretch: impl FnMut(i32),
-) {
+) -> i64 {
     let constants = Vectors::new(plan.bytes.as_ref().expect("levels are bytes"));
     let size = TileOrder { half_bits: RATE }.bytes(LANES);
     let count = whole + usize::from(last > 0);
-    for first in (0..count).step_by(super::TILES_A_STRETCH) {
+    let mut sum = 0;
+    for first in (0..count).step_by(TOGETHER) {
         let mut sums = [_mm256_setzero_si256(); 2];
-        for tile in first..(first + super::TILES_A_STRETCH).min(count) {
+        for tile in first..(first + TOGETHER).min(count) {
             // SAFETY: the contract.
-            unsafe {
+            sums = unsafe {
                 let x = x.add(TILE * tile);
                 let (at, lanes) = match tile < whole {
                     true => (tiles.add(size * tile), LANES),
@@ -551,18 +559,128 @@ pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
                 };
                 // One loop for each shape of the levels, so that the branch is outside of it.
                 match constants.two_slopes {
-                    true => sum::<WINDOW, RATE>(&constants, at, lanes, true, x, &mut sums),
-                    false => sum::<WINDOW, RATE>(&constants, at, lanes, false, x, &mut sums),
+                    true => add_tile::<WINDOW, RATE>(&constants, at, lanes, true, x, sums),
+                    false => add_tile::<WINDOW, RATE>(&constants, at, lanes, false, x, sums),
+                }
+            };
+        }
+        sum += total(&sums);
+    }
+    sum
+}
+
+/// Add Σ level·x of a tile to two sums.
+///
+/// # Safety
+/// As [`dot`], for a tile in the places of a whole one.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_tile<const WINDOW: u32, const RATE: u32>(
+    constants: &Vectors,
+    tile: *const u8,
+    lanes: usize,
+    two_slopes: bool,
+    x: *const i16,
+    mut sums: [__m256i; 2],
+) -> [__m256i; 2] {
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        each_step::<WINDOW, RATE>(constants, tile, lanes, two_slopes, |step, half, level| {
+            add_products_of_step(level, x.add(LANES * step + half), &mut sums);
+        });
+    }
+    sums
+}
+
+/// Add the products of 32 levels and their activations.
+///
+/// # Safety
+/// The machine has AVX2, and 32 activations are at `x`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_products_of_step(level: __m256i, x: *const i16, sums: &mut [__m256i; 2]) {
+    let words = [
+        _mm256_cvtepi8_epi16(_mm256_castsi256_si128(level)),
+        _mm256_cvtepi8_epi16(_mm256_extracti128_si256::<1>(level)),
+    ];
+    for (i, (words, sum)) in words.into_iter().zip(sums).enumerate() {
+        // SAFETY: the contract.
+        let x = unsafe { _mm256_loadu_si256(x.add(16 * i).cast()) };
+        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(words, x));
+    }
+}
+
+/// Decode a tile in the places of a whole one to bytes, weight s of all lanes for each s in turn.
+///
+/// # Safety
+/// As [`levels`].
+#[target_feature(enable = "avx2")]
+pub unsafe fn steps<const WINDOW: u32, const RATE: u32>(
+    plan: &TilePlan,
+    tile: *const u8,
+    lanes: usize,
+    out: &mut [u8; TILE],
+) {
+    let constants = Vectors::new(plan.bytes.as_ref().expect("levels are bytes"));
+    let two_slopes = constants.two_slopes;
+    let place = out.as_mut_ptr();
+    // SAFETY: the contract; eight times two vectors are a tile.
+    unsafe {
+        each_step::<WINDOW, RATE>(&constants, tile, lanes, two_slopes, |step, half, level| {
+            _mm256_storeu_si256(place.add(LANES * step + half).cast(), level);
+        });
+    }
+}
+
+/// Vectors that are multiplied at a time, so that the levels are widened once for all of them.
+const VECTORS: usize = 4;
+
+/// Σ level·x of each row and each vector: `rows` have bytes by steps, `len` each, and `x` has as many
+/// activations for each vector.
+///
+/// # Safety
+/// The machine has AVX2. `len` is a multiple of [`TILE`], and the rows, the vectors and the sums are
+/// there.
+#[target_feature(enable = "avx2")]
+pub unsafe fn products(rows: &[u8], len: usize, x: &[i16], sums: &mut [i64]) {
+    let batch = x.len() / len;
+    for (row, sums) in rows.chunks_exact(len).zip(sums.chunks_exact_mut(batch)) {
+        for part in even_parts(batch, VECTORS) {
+            let x = &x[part.start * len..part.end * len];
+            let sums = &mut sums[part];
+            // SAFETY: the contract is this function's own.
+            unsafe {
+                match sums.len() {
+                    1 => product::<1>(row, x, sums),
+                    2 => product::<2>(row, x, sums),
+                    3 => product::<3>(row, x, sums),
+                    _ => product::<VECTORS>(row, x, sums),
                 }
             }
         }
-        let eight = _mm256_add_epi32(sums[0], sums[1]);
-        let four = _mm_add_epi32(
-            _mm256_castsi256_si128(eight),
-            _mm256_extracti128_si256::<1>(eight),
-        );
-        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
-        let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
-        stretch(_mm_cvtsi128_si32(one));
+    }
+}
+
+/// # Safety
+/// As [`products`], for a row and `V` vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn product<const V: usize>(row: &[u8], x: &[i16], sums: &mut [i64]) {
+    let len = row.len();
+    sums.fill(0);
+    for from in (0..len).step_by(TOGETHER * TILE) {
+        let mut all = [[_mm256_setzero_si256(); 2]; V];
+        for at in (from..(from + TOGETHER * TILE).min(len)).step_by(2 * BLOCK) {
+            // SAFETY: 32 bytes of the row are there, and 32 activations of each vector.
+            unsafe {
+                let level = _mm256_loadu_si256(row.as_ptr().add(at).cast());
+                for (v, all) in all.iter_mut().enumerate() {
+                    add_products_of_step(level, x.as_ptr().add(v * len + at), all);
+                }
+            }
+        }
+        for (sum, all) in sums.iter_mut().zip(&all) {
+            *sum += total(all);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Streams in tiles: decoding, and products with one vector (code set 2; see [`order`]).
 //!
 //! Levels are integers. A level that is a byte is twice that byte plus the parity of its code, in half
-//! units. Products of these levels with 16-bit activations are summed exactly, so in any order and by
-//! any instructions. After every [`STRETCH`] columns the sum becomes a float, and is multiplied by the
-//! stretch's unit.
+//! units. Products of these levels with 16-bit activations are summed exactly over a whole stream, so in
+//! any order and by any instructions. Then the sum becomes a float, and is multiplied by the unit of the
+//! activations.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -20,11 +20,8 @@ pub use plan::TilePlan;
 use order::{LANES, MOST_BYTES, STEPS, TILE};
 
 use super::decode::BLOCK;
-use super::decode::integer::{ActivationOrder, Activations, PAIR, STRETCH};
+use super::decode::integer::{ActivationOrder, Activations, PAIR};
 use crate::SimdLevel;
-
-/// Tiles of a stretch.
-const TILES_A_STRETCH: usize = STRETCH / TILE;
 
 /// Call a kernel with the window and the rate of a code as constants.
 #[cfg(target_arch = "x86_64")]
@@ -94,7 +91,10 @@ impl<'m> TileCodes<'m> {
         let left = self.weights - TILE * number;
         let lanes = left.min(TILE).div_ceil(STEPS);
         let start = number * self.plan.order.bytes(LANES);
-        (&self.bytes[start..start + self.plan.order.bytes(lanes)], lanes)
+        (
+            &self.bytes[start..start + self.plan.order.bytes(lanes)],
+            lanes,
+        )
     }
 
     /// Decode the tiles that have weights `from..from + len`. Call `f` for each with the number of its
@@ -159,7 +159,59 @@ impl<'m> TileCodes<'m> {
         }
     }
 
-    /// The levels of words, and what is the same for all of them: the unit, and the parity of bytes.
+    /// Decode a tile to bytes, weight s of all lanes for each s in turn. With AVX-512 VBMI, bytes are
+    /// moved up by 128. Lanes that do not exist have any levels.
+    fn steps(&self, simd: SimdLevel, number: usize, out: &mut [u8; TILE]) {
+        let (tile, lanes) = self.tile(number);
+        let plan = self.plan;
+        if simd == SimdLevel::Portable {
+            let mut levels = [0; TILE];
+            portable::levels(plan, tile, lanes, &mut levels);
+            let (_, parity) = self.unit_and_parity();
+            for (at, out) in out.iter_mut().enumerate() {
+                let level = levels[STEPS * (at % LANES) + at / LANES];
+                *out = ((i32::from(level) - parity) / 2) as u8;
+            }
+            return;
+        }
+        let mut wide = [0; MOST_BYTES];
+        let tile = match lanes {
+            LANES => tile.as_ptr(),
+            _ => {
+                plan.order.widen(tile, lanes, &mut wide);
+                wide.as_ptr()
+            }
+        };
+        match simd {
+            SimdLevel::Portable => unreachable!("done above"),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the token proves that the machine has these instructions; the bytes of a whole
+            // tile are there, and the window and the rate are the code's.
+            SimdLevel::Avx2(_) | SimdLevel::Avx512(_) => unsafe {
+                with_constants!(plan, avx2::steps, plan, tile, lanes, out)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            SimdLevel::Vbmi(_) => unsafe {
+                with_constants!(plan, vbmi::steps, plan, tile, lanes, out)
+            },
+        }
+    }
+
+    /// The product that a kernel's sum stands for, where the activations add up to `ones`.
+    fn in_floats(&self, simd: SimdLevel, sum: i64, ones: i32, unit: f32) -> f32 {
+        let (_, parity) = self.unit_and_parity();
+        let moved = match simd {
+            #[cfg(target_arch = "x86_64")]
+            SimdLevel::Vbmi(_) => 128,
+            _ => 0,
+        };
+        let ones = i64::from(ones);
+        let exact = 2 * (sum - moved * ones) + i64::from(parity) * ones;
+        exact as f32 * unit
+    }
+
+    /// The unit of integer levels, and the parity of those that are bytes.
     fn unit_and_parity(&self) -> (f32, i32) {
         let parity = self.plan.bytes.as_ref().map_or(0, |bytes| bytes.parity);
         (self.plan.unit, parity)
@@ -279,64 +331,117 @@ pub fn arrange(order: ActivationOrder, tile: &mut [i16; TILE]) {
     }
 }
 
+/// The most tiles of a stream: sums of the products of this many fit in 32 bits.
+const MOST_TILES: usize = 64;
+
 /// Σ level·x over the weights of `codes`, in integer levels. The code has levels in bytes, and `x` is in
 /// the order of [`activation_order`].
 ///
 /// Every [`SimdLevel`] gives the same bits.
 pub fn dot(simd: SimdLevel, codes: &TileCodes<'_>, x: Activations<'_>) -> f32 {
     let plan = codes.plan;
-    let bytes = plan.bytes.as_ref().expect("levels are bytes");
     let count = codes.weights.div_ceil(TILE);
-    assert!(codes.from == 0 && x.order == activation_order(simd));
-    assert!(x.values.len() == count * TILE && x.units.len() == count.div_ceil(TILES_A_STRETCH));
-    assert!(x.sums.len() == x.units.len());
-    let mut stretches = x.units.iter().zip(x.sums);
-    let mut total = 0.0f32;
-    // `moved` is how far the bytes were moved up.
-    let mut add = |sum: i32, moved: i32| {
-        if let Some((unit, ones)) = stretches.next() {
-            // The sums of magnitudes are below 2^28, so twice a sum fits.
-            let exact = 2 * (sum - moved * ones) + bytes.parity * ones;
-            total = (exact as f32).mul_add(*unit, total);
-        }
-    };
+    assert!(codes.from == 0 && x.order == activation_order(simd) && count <= MOST_TILES);
+    assert!(x.values.len() == count * TILE && x.units.len() == 1 && x.sums.len() == 1);
     let whole = codes.weights / TILE;
-    let mut wide = [0; MOST_BYTES];
     let last = (codes.weights % TILE).div_ceil(STEPS);
+    let mut wide = [0; MOST_BYTES];
     if last > 0 && simd != SimdLevel::Portable {
         plan.order.widen(codes.tile(whole).0, last, &mut wide);
     }
     let (tiles, rest) = (codes.bytes.as_ptr(), wide.as_ptr());
-    match simd {
+    let sum = match simd {
         SimdLevel::Portable => {
             let mut levels = [0; TILE];
-            for (stretch, x) in x.values.chunks(STRETCH).enumerate() {
-                let mut sum = 0;
-                for (i, x) in x.as_chunks::<TILE>().0.iter().enumerate() {
-                    let (tile, lanes) = codes.tile(stretch * TILES_A_STRETCH + i);
-                    levels.fill(0);
-                    portable::levels(plan, tile, lanes, &mut levels);
-                    for (at, x) in x.iter().enumerate() {
-                        let level = levels[STEPS * (at % LANES) + at / LANES];
-                        sum += (i32::from(level) - bytes.parity) / 2 * i32::from(*x);
-                    }
-                }
-                add(sum, 0);
+            let mut sum = 0;
+            for (number, x) in x.values.as_chunks::<TILE>().0.iter().enumerate() {
+                codes.steps(simd, number, &mut levels);
+                let products = levels.iter().zip(x);
+                let products = products.map(|(level, x)| i32::from(*level as i8) * i32::from(*x));
+                sum += products.map(i64::from).sum::<i64>();
             }
+            sum
         }
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the token proves that the machine has these instructions; the bytes of all tiles and
         // the activations are there, and the window and the rate are the code's.
         SimdLevel::Avx2(_) | SimdLevel::Avx512(_) => unsafe {
             let x = x.values.as_ptr();
-            with_constants!(plan, avx2::dot, plan, tiles, whole, rest, last, x, |sum| add(sum, 0))
+            with_constants!(plan, avx2::dot, plan, tiles, whole, rest, last, x)
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         SimdLevel::Vbmi(_) => unsafe {
             let x = x.values.as_ptr().cast();
-            with_constants!(plan, vbmi::dot, plan, tiles, whole, rest, last, x, |sum| add(sum, 128))
+            with_constants!(plan, vbmi::dot, plan, tiles, whole, rest, last, x)
         },
+    };
+    codes.in_floats(simd, sum, x.sums[0], x.units[0])
+}
+
+/// [`dot`] of several streams of one length with a batch of vectors: `out` has the results of the first
+/// stream first. `memory` is reused.
+///
+/// Every [`SimdLevel`] gives the same bits as [`dot`].
+pub fn products(
+    simd: SimdLevel,
+    rows: &[TileCodes<'_>],
+    x: Activations<'_>,
+    memory: &mut TileMemory,
+    out: &mut [f32],
+) {
+    let Some(first) = rows.first() else {
+        return;
+    };
+    let (count, batch) = (first.weights.div_ceil(TILE), x.units.len());
+    let len = count * TILE;
+    assert!(x.order == activation_order(simd) && count <= MOST_TILES);
+    assert!(x.values.len() == batch * len && x.sums.len() == batch);
+    assert!(out.len() == rows.len() * batch);
+    assert!(
+        rows.iter()
+            .all(|row| row.weights == first.weights && row.from == 0)
+    );
+    let TileMemory { levels, sums } = memory;
+    levels.resize(rows.len() * len, 0);
+    sums.resize(out.len(), 0);
+    for (row, levels) in rows.iter().zip(levels.chunks_exact_mut(len)) {
+        for (number, levels) in levels.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+            row.steps(simd, number, levels);
+        }
     }
-    total
+    match simd {
+        SimdLevel::Portable => {
+            let rows = levels.chunks_exact(len);
+            for (row, sums) in rows.zip(sums.chunks_exact_mut(batch)) {
+                for (x, sum) in x.values.chunks_exact(len).zip(sums) {
+                    let products = row.iter().zip(x);
+                    let products =
+                        products.map(|(level, x)| i32::from(*level as i8) * i32::from(*x));
+                    *sum = products.map(i64::from).sum();
+                }
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the token proves that the machine has these instructions, and the lengths fit.
+        SimdLevel::Avx2(_) | SimdLevel::Avx512(_) => unsafe {
+            avx2::products(levels, len, x.values, sums)
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        SimdLevel::Vbmi(_) => unsafe { vbmi::products(levels, len, x.values, sums) },
+    }
+    let results = out.chunks_exact_mut(batch).zip(sums.chunks_exact(batch));
+    for (row, (out, sums)) in rows.iter().zip(results) {
+        for (v, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+            *out = row.in_floats(simd, *sum, x.sums[v], x.units[v]);
+        }
+    }
+}
+
+/// Memory of [`products`]: the levels of rows, and sums.
+#[derive(Debug, Default)]
+pub struct TileMemory {
+    levels: Vec<u8>,
+    sums: Vec<i64>,
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::kernels::decode::integer::{self, MOST_OF_BYTES, Scale};
+use crate::codec::kernels::decode::integer::{self, Scale};
 use crate::codec::kernels::decode::{self, Codes, DecodePlans, Memory, StreamCodes, lane_sum};
 use crate::codec::trellis::code_set::{CodeSet, PinnedCode};
 
@@ -118,23 +118,32 @@ proptest! {
                 prop_assert_eq!(f32::from(pairs[at]) * unit, *level);
             }
             let order = ActivationOrder::of_dot(simd, &plans);
-            let (mut integers, mut units, mut sums, mut exact) = (vec![], vec![], vec![], 0.0f32);
-            for (stretch, levels) in values.chunks(STRETCH).zip(expected.chunks(STRETCH)) {
-                let scale = Scale::of(simd, stretch, MOST_OF_BYTES).unwrap();
-                let begin = integers.len();
-                scale.append_pairs(simd, stretch, &mut integers);
-                sums.push(integers[begin..].iter().map(|x| i32::from(*x)).sum());
-                order.arrange(&mut integers, begin);
-                units.push(scale.unit);
-                let products = levels.iter().zip(stretch).map(|(level, x)| {
-                    (level / unit).round() as i64 * i64::from(scale.integer(*x))
-                });
-                exact = (products.sum::<i64>() as f32).mul_add(scale.unit, exact);
-            }
+            let scale = Scale::of_bytes(simd, &values).unwrap();
+            let mut integers = Vec::new();
+            scale.append_pairs(simd, &values, &mut integers);
+            let sums = [integers.iter().map(|x| i32::from(*x)).sum()];
+            order.arrange(&mut integers, 0);
+            let terms = expected.iter().zip(&values).map(|(level, x)| {
+                (level / unit).round() as i64 * i64::from(scale.integer(*x))
+            });
+            let exact = terms.sum::<i64>() as f32 * scale.unit;
+            let units = [scale.unit];
             let x = Activations { values: &integers, units: &units, sums: &sums, order };
             let Codes::Tiles(codes) = codes else { unreachable!() };
             products.push(dot(simd, &codes, x));
             prop_assert_eq!(products[0].to_bits(), exact.to_bits(), "{:?}", simd);
+            // A batch of the same vector, times several rows.
+            for (rows, batch) in [(1, 2), (5, 1), (4, 3), (2, 7)] {
+                let x = Activations {
+                    values: &integers.repeat(batch),
+                    units: &units.repeat(batch),
+                    sums: &sums.repeat(batch),
+                    order,
+                };
+                let mut out = vec![0.0; rows * batch];
+                super::products(simd, &vec![codes; rows], x, &mut TileMemory::default(), &mut out);
+                prop_assert!(out.iter().all(|p| p.to_bits() == exact.to_bits()), "{:?} {:?}", simd, out);
+            }
         }
         prop_assert!(products.iter().all(|p| p.to_bits() == products[0].to_bits()), "{:?}", products);
     }
@@ -142,13 +151,25 @@ proptest! {
 
 #[test]
 fn activations_of_all_sizes_are_two_signed_bytes() {
-    for first in [-MOST_OF_BYTES, -129, -128, -1, 0, 127, 128, 255, MOST_OF_BYTES] {
+    for first in [-32512, -129, -128, -1, 0, 127, 128, 255, 32512] {
         let mut tile = [0; TILE];
         tile[STEPS * 5 + 3] = first;
         arrange(ActivationOrder::TilesOfBytes, &mut tile);
-        let bytes: Vec<i8> = tile.iter().flat_map(|word| word.to_le_bytes()).map(|b| b as i8).collect();
+        let bytes: Vec<i8> = tile
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .map(|b| b as i8)
+            .collect();
         let at = 2 * LANES * 3 + 5;
-        assert_eq!(256 * i16::from(bytes[at]) + i16::from(bytes[at + LANES]), first);
-        assert!(bytes.iter().enumerate().all(|(i, b)| *b == 0 || i == at || i == at + LANES));
+        assert_eq!(
+            256 * i16::from(bytes[at]) + i16::from(bytes[at + LANES]),
+            first
+        );
+        assert!(
+            bytes
+                .iter()
+                .enumerate()
+                .all(|(i, b)| *b == 0 || i == at || i == at + LANES)
+        );
     }
 }

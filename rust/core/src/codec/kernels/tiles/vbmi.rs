@@ -15,6 +15,7 @@ use super::order::{LANES, STEPS, TILE, TileOrder};
 use super::plan::{BytePlan, Table, TilePlan};
 use crate::codec::kernels::decode::BLOCK;
 use crate::codec::kernels::decode::integer::PAIR;
+use crate::codec::kernels::product::even_parts;
 
 /// For each number of lanes, the lane before each lane; the first follows the last.
 const BEFORE: [[u8; 64]; LANES + 1] = {
@@ -135,10 +136,16 @@ fn offsets<const WINDOW: u32>(tables: &[__m512i; 4], path: &PathBytes, end: i32)
         _mm512_permutexvar_epi8(bits(path, end - 4, next), tables[1]),
     );
     if WINDOW >= 12 {
-        u = _mm512_add_epi8(u, _mm512_permutexvar_epi8(bits(path, end - 8, 4), tables[2]));
+        u = _mm512_add_epi8(
+            u,
+            _mm512_permutexvar_epi8(bits(path, end - 8, 4), tables[2]),
+        );
     }
     if WINDOW >= 16 {
-        u = _mm512_add_epi8(u, _mm512_permutexvar_epi8(bits(path, end - 12, 4), tables[3]));
+        u = _mm512_add_epi8(
+            u,
+            _mm512_permutexvar_epi8(bits(path, end - 12, 4), tables[3]),
+        );
     }
     u
 }
@@ -375,53 +382,31 @@ pub fn pairs(bytes: &[i8], parity: i32, out: &mut [i16]) {
 #[target_feature(enable = "avx512f,avx512bw")]
 pub fn add_products(bytes: &[i8], parity: i32, unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
     let unit = _mm512_set1_ps(unit);
-    // SAFETY: sixteen floats are a vector, here and below.
+    // SAFETY: sixteen floats are a vector.
     let mut sum = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
-    for (bytes, x) in bytes.as_chunks::<BLOCK>().0.iter().zip(x.as_chunks::<BLOCK>().0) {
+    for (bytes, x) in bytes
+        .as_chunks::<BLOCK>()
+        .0
+        .iter()
+        .zip(x.as_chunks::<BLOCK>().0)
+    {
         let level = _mm512_mul_ps(wide(bytes, parity), unit);
-        sum = _mm512_fmadd_ps(level, unsafe { _mm512_loadu_ps(x.as_ptr()) }, sum);
+        // SAFETY: sixteen floats are a vector.
+        let x = unsafe { _mm512_loadu_ps(x.as_ptr()) };
+        sum = _mm512_fmadd_ps(level, x, sum);
     }
+    // SAFETY: sixteen floats are a vector.
     unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), sum) };
 }
 
-/// Σ (level + 128)·x of some whole tiles; for each step of each tile `x` has the upper and then the
-/// lower bytes of the activations of all lanes. The sum of magnitudes is below 2^31.
-///
-/// # Safety
-/// The machine has AVX-512 F, BW, VBMI and VNNI. The bytes of the tiles and the activations are there.
-/// The code has levels in bytes, and the window and the rate are its own.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
-unsafe fn sum<const WINDOW: u32, const RATE: u32>(
-    constants: &Vectors,
-    tile: *const u8,
-    before: __m512i,
-    x: *const u8,
-    sums: &mut [__m512i; 4],
-) {
-    // SAFETY: the contract is this function's own.
-    unsafe {
-        each_step::<WINDOW, RATE>(constants, tile, before, |step, level| {
-            let x = x.add(2 * LANES * step);
-            let (upper, lower) = (
-                _mm512_loadu_si512(x.cast()),
-                _mm512_loadu_si512(x.add(LANES).cast()),
-            );
-            // Two sums of each, since a sum waits for the one before.
-            let [a, b] = if step % 2 == 0 { [0, 1] } else { [2, 3] };
-            sums[a] = _mm512_dpbusd_epi32(sums[a], level, upper);
-            sums[b] = _mm512_dpbusd_epi32(sums[b], level, lower);
-        });
-    }
-}
-
-/// See [`dot`](super::dot). `last` are the lanes of the last tile, which is in the places of a whole
-/// one at `rest`.
+/// See [`dot`](super::dot): Σ (level + 128)·x. `last` are the lanes of the last tile, which is in the
+/// places of a whole one at `rest`.
 ///
 /// # Safety
 /// The machine has AVX-512 F, BW, VBMI and VNNI. `whole` tiles are at `tiles`, and if `last` is not 0
-/// one more at `rest`; `x` has activations for all of them in upper and lower bytes. The code has levels
-/// in bytes, and the window and the rate are its own.
+/// one more at `rest`; for each step of each tile `x` has the upper and then the lower bytes of the
+/// activations of all lanes. There are at most [`MOST_TILES`](super::MOST_TILES). The code has levels in
+/// bytes, and the window and the rate are its own.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
 pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
     plan: &TilePlan,
@@ -430,31 +415,163 @@ pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
     rest: *const u8,
     last: usize,
     x: *const u8,
-    mut stretch: impl FnMut(i32),
-) {
+) -> i64 {
     let bytes = plan.bytes.as_ref().expect("levels are bytes");
     let constants = Vectors::new(bytes);
     let size = TileOrder { half_bits: RATE }.bytes(LANES);
-    let count = whole + usize::from(last > 0);
-    for first in (0..count).step_by(super::TILES_A_STRETCH) {
-        let mut sums = [_mm512_setzero_si512(); 4];
-        for tile in first..(first + super::TILES_A_STRETCH).min(count) {
-            // SAFETY: the contract.
+    // Two sums of each half of the activations, since a sum waits for the one before.
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for tile in 0..whole + usize::from(last > 0) {
+        // SAFETY: the contract.
+        unsafe {
+            // One call for all tiles, so that it is inlined and the sums stay in registers.
+            let (at, before) = match tile < whole {
+                true => (tiles.add(size * tile), constants.before),
+                false => (rest, before(last)),
+            };
+            let x = x.add(2 * TILE * tile);
+            sums = add_tile::<WINDOW, RATE>(&constants, at, before, x, sums);
+        }
+    }
+    total(
+        _mm512_add_epi32(sums[0], sums[2]),
+        _mm512_add_epi32(sums[1], sums[3]),
+    )
+}
+
+/// Add Σ (level + 128)·x of a tile to two sums for the upper bytes of activations, and two for the lower.
+///
+/// # Safety
+/// As [`dot`], for a tile in the places of a whole one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
+unsafe fn add_tile<const WINDOW: u32, const RATE: u32>(
+    constants: &Vectors,
+    tile: *const u8,
+    before: __m512i,
+    x: *const u8,
+    mut sums: [__m512i; 4],
+) -> [__m512i; 4] {
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        each_step::<WINDOW, RATE>(constants, tile, before, |step, level| {
+            let x = x.add(2 * LANES * step);
+            let (upper, lower) = (
+                _mm512_loadu_si512(x.cast()),
+                _mm512_loadu_si512(x.add(LANES).cast()),
+            );
+            let [a, b] = if step % 2 == 0 { [0, 1] } else { [2, 3] };
+            sums[a] = _mm512_dpbusd_epi32(sums[a], level, upper);
+            sums[b] = _mm512_dpbusd_epi32(sums[b], level, lower);
+        });
+    }
+    sums
+}
+
+/// The sum of all lanes: those of the upper bytes count 256 times.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn total(upper: __m512i, lower: __m512i) -> i64 {
+    let [upper, lower] = [upper, lower].map(|sums| i64::from(_mm512_reduce_add_epi32(sums)));
+    256 * upper + lower
+}
+
+/// Decode a tile in the places of a whole one to bytes plus 128, weight s of all lanes for each s in
+/// turn.
+///
+/// # Safety
+/// As [`levels`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+pub unsafe fn steps<const WINDOW: u32, const RATE: u32>(
+    plan: &TilePlan,
+    tile: *const u8,
+    lanes: usize,
+    out: &mut [u8; TILE],
+) {
+    let constants = Vectors::new(plan.bytes.as_ref().expect("levels are bytes"));
+    let place = out.as_mut_ptr();
+    // SAFETY: the contract; eight vectors are a tile.
+    unsafe {
+        each_step::<WINDOW, RATE>(&constants, tile, before(lanes), |step, level| {
+            _mm512_storeu_si512(place.add(LANES * step).cast(), level);
+        });
+    }
+}
+
+/// Vectors that are multiplied at a time: the sums of four rows, and what is loaded, stay in registers.
+const VECTORS: usize = 3;
+/// Rows that are multiplied at a time.
+const ROWS: usize = 4;
+
+/// Σ (level + 128)·x of each row and each vector: `rows` have bytes by steps, `len` each, and `x` has
+/// activations in upper and lower bytes, twice as many for each vector.
+///
+/// # Safety
+/// The machine has AVX-512 F, BW and VNNI. `len` is a multiple of [`LANES`], and the rows, the vectors
+/// and the sums are there.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub unsafe fn products(rows: &[u8], len: usize, x: &[i16], sums: &mut [i64]) {
+    let (count, batch) = (rows.len() / len, x.len() / len);
+    for part in even_parts(batch, VECTORS) {
+        let mut row = 0;
+        while row < count {
+            let height = if row + ROWS <= count { ROWS } else { 1 };
+            let rows = rows[row * len..].as_ptr();
+            let x = x[part.start * len..].as_ptr().cast();
+            let sums = &mut sums[row * batch + part.start..];
+            // SAFETY: `height` rows, the vectors of `part` and their sums are within the slices.
             unsafe {
-                let x = x.add(2 * TILE * tile);
-                match tile < whole {
-                    true => {
-                        let at = tiles.add(size * tile);
-                        sum::<WINDOW, RATE>(&constants, at, constants.before, x, &mut sums);
-                    }
-                    false => {
-                        sum::<WINDOW, RATE>(&constants, rest, before(last), x, &mut sums);
-                    }
+                match (height, part.len()) {
+                    (ROWS, 1) => product::<ROWS, 1>(rows, len, x, batch, sums),
+                    (ROWS, 2) => product::<ROWS, 2>(rows, len, x, batch, sums),
+                    (ROWS, _) => product::<ROWS, VECTORS>(rows, len, x, batch, sums),
+                    (_, 1) => product::<1, 1>(rows, len, x, batch, sums),
+                    (_, 2) => product::<1, 2>(rows, len, x, batch, sums),
+                    _ => product::<1, VECTORS>(rows, len, x, batch, sums),
+                }
+            }
+            row += height;
+        }
+    }
+}
+
+/// # Safety
+/// As [`products`], for `R` rows and `V` vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn product<const R: usize, const V: usize>(
+    rows: *const u8,
+    len: usize,
+    x: *const u8,
+    batch: usize,
+    sums: &mut [i64],
+) {
+    let mut all = [[[_mm512_setzero_si512(); 2]; V]; R];
+    for at in (0..len).step_by(LANES) {
+        let mut halves = [[_mm512_setzero_si512(); 2]; V];
+        for (v, halves) in halves.iter_mut().enumerate() {
+            // SAFETY: the contract; a vector has two bytes for each level.
+            *halves = unsafe {
+                let place = x.add(2 * (v * len + at));
+                [
+                    _mm512_loadu_si512(place.cast()),
+                    _mm512_loadu_si512(place.add(LANES).cast()),
+                ]
+            };
+        }
+        for (r, all) in all.iter_mut().enumerate() {
+            // SAFETY: the contract.
+            let level = unsafe { _mm512_loadu_si512(rows.add(r * len + at).cast()) };
+            for (all, halves) in all.iter_mut().zip(halves) {
+                for (sum, half) in all.iter_mut().zip(halves) {
+                    *sum = _mm512_dpbusd_epi32(*sum, level, half);
                 }
             }
         }
-        let upper = _mm512_slli_epi32::<8>(_mm512_add_epi32(sums[0], sums[2]));
-        let lower = _mm512_add_epi32(sums[1], sums[3]);
-        stretch(_mm512_reduce_add_epi32(_mm512_add_epi32(upper, lower)));
+    }
+    for (r, all) in all.into_iter().enumerate() {
+        for (v, [upper, lower]) in all.into_iter().enumerate() {
+            sums[r * batch + v] = total(upper, lower);
+        }
     }
 }

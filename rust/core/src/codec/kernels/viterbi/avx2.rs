@@ -23,17 +23,19 @@ const DOUBLE: [u8; 32] = [
 pub unsafe fn distances(tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
     // SAFETY: the contract is this function's own.
     unsafe {
-        match tables.positions() {
-            128 => distances_in::<8>(tables, weights, out),
-            _ => distances_in::<16>(tables, weights, out),
+        match (tables.positions(), tables.trellis.code.is_tiled()) {
+            (128, _) => distances_in::<8, 8>(tables, weights, out),
+            (_, false) => distances_in::<16, 16>(tables, weights, out),
+            (_, true) => distances_in::<16, 8>(tables, weights, out),
         }
     }
 }
 
 /// # Safety
-/// As [`distances`], for a code of 16·`VECTORS` positions.
+/// As [`distances`], for a code of 16·`VECTORS` positions. `COMPUTED` vectors have all distances: where
+/// they are half of all, the code is tiled, and the other half repeats them with neighbours exchanged.
 #[target_feature(enable = "avx2")]
-unsafe fn distances_in<const VECTORS: usize>(
+unsafe fn distances_in<const VECTORS: usize, const COMPUTED: usize>(
     tables: &SearchTables<'_>,
     weights: &[i16],
     out: &mut [u16],
@@ -48,7 +50,7 @@ unsafe fn distances_in<const VECTORS: usize>(
         let mut nearest = [_mm256_set1_epi16(-1); VECTORS];
         let near = tables.near(i % tables.axes.len(), *x);
         for cell in near.chunks_exact(positions) {
-            for (at, nearest) in nearest.iter_mut().enumerate() {
+            for (at, nearest) in nearest[..COMPUTED].iter_mut().enumerate() {
                 // SAFETY: a cell has 16·`VECTORS` levels.
                 let level = unsafe { _mm256_loadu_si256(cell.as_ptr().add(16 * at).cast()) };
                 let difference = _mm256_abs_epi16(_mm256_subs_epi16(target, level));
@@ -57,8 +59,11 @@ unsafe fn distances_in<const VECTORS: usize>(
             }
         }
         let mut least = nearest[0];
-        for other in &nearest[1..] {
+        for other in &nearest[1..COMPUTED] {
             least = _mm256_min_epu16(least, *other);
+        }
+        for at in COMPUTED..VECTORS {
+            nearest[at] = swapped(nearest[at - COMPUTED]);
         }
         let least = lowest(least);
         for (at, nearest) in nearest.iter().enumerate() {
@@ -75,6 +80,16 @@ unsafe fn distances_in<const VECTORS: usize>(
             }
         }
     }
+}
+
+/// Neighbouring words exchanged.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn swapped(words: __m256i) -> __m256i {
+    _mm256_or_si256(
+        _mm256_slli_epi32::<16>(words),
+        _mm256_srli_epi32::<16>(words),
+    )
 }
 
 /// Subtract the minimum from all metrics.

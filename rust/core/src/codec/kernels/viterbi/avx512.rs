@@ -27,17 +27,19 @@ const DOUBLE: [[u16; 32]; 2] = {
 pub unsafe fn distances(tables: &SearchTables<'_>, weights: &[i16], out: &mut [u16]) {
     // SAFETY: the contract is this function's own.
     unsafe {
-        match tables.positions() {
-            128 => distances_in::<4>(tables, weights, out),
-            _ => distances_in::<8>(tables, weights, out),
+        match (tables.positions(), tables.trellis.code.is_tiled()) {
+            (128, _) => distances_in::<4, 4>(tables, weights, out),
+            (_, false) => distances_in::<8, 8>(tables, weights, out),
+            (_, true) => distances_in::<8, 4>(tables, weights, out),
         }
     }
 }
 
 /// # Safety
-/// As [`distances`], for a code of 32·`VECTORS` positions.
+/// As [`distances`], for a code of 32·`VECTORS` positions. `COMPUTED` vectors have all distances: where
+/// they are half of all, the code is tiled, and the other half repeats them with neighbours exchanged.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn distances_in<const VECTORS: usize>(
+unsafe fn distances_in<const VECTORS: usize, const COMPUTED: usize>(
     tables: &SearchTables<'_>,
     weights: &[i16],
     out: &mut [u16],
@@ -52,7 +54,7 @@ unsafe fn distances_in<const VECTORS: usize>(
         let mut nearest = [_mm512_set1_epi16(-1); VECTORS];
         let near = tables.near(i % tables.axes.len(), *x);
         for cell in near.chunks_exact(positions) {
-            for (at, nearest) in nearest.iter_mut().enumerate() {
+            for (at, nearest) in nearest[..COMPUTED].iter_mut().enumerate() {
                 // SAFETY: a cell has 32·`VECTORS` levels.
                 let level = unsafe { _mm512_loadu_si512(cell.as_ptr().add(32 * at).cast()) };
                 let difference = _mm512_abs_epi16(_mm512_subs_epi16(target, level));
@@ -61,8 +63,11 @@ unsafe fn distances_in<const VECTORS: usize>(
             }
         }
         let mut least = nearest[0];
-        for other in &nearest[1..] {
+        for other in &nearest[1..COMPUTED] {
             least = _mm512_min_epu16(least, *other);
+        }
+        for at in COMPUTED..VECTORS {
+            nearest[at] = _mm512_rol_epi32::<16>(nearest[at - COMPUTED]);
         }
         let least = lowest(least);
         for (at, nearest) in nearest.iter().enumerate() {

@@ -112,14 +112,20 @@ impl<'t> SearchTables<'t> {
             .iter()
             .map(|level| (level * unit).round_ties_even() as i16)
             .collect();
-        let first: Vec<i16> = levels.iter().copied().step_by(1 << code.offset_bits).collect();
+        let first: Vec<i16> = levels
+            .iter()
+            .copied()
+            .step_by(1 << code.offset_bits)
+            .collect();
         let axes = (0..code.weights_a_step())
             .map(|axis| AxisTables {
                 spread: (0..1u32 << (code.window - code.run_bits()))
                     .map(|hi| code.position(axis, hi << code.run_bits()) as u8)
                     .collect(),
                 levels: (0..positions << code.cell_bits())
-                    .map(|at| (at / positions) << code.offset_bits | code.offset_at(axis, at % positions))
+                    .map(|at| {
+                        (at / positions) << code.offset_bits | code.offset_at(axis, at % positions)
+                    })
                     .map(|phase| levels[phase as usize])
                     .collect(),
             })
@@ -361,7 +367,12 @@ impl ViterbiSearch {
         self.metrics.fill(0);
         self.advance(tables, &around, control)?;
         let mut state = self.best();
-        for decisions in self.decisions.chunks_exact(self.metrics.len() / 32).skip(side / group).rev() {
+        for decisions in self
+            .decisions
+            .chunks_exact(self.metrics.len() / 32)
+            .skip(side / group)
+            .rev()
+        {
             state = self.before(state, decisions);
         }
         self.start(state);

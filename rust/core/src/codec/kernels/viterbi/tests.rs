@@ -147,7 +147,9 @@ fn a_closed_chain_is_nearly_as_good_as_an_open_one() {
         let (mut closed, mut open) = (0.0, 0.0);
         for seed in 0..12 {
             let targets = gaussian_targets(&tables, 512, seed);
-            search.closed_chain(&tables, &targets, &Control::new()).unwrap();
+            search
+                .closed_chain(&tables, &targets, &Control::new())
+                .unwrap();
             let levels = levels_of_closed_chain(&tables, &search.path, &targets);
             closed += squared_error(&tables, &targets, &levels);
             let (_, _, levels) = found(&tables, SimdLevel::detected(), &targets);
@@ -177,13 +179,23 @@ fn short_closed_chains_are_the_best_of_all() {
         let tables = SearchTables::new(pinned.trellis());
         let targets = gaussian_targets(&tables, 8, 3);
         let mut search = ViterbiSearch::new(code.window, SimdLevel::detected());
-        search.closed_chain(&tables, &targets, &Control::new()).unwrap();
+        search
+            .closed_chain(&tables, &targets, &Control::new())
+            .unwrap();
         assert_eq!(search.path.len(), steps);
         let error = |path: &[u8]| {
-            squared_error(&tables, &targets, &levels_of_closed_chain(&tables, path, &targets))
+            squared_error(
+                &tables,
+                &targets,
+                &levels_of_closed_chain(&tables, path, &targets),
+            )
         };
         let all = (0..1u32 << steps).map(|bits| {
-            error(&(0..steps).map(|step| (bits >> step & 1) as u8).collect::<Vec<_>>())
+            error(
+                &(0..steps)
+                    .map(|step| (bits >> step & 1) as u8)
+                    .collect::<Vec<_>>(),
+            )
         });
         let least = all.fold(f64::INFINITY, f64::min);
         assert_eq!(error(&search.path), least, "{code:?}");

@@ -12,6 +12,7 @@ use super::vectors::{BatchVectors, Integers, Scales};
 use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::{BLOCK, Codes, Memory, dot, integer, lane_sum, levels};
 use crate::codec::kernels::product::{self, PANEL, ROWS, Sums, accumulate};
+use crate::codec::kernels::tiles::{self, TileCodes, TileMemory};
 use crate::codec::numbers::element::Element;
 use crate::codec::operations::decoder::Decoder;
 use crate::codec::operations::flat::StoredWeights;
@@ -28,6 +29,9 @@ struct RowBuffers {
     levels: Vec<f32>,
     integers: Vec<i16>,
     sums: Vec<Sums>,
+    /// Products of rows in tiles, by row and vector.
+    products: Vec<f32>,
+    tiles: TileMemory,
     /// Results by row and vector.
     totals: Vec<f32>,
 }
@@ -39,6 +43,16 @@ struct Row<'m> {
     /// Its place among the rows that are multiplied together.
     place: usize,
     in_integers: bool,
+}
+
+impl Row<'_> {
+    /// Its codes, if they are in tiles.
+    fn tiles(&self) -> Option<TileCodes<'_>> {
+        match &self.codes {
+            Codes::Chain(_) => None,
+            Codes::Tiles(codes) => Some(*codes),
+        }
+    }
 }
 
 impl Matrix<'_> {
@@ -195,6 +209,8 @@ impl Matrix<'_> {
             levels,
             integers,
             sums,
+            products,
+            tiles: tile_memory,
             totals,
         } = workspace;
         let mut floats = &vectors.floats[..];
@@ -207,8 +223,8 @@ impl Matrix<'_> {
                     continue;
                 };
                 let codes = memory.load(self.simd, &decoder.plans, source, 0, segment.len());
-                let in_integers = vectors.integers.is_some()
-                    && self.near.is_some_and(|near| near.has(stream));
+                let in_integers =
+                    vectors.integers.is_some() && self.near.is_some_and(|near| near.has(stream));
                 let unit = match in_integers {
                     true => decoder.plans.integer_unit(source.rate),
                     false => 1.0,
@@ -224,6 +240,18 @@ impl Matrix<'_> {
             if let Some(x) = &mut in_integers {
                 let x = x.take_batch(segment.len(), batch);
                 let rows: Vec<&Row<'_>> = loaded.iter().filter(|row| row.in_integers).collect();
+                let codes: Vec<TileCodes<'_>> = rows.iter().filter_map(|row| row.tiles()).collect();
+                products.resize(codes.len() * batch, 0.0);
+                tiles::products(self.simd, &codes, x, tile_memory, products);
+                let tiled = rows.iter().filter(|row| row.tiles().is_some());
+                for (row, products) in tiled.zip(products.chunks_exact(batch)) {
+                    let totals = &mut totals[row.place * batch..][..batch];
+                    for (total, product) in totals.iter_mut().zip(products) {
+                        *total += row.scale * product;
+                    }
+                }
+                let rows: Vec<&Row<'_>> =
+                    rows.into_iter().filter(|r| r.tiles().is_none()).collect();
                 self.sum_integers(segment.len(), &rows, x, batch, integers, sums);
                 add_totals(&rows, sums, batch, totals);
             }
@@ -248,6 +276,9 @@ impl Matrix<'_> {
     ) {
         sums.clear();
         sums.resize(rows.len() * batch, [0.0; BLOCK]);
+        if rows.is_empty() {
+            return;
+        }
         levels.resize(ROWS * integer::STRETCH, 0);
         let mut rest = x.values;
         for (from, units) in (0..len)

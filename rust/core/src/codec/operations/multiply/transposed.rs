@@ -18,7 +18,7 @@
 use std::ops::Range;
 
 use super::{Matrix, RowSource};
-use crate::codec::kernels::decode::integer::{MOST, PAIR, Scale};
+use crate::codec::kernels::decode::integer::{PAIR, Scale};
 use crate::codec::kernels::decode::{Codes, Memory, integer, levels};
 use crate::codec::kernels::product::add_rows;
 use crate::codec::kernels::product::integer::{self as integer_product, GROUP, column};
@@ -363,7 +363,7 @@ impl Factors {
             sum += factor.abs();
             largest = largest.max(factor.abs());
         }
-        match Scale::within(sum, largest, MOST) {
+        match Scale::within(sum, largest) {
             Some(scale) if !whole.is_empty() => {
                 let rest = &floats[whole.len()..];
                 let mut integers: Vec<i16> = integers.iter().map(|f| scale.integer(*f)).collect();

@@ -7,9 +7,7 @@
 
 use super::{Matrix, RowSource};
 use crate::codec::kernels::decode::BLOCK;
-use crate::codec::kernels::decode::integer::{
-    ActivationOrder, Activations, MOST, MOST_OF_BYTES, STRETCH, Scale,
-};
+use crate::codec::kernels::decode::integer::{ActivationOrder, Activations, STRETCH, Scale};
 use crate::codec::kernels::product::PANEL;
 use crate::codec::numbers::element::Element;
 
@@ -23,7 +21,8 @@ pub(super) struct BatchVectors {
     pub integers: Option<Integers>,
 }
 
-/// For each segment its stretches, one after the other. A stretch has the vectors one after the other.
+/// For each segment its stretches, one after the other; where codes are in tiles, a segment is one
+/// stretch. A stretch has the vectors one after the other.
 pub(super) struct Integers {
     /// The values of each vector, padded with zeros to a whole number of the order's groups.
     pub values: Vec<i16>,
@@ -31,7 +30,8 @@ pub(super) struct Integers {
     pub units: Vec<f32>,
     /// The sum of the values of each vector of a stretch.
     pub sums: Vec<i32>,
-    /// The order for several vectors, or the one for the product of a single vector.
+    /// The order for several vectors, or the one for the product of a single vector, which is also that
+    /// for several where codes are in tiles.
     pub order: ActivationOrder,
 }
 
@@ -69,22 +69,21 @@ impl Matrix<'_> {
 
     /// The scales of the stretches of a transformed vector.
     pub(super) fn scales(&self, image: &[f32]) -> Scales {
-        let stretches = self
-            .segments
-            .iter()
-            .flat_map(|segment| image[segment.clone()].chunks(STRETCH));
-        let most = self.most();
-        stretches
-            .map(|stretch| Scale::of(self.simd, stretch, most))
-            .collect()
+        let segments = self.segments.iter().map(|segment| &image[segment.clone()]);
+        match self.is_tiled() {
+            true => segments
+                .map(|segment| Scale::of_bytes(self.simd, segment))
+                .collect(),
+            false => segments
+                .flat_map(|segment| segment.chunks(STRETCH))
+                .map(|stretch| Scale::of(self.simd, stretch))
+                .collect(),
+        }
     }
 
-    /// The largest integer of an activation.
-    fn most(&self) -> i16 {
-        match &self.source {
-            RowSource::Streams(decoder) if decoder.plans.is_tiled() => MOST_OF_BYTES,
-            _ => MOST,
-        }
+    /// Whether the rows' codes are in tiles.
+    fn is_tiled(&self) -> bool {
+        matches!(&self.source, RowSource::Streams(decoder) if decoder.plans.is_tiled())
     }
 
     /// Transformed vectors in the order of the kernels: all have scales, or none has.
@@ -121,7 +120,7 @@ impl Matrix<'_> {
 
     fn in_stretches(&self, images: &[f32], scales: &[Scales]) -> Integers {
         let order = match &self.source {
-            RowSource::Streams(decoder) if scales.len() == 1 => {
+            RowSource::Streams(decoder) if scales.len() == 1 || self.is_tiled() => {
                 ActivationOrder::of_dot(self.simd, &decoder.plans)
             }
             _ => ActivationOrder::Pairs,
@@ -135,8 +134,9 @@ impl Matrix<'_> {
         let (mut units, mut sums) = (Vec::new(), Vec::new());
         let mut stretch = 0;
         for segment in &self.segments {
-            for from in segment.clone().step_by(STRETCH) {
-                let columns = from..(from + STRETCH).min(segment.end);
+            let length = order.stretch().min(segment.len());
+            for from in segment.clone().step_by(length) {
+                let columns = from..(from + length).min(segment.end);
                 for (image, scales) in images.chunks(self.columns).zip(scales.iter().flatten()) {
                     let scale = scales[stretch];
                     let start = values.len();

@@ -35,10 +35,8 @@ pub const STRETCH: usize = 1024;
 /// 2^15 − 1, it is below 2^31, so no sum of products can overflow, in any order.
 pub const LANE: i32 = (1 << 16) - 1;
 
-/// The largest activation, with room for rounding.
-pub const MOST: i16 = i16::MAX - 1;
-/// The same where activations are two signed bytes.
-pub const MOST_OF_BYTES: i16 = 127 * 256;
+/// The largest activation that is two signed bytes, with room for rounding.
+const MOST_OF_BYTES: f32 = 127.0 * 256.0;
 
 /// The order of the values of a stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +72,21 @@ impl ActivationOrder {
         }
     }
 
+    /// The most columns that share a unit.
+    pub fn stretch(self) -> usize {
+        match self {
+            Self::Pairs | Self::Chunks => STRETCH,
+            // Sums of whole streams are exact.
+            Self::Tiles | Self::TilesOfBytes => usize::MAX,
+        }
+    }
+
     /// Rearrange the pairs of a stretch, from `start` on, into this order.
     pub fn arrange(self, values: &mut Vec<i16>, start: usize) {
-        values.resize(start + (values.len() - start).next_multiple_of(self.group()), 0);
+        values.resize(
+            start + (values.len() - start).next_multiple_of(self.group()),
+            0,
+        );
         match self {
             Self::Pairs => return,
             Self::Chunks => {}
@@ -133,7 +143,7 @@ impl<'a> Activations<'a> {
         (values, self.values) = self
             .values
             .split_at(len.next_multiple_of(self.order.group()) * batch);
-        let stretches = len.div_ceil(STRETCH) * batch;
+        let stretches = len.div_ceil(self.order.stretch()) * batch;
         (units, self.units) = self.units.split_at(stretches);
         (sums, self.sums) = self.sums.split_at(stretches);
         Self {
@@ -208,9 +218,21 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// The scale of a stretch's values, [`STRETCH`] at most, for integers of magnitude up to `most`;
-    /// `None` as in [`Scale::within`].
-    pub fn of(simd: SimdLevel, values: &[f32], most: i16) -> Option<Self> {
+    /// The scale of the values of a stream in tiles, for integers that are two signed bytes; `None` as
+    /// in [`Scale::within`].
+    pub fn of_bytes(simd: SimdLevel, values: &[f32]) -> Option<Self> {
+        // As bits, magnitudes have the order of the numbers, with infinity and NaN above all others.
+        let bits = |value: &f32| value.abs().to_bits();
+        let largest = simd.run(|| values.iter().map(bits).max().unwrap_or(0));
+        match f32::from_bits(largest) {
+            0.0 => Some(Self::default()),
+            largest if largest.is_finite() => Self::of_factor(MOST_OF_BYTES / largest),
+            _ => None,
+        }
+    }
+
+    /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
+    pub fn of(simd: SimdLevel, values: &[f32]) -> Option<Self> {
         debug_assert!(values.len() <= STRETCH);
         let (sums, largest) = simd.run(|| {
             let mut sums = [0.0f32; BLOCK];
@@ -237,22 +259,31 @@ impl Scale {
                 true => sum,
                 false => most,
             });
-        Self::within(sum, largest.into_iter().fold(0.0, f32::max), most)
+        Self::within(sum, largest.into_iter().fold(0.0, f32::max))
     }
 
-    /// The largest scale at which values of magnitude up to `largest` become `most` or less, and the
+    /// The largest scale at which values of magnitude up to `largest` fit in 16 bits, and the
     /// magnitudes of at most [`STRETCH`]/16 of them, which add up to `sum`, add up to at most [`LANE`]
     /// after rounding. `None` if `sum` is not finite or the scale is near the ends of the float range.
-    pub fn within(sum: f32, largest: f32, most: i16) -> Option<Self> {
+    pub fn within(sum: f32, largest: f32) -> Option<Self> {
         if sum == 0.0 {
             return Some(Self::default());
         }
         // `LANE` less room for rounding each value up by one half, and for the rounding of the sum.
         const ROOM: f32 = (LANE - (STRETCH / BLOCK) as i32 - 16) as f32;
-        let factor = (ROOM / sum).min(f32::from(most) / largest);
+        let factor = (ROOM / sum).min(f32::from(i16::MAX - 1) / largest);
+        if sum.is_finite() {
+            Self::of_factor(factor)
+        } else {
+            None
+        }
+    }
+
+    /// The scale with this factor; `None` if it is near the ends of the float range.
+    fn of_factor(factor: f32) -> Option<Self> {
         let inverse = 1.0 / factor;
         let range = f32::MIN_POSITIVE * PER_SIGMA..=f32::MAX / PER_SIGMA;
-        (sum.is_finite() && range.contains(&factor) && range.contains(&inverse)).then_some(Self {
+        (range.contains(&factor) && range.contains(&inverse)).then_some(Self {
             factor,
             unit: inverse / PER_SIGMA,
         })

@@ -23,7 +23,7 @@ fn bytes(count: usize, seed: u64) -> Vec<u8> {
 fn quantised(values: &[f32], order: ActivationOrder) -> (Vec<i16>, Vec<f32>) {
     let (mut integers, mut units) = (Vec::new(), Vec::new());
     for stretch in values.chunks(STRETCH) {
-        let scale = Scale::of(SimdLevel::Portable, stretch, MOST).unwrap();
+        let scale = Scale::of(SimdLevel::Portable, stretch).unwrap();
         let start = integers.len();
         scale.append_pairs(SimdLevel::Portable, stretch, &mut integers);
         order.arrange(&mut integers, start);
@@ -94,9 +94,9 @@ proptest! {
     #[test]
     fn no_lane_is_too_long(values in proptest::collection::vec(-1e3f32..1e3, 1..=STRETCH), power in -60i32..60) {
         let values: Vec<f32> = values.iter().map(|v| v * 2f32.powi(power)).collect();
-        let scale = Scale::of(SimdLevel::Portable, &values, MOST).unwrap();
+        let scale = Scale::of(SimdLevel::Portable, &values).unwrap();
         for other in SimdLevel::available() {
-            prop_assert_eq!(Scale::of(other, &values, MOST), Some(scale));
+            prop_assert_eq!(Scale::of(other, &values), Some(scale));
         }
         let mut integers = Vec::new();
         scale.append_pairs(SimdLevel::Portable, &values, &mut integers);
@@ -181,15 +181,15 @@ fn what_has_no_unit_is_left_to_floats() {
             let mut values = vec![0.0; STRETCH];
             values[at] = value;
             for simd in SimdLevel::available() {
-                assert!(Scale::of(simd, &values, MOST).is_none(), "{value}");
+                assert!(Scale::of(simd, &values).is_none(), "{value}");
             }
         }
     }
-    assert!(Scale::of(SimdLevel::detected(), &[f32::MAX; STRETCH], MOST).is_none());
+    assert!(Scale::of(SimdLevel::detected(), &[f32::MAX; STRETCH]).is_none());
     assert_eq!(
-        Scale::of(SimdLevel::detected(), &[0.0; 40], MOST),
+        Scale::of(SimdLevel::detected(), &[0.0; 40]),
         Some(Scale::default())
     );
-    assert!(Scale::of(SimdLevel::detected(), &[1e30; STRETCH], MOST).is_some());
-    assert!(Scale::of(SimdLevel::detected(), &[1e-30; STRETCH], MOST).is_some());
+    assert!(Scale::of(SimdLevel::detected(), &[1e30; STRETCH]).is_some());
+    assert!(Scale::of(SimdLevel::detected(), &[1e-30; STRETCH]).is_some());
 }

@@ -279,6 +279,69 @@ unsafe fn gather_path<const RATE: u32>(
     }
 }
 
+/// The path bytes of half of the lanes, from the path bits of all and of those before.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn path_bytes(bits: &[u8; ROOM + LANES], half: usize, shared: bool) -> PathBytes {
+    let before = |by: usize| {
+        // SAFETY: at most eight bytes before the lanes, where the room is.
+        unsafe { _mm256_loadu_si256(bits.as_ptr().add(ROOM + half - by).cast()) }
+    };
+    match shared {
+        false => [before(0), before(1), before(2)],
+        true => {
+            let eight =
+                |by: usize| _mm256_or_si256(_mm256_slli_epi16::<4>(before(by + 1)), before(by));
+            [eight(0), eight(2), eight(4)]
+        }
+    }
+}
+
+/// u of every weight of a tile in the places of a whole one, weight s of all lanes for each s in turn.
+/// The tile begins with its path bits, as at every rate whose levels are words.
+///
+/// # Safety
+/// The machine has AVX2. The bytes of a whole tile are there, and the window is the code's.
+#[target_feature(enable = "avx2")]
+pub unsafe fn offsets<const WINDOW: u32, const SHARED: bool>(
+    tables: &[[Table; 4]; 2],
+    tile: *const u8,
+    lanes: usize,
+    out: &mut [[u8; LANES]; STEPS],
+) {
+    let mut bits = [0; ROOM + LANES];
+    // SAFETY: the contract; rates 2 and 3 begin with their path bits, too.
+    unsafe {
+        match SHARED {
+            true => gather_path::<3>(tile, lanes, &mut bits),
+            false => gather_path::<2>(tile, lanes, &mut bits),
+        }
+    }
+    for half in [0, HALF] {
+        // SAFETY: the machine has AVX2.
+        let path = unsafe { path_bytes(&bits, half, SHARED) };
+        for (step, out) in out.iter_mut().enumerate() {
+            let (tables, end) = match SHARED {
+                true => (&tables[step % 2], 4 + step as i32 / 2),
+                false => (&tables[0], step as i32),
+            };
+            let mut u = _mm256_setzero_si256();
+            for (n, table) in tables[..WINDOW.div_ceil(4) as usize].iter().enumerate() {
+                let mut index = four(&path, end - 4 * n as i32);
+                if WINDOW == 10 && n == 2 {
+                    index = masked(index, 3);
+                }
+                u = _mm256_add_epi8(u, _mm256_shuffle_epi8(twice(table), index));
+            }
+            // SAFETY: half of the lanes are a vector.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().add(half).cast(), masked(u, 127)) };
+        }
+    }
+}
+
 /// Call `f` with each step, each half of the lanes, and the levels of its weights, for a tile in the
 /// places of a whole one.
 ///
@@ -318,18 +381,8 @@ unsafe fn each_step<const WINDOW: u32, const RATE: u32>(
             (_, 2) => [vector(0), vector(1), vector(0), vector(0)],
             _ => [vector(0), vector(1), vector(2), vector(2)],
         };
-        let before = |by: usize| {
-            // SAFETY: at most eight bytes before the lanes, where the room is.
-            unsafe { _mm256_loadu_si256(bits.as_ptr().add(ROOM + half - by).cast()) }
-        };
-        let path: PathBytes = match order.shared() {
-            false => [before(0), before(1), before(2)],
-            true => {
-                let eight =
-                    |by: usize| _mm256_or_si256(_mm256_slli_epi16::<4>(before(by + 1)), before(by));
-                [eight(0), eight(2), eight(4)]
-            }
-        };
+        // SAFETY: the machine has AVX2.
+        let path = unsafe { path_bytes(&bits, half, order.shared()) };
         macro_rules! steps {
             ($($step:literal)*) => {$(
                 let (axis, end) = match order.shared() {
@@ -506,6 +559,12 @@ pub fn add_products(bytes: &[i8], parity: i32, unit: f32, x: &[f32], sums: &mut 
         // SAFETY: sixteen floats are two vectors.
         unsafe { _mm256_storeu_ps(sums.as_mut_ptr().add(8 * i), sum) };
     }
+}
+
+/// The same for levels that are words; the activations after the last weight are zeros.
+#[target_feature(enable = "avx2,fma")]
+pub fn add_products_of_words(words: &[i16], unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
+    super::add_products_of_words(words, unit, x, sums);
 }
 
 /// Tiles whose products are summed in 32 bits: a lane has 32 products a tile, each of at most 2^7·2^15.

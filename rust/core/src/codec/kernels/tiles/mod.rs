@@ -122,12 +122,48 @@ impl<'m> TileCodes<'m> {
                     Levels::Bytes(&bytes[part.start..part.end.next_multiple_of(BLOCK)])
                 }
                 false => {
-                    let (tile, lanes) = self.tile(number);
-                    portable::levels(self.plan, tile, lanes, &mut words);
+                    self.decode_words(simd, number, &mut words);
                     Levels::Words(&words[part])
                 }
             };
             f(first - wanted.start, levels);
+        }
+    }
+
+    /// Decode a tile to integer levels, in the order of its weights.
+    ///
+    /// With vectors, only u is found by these: levels of words are read from a table that is too large
+    /// for registers.
+    fn decode_words(&self, simd: SimdLevel, number: usize, out: &mut [i16; TILE]) {
+        let (tile, lanes) = self.tile(number);
+        let plan = self.plan;
+        let (mut path, mut cells) = ([0; LANES], [[0; LANES]; STEPS]);
+        let mut offsets = [[0; LANES]; STEPS];
+        match simd {
+            SimdLevel::Portable => return portable::levels(plan, tile, lanes, out),
+            #[cfg(target_arch = "x86_64")]
+            _ => {
+                let mut wide = [0; MOST_BYTES];
+                let place = match lanes {
+                    LANES => tile.as_ptr(),
+                    _ => {
+                        plan.order.widen(tile, lanes, &mut wide);
+                        wide.as_ptr()
+                    }
+                };
+                // SAFETY: every level but the portable one has AVX2; the bytes of a whole tile are
+                // there, and the window is the code's.
+                unsafe { offsets_on_avx2(plan, place, lanes, &mut offsets) };
+            }
+        }
+        plan.order.unpack(tile, lanes, &mut path, &mut cells);
+        for (lane, out) in out.as_chunks_mut::<STEPS>().0[..lanes]
+            .iter_mut()
+            .enumerate()
+        {
+            for (step, out) in out.iter_mut().enumerate() {
+                *out = plan.level_at(cells[step][lane], offsets[step][lane]);
+            }
         }
     }
 
@@ -218,6 +254,33 @@ impl<'m> TileCodes<'m> {
     }
 }
 
+/// u of every weight of a tile in the places of a whole one.
+///
+/// # Safety
+/// The machine has AVX2. The bytes of a whole tile are there, its path bits first.
+#[cfg(target_arch = "x86_64")]
+unsafe fn offsets_on_avx2(
+    plan: &TilePlan,
+    tile: *const u8,
+    lanes: usize,
+    out: &mut [[u8; LANES]; STEPS],
+) {
+    let tables = &plan.tables;
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        match (plan.window, plan.order.shared()) {
+            (8, false) => avx2::offsets::<8, false>(tables, tile, lanes, out),
+            (8, true) => avx2::offsets::<8, true>(tables, tile, lanes, out),
+            (10, false) => avx2::offsets::<10, false>(tables, tile, lanes, out),
+            (10, true) => avx2::offsets::<10, true>(tables, tile, lanes, out),
+            (12, false) => avx2::offsets::<12, false>(tables, tile, lanes, out),
+            (12, true) => avx2::offsets::<12, true>(tables, tile, lanes, out),
+            (_, false) => avx2::offsets::<16, false>(tables, tile, lanes, out),
+            (_, true) => avx2::offsets::<16, true>(tables, tile, lanes, out),
+        }
+    }
+}
+
 /// Levels of consecutive weights of a tile.
 enum Levels<'a> {
     /// A level is twice the byte plus the parity. Whole blocks.
@@ -266,15 +329,36 @@ pub fn float_dot(simd: SimdLevel, codes: &TileCodes<'_>, x: &[f32]) -> [f32; BLO
             let x = &x[at..at + bytes.len()];
             on_unit!(simd, add_products(bytes, parity, unit, x, &mut sums));
         }
-        // The activations after the last weight are zeros, which change no sum.
-        Levels::Words(words) => {
-            for (i, (level, x)) in words.iter().zip(&x[at..]).enumerate() {
-                let sum = &mut sums[i % BLOCK];
-                *sum = (f32::from(*level) * unit).mul_add(*x, *sum);
-            }
-        }
+        Levels::Words(words) => match simd {
+            SimdLevel::Portable => add_products_of_words(words, unit, &x[at..], &mut sums),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: every level but the portable one has these instructions.
+            _ => unsafe { avx2::add_products_of_words(words, unit, &x[at..], &mut sums) },
+        },
     });
     sums
+}
+
+/// Add level·x to sixteen sums. The activations after the last weight are zeros, which change no sum.
+/// It is compiled for a vector unit where it is inlined.
+#[inline(always)]
+fn add_products_of_words(words: &[i16], unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
+    let (blocks, rest) = words.as_chunks::<BLOCK>();
+    let (x, last) = x.as_chunks::<BLOCK>();
+    let mut own = *sums;
+    for (words, x) in blocks.iter().zip(x) {
+        for i in 0..BLOCK {
+            own[i] = (f32::from(words[i]) * unit).mul_add(x[i], own[i]);
+        }
+    }
+    if !rest.is_empty() {
+        // A whole block of activations, or what is left of them.
+        let x = x.get(blocks.len()).map_or(last, |x| &x[..]);
+        for (i, (word, x)) in rest.iter().zip(x).enumerate() {
+            own[i] = (f32::from(*word) * unit).mul_add(*x, own[i]);
+        }
+    }
+    *sums = own;
 }
 
 /// See [`integer::levels`](super::decode::integer::levels): integer levels, in pairs of blocks.

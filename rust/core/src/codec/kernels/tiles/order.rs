@@ -158,6 +158,49 @@ impl TileOrder {
         cell as u8 & ((1 << self.cell_bits()) - 1) as u8
     }
 
+    /// All path bits and cells of a tile, by lane: the loops over lanes become vectors.
+    pub fn unpack(
+        self,
+        tile: &[u8],
+        lanes: usize,
+        path: &mut [u8; LANES],
+        cells: &mut [[u8; LANES]; STEPS],
+    ) {
+        let tile = &tile[..self.bytes(lanes)];
+        if self.path_in_cells() {
+            path.fill(0);
+            for (i, vector) in tile.chunks_exact(lanes).enumerate() {
+                for (path, byte) in path.iter_mut().zip(vector) {
+                    *path |= (byte & 0x88) >> i;
+                }
+            }
+        } else if self.shared() {
+            let half = lanes.div_ceil(2);
+            let (upper, lower) = path.split_at_mut(half);
+            for (lane, byte) in upper.iter_mut().zip(&tile[..half]) {
+                *lane = byte >> 4;
+            }
+            for (lane, byte) in lower.iter_mut().zip(&tile[..half]) {
+                *lane = byte & 15;
+            }
+        } else {
+            path[..lanes].copy_from_slice(&tile[..lanes]);
+        }
+        for (step, cells) in cells.iter_mut().enumerate() {
+            cells.fill(0);
+            self.each_field(lanes, step, |vector, down, from, width| {
+                let mask = ((1u32 << width) - 1) as u8;
+                let vector = &tile[vector..vector + lanes];
+                for (cell, byte) in cells.iter_mut().zip(vector) {
+                    *cell |= (byte >> down & mask) << from;
+                }
+            });
+            if self.path_in_cells() {
+                cells.iter_mut().for_each(|cell| *cell &= 7);
+            }
+        }
+    }
+
     /// Copy a tile of fewer lanes to the places of a whole tile. Codes of the other lanes are zeros.
     pub fn widen(self, tile: &[u8], lanes: usize, out: &mut [u8; MOST_BYTES]) {
         out.fill(0);
@@ -205,14 +248,18 @@ mod tests {
             prop_assert_eq!(order.stream_bytes(lanes * STEPS), tile.len());
             let mut wide = [0; MOST_BYTES];
             order.widen(&tile, lanes, &mut wide);
+            let (mut all_path, mut all_cells) = ([0; LANES], [[0; LANES]; STEPS]);
+            order.unpack(&tile, lanes, &mut all_path, &mut all_cells);
             for lane in 0..lanes {
                 let bits = &path[lane * steps..][..steps];
                 let expected = bits.iter().fold(0, |path, bit| path << 1 | bit);
                 prop_assert_eq!(order.path(&tile, lanes, lane), expected);
+                prop_assert_eq!(all_path[lane], expected);
                 prop_assert_eq!(order.path(&wide, LANES, lane), expected);
                 for step in 0..STEPS {
                     let expected = cells[lane * STEPS + step];
                     prop_assert_eq!(order.cell(&tile, lanes, lane, step), expected);
+                    prop_assert_eq!(all_cells[step][lane], expected);
                     prop_assert_eq!(order.cell(&wide, LANES, lane, step), expected);
                 }
             }

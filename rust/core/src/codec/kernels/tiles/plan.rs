@@ -19,8 +19,10 @@ pub struct TilePlan {
     pub order: TileOrder,
     /// By axis: the tables of the state map, the newest four bits' first.
     pub tables: [[Table; 4]; 2],
+    /// By axis: u of every register.
+    offsets: [Vec<u8>; 2],
     /// The integer level of each stored cell and u: at `cell·128 + u`.
-    pub levels: Vec<i16>,
+    levels: Vec<i16>,
     /// An integer level of 1, in standard deviations.
     pub unit: f32,
     /// The tables of levels that are bytes.
@@ -80,10 +82,30 @@ impl TilePlan {
                 half_bits: code.half_bits,
             },
             tables,
+            offsets: [0, 1].map(|axis| match axis < code.weights_a_step() {
+                true => (0..1 << code.window)
+                    .map(|w| axes[axis].offset(w) as u8)
+                    .collect(),
+                false => Vec::new(),
+            }),
             levels,
             unit,
             bytes,
         }
+    }
+
+    /// The integer level of a weight whose register ends `path`.
+    #[inline]
+    pub fn level(&self, axis: usize, path: u32, cell: u8) -> i16 {
+        let register = path & ((1 << self.window) - 1);
+        let u = self.offsets[axis][register as usize];
+        self.level_at(cell, u)
+    }
+
+    /// The integer level of a stored cell at offset u.
+    #[inline]
+    pub fn level_at(&self, cell: u8, u: u8) -> i16 {
+        self.levels[usize::from(cell) << 7 | usize::from(u)]
     }
 
     /// The factor that turns integer levels into units of [`PER_SIGMA`].

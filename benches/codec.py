@@ -29,12 +29,20 @@ from bitsandbytes import functional as bnb  # noqa: E402
 
 DB_A_BIT = 20 * np.log10(2)
 
-# The most that the distance to the rate-distortion bound may be, in dB, by effort and bits.
+# The most that the distance to the rate-distortion bound may be, in dB, by layout, effort and bits.
 GAPS = {
-    "fast": (0.52, 0.65, 0.68, 0.75),
-    "balanced": (0.40, 0.50, 0.56, 0.60),
-    "high": (0.30, 0.39, 0.42, 0.46),
-    "max": (0.24, 0.26, 0.29, 0.32),
+    "chains": {
+        "fast": (0.52, 0.65, 0.68, 0.75),
+        "balanced": (0.40, 0.50, 0.56, 0.60),
+        "high": (0.30, 0.39, 0.42, 0.46),
+        "max": (0.24, 0.26, 0.29, 0.32),
+    },
+    "tiles": {
+        "fast": (0.48, 0.63, 0.70, 0.74),
+        "balanced": (0.36, 0.475, 0.53, 0.575),
+        "high": (0.285, 0.375, 0.43, 0.46),
+        "max": (0.20, 0.27, 0.31, 0.33),
+    },
 }
 
 # Scales, rates and what a chain is padded by, in bits a weight: with so much more than a whole
@@ -45,7 +53,14 @@ OVERHEAD = 0.0018
 LAYERS = ((4.06, "balanced", 23.4), (4.06, "high", 23.6), (3.06, "balanced", 17.4))
 
 # Millions of weights a second on two threads at four bits.
-SPEEDS = {"fast": 45.0, "balanced": 20.0, "high": 4.0}
+SPEEDS = {
+    "fast, chains": 45.0,
+    "balanced, chains": 20.0,
+    "high, chains": 4.0,
+    "fast, tiles": 45.0,
+    "balanced, tiles": 20.0,
+    "high, tiles": 4.0,
+}
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -86,24 +101,26 @@ def gaussian_source(report: Report, short: bool) -> None:
     """Rows of 4096, 2**22 samples (2**18 at "max"), all overhead counted."""
     table = report.table(
         "Gaussian source, rows of 4096: distance to D(R) = 2^(-2R) at the actual rate",
-        *("effort", "rate", "with overhead", "SQNR dB", "gap dB", "asked", "met"),
+        *("layout", "effort", "rate", "with overhead", "SQNR dB", "gap dB", "asked", "met"),
     )
     w = np.random.default_rng(0).standard_normal((32 if short else 1024, 4096), np.float32)
-    for effort, gaps in GAPS.items():
+    lines = [(layout, *line) for layout, efforts in GAPS.items() for line in efforts.items()]
+    for layout, effort, gaps in lines:
         rows = w[: 4 if short else 64] if effort == "max" else w
         for bits, asked in enumerate(gaps, 1):
             # A short source pays more for the header; half a bit in one of its rows is more still.
             overhead = OVERHEAD + 400 / rows.size
-            c = hc.compress_tensor(rows, bits=bits + overhead, effort=effort)
+            c = hc.compress_tensor(rows, bits=bits + overhead, effort=effort, layout=layout)
             gap = DB_A_BIT * c.bits_per_weight - c.sqnr_db
             table.add_row(
+                layout,
                 effort,
                 f"{bits}",
                 f"{c.bits_per_weight:.4f}",
                 f"{c.sqnr_db:.3f}",
                 f"{gap:.3f}",
-                f"{asked:.2f}",
-                report.mark(f"{effort} at {bits} bits", gap <= asked),
+                f"{asked:.3f}",
+                report.mark(f"{layout}, {effort} at {bits} bits", gap <= asked),
             )
         table.add_section()
     report.console.print(table)
@@ -158,10 +175,11 @@ def coding_speed(report: Report, w: Matrix, rounds: int) -> None:
         return bnb.quantize_4bit(tensor, quant_type="nf4", compress_statistics=True)
 
     calls = {("NF4", n): functools.partial(by_nf4, n) for n in (1, 2)}
-    for effort in SPEEDS:
+    for name in SPEEDS:
+        effort, _, layout = name.partition(", ")
         for n in (1, 2):
-            calls[effort, n] = functools.partial(
-                hc.compress_tensor, w, bits=4, effort=effort, threads=n
+            calls[name, n] = functools.partial(
+                hc.compress_tensor, w, bits=4, effort=effort, layout=layout, threads=n
             )
     taken = seconds(calls, rounds)
     for name in ("NF4", *SPEEDS):

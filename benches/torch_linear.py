@@ -94,9 +94,11 @@ def products(rows: int, columns: int, depth: int, rounds: int) -> tuple[Table, l
     dense = nn.Linear(columns, rows, bias=False)
     short = copy.deepcopy(dense).bfloat16()
     ours = hct.CompressedLinear.from_module(dense, bits=4, effort="fast")
+    tiled = hct.CompressedLinear.from_module(dense, bits=4, effort="fast", layout="tiles")
     # The values may be the same, the memory may not.
-    wide, narrow, quantised, compressed = (
-        [copy.deepcopy(layer) for _ in range(depth)] for layer in (dense, short, nf4(dense), ours)
+    wide, narrow, quantised, compressed, tiles = (
+        [copy.deepcopy(layer) for _ in range(depth)]
+        for layer in (dense, short, nf4(dense), ours, tiled)
     )
     name = f"{rows} x {columns}"
     made = table(
@@ -114,6 +116,7 @@ def products(rows: int, columns: int, depth: int, rounds: int) -> tuple[Table, l
                     "bitsandbytes NF4": (quantised, x),
                     "hypercomp, float32 in": (compressed, x),
                     "hypercomp, bfloat16 in": (compressed, x.bfloat16()),
+                    "hypercomp in tiles, bfloat16 in": (tiles, x.bfloat16()),
                 },
                 rounds,
             )

@@ -376,6 +376,7 @@ def test_calls_of_one_thread_run_side_by_side():
                 keep_zeros=False,
                 window=16,
                 seed=0,
+                tiles=False,
                 threads=1,
                 control=control,
                 second_moment=np.eye(1000).reshape(-1),
@@ -388,11 +389,13 @@ def test_calls_of_one_thread_run_side_by_side():
     thread.start()
     try:
         while control.done == 0:
+            assert thread.is_alive()
             time.sleep(0.001)
         hc.compress_tensor(gaussian(100, 50), effort="fast", threads=1)
         assert not done.is_set()
         before = control.done
         while control.done == before:
+            assert thread.is_alive()
             time.sleep(0.001)
     finally:
         started = time.monotonic()

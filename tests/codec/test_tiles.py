@@ -44,7 +44,9 @@ def test_another_layout_is_refused():
         hc.compress_tensor(weights((4, 200)), layout="rows")
 
 
-@pytest.mark.parametrize("shape", [(48, 512), (7, 1000), (20, 130), (3, 5000), (60, 33), (2, 20000)])
+@pytest.mark.parametrize(
+    "shape", [(48, 512), (7, 1000), (20, 130), (3, 5000), (60, 33), (2, 20000)]
+)
 def test_any_range_is_that_of_the_whole(shape):
     c = hc.compress_tensor(weights(shape), bits=3.3, effort="fast", layout="tiles")
     whole = c.decompress()

@@ -148,7 +148,7 @@ impl<'t> ConstantsFile<'t> {
     const fn byte_levels(&mut self) -> ByteLevels {
         let units = self.real();
         let slopes = [self.whole() as i32, self.whole() as i32];
-        let (edge, step) = (self.whole() as i32, self.whole() as i32);
+        let (edge, step) = (self.signed(), self.whole() as i32);
         let starts = [
             self.whole() as i32,
             self.whole() as i32,
@@ -203,6 +203,16 @@ impl<'t> ConstantsFile<'t> {
         let (value, digits) = self.digits(0);
         assert!(digits > 0 && value <= u32::MAX as u64, "a whole number");
         value as u32
+    }
+
+    const fn signed(&mut self) -> i32 {
+        self.blanks();
+        let negative = self.next() == b'-';
+        if negative {
+            self.at += 1;
+        }
+        let value = self.whole() as i32;
+        if negative { -value } else { value }
     }
 
     /// Read digits and append them to `value`. Returns the value and the number of digits read.

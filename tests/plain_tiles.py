@@ -1,4 +1,4 @@
-"""The tiles of versions 3 and 4, decoded from ``docs/format.md`` alone: plain, slow, in no hurry."""
+"""The tiles of versions 3 and 4, decoded from ``docs/format.md`` alone."""
 
 import functools
 from pathlib import Path

@@ -11,8 +11,8 @@ moment of the inputs and at R bits a weight
 
 σ_j² the mean square of input j's weights: the bits of an input make its noise, D_j·σ_j²·4^(-R_j)
 with D the factor of H, the same for all. So the change of L has mean square θ·E[uᵀ·H⁻¹·u], where
-u = Mᵀ·r and r is a random vector over the outputs; of a sample nothing has to be kept but one u, a
-weighted sum of its inputs.
+u = Mᵀ·r and r is a random vector over the outputs; of a sample nothing has to be kept but a few u,
+weighted sums of its inputs.
 
 L is a random combination of what the model gives, so that its mean square change is that of the
 output. Of logits it is the logarithm of the probability of a token that is drawn from them: its
@@ -37,6 +37,10 @@ from .calibration import Calibration, Layer, RefusedError, first_argument
 
 # Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
 SAMPLES = 64
+# Of long texts, for whose tokens a language model predicts the next ones, so many tell as much.
+LONG_SAMPLES, TOKENS = 8, 4096
+# Vectors r for each sample.
+DRAWS = 4
 # Of a layer that only some of the samples go through, such as an expert, a cost from fewer vectors
 # than this is no estimate: with 16 its bits are off by about log2(1 + 1/√16)/2 = 0.16.
 ENOUGH = 16
@@ -59,7 +63,7 @@ class OutputSensitivity:
         self._vectors: dict[str, list[torch.Tensor]] = {layer.name: [] for layer in layers}
         self._calls: list[tuple[Layer, torch.Tensor, torch.Tensor]] = []
         self._samples = 0
-        self._tried = 0
+        self._tried = self._tokens = 0
         # Not the caller's: the same layers get the same bits whatever was drawn before.
         self._random = torch.Generator().manual_seed(0)
         handles = [
@@ -95,7 +99,7 @@ class OutputSensitivity:
         # A model without gradients has none however many batches it is run on.
         self._tried += max(1, samples)
         if scalar is None:
-            return self._tried >= SAMPLES
+            return self._enough
         self._samples += samples
         try:
             gradients = torch.autograd.grad(scalar, [y for *_, y in calls], allow_unused=True)
@@ -106,7 +110,13 @@ class OutputSensitivity:
         for (layer, x, _), gradient in zip(calls, gradients, strict=True):
             if gradient is not None and gradient.numel():
                 self._vectors[layer.name].append(self._weighted_sums(x, gradient))
-        return self._tried >= SAMPLES
+        return self._enough
+
+    @property
+    def _enough(self) -> bool:
+        """Whether further samples would tell little more."""
+        long = self._tried >= LONG_SAMPLES and self._tokens >= TOKENS
+        return long or self._tried >= SAMPLES
 
     def _scalar(self, output: Any, mask: torch.Tensor | None) -> tuple[torch.Tensor | None, int]:
         """A random combination of what the model gives, and of how many samples it is.
@@ -125,20 +135,19 @@ class OutputSensitivity:
             flat = chances.detach().exp().reshape(-1, y.shape[-1]).cpu()
             drawn = torch.multinomial(flat, 1, generator=self._random).to(y.device)
             y = chances.gather(-1, drawn.view(*y.shape[:-1], 1))
+            self._tokens += y.numel()
         else:
             y = y * self._normal(*y.shape).to(y.device)
         return y.sum(), samples
 
     def _weighted_sums(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """The u = Mᵀ·r of each sample, (samples, inputs): tokens are the axes between."""
-        chances = self._normal(gradient.shape[-1]).to(gradient.device)
+        """The u = Mᵀ·r of each sample, (samples, draws, inputs): tokens are the axes between."""
+        chances = self._normal(gradient.shape[-1], DRAWS).to(gradient.device)
         weights = gradient.float() @ chances
-        if x.dim() < 2:
-            return (x.float() * weights)[None]
-        samples, inputs = x.shape[0], x.shape[-1]
+        samples, inputs = x.shape[0] if x.dim() > 1 else 1, x.shape[-1]
         count = math.prod(x.shape[1:-1])
         tokens = x.float().reshape(samples, count, inputs)
-        return torch.einsum("bt,btn->bn", weights.reshape(samples, count), tokens)
+        return weights.reshape(samples, count, DRAWS).transpose(1, 2) @ tokens
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self._random)
@@ -157,15 +166,15 @@ class OutputSensitivity:
         if not vectors:
             return None
         u = torch.cat(vectors).to(factor.dtype)
-        if u.any(1).sum() < min(ENOUGH, max(1, self._samples)):
+        if u.any(2).any(1).sum() < min(ENOUGH, max(1, self._samples)):
             return None
-        u = torch.linalg.solve_triangular(factor, u.t(), upper=False)
+        u = torch.linalg.solve_triangular(factor, u.flatten(0, 1).t(), upper=False)
         squares = weight.detach().to(factor.dtype).square().mean(1 - axis)
         squares = squares[squares > 0]
         if not len(squares):
             return None
         log_theta = 2 * factor.diagonal().log().mean() + squares.log().mean()
-        cost = float(log_theta.exp() * u.square().sum() / self._samples)
+        cost = float(log_theta.exp() * u.square().sum() / (DRAWS * self._samples))
         # Gradients of float16 may overflow.
         return cost if math.isfinite(cost) and cost > 0 else None
 

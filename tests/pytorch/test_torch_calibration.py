@@ -454,7 +454,8 @@ def test_a_calibrated_model_is_saved_copied_and_loaded(tmp_path):
     torch.save(net.state_dict(), tmp_path / "state.pt")
     again = hct.load_compressed(model(1).eval(), torch.load(tmp_path / "state.pt"))
     assert torch.equal(again(HELD_OUT), expected)
-    compiled = torch.compile(net, fullgraph=True)
+    # Graphs are what calibration might break; the code that inductor makes of them is tested elsewhere.
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         assert torch.allclose(compiled(HELD_OUT), expected, atol=1e-4)
     dense = hct.decompress_model(net)

@@ -454,7 +454,7 @@ def test_a_calibrated_model_is_saved_copied_and_loaded(tmp_path):
     torch.save(net.state_dict(), tmp_path / "state.pt")
     again = hct.load_compressed(model(1).eval(), torch.load(tmp_path / "state.pt"))
     assert torch.equal(again(HELD_OUT), expected)
-    # Graphs are what calibration might break; the code that inductor makes of them is tested elsewhere.
+    # Calibration might break the graph; other tests run what inductor makes of graphs.
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         assert torch.allclose(compiled(HELD_OUT), expected, atol=1e-4)

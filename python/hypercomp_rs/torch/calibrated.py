@@ -14,7 +14,7 @@ from torch import nn
 from .. import _arrays
 from .._core import Control
 from .._integers import checked
-from ..checkpoint.allocation import Curve, spread
+from ..checkpoint.allocation import spread
 from ..checkpoint.entries import named
 from ..compress import Inputs, Trellis
 from ..errors import HypercompError
@@ -22,7 +22,7 @@ from ..tensor import CompressedTensor
 from .calibration import Calibration, Layer, Site
 from .calibration_statistics import CalibrationStatistics
 from .expert_moments import draw_to_mean
-from .output_sensitivity import DECIBELS_A_BIT, OutputSensitivity
+from .output_sensitivity import OutputSensitivity, WaterFilling, reversed_factor
 from .owners import Candidate, classes
 
 # Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed, and
@@ -159,7 +159,7 @@ def _spread(
     if not sensitivity.found:
         notes |= dict.fromkeys(free, NO_COST)
         return passes()
-    curves: dict[str, Curve] = {}
+    curves: dict[str, WaterFilling] = {}
     kept: list[list[Site]] = []
     for now in passes():
         for site in now:
@@ -167,12 +167,12 @@ def _spread(
             for layer in site.layers:
                 if layer.name in free:
                     weight = jobs[layer.name][0].weight
-                    cost = sensitivity.cost(layer, weight, _axis(jobs[layer.name][0]), factor)
+                    curve = sensitivity.curve(layer, weight, _axis(jobs[layer.name][0]), factor)
                     # What the output does not hang on keeps the bits that it has.
-                    if cost is None:
+                    if curve is None:
                         notes.setdefault(layer.name, NO_COST)
                     else:
-                        curves[layer.name] = Curve(weight.numel(), cost, 0.0, DECIBELS_A_BIT)
+                        curves[layer.name] = curve
         # Kept where one pass is all.
         kept = [now] if not kept else [[]]
     budget = sum((jobs[name][1].bits or 0.0) * curve.weights for name, curve in curves.items())
@@ -185,13 +185,12 @@ def _spread(
 
 
 def _factor(site: Site) -> torch.Tensor:
-    """The lower triangular factor of the damped second moment."""
+    """The factor of the damped second moment, by :func:`reversed_factor`."""
     moment = site.second_moment()
     assert moment is not None
     moment = moment.double()
     moment.diagonal().add_(_damping(site) * moment.diagonal().mean().clamp_min(1e-300))
-    factor: torch.Tensor = torch.linalg.cholesky(moment)
-    return factor
+    return reversed_factor(moment)
 
 
 def _damping(site: Site) -> float:

@@ -5,14 +5,17 @@ it gets. An error E of its weights changes L by ⟨E, M⟩, M = Σ_t g_t·x_tᵀ
 sample: errors that tokens have in common add up, as they do in the mean that a sentence encoder
 takes. Codes with feedback (:func:`hypercomp_rs.compress_tensor`, ``second_moment``) leave errors
 that are as good as independent between outputs, each of covariance θ·H⁻¹, where H is the second
-moment of the inputs and at R bits a weight
+moment of the inputs: the bits of an input make its noise D_j·σ_j²·4^(-R_j) the same θ for all, with
+D from H = U·D·Uᵀ and σ_j² the mean square of input j's weights. So the change of L has mean square
+θ·E[uᵀ·H⁻¹·u], where u = Mᵀ·r and r is a random vector over the outputs; of a sample nothing has to
+be kept but a few u, weighted sums of its inputs.
 
-    log θ = log det(H)/inputs + (mean over inputs of log σ_j²) - R·log 4,
+At R bits a weight, θ is the level of reverse water-filling:
 
-σ_j² the mean square of input j's weights: the bits of an input make its noise, D_j·σ_j²·4^(-R_j)
-with D the factor of H, the same for all. So the change of L has mean square θ·E[uᵀ·H⁻¹·u], where
-u = Mᵀ·r and r is a random vector over the outputs; of a sample nothing has to be kept but a few u,
-weighted sums of its inputs.
+    R = mean over inputs of max(0, log(D_j·σ_j²/θ) / log 4).
+
+Inputs below it get no bits. So a layer in which few inputs count loses less by fewer bits than
+4^(-R) says while there are many bits, and needs each of them more when there are few.
 
 L is a random combination of what the model gives, so that its mean square change is that of the
 output. Of logits it is the logarithm of the probability of a token that is drawn from them: its
@@ -33,6 +36,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checkpoint.allocation import HIGHEST_RATE, LOWEST_RATE
 from .calibration import Calibration, Layer, RefusedError, first_argument
 
 # Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
@@ -46,7 +50,32 @@ DRAWS = 4
 ENOUGH = 16
 # Names under which models give what they are for.
 OUTPUTS = ("sentence_embedding", "logits", "last_hidden_state")
-DECIBELS_A_BIT = 20 * math.log10(2)
+
+
+class WaterFilling:
+    """The rate of a layer whose inputs share its bits, see above.
+
+    Parameters
+    ----------
+    weights
+        Number of weights.
+    sensitivity
+        E[uᵀ·H⁻¹·u], the error for θ = 1.
+    variances
+        D_j·σ_j² of each input.
+    """
+
+    def __init__(self, weights: int, sensitivity: float, variances: torch.Tensor) -> None:
+        self.weights, self.sensitivity = weights, sensitivity
+        self._gain = math.log(2 * math.log(2) * sensitivity / weights)
+        self._inputs = len(variances)
+        self._logarithms = variances[variances > 0].log()
+
+    def rate(self, multiplier: float) -> float:
+        """The rate, within the limits, at which one more bit saves as much as the multiplier."""
+        level = multiplier * math.log(10) - self._gain
+        bits = float((self._logarithms - level).clamp_min(0).sum()) / math.log(4)
+        return min(HIGHEST_RATE, max(LOWEST_RATE, bits / self._inputs))
 
 
 class OutputSensitivity:
@@ -152,15 +181,15 @@ class OutputSensitivity:
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self._random)
 
-    def cost(
+    def curve(
         self, layer: Layer, weight: torch.Tensor, axis: int, factor: torch.Tensor
-    ) -> float | None:
-        """The mean square change of the output at 0 bits, by the theory for many.
+    ) -> WaterFilling | None:
+        """The mean square change of the output as a function of the layer's rate.
 
         None where it is not known, or is nothing: the output has no gradient for the layer, or one
         that is zero or beyond its dtype; or hardly any of the samples went through the layer.
-        `factor` is the lower triangular factor of the damped second moment, `axis` that of `weight`
-        along which the inputs lie.
+        `factor` is that of :func:`reversed_factor` for the damped second moment, `axis` that of
+        `weight` along which the inputs lie.
         """
         vectors = self._vectors[layer.name]
         if not vectors:
@@ -168,15 +197,23 @@ class OutputSensitivity:
         u = torch.cat(vectors).to(factor.dtype)
         if u.any(2).any(1).sum() < min(ENOUGH, max(1, self._samples)):
             return None
-        u = torch.linalg.solve_triangular(factor, u.flatten(0, 1).t(), upper=False)
+        u = torch.linalg.solve_triangular(factor, u.flatten(0, 1).flip(1).t(), upper=False)
         squares = weight.detach().to(factor.dtype).square().mean(1 - axis)
-        squares = squares[squares > 0]
-        if not len(squares):
-            return None
-        log_theta = 2 * factor.diagonal().log().mean() + squares.log().mean()
-        cost = float(log_theta.exp() * u.square().sum() / (DRAWS * self._samples))
+        variances = squares * factor.diagonal().square().flip(0)
+        sensitivity = float(u.square().sum() / (DRAWS * self._samples))
         # Gradients of float16 may overflow.
-        return cost if math.isfinite(cost) and cost > 0 else None
+        if not math.isfinite(sensitivity) or sensitivity <= 0 or not variances.any():
+            return None
+        return WaterFilling(weight.numel(), sensitivity, variances)
+
+
+def reversed_factor(moment: torch.Tensor) -> torch.Tensor:
+    """The lower triangular L of L·Lᵀ = H with its inputs in reverse order.
+
+    Its diagonal is that of √D in H = U·D·Uᵀ, from the last input to the first.
+    """
+    factor: torch.Tensor = torch.linalg.cholesky(moment.flip(0, 1))
+    return factor
 
 
 def _picked(output: Any) -> tuple[str, torch.Tensor | None]:

@@ -10,7 +10,12 @@ import hypercomp_rs as hc
 import hypercomp_rs.torch as hct
 from hypercomp_rs.torch import calibrated
 from hypercomp_rs.torch.calibration import Calibration, Layer
-from hypercomp_rs.torch.output_sensitivity import OutputSensitivity, WaterFilling
+from hypercomp_rs.torch.output_sensitivity import (
+    DIFFERENCES,
+    OutputSensitivity,
+    WaterFilling,
+    drawn_together,
+)
 
 
 class Encoder(nn.Module):
@@ -120,6 +125,16 @@ def test_the_rate_is_that_of_the_least_error_for_its_slope():
         slope = (error(rate - 1e-3) - error(rate + 1e-3)) / 2e-3 / weights
         assert curve.rate(math.log10(slope)) == pytest.approx(rate, abs=0.01)
     assert (curve.rate(100.0), curve.rate(-100.0)) == (1, 8)
+
+
+def test_rates_of_layers_are_drawn_together():
+    variances = torch.ones(8, dtype=torch.float64)
+    curves = [WaterFilling(64, 4.0**bits, variances) for bits in (0, 2)]
+    rates = [curve.rate(-4.5) for curve in curves]
+    assert rates[1] - rates[0] == pytest.approx(2)
+    drawn = [curve.rate(-4.5) for curve in drawn_together(curves)]
+    assert drawn[1] - drawn[0] == pytest.approx(2 * DIFFERENCES)
+    assert sum(drawn) == pytest.approx(sum(rates))
 
 
 def test_bits_go_where_the_output_minds_and_are_no_more():

@@ -22,7 +22,12 @@ from ..tensor import CompressedTensor
 from .calibration import Calibration, Layer, Site
 from .calibration_statistics import CalibrationStatistics
 from .expert_moments import draw_to_mean
-from .output_sensitivity import OutputSensitivity, WaterFilling, reversed_factor
+from .output_sensitivity import (
+    OutputSensitivity,
+    WaterFilling,
+    drawn_together,
+    reversed_factor,
+)
 from .owners import Candidate, classes
 
 # Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed, and
@@ -176,7 +181,8 @@ def _spread(
         # Kept where one pass is all.
         kept = [now] if not kept else [[]]
     budget = sum((jobs[name][1].bits or 0.0) * curve.weights for name, curve in curves.items())
-    for name, bits in zip(curves, spread(list(curves.values()), budget), strict=True):
+    together = drawn_together(list(curves.values()))
+    for name, bits in zip(curves, spread(together, budget), strict=True):
         candidate, trellis = jobs[name]
         jobs[name] = candidate, dataclasses.replace(trellis, bits=bits)
     if kept and kept[0]:

@@ -48,6 +48,10 @@ DRAWS = 4
 # Of a layer that only some of the samples go through, such as an expert, a cost from fewer vectors
 # than this is no estimate: with 16 its bits are off by about log2(1 + 1/√16)/2 = 0.16.
 ENOUGH = 16
+# Of the logarithms of what layers cost at the same rate, the part that counts. They are costs of
+# small errors in one layer of a model that is exact otherwise; with errors in all layers, costs
+# differ by less. Of SmolLM2-135M at 3 bits, the divergence is 0.210 nats with 0.7 and 0.218 with 1.
+DIFFERENCES = 0.7
 # Names under which models give what they are for.
 OUTPUTS = ("sentence_embedding", "logits", "last_hidden_state")
 
@@ -68,14 +72,30 @@ class WaterFilling:
     def __init__(self, weights: int, sensitivity: float, variances: torch.Tensor) -> None:
         self.weights, self.sensitivity = weights, sensitivity
         self._gain = math.log(2 * math.log(2) * sensitivity / weights)
-        self._inputs = len(variances)
+        self._variances = variances
         self._logarithms = variances[variances > 0].log()
+
+    @property
+    def cost(self) -> float:
+        """The logarithm of what one more bit saves of each weight, at 0 bits and without water."""
+        return self._gain + float(self._logarithms.mean())
+
+    def times(self, logarithm: float) -> WaterFilling:
+        """The same for e^logarithm times the error."""
+        return WaterFilling(self.weights, self.sensitivity * math.exp(logarithm), self._variances)
 
     def rate(self, multiplier: float) -> float:
         """The rate, within the limits, at which one more bit saves as much as the multiplier."""
         level = multiplier * math.log(10) - self._gain
         bits = float((self._logarithms - level).clamp_min(0).sum()) / math.log(4)
-        return min(HIGHEST_RATE, max(LOWEST_RATE, bits / self._inputs))
+        return min(HIGHEST_RATE, max(LOWEST_RATE, bits / len(self._variances)))
+
+
+def drawn_together(curves: Sequence[WaterFilling]) -> list[WaterFilling]:
+    """The same curves, the costs of which differ by :data:`DIFFERENCES` of what they did."""
+    weights = sum(curve.weights for curve in curves)
+    mean = sum(curve.weights * curve.cost for curve in curves) / max(1, weights)
+    return [curve.times((DIFFERENCES - 1) * (curve.cost - mean)) for curve in curves]
 
 
 class OutputSensitivity:

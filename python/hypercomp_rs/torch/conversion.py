@@ -170,11 +170,12 @@ def compress_model(
             free -= {name for name in free if _has_a_rate(name, request.rules)}
             most = moments_nbytes(model, calibration_nbytes)
             # Closed, so that searches end with this block, whatever error ends it.
-            statistics = calibration if isinstance(calibration, CalibrationStatistics) else None
-            batches = calibration if statistics is None else statistics.batches
+            statistics = None
+            if isinstance(calibration, CalibrationStatistics):
+                statistics, calibration = calibration, calibration.batches
             with closing(
                 calibrated(
-                    Calibration(model, batches), jobs, free, most, threads, notes, statistics
+                    Calibration(model, calibration), jobs, free, most, threads, notes, statistics
                 )
             ) as codes:
                 for candidate, compressed in codes:

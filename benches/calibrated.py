@@ -68,7 +68,7 @@ def measure(report, form, model, batches, judged, short):
         # A row at a time: all of them take a while.
         report.note(f"{name}: {', '.join(row)}")
 
-    statistics = hct.CalibrationStatistics(batches)
+    statistics = hct.CalibrationStatistics(list(batches))
     for bits in (3,) if short else GOALS:
         add(f"ours, {bits} bits", *ours(model, short, bits=bits))
         add(f"ours calibrated, {bits} bits", *ours(model, short, bits=bits, calibration=statistics))

@@ -1,5 +1,7 @@
 """What errors in a layer do to a model's output, against errors that are made."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,12 @@ import hypercomp_rs as hc
 import hypercomp_rs.torch as hct
 from hypercomp_rs.torch import calibrated
 from hypercomp_rs.torch.calibration import Calibration, Layer
-from hypercomp_rs.torch.output_sensitivity import OutputSensitivity
+from hypercomp_rs.torch.output_sensitivity import (
+    DIFFERENCES,
+    OutputSensitivity,
+    WaterFilling,
+    drawn_together,
+)
 
 
 class Encoder(nn.Module):
@@ -76,18 +83,16 @@ def test_costs_are_what_errors_of_such_a_kind_do(output):
             factor = calibrated._factor(site)
             for layer in site.layers:
                 weight = layer.modules[0].weight
-                cost = sensitivity.cost(layer, weight, 1, factor)
+                curve = sensitivity.curve(layer, weight, 1, factor)
                 if layer.name == "aside":
-                    assert cost is None
+                    assert curve is None
                     continue
-                squares = weight.double().square().mean(0).log().mean()
-                theta = float((2 * factor.diagonal().log().mean() + squares).exp())
                 size = 1e-5
                 kept, done = weight.clone(), []
                 for _ in range(30):
                     noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-                    error = torch.linalg.solve_triangular(factor.t(), noise.t(), upper=True).t()
-                    weight.copy_(kept + size**0.5 * error)
+                    error = torch.linalg.solve_triangular(factor.t(), noise.t(), upper=True)
+                    weight.copy_(kept + size**0.5 * error.flip(0).t())
                     after = change(net, output, generator)
                     if output == "logits":
                         each = 2 * (before.exp() * (before - after)).sum(-1)
@@ -96,7 +101,40 @@ def test_costs_are_what_errors_of_such_a_kind_do(output):
                     done.append(each.sum() / len(before))
                 weight.copy_(kept)
                 measured = float(torch.stack(done).mean()) / size
-                assert 0.6 < cost / theta / measured < 1.6, (layer.name, cost / theta, measured)
+                assert 0.6 < curve.sensitivity / measured < 1.6, layer.name
+
+
+def test_the_rate_is_that_of_the_least_error_for_its_slope():
+    """Plainly: the level of water that spends a rate, and the error's slope by a difference."""
+    generator = torch.Generator().manual_seed(0)
+    variances = torch.randn(60, generator=generator, dtype=torch.float64).mul(2).exp()
+    variances[7] = 0
+    weights, sensitivity = 6000, 3.0
+    curve = WaterFilling(weights, sensitivity, variances)
+
+    def error(rate):
+        low, high = -30.0, 30.0
+        for _ in range(100):
+            level = (low + high) / 2
+            spent = (variances.clamp_min(1e-300).log() - level).clamp_min(0).mean() / math.log(4)
+            low, high = (level, high) if spent > rate else (low, level)
+        # Inputs below the level are left out, and their errors do not depend on it.
+        return sensitivity / 60 * float(variances.clamp_max(math.exp(level)).sum())
+
+    for rate in (1.2, 2.0, 3.5, 6.0):
+        slope = (error(rate - 1e-3) - error(rate + 1e-3)) / 2e-3 / weights
+        assert curve.rate(math.log10(slope)) == pytest.approx(rate, abs=0.01)
+    assert (curve.rate(100.0), curve.rate(-100.0)) == (1, 8)
+
+
+def test_rates_of_layers_are_drawn_together():
+    variances = torch.ones(8, dtype=torch.float64)
+    curves = [WaterFilling(64, 4.0**bits, variances) for bits in (0, 2)]
+    rates = [curve.rate(-4.5) for curve in curves]
+    assert rates[1] - rates[0] == pytest.approx(2)
+    drawn = [curve.rate(-4.5) for curve in drawn_together(curves)]
+    assert drawn[1] - drawn[0] == pytest.approx(2 * DIFFERENCES)
+    assert sum(drawn) == pytest.approx(sum(rates))
 
 
 def test_bits_go_where_the_output_minds_and_are_no_more():

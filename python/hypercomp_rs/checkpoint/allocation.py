@@ -18,12 +18,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 # The rates that the codec accepts, in bits per weight.
 LOWEST_RATE, HIGHEST_RATE = 1.0, 8.0
 # The slope of an ideal code.
 _DECIBELS_PER_BIT = 20 * math.log10(2)
+
+
+class RateCurve(Protocol):
+    """The rate of a tensor at a slope of the error."""
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+
+    def rate(self, multiplier: float) -> float:
+        """The rate, within the limits, at which one more bit saves as much as 10^multiplier."""
 
 
 class Curve(NamedTuple):
@@ -70,7 +81,7 @@ def line(
     return Curve(weights, importance, decibels - slope * bits, slope)
 
 
-def spread(curves: Sequence[Curve], budget: float) -> list[float]:
+def spread(curves: Sequence[RateCurve], budget: float) -> list[float]:
     """Bits per weight for each tensor. Together the tensors take `budget` bits or a little less.
 
     The budget must be between 1 and 8 bits per weight.

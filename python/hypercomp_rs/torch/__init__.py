@@ -13,6 +13,7 @@ from . import _diffusers as _diffusers
 from . import _peft as _peft
 from . import _with_transformers as _with_transformers
 from ._openmp import share_threads as _share_threads
+from .calibration_statistics import CalibrationStatistics
 from .compressed_module import CompressedModule
 from .conversion import compress_model, decompress_model
 from .experts import CompressedExperts
@@ -33,6 +34,7 @@ from .weight import CompressedWeight
 _share_threads()
 
 __all__ = [
+    "CalibrationStatistics",
     "CallPath",
     "CompressedConv1d",
     "CompressedConv2d",

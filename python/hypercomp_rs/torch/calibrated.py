@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -14,14 +14,20 @@ from torch import nn
 from .. import _arrays
 from .._core import Control
 from .._integers import checked
-from ..checkpoint.allocation import Curve, spread
+from ..checkpoint.allocation import spread
 from ..checkpoint.entries import named
 from ..compress import Inputs, Trellis
 from ..errors import HypercompError
 from ..tensor import CompressedTensor
 from .calibration import Calibration, Layer, Site
+from .calibration_statistics import CalibrationStatistics
 from .expert_moments import draw_to_mean
-from .output_sensitivity import DECIBELS_A_BIT, OutputSensitivity
+from .output_sensitivity import (
+    OutputSensitivity,
+    WaterFilling,
+    drawn_together,
+    reversed_factor,
+)
 from .owners import Candidate, classes
 
 # Of a second moment's diagonal, in parts of its mean: inputs vary more than the samples showed, and
@@ -35,6 +41,8 @@ NO_COST = "bits by its weights alone: the output's gradient says nothing of it"
 Job = tuple[Candidate, Trellis]
 # What a report says of weights, by their names.
 Notes = dict[str, str]
+# Makes a pass or several anew at each call.
+Passes = Callable[[], Iterator[list[Site]]]
 
 
 def layer_of(candidate: Candidate, trellis: Trellis) -> Layer | None:
@@ -69,22 +77,58 @@ def calibrated(
     most: int,
     threads: int | None,
     notes: Notes,
+    statistics: CalibrationStatistics | None = None,
 ) -> Generator[tuple[Candidate, CompressedTensor], None, None]:
     """The weights of the layers that are called, pass by pass, each to be installed when it comes.
 
     They are taken out of `jobs`. The layers that are `free` have their bits together, which go to
     where the model's output minds. `notes` are taken of layers for which something is missing.
+    `statistics` keep what is measured, or have it already.
     """
     layers = [layer for job in jobs.values() if (layer := layer_of(*job)) is not None]
-    sites = calibration.sites(layers)
-    passes = _collected(calibration, sites, most, notes)
+    if statistics is not None:
+        kept = _kept(calibration, statistics, layers, most, notes)
+
+        def passes() -> Iterator[list[Site]]:
+            return iter([list(kept)])
+    else:
+        sites = calibration.sites(layers)
+
+        def passes() -> Iterator[list[Site]]:
+            return _collected(calibration, sites, most, notes)
+
     if free:
-        passes = _spread(calibration, jobs, free, sites, most, notes)
-    for now in passes:
+        sensitive = [layer for layer in layers if layer.name in free]
+        if statistics is not None:
+            sensitivity = statistics._sensitivity_of(calibration, sensitive)
+        else:
+            sensitivity = OutputSensitivity(calibration, sensitive)
+        found = _spread(sensitivity, jobs, free, passes, notes)
+    else:
+        found = passes()
+    for now in found:
         work = [(jobs.pop(layer.name), site) for site in now for layer in site.layers]
         # Each second moment goes when the last layer has used it.
         now.clear()
         yield from _side_by_side(work, threads)
+
+
+def _kept(
+    calibration: Calibration,
+    statistics: CalibrationStatistics,
+    layers: Sequence[Layer],
+    most: int,
+    notes: Notes,
+) -> list[Site]:
+    """The places with second moments that are kept; the first time they are measured before."""
+    if not statistics._layers:
+        said: Notes = {}
+        collected = _collected(calibration, calibration.sites(layers), most, said)
+        statistics._keep(layers, [site for now in collected for site in now], said)
+    sites = statistics._kept(layers)
+    names = {layer.name for layer in layers}
+    notes |= {name: note for name, note in statistics._notes.items() if name in names}
+    return sites
 
 
 def _collected(
@@ -110,52 +154,49 @@ def _collected(
 
 
 def _spread(
-    calibration: Calibration,
+    sensitivity: OutputSensitivity,
     jobs: dict[str, Job],
     free: set[str],
-    sites: Sequence[Site],
-    most: int,
+    passes: Passes,
     notes: Notes,
 ) -> Iterator[list[Site]]:
     """The same, when `jobs` have been given other bits."""
-    layers = [layer for site in sites for layer in site.layers if layer.name in free]
-    sensitivity = OutputSensitivity(calibration, layers)
     if not sensitivity.found:
         notes |= dict.fromkeys(free, NO_COST)
-        return _collected(calibration, sites, most, notes)
-    curves: dict[str, Curve] = {}
-    passes: list[list[Site]] = []
-    for now in _collected(calibration, sites, most, notes):
+        return passes()
+    curves: dict[str, WaterFilling] = {}
+    kept: list[list[Site]] = []
+    for now in passes():
         for site in now:
             factor = _factor(site)
             for layer in site.layers:
                 if layer.name in free:
                     weight = jobs[layer.name][0].weight
-                    cost = sensitivity.cost(layer, weight, _axis(jobs[layer.name][0]), factor)
+                    curve = sensitivity.curve(layer, weight, _axis(jobs[layer.name][0]), factor)
                     # What the output does not hang on keeps the bits that it has.
-                    if cost is None:
+                    if curve is None:
                         notes.setdefault(layer.name, NO_COST)
                     else:
-                        curves[layer.name] = Curve(weight.numel(), cost, 0.0, DECIBELS_A_BIT)
+                        curves[layer.name] = curve
         # Kept where one pass is all.
-        passes = [now] if not passes else [[]]
+        kept = [now] if not kept else [[]]
     budget = sum((jobs[name][1].bits or 0.0) * curve.weights for name, curve in curves.items())
-    for name, bits in zip(curves, spread(list(curves.values()), budget), strict=True):
+    together = drawn_together(list(curves.values()))
+    for name, bits in zip(curves, spread(together, budget), strict=True):
         candidate, trellis = jobs[name]
         jobs[name] = candidate, dataclasses.replace(trellis, bits=bits)
-    if passes and passes[0]:
-        return iter(passes)
-    return _collected(calibration, sites, most, notes)
+    if kept and kept[0]:
+        return iter(kept)
+    return passes()
 
 
 def _factor(site: Site) -> torch.Tensor:
-    """The lower triangular factor of the damped second moment."""
+    """The factor of the damped second moment, by :func:`reversed_factor`."""
     moment = site.second_moment()
     assert moment is not None
     moment = moment.double()
     moment.diagonal().add_(_damping(site) * moment.diagonal().mean().clamp_min(1e-300))
-    factor: torch.Tensor = torch.linalg.cholesky(moment)
-    return factor
+    return reversed_factor(moment)
 
 
 def _damping(site: Site) -> float:

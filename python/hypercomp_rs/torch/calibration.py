@@ -56,6 +56,12 @@ class Site:
         self._calls = dict.fromkeys((layer.name for layer in layers), 0)
         self._inputs: list[tuple[weakref.ref[torch.Tensor], int]] = []
 
+    def shared_by(self, layers: Sequence[Layer]) -> Site:
+        """The same place and second moment for these layers."""
+        site = Site(layers)
+        site.vectors, site._sum = self.vectors, self._sum
+        return site
+
     @property
     def met(self) -> bool:
         """Whether there were vectors, other than zeros."""

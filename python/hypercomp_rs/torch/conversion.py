@@ -24,6 +24,7 @@ from ._bar import Bar
 from ._model_source import ModelSource
 from .calibrated import calibrated, code_of, layer_of, moments_nbytes, why_not
 from .calibration import Calibration
+from .calibration_statistics import CalibrationStatistics
 from .compressed_module import CompressedModule, buffers_of
 from .experts import put_dense_together
 from .experts_in_models import ExpertsApart
@@ -46,7 +47,7 @@ def compress_model(
     embeddings: Literal["compress", "keep"] = "compress",
     rules: Iterable[str | Rule] = (),
     sensitivity: Mapping[str, float] | str | Path | None = None,
-    calibration: Iterable[Any] | None = None,
+    calibration: Iterable[Any] | CalibrationStatistics | None = None,
     calibration_nbytes: int | None = None,
     threads: int | None = None,
     progress: bool = True,
@@ -85,7 +86,8 @@ def compress_model(
         on them, and the codes of linear layers are chosen for the errors of the layers' outputs
         (:func:`hypercomp_rs.compress_tensor`, ``second_moment``). A list, a loader, or another
         iterable that can be read several times; an iterator is made a list. An ``attention_mask``
-        of shape (batch, length) excludes padding from inputs of shape (batch, length, ...). Each of
+        of shape (batch, length) excludes padding from inputs of shape (batch, length, ...).
+        :class:`CalibrationStatistics` keep what is measured, for several rates. Each of
         `report.layers` says whether it was `calibrated`. The others are compressed as without
         calibration, and their `note` says why: the layer got no input, as an expert that no token
         is sent to; or it is no linear layer; or it shares its weight with another kind of layer.
@@ -170,8 +172,13 @@ def compress_model(
             free -= {name for name in free if _has_a_rate(name, request.rules)}
             most = moments_nbytes(model, calibration_nbytes)
             # Closed, so that searches end with this block, whatever error ends it.
+            statistics = None
+            if isinstance(calibration, CalibrationStatistics):
+                statistics, calibration = calibration, calibration.batches
             with closing(
-                calibrated(Calibration(model, calibration), jobs, free, most, threads, notes)
+                calibrated(
+                    Calibration(model, calibration), jobs, free, most, threads, notes, statistics
+                )
             ) as codes:
                 for candidate, compressed in codes:
                     done[candidate.name] = _install(

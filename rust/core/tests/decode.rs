@@ -35,7 +35,7 @@ fn plain<T: Element>(streams: &Streams, shape: &[usize]) -> Vec<T> {
             let mut values = vec![0.0f32; coded];
             let rate = usize::from(streams.rates[stream]);
             if rate > 0 && streams.code_set.is_tiled() {
-                // Tiles have a plain decoder of their own, in `kernels/tiles/tests.rs`.
+                // Tiles have a plain decoder of their own, in `kernels/tiles_tests.rs`.
                 let source = StreamCodes {
                     path: &[],
                     cells: &streams.cells,

@@ -10,6 +10,7 @@
 
 use super::plan::{BLOCK, DecodePlan, DecodePlans};
 use crate::SimdLevel;
+pub use crate::codec::kernels::activations::CHUNK;
 use crate::codec::kernels::tiles::TileCodes;
 
 /// Readable bytes before the first path bit: a window is read as the end of an 8-byte word.
@@ -20,8 +21,6 @@ const AFTER: usize = 32;
 /// Readable bytes before the first path byte in the stored order: a window lies in the last three
 /// bytes.
 pub const PATH_BEFORE: usize = 2;
-/// Weights that the byte kernels decode at once, from the beginning of any block on.
-pub const CHUNK: usize = 256;
 
 /// Where the codes of a stream are.
 #[derive(Clone, Copy, Debug)]

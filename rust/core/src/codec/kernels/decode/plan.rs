@@ -2,15 +2,13 @@
 
 use std::sync::OnceLock;
 
+pub use crate::codec::kernels::activations::BLOCK;
 use crate::codec::kernels::tiles::TilePlan;
 use crate::codec::trellis::code::{Code, HALF_BITS, scaled_shape};
 use crate::codec::trellis::code_set::{PinnedCode, WindowCodes};
 use crate::codec::trellis::integer_levels::IntegerLevels;
 use crate::codec::trellis::tables::Trellis;
 use crate::{Result, SimdLevel};
-
-/// Weights decoded at a time. At every rate they take whole bytes of both planes.
-pub const BLOCK: usize = 16;
 
 /// A value for each lane.
 pub type PerLane<T> = [T; BLOCK];

@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Sums, even_parts};
+use super::Sums;
+use crate::codec::kernels::activations::even_parts;
 
 /// Rows of a tile.
 const ROWS: usize = 4;

@@ -93,19 +93,6 @@ fn portable(len: usize, rows: &[f32], vectors: &[f32], sums: &mut [Sums]) {
     }
 }
 
-/// Cut `count` into as few parts of at most `most` as there can be, none much smaller than another.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(dead_code, reason = "kernels for x86-64 alone")
-)]
-pub(super) fn even_parts(
-    count: usize,
-    most: usize,
-) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let parts = count.div_ceil(most);
-    (0..parts).map(move |i| i * count / parts..(i + 1) * count / parts)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -158,14 +145,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn parts_are_even() {
-        assert_eq!(even_parts(8, 6).collect::<Vec<_>>(), [0..4, 4..8]);
-        assert_eq!(even_parts(0, 6).count(), 0);
-        let sizes: Vec<usize> = even_parts(64, 6).map(|part| part.len()).collect();
-        assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (11, 64));
-        assert!(sizes.iter().all(|size| (5..=6).contains(size)));
     }
 }

@@ -9,9 +9,7 @@ use std::arch::x86_64::*;
 
 use super::order::{LANES, STEPS, TILE, TileOrder};
 use super::plan::{BytePlan, Table, TilePlan};
-use crate::codec::kernels::decode::BLOCK;
-use crate::codec::kernels::decode::integer::PAIR;
-use crate::codec::kernels::product::even_parts;
+use crate::codec::kernels::activations::{BLOCK, PAIR, even_parts};
 
 /// Bytes of a vector.
 const HALF: usize = 32;

@@ -10,8 +10,6 @@ mod avx2;
 pub mod order;
 mod plan;
 mod portable;
-#[cfg(test)]
-mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vbmi;
 
@@ -19,8 +17,7 @@ pub use plan::TilePlan;
 
 use order::{LANES, MOST_BYTES, STEPS, TILE};
 
-use super::decode::BLOCK;
-use super::decode::integer::{ActivationOrder, Activations, PAIR};
+use super::activations::{ActivationOrder, Activations, BLOCK, PAIR};
 use crate::SimdLevel;
 
 /// Call a kernel with the window and the rate of a code as constants.
@@ -304,7 +301,7 @@ macro_rules! on_unit {
     };
 }
 
-/// See [`decode::levels`](super::decode::levels).
+/// See [`decode::levels`](crate::codec::kernels::decode::levels).
 pub fn levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: &mut [f32]) {
     let (unit, parity) = codes.unit_and_parity();
     codes.each_tile(simd, from, out.len(), |at, levels| match levels {
@@ -320,7 +317,7 @@ pub fn levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: &mut [f3
     });
 }
 
-/// See [`decode::dot`](super::decode::dot).
+/// See [`decode::dot`](crate::codec::kernels::decode::dot).
 pub fn float_dot(simd: SimdLevel, codes: &TileCodes<'_>, x: &[f32]) -> [f32; BLOCK] {
     let mut sums = [0.0f32; BLOCK];
     let (unit, parity) = codes.unit_and_parity();
@@ -361,7 +358,7 @@ fn add_products_of_words(words: &[i16], unit: f32, x: &[f32], sums: &mut [f32; B
     *sums = own;
 }
 
-/// See [`integer::levels`](super::decode::integer::levels): integer levels, in pairs of blocks.
+/// See [`integer::levels`](crate::codec::kernels::decode::integer::levels): integer levels, in pairs of blocks.
 pub fn integer_levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: &mut [i16]) {
     let (_, parity) = codes.unit_and_parity();
     codes.each_tile(simd, from, out.len(), |at, levels| {

@@ -16,8 +16,8 @@
 //!   first of them in the highest bits.
 //! * At 4 bits a weight, the path bit is the top bit of a field of four bits, above the cell of three.
 
-/// Weights of a whole tile.
-pub const TILE: usize = 512;
+pub use crate::codec::kernels::activations::TILE;
+
 /// Lanes of a whole tile.
 pub const LANES: usize = 64;
 /// Weights of a lane.

@@ -13,9 +13,7 @@ use std::arch::x86_64::*;
 
 use super::order::{LANES, STEPS, TILE, TileOrder};
 use super::plan::{BytePlan, Table, TilePlan};
-use crate::codec::kernels::decode::BLOCK;
-use crate::codec::kernels::decode::integer::PAIR;
-use crate::codec::kernels::product::even_parts;
+use crate::codec::kernels::activations::{BLOCK, PAIR, even_parts};
 
 /// For each number of lanes, the lane before each lane; the first follows the last.
 const BEFORE: [[u8; 64]; LANES + 1] = {

@@ -24,32 +24,17 @@ mod vbmi;
 use super::codes::CHUNK;
 use super::{BLOCK, Codes, DecodePlans, lane_sum};
 use crate::SimdLevel;
-use crate::codec::kernels::tiles::{self, order::TILE};
+use crate::codec::kernels::activations::TILE;
+pub use crate::codec::kernels::activations::{ActivationOrder, Activations, PAIR, STRETCH};
+use crate::codec::kernels::tiles;
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 
-/// Weights whose levels are computed at a time.
-pub const PAIR: usize = 2 * BLOCK;
-/// The most columns whose products are summed in integers: a whole number of pairs.
-pub const STRETCH: usize = 1024;
 /// The largest sum of the magnitudes of a lane's activations in a stretch. Times the largest level,
 /// 2^15 − 1, it is below 2^31, so no sum of products can overflow, in any order.
 pub const LANE: i32 = (1 << 16) - 1;
 
 /// The largest activation that is two signed bytes, with room for rounding.
 const MOST_OF_BYTES: f32 = 127.0 * 256.0;
-
-/// The order of the values of a stretch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActivationOrder {
-    /// [`PAIR`] after [`PAIR`].
-    Pairs,
-    /// [`CHUNK`] after [`CHUNK`]; within a chunk, weight s of all lanes for each s in turn.
-    Chunks,
-    /// [`TILE`] after [`TILE`]; within a tile, weight s of all lanes for each s in turn.
-    Tiles,
-    /// The same, with the upper bytes of all lanes before the lower bytes.
-    TilesOfBytes,
-}
 
 impl ActivationOrder {
     /// The order that [`dot`] needs.
@@ -60,24 +45,6 @@ impl ActivationOrder {
         match plans.reads_stored_order(simd) {
             true => Self::Chunks,
             false => Self::Pairs,
-        }
-    }
-
-    /// Columns in a group; the last group is padded with zeros.
-    pub fn group(self) -> usize {
-        match self {
-            Self::Pairs => PAIR,
-            Self::Chunks => CHUNK,
-            Self::Tiles | Self::TilesOfBytes => TILE,
-        }
-    }
-
-    /// The most columns that share a unit.
-    pub fn stretch(self) -> usize {
-        match self {
-            Self::Pairs | Self::Chunks => STRETCH,
-            // Sums of whole streams are exact.
-            Self::Tiles | Self::TilesOfBytes => usize::MAX,
         }
     }
 
@@ -114,43 +81,6 @@ impl ActivationOrder {
                     places[4 * vector + pair % 4] = *lane;
                 }
             }
-        }
-    }
-}
-
-/// A vector as integers: the values of each stretch, and the stretch's unit.
-#[derive(Clone, Copy, Debug)]
-pub struct Activations<'a> {
-    /// A whole number of groups; zeros after the last weight.
-    pub values: &'a [i16],
-    /// The unit of each stretch (see [`Scale`]).
-    pub units: &'a [f32],
-    /// The sum of the values of each stretch.
-    pub sums: &'a [i32],
-    /// The order of the values within a stretch.
-    pub order: ActivationOrder,
-}
-
-impl<'a> Activations<'a> {
-    /// Split off the first `len` columns, which end with a stretch; the rest stays.
-    pub fn take(&mut self, len: usize) -> Self {
-        self.take_batch(len, 1)
-    }
-
-    /// The same for `batch` vectors that are interleaved by stretches.
-    pub fn take_batch(&mut self, len: usize, batch: usize) -> Self {
-        let (values, units, sums);
-        (values, self.values) = self
-            .values
-            .split_at(len.next_multiple_of(self.order.group()) * batch);
-        let stretches = len.div_ceil(self.order.stretch()) * batch;
-        (units, self.units) = self.units.split_at(stretches);
-        (sums, self.sums) = self.sums.split_at(stretches);
-        Self {
-            values,
-            units,
-            sums,
-            order: self.order,
         }
     }
 }

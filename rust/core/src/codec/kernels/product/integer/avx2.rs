@@ -3,9 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::both;
+use crate::codec::kernels::activations::even_parts;
 use crate::codec::kernels::decode::BLOCK;
 use crate::codec::kernels::decode::integer::PAIR;
-use crate::codec::kernels::product::{Sums, even_parts};
+use crate::codec::kernels::product::Sums;
 
 /// Vectors of a tile: two accumulators each.
 const VECTORS: usize = 4;

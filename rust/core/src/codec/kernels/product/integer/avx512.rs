@@ -7,8 +7,9 @@
 use std::arch::x86_64::*;
 
 use super::both;
+use crate::codec::kernels::activations::even_parts;
 use crate::codec::kernels::decode::integer::PAIR;
-use crate::codec::kernels::product::{Sums, even_parts};
+use crate::codec::kernels::product::Sums;
 
 /// Rows of a tile.
 const ROWS: usize = 4;

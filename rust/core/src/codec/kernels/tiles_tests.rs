@@ -1,8 +1,11 @@
-//! Every vector unit against plain Rust, bit for bit.
+//! Tiles on every vector unit against plain Rust, bit for bit.
 
 use proptest::prelude::*;
 
-use super::*;
+use super::tiles::order::{self, LANES, STEPS, TILE};
+use super::tiles::{TileMemory, arrange, dot, products as batch_products};
+use crate::SimdLevel;
+use crate::codec::kernels::activations::{ActivationOrder, Activations, BLOCK, PAIR};
 use crate::codec::kernels::decode::integer::{self, Scale};
 use crate::codec::kernels::decode::{self, Codes, DecodePlans, Memory, StreamCodes, lane_sum};
 use crate::codec::trellis::code_set::{CodeSet, PinnedCode};
@@ -141,7 +144,7 @@ proptest! {
                     order,
                 };
                 let mut out = vec![0.0; rows * batch];
-                super::products(simd, &vec![codes; rows], x, &mut TileMemory::default(), &mut out);
+                batch_products(simd, &vec![codes; rows], x, &mut TileMemory::default(), &mut out);
                 prop_assert!(out.iter().all(|p| p.to_bits() == exact.to_bits()), "{:?} {:?}", simd, out);
             }
         }

@@ -2,6 +2,8 @@
 //! for each vector unit that gives the same bits.
 
 pub mod activations;
+#[cfg(target_arch = "x86_64")]
+mod byte_vectors;
 pub mod decode;
 pub(in crate::codec) mod feedback_tile;
 pub mod hadamard;

@@ -17,6 +17,8 @@ use std::mem::MaybeUninit;
 
 use super::codes::{CHUNK, ChainCodes, PATH_BEFORE};
 use super::plan::BLOCK;
+pub use crate::codec::kernels::byte_vectors::twice;
+use crate::codec::kernels::byte_vectors::{bytes, down, up};
 use crate::codec::trellis::code::Code;
 
 /// Bits of an offset. The top bit of a byte is left for carries.
@@ -140,14 +142,6 @@ fn find_of<const WIDE: bool>(code: &Code) -> Find {
     }
 }
 
-/// Sixteen bytes in both halves of a vector.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub fn twice(bytes: &[u8; 16]) -> __m256i {
-    // SAFETY: sixteen bytes are there.
-    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
-}
-
 /// Indices into a table of 32 bytes, which is two vectors.
 #[derive(Clone, Copy)]
 pub struct Index {
@@ -164,44 +158,6 @@ impl Index {
     pub fn of(self, table: [__m256i; 2]) -> __m256i {
         let [first, second] = table.map(|half| _mm256_shuffle_epi8(half, self.place));
         _mm256_blendv_epi8(first, second, self.which)
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn bytes(byte: u8) -> __m256i {
-    _mm256_set1_epi8(byte as i8)
-}
-
-/// Shift all bytes down. The bits that come in from the neighbouring byte have no meaning.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn down(bytes: __m256i, shift: usize) -> __m256i {
-    match shift {
-        0 => bytes,
-        1 => _mm256_srli_epi16::<1>(bytes),
-        2 => _mm256_srli_epi16::<2>(bytes),
-        3 => _mm256_srli_epi16::<3>(bytes),
-        4 => _mm256_srli_epi16::<4>(bytes),
-        5 => _mm256_srli_epi16::<5>(bytes),
-        6 => _mm256_srli_epi16::<6>(bytes),
-        _ => _mm256_srli_epi16::<7>(bytes),
-    }
-}
-
-/// All bytes shifted up.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn up(bytes: __m256i, shift: usize) -> __m256i {
-    match shift {
-        0 => bytes,
-        1 => _mm256_slli_epi16::<1>(bytes),
-        2 => _mm256_slli_epi16::<2>(bytes),
-        3 => _mm256_slli_epi16::<3>(bytes),
-        4 => _mm256_slli_epi16::<4>(bytes),
-        5 => _mm256_slli_epi16::<5>(bytes),
-        6 => _mm256_slli_epi16::<6>(bytes),
-        _ => _mm256_slli_epi16::<7>(bytes),
     }
 }
 
@@ -356,12 +312,12 @@ fn cell<const BITS: usize>(cells: &[__m256i; 7], s: usize) -> __m256i {
     let (byte, first) = (s * BITS / 8, s * BITS % 8);
     let top = !(0xFFu32 >> BITS) as u8;
     if first + BITS <= 8 {
-        return _mm256_and_si256(up(cells[byte], first), bytes(top));
+        return _mm256_and_si256(up(cells[byte], first as u32), bytes(top));
     }
     let own = 0xFFu8 << first;
     _mm256_or_si256(
-        _mm256_and_si256(up(cells[byte], first), bytes(own)),
-        _mm256_and_si256(down(cells[byte + 1], 8 - first), bytes(top & !own)),
+        _mm256_and_si256(up(cells[byte], first as u32), bytes(own)),
+        _mm256_and_si256(down(cells[byte + 1], 8 - first as u32), bytes(top & !own)),
     )
 }
 
@@ -388,7 +344,7 @@ unsafe fn find_phases_of<const WIDE: bool, const HALF: bool, const BITS: usize>(
         let (windows, cell_bytes) = unsafe { (windows::<HALF>(path), cell_bytes::<BITS>(cells)) };
         // The path bits that end this many bits before the lane's last bit.
         let part = |after: usize| {
-            let bits = down(windows[after / 4], after % 4);
+            let bits = down(windows[after / 4], after as u32 % 4);
             _mm256_and_si256(bits, bytes(if WIDE { 31 } else { 15 }))
         };
         let add = |table: [__m256i; 2], part: __m256i| match WIDE {
@@ -412,7 +368,7 @@ unsafe fn find_phases_of<const WIDE: bool, const HALF: bool, const BITS: usize>(
                 let upper = match BITS {
                     0 => _mm256_add_epi8(offset, offset),
                     _ => _mm256_or_si256(
-                        _mm256_and_si256(down(offset, BITS - 1), bytes((0xFFu32 >> BITS) as u8)),
+                        _mm256_and_si256(down(offset, BITS as u32 - 1), bytes((0xFFu32 >> BITS) as u8)),
                         cell::<BITS>(&cell_bytes, $s),
                     ),
                 };

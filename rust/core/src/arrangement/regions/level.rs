@@ -147,6 +147,21 @@ impl Level {
         })
     }
 
+    /// Whether its coordinates are those of the space.
+    pub(super) fn is_the_space(&self) -> bool {
+        let Lift { rows, divisor } = &self.lift;
+        let one = |row: usize, column: usize| BigInt::from(u8::from(row == column));
+        let is_unit = |(row, entries): (usize, &Vec<BigInt>)| {
+            entries
+                .iter()
+                .enumerate()
+                .all(|(column, x)| *x == one(row, column))
+        };
+        *divisor == one(0, 0)
+            && rows.len() == self.dimension
+            && rows.iter().enumerate().all(is_unit)
+    }
+
     /// The hyperplanes as they meet f = −M, in coordinates without the first.
     pub(super) fn below(&self) -> (Vec<Vec<BigInt>>, Lift) {
         self.at(&self.beyond.0)

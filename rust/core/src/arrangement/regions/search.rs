@@ -10,6 +10,7 @@ use super::cut::Lift;
 use super::exact::{Exact, dot};
 use super::flat_part::FlatPart;
 use super::level::{Level, Numbers, Threads};
+use super::short_point;
 use crate::arrangement::arithmetic::integer;
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::jobs::{Job, Limits, Wanted};
@@ -294,13 +295,26 @@ impl RegionSearch {
     /// The regions on which the function of a level is least at one of these vertices.
     fn at_vertices(&self, at: usize, numbers: &[u64], control: &Control) -> Result<Block> {
         let level = &self.levels[at];
+        // Points of a lower level have long coordinates, and the regions there are wide.
+        let top = self.levels[0]
+            .short
+            .as_ref()
+            .filter(|_| self.levels[0].is_the_space());
         let (limbs, width) = (level.search.limbs(), level.dimension + 1);
         let chunk = |vertices: &[u64]| {
             let mut block = Block::new(self.dimension);
             let mut workspace = Workspace::default();
             for vertex in vertices.chunks_exact(width * limbs) {
                 control.check()?;
-                at_vertex(level, vertex, limbs, &mut block, &mut workspace, control)?;
+                at_vertex(
+                    level,
+                    top,
+                    vertex,
+                    limbs,
+                    &mut block,
+                    &mut workspace,
+                    control,
+                )?;
             }
             if let (0, Some(above)) = (at, &self.above) {
                 let hyperplanes = level.rows.len();
@@ -362,6 +376,7 @@ impl<N> Default for Place<N> {
 /// Add the regions on which the level's function is least at this vertex.
 fn at_vertex(
     level: &Level,
+    top: Option<&short_point::Rows>,
     words: &[u64],
     limbs: usize,
     block: &mut Block,
@@ -374,7 +389,7 @@ fn at_vertex(
             let place = &mut workspace.small;
             place.vertex.clear();
             place.vertex.extend(words.iter().map(|x| *x as i64));
-            if cones_at(level, numbers, place, block, control)? {
+            if cones_at(level, top, numbers, place, block, control)? {
                 return Ok(());
             }
         }
@@ -384,7 +399,7 @@ fn at_vertex(
             place
                 .vertex
                 .extend(words.iter().map(|x| i128::from(*x as i64)));
-            if cones_at(level, numbers, place, block, control)? {
+            if cones_at(level, top, numbers, place, block, control)? {
                 return Ok(());
             }
         }
@@ -394,7 +409,7 @@ fn at_vertex(
     if limbs > 1 {
         super::exact::reduce(&mut place.vertex);
     }
-    cones_at(level, &level.big, place, block, control)?;
+    cones_at(level, top, &level.big, place, block, control)?;
     Ok(())
 }
 
@@ -402,6 +417,7 @@ fn at_vertex(
 /// nothing is added.
 fn cones_at<N: Exact>(
     level: &Level,
+    top: Option<&short_point::Rows>,
     numbers: &Numbers<N>,
     place: &mut Place<N>,
     block: &mut Block,
@@ -415,7 +431,7 @@ fn cones_at<N: Exact>(
         let normal = |at: &usize| &numbers.rows[at * (level.dimension + 1)..][..level.dimension];
         let normals: Vec<&[N]> = place.through.iter().map(normal).collect();
         direction(&normals, &numbers.function, &mut place.scratch)
-            .and_then(|()| add(level, numbers, place, block))
+            .and_then(|()| add(level, top, numbers, place, block))
     } else {
         let mut normals: Vec<u32> = place.through.iter().map(|n| level.normal_of[*n]).collect();
         normals.sort_unstable();
@@ -425,7 +441,7 @@ fn cones_at<N: Exact>(
             .directions(&normals, &level.normals, function, control)?;
         found.iter().try_for_each(|direction| {
             place.scratch.direction = direction.iter().map(N::of).collect::<Option<_>>()?;
-            add(level, numbers, place, block)
+            add(level, top, numbers, place, block)
         })
     };
     if added.is_none() {
@@ -460,6 +476,7 @@ fn look<N: Exact>(level: &Level, numbers: &Numbers<N>, place: &mut Place<N>) -> 
 /// Add the region that begins at a vertex in the direction that was found.
 fn add<N: Exact>(
     level: &Level,
+    top: Option<&short_point::Rows>,
     numbers: &Numbers<N>,
     place: &mut Place<N>,
     block: &mut Block,
@@ -485,7 +502,16 @@ fn add<N: Exact>(
         }
     }
     let point = step(rows, &place.values, &place.vertex, direction)?;
-    block.push_point(&lift(numbers, dimension, &point)?);
+    let lifted = lift(numbers, dimension, &point)?;
+    let shorter = top.filter(|_| lifted.iter().any(|x| x.to_word().is_none()));
+    let shorter = shorter.and_then(|top| {
+        let lifted: Vec<BigInt> = lifted.iter().map(Exact::to_big).collect();
+        top.near(&lifted, &block.signs[start..], &mut place.short)
+    });
+    match shorter {
+        Some(()) => block.push_point(&place.short),
+        None => block.push_point(&lifted),
+    }
     block.bounded.push(false);
     Some(())
 }

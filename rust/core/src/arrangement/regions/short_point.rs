@@ -5,6 +5,8 @@
 //! to write and to read. Floats say how coarse the grid may be: half as fine as the distance to the nearest
 //! hyperplane. What they propose counts only if the integers have the right sign at every hyperplane.
 
+use num_bigint::BigInt;
+
 use super::exact::Exact;
 
 /// The finest grid, in bits behind the point, and the largest numerator, in bits.
@@ -80,6 +82,42 @@ impl Rows {
                 needed = needed.max(norm / distance.abs());
             }
         }
+        let near = numerators.iter().zip(&unit);
+        let near = near.map(|(x, u)| x.to_float() / denominator + length * u);
+        self.rounded(near, needed, signs, point)
+    }
+
+    /// A point near another one at which hyperplane j has the sign `signs[j]`, as in [`point`](Self::point).
+    pub(super) fn near(&self, other: &[BigInt], signs: &[i8], point: &mut Vec<i64>) -> Option<()> {
+        let (denominator, numerators) = other.split_last()?;
+        let (width, denominator) = (other.len(), denominator.to_float());
+        if width >= MOST_COORDINATES {
+            return None;
+        }
+        let near: Vec<f64> = numerators
+            .iter()
+            .map(|x| x.to_float() / denominator)
+            .collect();
+        let mut needed = 1.0f64;
+        for (row, norm) in self.floats.chunks_exact(width).zip(&self.norms) {
+            let (side, normal) = row.split_last()?;
+            let value: f64 = normal.iter().zip(&near).map(|(a, x)| a * x).sum();
+            if *norm > 0.0 {
+                needed = needed.max(norm / (value - side).abs());
+            }
+        }
+        self.rounded(near.into_iter(), needed, signs, point)
+    }
+
+    /// The point of a dyadic grid next to this one, if it has these signs. The step of the grid is about
+    /// half of one over `needed`.
+    fn rounded(
+        &self,
+        near: impl Iterator<Item = f64>,
+        needed: f64,
+        signs: &[i8],
+        point: &mut Vec<i64>,
+    ) -> Option<()> {
         // The exponent, from the bits: a logarithm is not the same on every machine.
         let bits = ((needed.to_bits() >> 52 & 0x7FF) as i32 - 1022).max(0);
         if !needed.is_finite() || bits > FINEST {
@@ -87,8 +125,8 @@ impl Rows {
         }
         let grid = (1u64 << bits) as f64;
         point.clear();
-        for (x, u) in numerators.iter().zip(&unit) {
-            let x = ((x.to_float() / denominator + length * u) * grid).round_ties_even();
+        for x in near {
+            let x = (x * grid).round_ties_even();
             if x.is_nan() || x.abs() >= LARGEST {
                 return None;
             }
@@ -100,6 +138,7 @@ impl Rows {
         let common = zeros.unwrap_or(bits).min(bits);
         point.iter_mut().for_each(|x| *x >>= common);
         point.push(1 << (bits - common));
+        let width = point.len();
         // Products are below 2^63·2^53, and there are fewer than MOST_COORDINATES.
         let value = |row: &[i64]| {
             let terms = row

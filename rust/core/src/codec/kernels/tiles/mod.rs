@@ -94,6 +94,21 @@ impl<'m> TileCodes<'m> {
         )
     }
 
+    /// A tile in the places of a whole one, and its lanes. `memory` holds a tile that has fewer.
+    #[cfg(target_arch = "x86_64")]
+    fn whole_tile<'a>(
+        &'a self,
+        number: usize,
+        memory: &'a mut [u8; MOST_BYTES],
+    ) -> (&'a [u8], usize) {
+        let (tile, lanes) = self.tile(number);
+        if lanes == LANES {
+            return (tile, lanes);
+        }
+        self.plan.order.widen(tile, lanes, memory);
+        (memory, lanes)
+    }
+
     /// Decode the tiles that have weights `from..from + len`. Call `f` for each with the number of its
     /// first weight, relative to `from`, and with the levels of its weights.
     fn each_tile(
@@ -140,17 +155,11 @@ impl<'m> TileCodes<'m> {
             SimdLevel::Portable => return portable::levels(plan, tile, lanes, out),
             #[cfg(target_arch = "x86_64")]
             _ => {
-                let mut wide = [0; MOST_BYTES];
-                let place = match lanes {
-                    LANES => tile.as_ptr(),
-                    _ => {
-                        plan.order.widen(tile, lanes, &mut wide);
-                        wide.as_ptr()
-                    }
-                };
+                let mut memory = [0; MOST_BYTES];
+                let (whole, _) = self.whole_tile(number, &mut memory);
                 // SAFETY: every level but the portable one has AVX2; the bytes of a whole tile are
                 // there, and the window is the code's.
-                unsafe { offsets_on_avx2(plan, place, lanes, &mut offsets) };
+                unsafe { offsets_on_avx2(plan, whole.as_ptr(), lanes, &mut offsets) };
             }
         }
         plan.order.unpack(tile, lanes, &mut path, &mut cells);
@@ -165,29 +174,27 @@ impl<'m> TileCodes<'m> {
     }
 
     /// Decode a tile to bytes, in the order of its weights.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(unused_variables, unused_mut, reason = "kernels for x86-64 alone")
+    )]
     fn decode(&self, simd: SimdLevel, number: usize, out: &mut [i8; TILE]) {
-        let (tile, lanes) = self.tile(number);
-        let mut wide = [0; MOST_BYTES];
-        let tile = match lanes {
-            LANES => tile.as_ptr(),
-            _ => {
-                self.plan.order.widen(tile, lanes, &mut wide);
-                wide.as_ptr()
-            }
-        };
         let plan = self.plan;
+        let mut memory = [0; MOST_BYTES];
         match simd {
             SimdLevel::Portable => unreachable!("levels in plain Rust are words"),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the token proves that the machine has these instructions; the bytes of a whole
             // tile are there, and the window and the rate are the code's.
             SimdLevel::Avx2(_) | SimdLevel::Avx512(_) => unsafe {
-                with_constants!(plan, avx2::levels, plan, tile, lanes, out)
+                let (tile, lanes) = self.whole_tile(number, &mut memory);
+                with_constants!(plan, avx2::levels, plan, tile.as_ptr(), lanes, out)
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             SimdLevel::Vbmi(_) => unsafe {
-                with_constants!(plan, vbmi::levels, plan, tile, lanes, out)
+                let (tile, lanes) = self.whole_tile(number, &mut memory);
+                with_constants!(plan, vbmi::levels, plan, tile.as_ptr(), lanes, out)
             },
         }
     }
@@ -195,38 +202,31 @@ impl<'m> TileCodes<'m> {
     /// Decode a tile to bytes, weight s of all lanes for each s in turn. With AVX-512 VBMI, bytes are
     /// moved up by 128. Lanes that do not exist have any levels.
     fn steps(&self, simd: SimdLevel, number: usize, out: &mut [u8; TILE]) {
-        let (tile, lanes) = self.tile(number);
         let plan = self.plan;
-        if simd == SimdLevel::Portable {
-            let mut levels = [0; TILE];
-            portable::levels(plan, tile, lanes, &mut levels);
-            let (_, parity) = self.unit_and_parity();
-            for (at, out) in out.iter_mut().enumerate() {
-                let level = levels[STEPS * (at % LANES) + at / LANES];
-                *out = ((i32::from(level) - parity) / 2) as u8;
-            }
-            return;
-        }
-        let mut wide = [0; MOST_BYTES];
-        let tile = match lanes {
-            LANES => tile.as_ptr(),
-            _ => {
-                plan.order.widen(tile, lanes, &mut wide);
-                wide.as_ptr()
-            }
-        };
+        let mut memory = [0; MOST_BYTES];
         match simd {
-            SimdLevel::Portable => unreachable!("done above"),
+            SimdLevel::Portable => {
+                let (tile, lanes) = self.tile(number);
+                let mut levels = [0; TILE];
+                portable::levels(plan, tile, lanes, &mut levels);
+                let (_, parity) = self.unit_and_parity();
+                for (at, out) in out.iter_mut().enumerate() {
+                    let level = levels[STEPS * (at % LANES) + at / LANES];
+                    *out = ((i32::from(level) - parity) / 2) as u8;
+                }
+            }
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the token proves that the machine has these instructions; the bytes of a whole
             // tile are there, and the window and the rate are the code's.
             SimdLevel::Avx2(_) | SimdLevel::Avx512(_) => unsafe {
-                with_constants!(plan, avx2::steps, plan, tile, lanes, out)
+                let (tile, lanes) = self.whole_tile(number, &mut memory);
+                with_constants!(plan, avx2::steps, plan, tile.as_ptr(), lanes, out)
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             SimdLevel::Vbmi(_) => unsafe {
-                with_constants!(plan, vbmi::steps, plan, tile, lanes, out)
+                let (tile, lanes) = self.whole_tile(number, &mut memory);
+                with_constants!(plan, vbmi::steps, plan, tile.as_ptr(), lanes, out)
             },
         }
     }

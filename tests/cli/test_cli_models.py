@@ -67,6 +67,21 @@ def test_options_reach_the_library(model, tmp_path):
     assert said["tensors"] == 21
 
 
+def test_the_layout_reaches_the_library(model, small, tmp_path):
+    done = run("compress", model, tmp_path / "cli", "--effort", "fast", "--layout", "tiles")
+    assert done.returncode == 0, done.stderr
+    hc.compress_checkpoint(model, tmp_path / "library", effort="fast", layout="tiles").close()
+    assert digests(tmp_path / "cli") == digests(tmp_path / "library")
+
+    def formats(path):
+        with hc.Checkpoint(path) as read:
+            codes = [read[name] for name in read]
+        codes = [c for c in codes if isinstance(c, hc.CompressedTensor) and c.codec == "trellis"]
+        return {json.loads(c.to_parts()[0])["format"] for c in codes}
+
+    assert (formats(small), formats(tmp_path / "cli")) == ({1}, {3})
+
+
 def test_inspect_shows_every_tensor(small):
     done = run("inspect", small)
     assert (done.returncode, done.stderr) == (0, "")

@@ -48,6 +48,16 @@ def run(machine, program):
     return fake_cuda.run(machine, text, FAKE_CUDA_EAGER="1")
 
 
+def test_tiles_are_refused_by_name(machine):
+    program = """
+        import pytest
+        parts, description = parts_of(hc.compress_tensor(gaussian(40, 384), layout="tiles"))
+        with pytest.raises(InvalidArgumentError, match="in tiles, which the CUDA kernels do not"):
+            cuda.decode(parts, description, torch.float32)
+    """
+    run(machine, program)
+
+
 @pytest.mark.long
 def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
     program = """

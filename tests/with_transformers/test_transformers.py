@@ -173,6 +173,19 @@ def test_bits_are_spread_as_the_command_spreads_them(folders, tmp_path):
     assert torch.equal(output(model), output(load("llama", tmp_path / "small")))
 
 
+def test_tiles_are_those_of_the_command_and_are_saved(folders, tmp_path):
+    compress_checkpoint(folders["llama"], tmp_path / "small", bits=4, layout="tiles")
+    model = load("llama", folders["llama"], quantization_config=HypercompConfig(layout="tiles"))
+    expected = output(model)
+    assert torch.equal(expected, output(load("llama", tmp_path / "small")))
+    chains = load("llama", folders["llama"], quantization_config=HypercompConfig())
+    assert not torch.equal(expected, output(chains))
+    model.save_pretrained(tmp_path / "again")
+    again = load("llama", tmp_path / "again")
+    assert again.config.quantization_config.layout == "tiles"
+    assert torch.equal(expected, output(again))
+
+
 def test_modules_are_left_alone_as_asked(folders):
     config = HypercompConfig(
         rules=["model.layers.0.*=keep"],

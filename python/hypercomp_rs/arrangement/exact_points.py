@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import operator
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -32,24 +33,25 @@ class ExactPoints(Sequence[Item]):
     # One item and several items, in error messages.
     _NOUNS: ClassVar[tuple[str, str]]
 
+    @abc.abstractmethod
     def _homogeneous(self) -> npt.NDArray[Any]:
         """Numerators and the positive denominator of each point in lowest terms, shape (k, d + 1).
 
         The dtype is ``int64`` if all numbers fit, and otherwise ``object``.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _item(self, at: int) -> Item:
-        raise NotImplementedError
+        """The item at a position that is within the result."""
 
+    @abc.abstractmethod
     def _part(self, index: slice | npt.NDArray[Any]) -> Self:
         """The items that a slice, a mask or positions select, not complete."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def complete(self) -> bool:
         """Whether the result has everything that was searched for."""
-        raise NotImplementedError
 
     @property
     def dimension(self) -> int:

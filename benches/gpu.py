@@ -11,6 +11,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,8 +26,12 @@ from hypercomp_rs.torch.compressed_module import buffers_of
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-BITS = (2, 3, 4, 5, 8)
-BATCHES = (1, 2, 4, 8, 16, 32)
+# Layouts and rates.
+CODES: tuple[tuple[Literal["chains", "tiles"], int], ...] = (
+    *(("chains", bits) for bits in (2, 3, 4, 5, 8)),
+    *(("tiles", bits) for bits in (2, 3, 4)),
+)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 512)
 SHAPES = ((4096, 4096), (11008, 4096), (4096, 11008))
 # More than any cache holds.
 WORKING_SET = 512 << 20
@@ -49,7 +54,7 @@ def main() -> None:
     console.print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     rounds = 3 if short else 15
     for shape in ((512, 1024),) if short else SHAPES:
-        layers = [Layers(shape, bits, short) for bits in BITS]
+        layers = [Layers(shape, bits, short, layout) for layout, bits in CODES]
         console.print(decoding(shape, layers, rounds))
         console.print(products(shape, layers, rounds, short))
     console.print(calls(rounds))
@@ -58,10 +63,16 @@ def main() -> None:
 class Layers:
     """Copies of one compressed matrix, as many as do not fit a cache."""
 
-    def __init__(self, shape: tuple[int, int], bits: float, short: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        bits: float,
+        short: bool,
+        layout: Literal["chains", "tiles"] = "chains",
+    ) -> None:
         w = np.random.default_rng(0).standard_normal(shape, np.float32) * np.float32(0.02)
-        c = hc.compress_tensor(w, bits=bits, effort="fast")
-        self.bits = bits
+        c = hc.compress_tensor(w, bits=bits, effort="fast", layout=layout)
+        self.name = f"{bits} bits, {layout}"
         self.nbytes = c.nbytes
         self.description, buffers = buffers_of(c)
         count = 2 if short else copies(c.nbytes)
@@ -148,15 +159,15 @@ def four_bits(shape: tuple[int, int], short: bool) -> list[tuple[torch.Tensor, o
 
 def decoding(shape: tuple[int, int], layers: list[Layers], rounds: int) -> Table:
     """Decoding to float16."""
-    contestants = {f"{made.bits} bits": made.decode() for made in layers}
+    contestants = {made.name: made.decode() for made in layers}
     taken = microseconds(contestants, rounds)
     made = table(f"decoding {shape} to float16", "", "µs", "G weights/s", "GB/s read and written")
     weights = shape[0] * shape[1]
     for layer in layers:
-        time_taken = taken[f"{layer.bits} bits"]
+        time_taken = taken[layer.name]
         moved = (layer.nbytes + 2 * weights) / time_taken / 1e3
         made.add_row(
-            f"{layer.bits} bits",
+            layer.name,
             f"{time_taken:.1f}",
             f"{weights / time_taken / 1e3:.1f}",
             f"{moved:.0f}",
@@ -167,7 +178,7 @@ def decoding(shape: tuple[int, int], layers: list[Layers], rounds: int) -> Table
 def products(shape: tuple[int, int], layers: list[Layers], rounds: int, short: bool) -> Table:
     """Products with a few vectors of bfloat16."""
     plain, nf4 = plain_weights(shape, short), four_bits(shape, short)
-    headings = [f"{layer.bits} bits" for layer in layers]
+    headings = [layer.name for layer in layers]
     made = table(
         f"x·Wᵀ, W {shape}: µs, and how many times as fast as bfloat16 by cuBLAS",
         "vectors", "bfloat16", "NF4", *headings,
@@ -176,7 +187,7 @@ def products(shape: tuple[int, int], layers: list[Layers], rounds: int, short: b
         x = torch.randn(batch, shape[1], dtype=torch.bfloat16, device="cuda")
         contestants: dict[str, Sequence[Callable[[], object]]] = {
             "bfloat16": [lambda w=w, x=x: F.linear(x, w) for w in plain],
-            **{f"{layer.bits} bits": layer.linear(x) for layer in layers},
+            **{layer.name: layer.linear(x) for layer in layers},
         }
         if nf4:
             import bitsandbytes

@@ -32,11 +32,16 @@ static __device__ __forceinline__ double clamped_wide(double value, float most) 
     return fmin(fmax(value, -(double)most), (double)most);
 }
 
-template <class T> struct Element;  // restore: of decoded weights; from, to: of results and activations
+// restore: of decoded weights; in_floats: the same where `fits` and the product is not subnormal; from, to: of
+// results and activations
+template <class T> struct Element;
 
 template <> struct Element<float> {
+    static __device__ __forceinline__ float in_floats(const HcTensor& tensor, float value) {
+        return clamped(value * tensor.narrow[0] * tensor.narrow[1], F32_MAX);
+    }
     static __device__ __forceinline__ float restore(const HcTensor& tensor, float value) {
-        if (tensor.fits) return clamped(value * tensor.narrow[0] * tensor.narrow[1], F32_MAX);
+        if (tensor.fits) return in_floats(tensor, value);
         return clamped(__double2float_rn(wide_product(tensor, value)), F32_MAX);
     }
     static __device__ __forceinline__ float from(float value) { return value; }
@@ -44,9 +49,11 @@ template <> struct Element<float> {
 };
 
 template <> struct Element<__half> {
+    static __device__ __forceinline__ __half in_floats(const HcTensor& tensor, float value) {
+        return __float2half_rn(clamped(value * tensor.narrow[0] * tensor.narrow[1], F16_MAX));
+    }
     static __device__ __forceinline__ __half restore(const HcTensor& tensor, float value) {
-        if (tensor.fits)
-            return __float2half_rn(clamped(value * tensor.narrow[0] * tensor.narrow[1], F16_MAX));
+        if (tensor.fits) return in_floats(tensor, value);
         return __float2half_rn(to_odd(clamped_wide(wide_product(tensor, value), F16_MAX)));
     }
     static __device__ __forceinline__ __half from(float value) { return __float2half_rn(value); }
@@ -59,6 +66,9 @@ template <> struct Element<__nv_bfloat16> {
     static __device__ __forceinline__ __nv_bfloat16 rounded(float value) {
         uint32_t bits = __float_as_uint(value);
         return __ushort_as_bfloat16((uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16));
+    }
+    static __device__ __forceinline__ __nv_bfloat16 in_floats(const HcTensor& tensor, float value) {
+        return rounded(clamped(value * tensor.narrow[0] * tensor.narrow[1], BF16_MAX));
     }
     static __device__ __forceinline__ __nv_bfloat16 restore(const HcTensor& tensor, float value) {
         float product = clamped(value * tensor.narrow[0] * tensor.narrow[1], BF16_MAX);
@@ -76,6 +86,12 @@ template <> struct Element<__nv_bfloat16> {
         return __uint_as_float((uint32_t)__bfloat16_as_ushort(value) << 16);
     }
 };
+
+// The bits of a float of 16.
+static __device__ __forceinline__ uint16_t bits_of(__half value) {
+    return *reinterpret_cast<const uint16_t*>(&value);
+}
+static __device__ __forceinline__ uint16_t bits_of(__nv_bfloat16 value) { return __bfloat16_as_ushort(value); }
 
 // The same for a dtype that is known at run time; it is the same for all threads.
 static __device__ __forceinline__ void store_weight(const HcTensor& tensor, void* out, uint64_t i,

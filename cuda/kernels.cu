@@ -2,7 +2,9 @@
 #include "decode.cuh"
 #include "product.cuh"
 #include "tile_decode.cuh"
+#include "tile_decode_rows.cuh"
 #include "tile_product.cuh"
+#include "tile_rows.cuh"
 #include "winding.cuh"
 
 static_assert(HC_ROWS == 8, "blocks of hc_matvec_* in kernels.def have 32 threads for each of HC_ROWS");

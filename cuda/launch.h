@@ -16,6 +16,8 @@
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 typedef short int16_t;
+typedef int int32_t;
+typedef long long int64_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 #else
@@ -67,6 +69,10 @@ struct HcTileCode {
     uint32_t skew[2][3];
     float unit;           // of integer levels, in standard deviations
     uint32_t levels;      // where its levels begin in HcTiles::levels
+    // Only for levels that are bytes, as tile_bytes.cuh has them:
+    uint32_t base[2];     // where the line of each cell begins, a byte each, moved up by 128; 0 for the tail
+    int32_t parity;       // of levels in half units
+    uint32_t pairs;       // where its table begins in HcTiles::pairs, in words
     uint32_t unused[2];
 };
 
@@ -77,6 +83,30 @@ struct HcTiles {
     // For each code the integer level of each stored cell and u, at 128·cell + u. First those of h = 1..8, which
     // are HC_TILE_LEVELS; then those of higher rates that the tensor has.
     const int16_t* levels;
+    // For each code that rows use which hc_tile_rows multiplies: what tile_bytes.cuh reads of two weights.
+    const uint32_t* pairs;
+};
+
+// Up to sixteen rows of one rate, which a block multiplies.
+struct HcRowTile {
+    uint32_t first;       // in HcRows::order
+    uint16_t rows;
+    uint16_t half_bits;   // 0: rows of zeros
+};
+
+// The rows of a product by tensor cores: of tensors in tiles whose rows are whole streams at rates up to 4 bits (8
+// half bits), with W up to 12. `columns` is a multiple of 256, and the plane of tiles begins at a multiple of 16.
+struct HcRows {
+    const uint32_t* order;   // the rows, by rate
+    const HcRowTile* tiles;
+    uint32_t columns;
+    uint32_t vectors;        // 1..16
+};
+
+// What 512 columns of a vector have beside their bytes.
+struct HcChunk {
+    int32_t sum;  // of the integers
+    float unit;   // of the vector; NaN if a value here is not finite
 };
 
 // The shape of a product. Only for tensors whose rows are whole streams (Layout::streams_a_row is
@@ -104,8 +134,9 @@ struct HcWinding {
     uint32_t base;          // m
 };
 
-static_assert(sizeof(HcCode) == 32 && sizeof(HcTileCode) == 48 && sizeof(HcStream) == 32, "tables of structs");
-static_assert(sizeof(HcTensor) == 112 && sizeof(HcTiles) == 16, "arguments");
+static_assert(sizeof(HcCode) == 32 && sizeof(HcTileCode) == 64 && sizeof(HcStream) == 32, "tables of structs");
+static_assert(sizeof(HcRowTile) == 8 && sizeof(HcChunk) == 8, "tables of structs");
+static_assert(sizeof(HcTensor) == 112 && sizeof(HcTiles) == 24 && sizeof(HcRows) == 24, "arguments");
 static_assert(sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
 
 // The type of weights, activations or results, with the numbers of Dtype in rust/core.

@@ -18,6 +18,15 @@ enum : uint32_t {
     EACH_NIBBLE = 0x11111111,
 };
 
+// The rate of a stream. HC_ONLY_RATE makes it a constant, so that the instructions of one rate can be counted.
+static __device__ __forceinline__ uint32_t rate_of(const HcStream& stream) {
+#ifdef HC_ONLY_RATE
+    return HC_ONLY_RATE;
+#else
+    return stream.half_bits;
+#endif
+}
+
 static __device__ __forceinline__ uint32_t reversed_bytes(uint32_t word) { return __byte_perm(word, 0, 0x0123); }
 
 // The plane of tiles, from a stream's first byte on.
@@ -34,13 +43,12 @@ struct TilePlane {
         skip = (uint32_t)(first_byte % 4);
     }
 
-    // The four bytes from byte `at` on, the first one lowest. Those beyond the end of the plane count as zeros.
+    // The four bytes from byte `at` on, the first one lowest. Those beyond the end of the plane have no meaning. Without
+    // a branch: most tiles begin at whole words, where the same word is read twice.
     __device__ __forceinline__ uint32_t four(uint32_t at) const {
         at += skip;
-        uint32_t word = at / 4, shift = at % 4 * 8;
-        if (shift == 0) return words[word];
-        uint32_t next = word + 1 < count ? words[word + 1] : 0;
-        return __funnelshift_r(words[word], next, shift);
+        uint32_t word = at / 4, next = min((at + 3) / 4, count - 1);
+        return __funnelshift_r(words[word], words[next], at % 4 * 8);
     }
 };
 

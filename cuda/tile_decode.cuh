@@ -9,7 +9,7 @@ static __device__ __forceinline__ void decode_tiles(const HcTensor& tensor, cons
                                                     void* out, uint32_t dtype) {
     __shared__ uint4 room[HC_TILE_LEVELS / 8];
     auto decode = [&](const HcStream& stream, uint32_t start, uint32_t length, float* tile) {
-        uint32_t rate = stream.half_bits;
+        uint32_t rate = rate_of(stream);
         const TileLevels levels(tiles, reinterpret_cast<int16_t*>(room), TILE_THREADS);
         const TileCode code(tiles, rate, tensor.window);
         const TilePlane plane(tensor.cells, tensor.cell_bytes, stream.cell_bit / 8);

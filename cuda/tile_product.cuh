@@ -10,7 +10,7 @@ template <int SLOTS, int ALL>
 static __device__ __forceinline__ void tile_piece(const HcTensor& tensor, const HcTiles& tiles,
                                                   const TileLevels& levels, const HcStream& stream,
                                                   const float* floats, float* totals) {
-    uint32_t rate = stream.half_bits;
+    uint32_t rate = rate_of(stream);
     const TileCode code(tiles, rate, tensor.window);
     const TilePlane plane(tensor.cells, tensor.cell_bytes, stream.cell_bit / 8);
     float sums[SLOTS] = {};

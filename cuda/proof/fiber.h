@@ -44,6 +44,12 @@ struct alignas(16) float4 {
 struct alignas(16) uint4 {
     uint32_t x, y, z, w;
 };
+struct alignas(8) uint2 {
+    uint32_t x, y;
+};
+struct alignas(8) int2 {
+    int32_t x, y;
+};
 
 namespace hc {
 
@@ -66,6 +72,7 @@ struct Thread {
 
 struct Warp {
     uint64_t slot[32] = {};
+    uint32_t factors[32][2] = {};  // of tensor cores
     Thread* lanes[32] = {};
 #ifdef HC_THREADS
     std::unique_ptr<std::barrier<>> barrier;
@@ -304,6 +311,33 @@ template <class D, class S> D bits_as(S value) {
 inline void __syncthreads(int line = __builtin_LINE()) { hc::sync_block(line); }
 template <class T> T __shfl_xor_sync(uint32_t mask, T value, int lanes, int line = __builtin_LINE()) {
     return hc::exchange(mask, value, [=](int lane) { return lane ^ lanes; }, line);
+}
+template <class T> T __shfl_sync(uint32_t mask, T value, int from, int line = __builtin_LINE()) {
+    return hc::exchange(mask, value, [=](int) { return from & 31; }, line);
+}
+
+// Instructions that instructions.cuh wraps for a GPU.
+inline uint32_t permuted(uint32_t a, uint32_t b, uint32_t selector) {
+    uint64_t both = (uint64_t)b << 32 | a;
+    uint32_t result = 0;
+    for (int i = 0; i < 4; ++i) {
+        if (selector >> (4 * i + 3) & 1) hc::fail("a nibble of a selector is above 7");
+        result |= (uint32_t)(both >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+    }
+    return result;
+}
+inline void add_byte_products(int32_t (&sums)[2], uint32_t a, uint32_t b, int line = __builtin_LINE()) {
+    hc::Warp& warp = *hc::current->warp;
+    int lane = hc::current->lane;
+    warp.factors[lane][0] = a;
+    warp.factors[lane][1] = b;
+    hc::sync_warp(0xFFFFFFFFu, line);
+    for (int i = 0; i < 2; ++i)
+        for (int k = 0; k < 16; ++k) {
+            int row = lane / 4 * 4 + k / 4, column = (2 * (lane % 4) + i) * 4 + k / 4, byte = 8 * (k % 4);
+            sums[i] += (int)(uint8_t)(warp.factors[row][0] >> byte) * (int8_t)(warp.factors[column][1] >> byte);
+        }
+    hc::sync_warp(0xFFFFFFFFu, line);
 }
 
 inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t by) {

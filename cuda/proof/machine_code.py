@@ -84,9 +84,13 @@ def loops(lines: list[str]) -> list[Counter[str]]:
 
 
 @cache
+def _ptx_of_one_rate(rate: int) -> str:
+    return kernels.compile_ptx(options=(*kernels.OPTIONS, f"-DHC_ONLY_RATE={rate}"))
+
+
+@cache
 def _one_rate(rate: int, architecture: int) -> bytes:
-    ptx = kernels.compile_ptx(options=(*kernels.OPTIONS, f"-DHC_ONLY_RATE={rate}"))
-    return kernels.assemble(ptx, architecture)[0]
+    return kernels.assemble(_ptx_of_one_rate(rate), architecture)[0]
 
 
 def product_loop(rate: int, architecture: int, *, table: bool) -> Loop:
@@ -99,12 +103,25 @@ def product_loop(rate: int, architecture: int, *, table: bool) -> Loop:
     return Loop(mine[0], 32 if table else 16)
 
 
-def decode_loop(rate: int, architecture: int) -> Loop:
+def rows_loop(rate: int, architecture: int) -> Loop:
+    """The inner loop of hc_tile_rows_1: a lane has two octets of two rows."""
+    found = loops(disassembled(_one_rate(rate, architecture), "hc_tile_rows_1"))
+    mine = [
+        c
+        for c in found
+        if sum(n for name, n in c.items() if name.startswith("IMMA")) == 8 and "EXIT" not in c
+    ]
+    if len(mine) != 1:
+        raise RuntimeError(f"{len(mine)} such loops in hc_tile_rows_1, sm_{architecture}")
+    return Loop(mine[0], 32)
+
+
+def decode_loop(rate: int, architecture: int, kernel: str = "hc_decode") -> Loop:
     """The loop of hc_decode over groups of 16 weights: all but the transform and the rounding."""
-    found = loops(disassembled(_one_rate(rate, architecture), "hc_decode"))
+    found = loops(disassembled(_one_rate(rate, architecture), kernel))
     conversions = [
         c for c in found if sum(n for name, n in c.items() if name.startswith("I2F")) == 16
     ]
     if len(conversions) != 1:
-        raise RuntimeError(f"{len(conversions)} decoding loops in hc_decode, sm_{architecture}")
+        raise RuntimeError(f"{len(conversions)} decoding loops in {kernel}, sm_{architecture}")
     return Loop(conversions[0], 16)

@@ -60,7 +60,7 @@ def bounds(device: Device, loop: Loop, bytes_a_weight: float) -> dict[str, float
     }
 
 
-def table(loops: dict[int, tuple[Loop, Loop]], bytes_a_weight: float) -> list[str]:
+def table(loops: dict[int, tuple[Loop, ...]], bytes_a_weight: float) -> list[str]:
     """The table, as lines of Markdown."""
     lines = [
         "Cycles for 1024 weights at 4 bits, rows of 4096; the largest is the bound",
@@ -69,7 +69,8 @@ def table(loops: dict[int, tuple[Loop, Loop]], bytes_a_weight: float) -> list[st
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for device in DEVICES:
-        for name, loop in zip(("with a table", "without"), loops[device.architecture], strict=True):
+        names = ("with a table", "without", "tiles")
+        for name, loop in zip(names, loops[device.architecture], strict=True):
             found = bounds(device, loop, bytes_a_weight)
             share = found["memory"] / max(found.values())
             # A product of 16-bit weights takes its reading alone.

@@ -10,6 +10,7 @@ import struct
 import sys
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,14 @@ TILE_CODE = np.dtype(
         ("skew", "<u4", (2, 3)),
         ("unit", "<f4"),
         ("levels", "<u4"),
+        ("base", "u1", 8),
+        ("parity", "<i4"),
+        ("pairs", "<u4"),
         ("unused", "<u4", 2),
     ]
 )
+ROW_TILE = np.dtype([("first", "<u4"), ("rows", "<u2"), ("half_bits", "<u2")])
+CHUNK = np.dtype([("sum", "<i4"), ("unit", "<f4")])
 TENSOR = struct.Struct("<QQQQQQQddffIIIIIIQ")
 MATRIX = struct.Struct("<QIIII")
 TILE_LEVELS = 3840  # HC_TILE_LEVELS
@@ -178,19 +184,59 @@ def _codes(window: int) -> np.ndarray:
     return table
 
 
-def tiles_argument(case: Case, tensor: Prepared) -> Struct:
-    """The struct HcTiles, with its buffers given to the case."""
-    table, levels = np.zeros(16, TILE_CODE), []
+@cache
+def _integer_levels(window: int, h: int) -> tuple[np.ndarray, np.float32]:
+    """The integer level of each stored cell and u, and the unit."""
+    code = plain_tiles.codes()[window, h]
+    unit = np.float32(0.5) / code.units if code.units is not None else np.float32(2.0**-12)
+    found = plain_tiles.levels(window, h, plain.quantile) / unit
+    return np.rint(found).astype(np.int16), unit
+
+
+@cache
+def _pairs(window: int, h: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """What tile_bytes.cuh reads of a code: the table of pairs, where lines begin, the parity."""
+    code, levels = plain_tiles.codes()[window, h], _integer_levels(window, h)[0].astype(int)
+    parity, cells = levels[0, 0] % 2, len(levels)
+    moved = (levels - parity) // 2 + 128
+    assert 0 <= moved.min() <= moved.max() <= 255
+    base = np.zeros(8, np.uint8)
+    base[1:cells] = moved[1:, 0]
+    added = np.zeros(128, int)
+    if cells > 1:
+        inner, outer = (moved[cell] - moved[cell, 0] for cell in (cells // 2, 1))
+        added = inner | (outer - inner) << 5
+    entries = added | moved[0] << 8
+    registers = range(1 << window)
+    u = [np.array([plain_tiles.offset(axis, w) for w in registers]) for axis in code.axes]
+    if h % 2:
+        table = entries[u[0]] | entries[u[1]] << 16
+    else:
+        both = np.arange(2 << window)
+        table = entries[u[0][both >> 1]] | entries[u[0][both % (1 << window)]] << 16
+    return table.astype(np.uint32), base, parity
+
+
+def tiles_argument(case: Case, tensor: Prepared, *, by_rows: bool = False) -> Struct:
+    """The struct HcTiles, with its buffers given to the case; `by_rows`: with tables of pairs."""
+    table, levels, pairs = np.zeros(16, TILE_CODE), [], []
     for h in range(1, 17):
         code = plain_tiles.codes()[tensor.window, h]
         turns, skews = zip(*code.axes, strict=True)
-        unit = np.float32(0.5) / code.units if code.units is not None else np.float32(2.0**-12)
-        table[h - 1] = (turns, skews, unit, sum(map(len, levels)), 0)
-        found = plain_tiles.levels(tensor.window, h, plain.quantile) / unit
-        levels.append(np.rint(found).astype(np.int16).reshape(-1))
+        found, unit = _integer_levels(tensor.window, h)
+        place = sum(map(len, levels))
+        base, parity, pairs_at = np.zeros(8, np.uint8), 0, sum(map(len, pairs))
+        if by_rows and h in tensor.streams["half_bits"]:
+            of_code, base, parity = _pairs(tensor.window, h)
+            pairs.append(of_code)
+        table[h - 1] = (turns, skews, unit, place, base, parity, pairs_at, 0)
+        levels.append(found.reshape(-1))
     assert table["levels"][8] == TILE_LEVELS
-    given = (case.give(table.tobytes()), case.give(np.concatenate(levels).tobytes()))
-    return Struct(bytes(16), dict(zip((0, 8), given, strict=True)))
+    parts = [table.tobytes(), np.concatenate(levels).tobytes()]
+    if pairs:
+        parts.append(np.concatenate(pairs).tobytes())
+    given = (case.give(part) for part in parts)
+    return Struct(bytes(24), dict(zip((0, 8, 16), given, strict=False)))
 
 
 def blocks(n: int) -> tuple[int, bool]:
@@ -275,6 +321,55 @@ def add_product(
     else:
         kernel, given = f"hc_matvec_{slots}", (argument,)
     case.launch(kernel, grid or -(-rows // 8), *given, *rest)
+    return y
+
+
+def _rows_argument(case: Case, tensor: Prepared, batch: int) -> tuple[Struct, int]:
+    """The struct HcRows, with its buffers given to the case, and the number of HcRowTiles."""
+    rates = tensor.streams["half_bits"]
+    order = np.argsort(rates, kind="stable").astype(np.uint32)
+    row_tiles = []
+    for h in np.unique(rates):
+        mine = np.flatnonzero(rates[order] == h)
+        row_tiles += [(mine[at], min(16, len(mine) - at), h) for at in range(0, len(mine), 16)]
+    pointers = (case.give(order), case.give(np.array(row_tiles, ROW_TILE).tobytes()))
+    data = struct.pack("<QQII", 0, 0, tensor.shape[1], batch)
+    return Struct(data, dict(zip((0, 8), pointers, strict=True))), len(row_tiles)
+
+
+def add_expand(case: Case, tensor: Prepared, dtype: str) -> Pointer:
+    """The launch that decodes all rows of a matrix in tiles at once."""
+    argument, tiles_of = tensor_argument(case, tensor), tiles_argument(case, tensor, by_rows=True)
+    of_rows, count = _rows_argument(case, tensor, 0)
+    out = case.room(sum(tensor.lengths), STORED[dtype])
+    case.launch("hc_tile_expand", 4 * count, argument, tiles_of, of_rows, out, DTYPES[dtype])
+    return out
+
+
+def add_rows_product(case: Case, tensor: Prepared, x: np.ndarray, dtype: str) -> Pointer:
+    """The launches of a product by tensor cores, with up to sixteen vectors."""
+    rows, columns = tensor.shape
+    batch, number = len(x), DTYPES[dtype]
+    argument, tiles_of = tensor_argument(case, tensor), tiles_argument(case, tensor, by_rows=True)
+    groups = 1 if batch <= 4 else 2 if batch <= 8 else 4
+    chunks = -(-columns // 512)
+    given = case.give(x)
+    rounded = case.room(chunks * groups * 1024, np.uint32)
+    sums = case.room(chunks * groups * 4, CHUNK)
+    for first in range(0, 4 * groups, 8):
+        some = max(1, min(8, batch - first))
+        slots = some if some <= 2 else 4 if some <= 4 else 8
+        matrix = Struct(MATRIX.pack(rows, columns, 1, columns, some))
+        part = case.give(x[first:]) if first else given
+        image = case.room(-(-columns // 1024) * slots * (1024 + 512 + 4), np.float32)
+        grid = slots * tiles(columns)
+        case.launch("hc_transform", grid, argument, matrix, part, columns, number, image)
+        grid = chunks * min(groups - first // 4, 2)
+        case.launch("hc_tile_round", grid, matrix, image, first // 4, groups, rounded, sums)
+    of_rows, count = _rows_argument(case, tensor, batch)
+    y = case.room(batch * rows, STORED[dtype])
+    kernel, rest = f"hc_tile_rows_{groups}", (rounded, sums, y, rows, number)
+    case.launch(kernel, count, argument, tiles_of, of_rows, *rest)
     return y
 
 

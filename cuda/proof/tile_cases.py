@@ -1,4 +1,4 @@
-"""The cases of streams in tiles: every rate and window, ragged tiles, masks, both axes, products."""
+"""The cases of streams in tiles: every code, ragged tiles, masks, both axes, products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import hypercomp_rs
 
 from . import tensor as t
 from .case import Case
-from .cases import NUMPY, _decode, _product
+from .cases import NUMPY, _decode, _product, product_check
+
+# Of ‖w‖·‖x‖: the error of vectors as integers of 15 bits.
+ROWS_BOUND = 2.0**-11
 
 
 def every_code(windows: tuple[int, ...] = (8, 10, 12, 16)) -> Iterator[Case]:
@@ -66,6 +69,32 @@ def from_the_package() -> Iterator[Case]:
     yield case
 
 
+def expanded() -> Iterator[Case]:
+    """Rows of whole Hadamard blocks, decoded at once: every rate, several blocks, no transform."""
+    rng = np.random.default_rng(20261206)
+    rates = np.arange(9).repeat(2)
+    for window, shape, seed, dtypes in (
+        (8, (18, 1024), 1, tuple(NUMPY)),
+        (10, (18, 1024), None, ("bfloat16",)),
+        (12, (18, 1024), 2, ("float16",)),
+        (10, (80, 5120), 3, ("float16",)),
+    ):
+        data = t.forge(shape, window, rng.permutation(rates), rng, seed=seed, tiled=True)
+        kept = hypercomp_rs.CompressedTensor.from_bytes(data)
+        case = Case(f"expanded tiles of shape {shape}, W = {window}")
+        for dtype in dtypes:
+            out = t.add_expand(case, t.prepare(data), dtype)
+            case.expect_bits(out, kept.decompress(NUMPY[dtype]))
+        yield case
+    # Both factors of 2^e are needed.
+    data = t.forge((16, 1024), 10, np.array([8]), rng, seed=5, exponent=-138, tiled=True)
+    case = Case("expanded tiles, a small exponent")
+    for dtype in NUMPY:
+        wanted = hypercomp_rs.CompressedTensor.from_bytes(data).decompress(NUMPY[dtype])
+        case.expect_bits(t.add_expand(case, t.prepare(data), dtype), wanted)
+    yield case
+
+
 def products() -> Iterator[Case]:
     """Every batch and dtype; rows in pieces; mixed rates; rows of zeros."""
     rng = np.random.default_rng(20261204)
@@ -82,7 +111,72 @@ def products() -> Iterator[Case]:
     yield _product("product of tiles, no transform", data, 3, "float16", rng)
 
 
+def _by_tensor_cores(
+    name: str, data: bytes, x: np.ndarray, dtype: str, share: float = ROWS_BOUND
+) -> Case:
+    case = Case(name)
+    kept = hypercomp_rs.CompressedTensor.from_bytes(data)
+    y = t.add_rows_product(case, t.prepare(data), x.view(t.STORED[dtype]), dtype)
+    case.expect(y, product_check(kept.decompress(np.float64), x, dtype, share))
+    return case
+
+
+def products_by_tensor_cores() -> Iterator[Case]:
+    """Every rate of every window that has them, every number of groups, rows of half a tile."""
+    rng = np.random.default_rng(20261205)
+
+    def vectors(batch: int, columns: int, dtype: str) -> np.ndarray:
+        return rng.standard_normal((batch, columns)).astype(NUMPY[dtype])
+
+    for window in (8, 10, 12):
+        rates = rng.permutation(np.arange(9).repeat(2))
+        data = t.forge((18, 768), window, rates, rng, seed=window, exponent=-4, tiled=True)
+        name = f"tensor cores, every rate, W = {window}"
+        yield _by_tensor_cores(name, data, vectors(3, 768, "float16"), "float16")
+    for batch in (1, 4, 5, 9, 13, 16):
+        data = t.forge((21, 1024), 10, np.array([8, 8, 7]), rng, seed=5, tiled=True)
+        dtype = ("bfloat16", "float16")[batch % 2]
+        name = f"tensor cores, batch {batch}"
+        yield _by_tensor_cores(name, data, vectors(batch, 1024, dtype), dtype)
+    # Only large tensors have rows of more than 1024 weights that are one stream.
+    for rows, columns in ((17, 256), (85, 4864)):
+        data = t.forge((rows, columns), 10, np.array([8]), rng, seed=columns, tiled=True)
+        name = f"tensor cores, {columns} columns"
+        yield _by_tensor_cores(name, data, vectors(2, columns, "float16"), "float16")
+    # One large value: the others have few bits.
+    x = vectors(2, 1024, "float16")
+    x[0, 7] = 3000
+    data = t.forge((16, 1024), 10, np.array([8]), rng, seed=None, tiled=True)
+    yield _by_tensor_cores("tensor cores, an outlier", data, x, "float16")
+    yield _not_finite(data, vectors(3, 1024, "float16"))
+
+
+def _not_finite(data: bytes, x: np.ndarray) -> Case:
+    """A vector with an infinity has results that are not numbers; others are not disturbed."""
+    x[1, 600] = np.inf
+    case = Case("tensor cores, an infinity")
+    kept = hypercomp_rs.CompressedTensor.from_bytes(data).decompress(np.float64)
+    y = t.add_rows_product(case, t.prepare(data), x.view(np.uint16), "float16")
+    others = product_check(kept, x[::2], "float16", ROWS_BOUND)
+
+    def check(got: np.ndarray) -> str | None:
+        by_vector = got.view(np.float16).reshape(3, -1)
+        if not np.isnan(by_vector[1]).all():
+            return "a vector with an infinity has finite results"
+        return others(by_vector[::2].copy())
+
+    case.expect(y, check)
+    return case
+
+
 def everything() -> Iterator[Case]:
     """All cases of tiles."""
-    for group in (every_code(), shapes(), from_the_package(), products()):
+    for group in (
+        every_code(),
+        shapes(),
+        from_the_package(),
+        expanded(),
+        products(),
+        products_by_tensor_cores(),
+    ):
         yield from group

@@ -62,8 +62,13 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
             *("narrow", "fits", "transformed", "window", "offset_bits", "run_bits"),
             *("table_rate", "table"),
         ],
-        "HcTileCode": ["turn", "skew", "unit", "levels", "unused"],
-        "HcTiles": ["codes", "levels"],
+        "HcTileCode": [
+            *("turn", "skew", "unit", "levels", "base", "parity", "pairs", "unused"),
+        ],
+        "HcTiles": ["codes", "levels", "pairs"],
+        "HcRowTile": ["first", "rows", "half_bits"],
+        "HcRows": ["order", "tiles", "columns", "vectors"],
+        "HcChunk": ["sum", "unit"],
         "HcMatrix": ["rows", "columns", "pieces", "piece", "batch"],
         "HcWinding": [
             *("codes", "code_bytes", "weights", "units", "centre", "half", "group", "bits"),
@@ -75,7 +80,10 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
         "HcStream": [device_tensor.STREAM.fields[name][1] for name in fields["HcStream"]],
         "HcTensor": [0, 8, 16, 24, 32, 40, 48, 56, 72, 80, 84, 88, 92, 96, 100, 104],
         "HcTileCode": [field[1] for field in device_tensor.TILE_CODE.fields.values()],
-        "HcTiles": [0, 8],
+        "HcTiles": [0, 8, 16],
+        "HcRowTile": [field[1] for field in device_tensor.ROW_TILE.fields.values()],
+        "HcRows": [0, 8, 16, 20],
+        "HcChunk": [field[1] for field in device_tensor.CHUNK.fields.values()],
         "HcMatrix": [0, 8, 12, 16, 20],
         "HcWinding": [0, 8, 16, 24, 32, 64, 72, 76, 80, 84],
     }
@@ -97,7 +105,7 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
 
 def test_every_kernel_is_declared_once_and_nowhere_else():
     names = list(declarations.KERNELS)
-    assert len(names) == 17
+    assert len(names) == 22
     assert declarations.KERNELS["hc_matvec_1"].threads == 256
     assert declarations.KERNELS["hc_matvec_1"].blocks == 3
     assert declarations.KERNELS["hc_offsets"].parameters == (
@@ -172,6 +180,7 @@ def some_cases():
         islice(tile_cases.shapes(), 0, None, 5),
         tile_cases.from_the_package(),
         islice(tile_cases.products(), 0, None, 4),
+        islice(tile_cases.products_by_tensor_cores(), 0, None, 3),
     )
 
 
@@ -221,6 +230,7 @@ def test_ptx_gives_the_same_bits(host_program):
         islice(cases.windings(), 1, 2),
         islice(tile_cases.every_code((10,)), 2),
         islice(tile_cases.products(), 2, 3),
+        islice(tile_cases.products_by_tensor_cores(), 1, 2),
     )
     for case in chosen:
         got = interpreter.run(case)
@@ -351,12 +361,54 @@ def test_a_shuffle_exchanges_lanes():
     assert (got == np.arange(64) ^ 16).all()
 
 
+def test_a_shuffle_reads_the_lane_that_is_named():
+    body = """
+and.b32 %r4, %r0, 3;
+shfl.sync.idx.b32 %r5, %r0, %r4, 31, -1;
+add.s64 %rd1, %a0, %rd0;
+st.global.u32 [%rd1], %r5;
+"""
+    (got,) = run_ptx(body, outputs=(64,))
+    threads = np.arange(64)
+    assert (got == threads // 32 * 32 + threads % 4).all()
+
+
 def test_a_wrong_shuffle_mask_is_found():
     with pytest.raises(Fault, match="mask"):
         run_ptx(shuffle(0x0000FFFF), outputs=(64,))
     some = "and.b32 %r6, %r0, 1;\nsetp.eq.s32 %p1, %r6, 0;\nmov.u32 %r5, 0;\n@%p1 bra DONE;"
     with pytest.raises(Fault, match="mask"):
         run_ptx(shuffle(-1, some), outputs=(64,))
+
+
+MULTIPLY = """
+{guard}
+mul.lo.s32 %r4, %r0, 16843009;
+mov.u32 %r6, 0;
+mov.u32 %r7, 5;
+mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {{%r8, %r9}}, {{%r4}}, {{%r0}}, {{%r6, %r7}};
+DONE:
+add.s64 %rd1, %a0, %rd0;
+st.global.u32 [%rd1], %r9;
+"""
+
+
+def test_tensor_cores_add_products_of_bytes():
+    (got,) = run_ptx(MULTIPLY.format(guard=""), threads=32, outputs=(32,))
+    lanes = np.arange(32).reshape(8, 4)
+    # Lane 4g + t has four bytes of its own number in row g, and its number as the first of four
+    # bytes of column g.
+    rows = lanes.repeat(4, 1)
+    columns = np.zeros((8, 16), int)
+    columns[:, ::4] = lanes
+    wanted = (rows @ columns.T)[:, 1::2] + 5
+    assert (got.reshape(8, 4) == wanted).all()
+
+
+def test_tensor_cores_without_all_lanes_are_found():
+    guard = "setp.lt.u32 %p1, %r0, 9;\nmov.u32 %r9, 0;\n@%p1 bra DONE;"
+    with pytest.raises(Fault, match="tensor cores without all lanes"):
+        run_ptx(MULTIPLY.format(guard=guard), threads=32, outputs=(32,))
 
 
 @pytest.mark.parametrize(
@@ -370,6 +422,7 @@ def test_a_wrong_shuffle_mask_is_found():
         "atom.global.add.u32 %r5, [%a0], %r0;",
         "ld.volatile.shared.u32 %r5, [%r3];",
         "shfl.sync.down.b32 %r5, %r0, 1, 31, -1;",
+        "mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%r5, %r6}, {%r0}, {%r0}, {%r5, %r6};",
         "bar.sync.aligned 0;",
         "mov.u32 %r5, %clock;",
         "call.uni f;",

@@ -68,6 +68,35 @@ def test_tiles_are_decoded_multiplied_and_looked_up(machine):
     run(machine, program)
 
 
+def test_tensor_cores_multiply_tiles_by_vectors_of_16_bits(machine):
+    program = """
+        for columns, bits, dtype in ((768, 3.7, torch.float16), (1024, 2, torch.bfloat16)):
+            c = hc.compress_tensor(gaussian(40, columns), bits=bits, effort="fast", layout="tiles")
+            parts, description = parts_of(c)
+            w = c.decompress(torch.float64)
+            alone = {}
+            for batch in (1, 2, 4, 7, 8, 11, 16, 17, 32):
+                x = torch.randn(32, columns, generator=torch.manual_seed(1)).to(dtype)[:batch]
+                driver.forget()
+                y = cuda.linear(x, parts, description)
+                kernels = [t.split()[1] for t in driver.trace() if t.startswith("cuLaunchKernel")]
+                assert any("hc_tile_rows" in kernel for kernel in kernels), kernels
+                exact = x.double() @ w.t()
+                bound = 2.0**-11 * x.double().norm(dim=1)[:, None] * w.norm(dim=1)
+                assert ((y.double() - exact).abs() <= bound + 2.0**-8 * exact.abs()).all()
+                # The result for a vector does not depend on the others.
+                for i, result in enumerate(y):
+                    assert torch.equal(alone.setdefault(i, result), result), (batch, i)
+            driver.forget()
+            cuda.linear(torch.randn(33, columns, dtype=dtype), parts, description)
+            kernel = "hc_tile_expand" if columns == 1024 else "hc_tile_decode"
+            assert any(kernel in t for t in driver.trace())
+            for kind in DTYPES:
+                assert torch.equal(cuda.decode(parts, description, kind), c.decompress(kind))
+    """
+    run(machine, program)
+
+
 @pytest.mark.long
 def test_weights_are_those_of_the_cpu_bit_for_bit(machine):
     program = """
@@ -109,7 +138,8 @@ def test_linear_multiplies_by_codes_or_by_the_decoded_weight(machine):
                         driver.forget()
                         y = cuda.linear(x, parts, description, bias, transposed)
                         assert (y.dtype, y.shape) == (dtype, (*batch, outputs))
-                        launched = any("cuLaunchKernel hc_matvec" in t for t in driver.trace())
+                        kernels = ("hc_matvec", "hc_tile_matvec")
+                        launched = any(k in t for t in driver.trace() for k in kernels)
                         few = transposed == c.stored_by_input and batch in [(), (2, 2)]
                         kernel = dtype != torch.float64
                         assert launched == (codes_there and few and kernel), (description, dtype)

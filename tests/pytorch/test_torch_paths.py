@@ -149,6 +149,8 @@ def test_nothing_is_recorded_outside_of_explain():
         ((True, False, False, torch.float16, 8), ""),
         ((True, True, True, torch.float32, 1), ""),
         ((True, False, False, torch.float16, 9), "more than 8 vectors"),
+        ((True, False, False, torch.float16, 32, 32), ""),
+        ((True, False, False, torch.float16, 33, 32), "more than 32 vectors"),
         ((True, False, False, torch.float64, 1), "float64"),
         ((True, True, False, torch.float16, 1), "stored input by input"),
         ((True, False, True, torch.float16, 1), "transposed"),
@@ -159,3 +161,12 @@ def test_what_a_cuda_device_decodes_whole_and_why(arguments, why):
     found = choice.why_not_fused_on_cuda(*arguments)
     assert why in found
     assert bool(found) is bool(why)
+
+
+def test_tensor_cores_multiply_more_vectors_of_16_bits():
+    for by_tensor_cores, dtype, most in (
+        (True, torch.bfloat16, choice.CUDA_TENSOR_CORES_TO),
+        (True, torch.float32, choice.CUDA_FUSED_TO),
+        (False, torch.float16, choice.CUDA_FUSED_TO),
+    ):
+        assert choice.fused_to_on_cuda(by_tensor_cores, dtype) == most

@@ -150,6 +150,8 @@ class _Run:
                 return self._store(instruction)
             if name == "shfl":
                 return self._shuffle(instruction)
+            if name == "mma":
+                return self._multiply_bytes(instruction)
             if name in ("mov", "cvta"):
                 return self._move(instruction)
             return self._compute(instruction)
@@ -317,7 +319,7 @@ class _Run:
         if instruction.opcode[1] != "sync" or instruction.opcode[3] != "b32":
             raise Unknown("shuffle")
         mode = instruction.opcode[2]
-        if mode != "bfly":
+        if mode not in ("bfly", "idx"):
             raise Unknown(f"shuffle .{mode}")
         target, _, inside = instruction.operands[0].partition("|")
         u32 = np.dtype(np.uint32)
@@ -333,7 +335,8 @@ class _Run:
             bound = limit(lanes)
             segment = bound >> np.uint32(8) & np.uint32(31)
             highest = lane & segment | bound & np.uint32(31) & ~segment
-            source = lane ^ (by(lanes) & np.uint32(31))
+            given = by(lanes) & np.uint32(31)
+            source = lane ^ given if mode == "bfly" else lane & segment | given & ~segment
             within = source <= highest
             source = np.where(within, source, lane)
             everyone = np.zeros(self.count, np.uint32)
@@ -345,6 +348,36 @@ class _Run:
             self._write(target.strip(), lanes, everyone[start + source])
             if inside:
                 self._write(inside.strip(), lanes, within)
+
+        return run
+
+    def _multiply_bytes(self, instruction: Instruction) -> Callable[[Lanes], None]:
+        """Tensor cores: 8x8 sums of products of 16 unsigned and 16 signed bytes."""
+        if ".".join(instruction.opcode) != "mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32":
+            raise Unknown("mma")
+        targets, first, second, sums = (_names(text) for text in instruction.operands)
+        if [len(names) for names in (targets, first, second, sums)] != [2, 1, 1, 2]:
+            raise Unknown("operands")
+        u32, s32 = np.dtype(np.uint32), np.dtype(np.int32)
+        a, b = self._source(first[0], u32), self._source(second[0], u32)
+        c = [self._source(name, s32) for name in sums]
+
+        def run(lanes: Lanes) -> None:
+            who = np.arange(self.count) if isinstance(lanes, slice) else lanes
+            whole = len(who) % 32 == 0 and self.block % 32 == 0
+            if not whole or (who.reshape(-1, 32) != who[::32, None] + np.arange(32)).any():
+                raise Fault("tensor cores without all lanes of a warp")
+
+            def words(values: np.ndarray, dtype: type) -> np.ndarray:
+                # Lane 4g + t has bytes 4t to 4t + 3 of row or column g.
+                spread = np.broadcast_to(values, who.shape).astype(np.uint32)
+                return spread.view(dtype).reshape(-1, 8, 16).astype(np.int32)
+
+            products = words(a(lanes), np.uint8) @ words(b(lanes), np.int8).transpose(0, 2, 1)
+            # Lane 4g + t has row g and columns 2t and 2t + 1.
+            by_lane = products.reshape(-1, 2)
+            for i, target in enumerate(targets):
+                self._write(target, lanes, np.ascontiguousarray(by_lane[:, i] + c[i](lanes)))
 
         return run
 

@@ -87,6 +87,12 @@ pub struct TileCode {
     pub unit: f32,
     /// Where its levels begin in the table of levels.
     pub levels: u32,
+    /// Where the line of each cell begins, in bytes moved up by 128.
+    pub base: [u32; 2],
+    /// The parity of levels in half units.
+    pub parity: i32,
+    /// Where its table begins in the table of pairs.
+    pub pairs: u32,
     /// Padding.
     pub unused: [u32; 2],
 }
@@ -99,6 +105,44 @@ pub struct Tiles {
     pub codes: u64,
     /// Address of the table of levels.
     pub levels: u64,
+    /// Address of the table of pairs.
+    pub pairs: u64,
+}
+
+/// `HcRowTile`: up to [`TILE_ROWS`] rows of one rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RowTile {
+    /// Its first row, in the order of the rows.
+    pub first: u32,
+    /// Rows.
+    pub rows: u16,
+    /// h; 0 for rows of zeros.
+    pub half_bits: u16,
+}
+
+/// `HcRows`: the rows of a product by tensor cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Rows {
+    /// Address of the rows' numbers, by rate.
+    pub order: u64,
+    /// Address of the table of [`RowTile`]s.
+    pub tiles: u64,
+    /// Columns.
+    pub columns: u32,
+    /// Vectors, 1 to [`ROWS_AT_ONCE`].
+    pub vectors: u32,
+}
+
+/// `HcChunk`: what 512 columns of a vector have beside their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Chunk {
+    /// The sum of the integers.
+    pub sum: i32,
+    /// The unit of the vector.
+    pub unit: f32,
 }
 
 /// `HcMatrix`: the shape of a product.
@@ -146,8 +190,11 @@ pub struct Winding {
 // launch.h has the same numbers in static_asserts; `tests/launch_h.rs` compares every offset.
 const _: () = assert!(
     size_of::<Code>() == 32
-        && size_of::<TileCode>() == 48
-        && size_of::<Tiles>() == 16
+        && size_of::<TileCode>() == 64
+        && size_of::<Tiles>() == 24
+        && size_of::<RowTile>() == 8
+        && size_of::<Rows>() == 24
+        && size_of::<Chunk>() == 8
         && size_of::<Stream>() == 32
         && size_of::<Tensor>() == 112
         && size_of::<Matrix>() == 24
@@ -186,8 +233,21 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcTileCode", "skew", offset_of!(TileCode, skew)),
     ("HcTileCode", "unit", offset_of!(TileCode, unit)),
     ("HcTileCode", "levels", offset_of!(TileCode, levels)),
+    ("HcTileCode", "base", offset_of!(TileCode, base)),
+    ("HcTileCode", "parity", offset_of!(TileCode, parity)),
+    ("HcTileCode", "pairs", offset_of!(TileCode, pairs)),
     ("HcTiles", "codes", offset_of!(Tiles, codes)),
     ("HcTiles", "levels", offset_of!(Tiles, levels)),
+    ("HcTiles", "pairs", offset_of!(Tiles, pairs)),
+    ("HcRowTile", "first", offset_of!(RowTile, first)),
+    ("HcRowTile", "rows", offset_of!(RowTile, rows)),
+    ("HcRowTile", "half_bits", offset_of!(RowTile, half_bits)),
+    ("HcRows", "order", offset_of!(Rows, order)),
+    ("HcRows", "tiles", offset_of!(Rows, tiles)),
+    ("HcRows", "columns", offset_of!(Rows, columns)),
+    ("HcRows", "vectors", offset_of!(Rows, vectors)),
+    ("HcChunk", "sum", offset_of!(Chunk, sum)),
+    ("HcChunk", "unit", offset_of!(Chunk, unit)),
     ("HcMatrix", "rows", offset_of!(Matrix, rows)),
     ("HcMatrix", "columns", offset_of!(Matrix, columns)),
     ("HcMatrix", "pieces", offset_of!(Matrix, pieces)),
@@ -205,10 +265,22 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcWinding", "base", offset_of!(Winding, base)),
 ];
 
-/// The highest rate whose levels in tiles are kept in shared memory.
-pub const MOST_HALF_BITS_IN_SHARED_MEMORY: u32 = 8;
+/// The highest rate whose levels in tiles are bytes; kernels keep these in shared memory.
+pub const MOST_BYTE_HALF_BITS: u32 = 8;
 /// The number of these levels, of all rates.
 pub const TILE_LEVELS: usize = 3840;
+/// The largest window W for which tensor cores have a table of pairs.
+pub const MOST_PAIR_WINDOW: u32 = 12;
+/// Weights of a whole tile of the stored form.
+pub const TILE_WEIGHTS: u32 = 512;
+/// Rows that a block multiplies by tensor cores.
+pub const TILE_ROWS: usize = 16;
+/// Vectors that tensor cores multiply at once.
+pub const ROWS_AT_ONCE: usize = 16;
+/// Vectors of a group: the columns of a matrix of tensor cores are the two bytes of each.
+pub const GROUP: u32 = 4;
+/// The most vectors of an image.
+pub const MOST_SLOTS: u32 = 8;
 /// Weights that a block decodes or transforms at a time.
 pub const TILE: u32 = 1024;
 /// Columns that a warp multiplies in one step.
@@ -245,6 +317,15 @@ pub fn slots(batch: u32) -> u32 {
         0..=2 => batch,
         3..=4 => 4,
         _ => 8,
+    }
+}
+
+/// Groups of vectors of a product by tensor cores: the number in the kernel's name.
+pub fn groups(vectors: u32) -> u32 {
+    match vectors {
+        0..=4 => 1,
+        5..=8 => 2,
+        _ => 4,
     }
 }
 

@@ -65,6 +65,10 @@ impl Kernel {
     pub const DECODE: Self = Self::named("hc_decode");
     /// Decode streams in tiles to weights.
     pub const TILE_DECODE: Self = Self::named("hc_tile_decode");
+    /// Decode all rows of a matrix in tiles.
+    pub const TILE_EXPAND: Self = Self::named("hc_tile_expand");
+    /// Round transformed vectors for tensor cores.
+    pub const TILE_ROUND: Self = Self::named("hc_tile_round");
     /// Transform vectors to the basis of the codes.
     pub const TRANSFORM: Self = Self::named("hc_transform");
     /// Decode the codes of the published method.
@@ -134,6 +138,19 @@ impl Kernel {
             4 => const { Self::named("hc_tile_matvec_4") },
             8 => const { Self::named("hc_tile_matvec_8") },
             _ => unreachable!("hc_slots() gives 1, 2, 4 or 8"),
+        }
+    }
+
+    /// The product of rows in tiles by tensor cores, with 1, 2 or 4 groups of vectors.
+    ///
+    /// # Panics
+    /// If `groups` is another number.
+    pub fn tile_rows(groups: u32) -> Self {
+        match groups {
+            1 => const { Self::named("hc_tile_rows_1") },
+            2 => const { Self::named("hc_tile_rows_2") },
+            4 => const { Self::named("hc_tile_rows_4") },
+            _ => unreachable!("abi::groups gives 1, 2 or 4"),
         }
     }
 
@@ -273,6 +290,10 @@ mod tests {
             let bits = 8 * float.size();
             assert_eq!(Kernel::spread(float).name(), format!("hc_spread_{bits}"));
             assert_eq!(Kernel::patch(float).name(), format!("hc_patch_{bits}"));
+        }
+        for groups in [1, 2, 4] {
+            let name = format!("hc_tile_rows_{groups}");
+            assert_eq!(Kernel::tile_rows(groups).name(), name);
         }
         for slots in [1, 2, 4, 8] {
             assert_eq!(Kernel::matvec(slots).name(), format!("hc_matvec_{slots}"));

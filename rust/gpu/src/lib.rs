@@ -14,7 +14,9 @@ mod kernel;
 pub mod memory;
 mod module;
 mod offsets;
+mod pair_table;
 mod prepared;
+mod row_tiles;
 mod tables;
 mod tile_tables;
 
@@ -23,5 +25,5 @@ pub use driver::{SYMBOLS, cuda_version};
 pub use error::{Error, ErrorKind, Result};
 pub use image::STAMP;
 pub use kernel::Float;
-pub use prepared::{AT_ONCE, Lent, PreparedTensor, Span, Vectors, stream_table};
+pub use prepared::{Lent, PreparedTensor, Span, Vectors, stream_table};
 pub use tables::Tables;

@@ -137,4 +137,6 @@ unsafe impl Plain for abi::Code {}
 // SAFETY: as above.
 unsafe impl Plain for abi::TileCode {}
 // SAFETY: as above.
+unsafe impl Plain for abi::RowTile {}
+// SAFETY: as above.
 unsafe impl Plain for abi::Stream {}

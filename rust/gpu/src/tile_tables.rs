@@ -1,46 +1,75 @@
 //! Tables that kernels read beside the codes of a tensor in tiles, computed once on the host.
 
 use hypercomp_core::codec::kernels::tiles::TilePlan;
-use hypercomp_core::codec::trellis::{StateMap, WindowCodes};
+use hypercomp_core::codec::trellis::{Code, StateMap, WindowCodes};
 
 use crate::abi;
+use crate::pair_table::PairTable;
 
-/// The constants and the integer levels of the codes of one window.
+/// The constants and the tables of the codes of one window.
 #[derive(Clone, Debug)]
 pub struct TileTables {
     /// The constants of every rate.
     pub codes: [abi::TileCode; 16],
     /// The levels: of all rates whose levels are kept in shared memory, and of higher rates in use.
     pub levels: Vec<i16>,
+    /// The tables of pairs of all rates in use; `None` if one of them has none.
+    pub pairs: Option<Vec<u32>>,
 }
 
 impl TileTables {
-    /// The tables of a tensor whose streams have these rates, in half bits.
-    pub fn new(window: WindowCodes, rates: &[u8]) -> Self {
-        let mut codes = [abi::TileCode::default(); 16];
-        let mut levels = Vec::with_capacity(abi::TILE_LEVELS);
+    /// The tables of a tensor whose streams have these rates, in half bits; 0 for a stream of zeros.
+    pub fn new(window: WindowCodes, rates: impl Iterator<Item = u8>) -> Self {
+        let mut used = [false; 17];
+        rates.for_each(|rate| used[usize::from(rate)] = true);
+        let mut tables = Self {
+            codes: [abi::TileCode::default(); 16],
+            levels: Vec::with_capacity(abi::TILE_LEVELS),
+            pairs: Some(Vec::new()),
+        };
         for code in window.iter() {
-            let StateMap::Tables(axes) = code.map else {
-                unreachable!("a code of another set");
-            };
-            let pinned = window.code(code.half_bits);
-            let plan = TilePlan::of(pinned.expect("a window's code"));
-            codes[code.half_bits as usize - 1] = abi::TileCode {
-                turn: axes.map(|axis| axis.turn),
-                skew: axes.map(|axis| axis.skews),
-                unit: plan.unit,
-                levels: levels.len() as u32,
-                unused: [0; 2],
-            };
-            let in_shared_memory = code.half_bits <= abi::MOST_HALF_BITS_IN_SHARED_MEMORY;
-            if in_shared_memory || rates.contains(&(code.half_bits as u8)) {
-                let cells = 0..1u8 << code.cell_bits();
-                levels.extend(cells.flat_map(|cell| (0..128).map(move |u| plan.level_at(cell, u))));
-            }
-            if code.half_bits == abi::MOST_HALF_BITS_IN_SHARED_MEMORY {
-                assert_eq!(levels.len(), abi::TILE_LEVELS, "rates rise");
+            let pinned = window.code(code.half_bits).expect("a window's code");
+            let is_used = used[code.half_bits as usize];
+            tables.add(code, TilePlan::of(pinned), is_used);
+            if code.half_bits == abi::MOST_BYTE_HALF_BITS {
+                assert_eq!(tables.levels.len(), abi::TILE_LEVELS, "rates rise");
             }
         }
-        Self { codes, levels }
+        tables
+    }
+
+    fn add(&mut self, code: &Code, plan: &TilePlan, is_used: bool) {
+        let StateMap::Tables(axes) = code.map else {
+            unreachable!("a code of another set");
+        };
+        let entry = &mut self.codes[code.half_bits as usize - 1];
+        *entry = abi::TileCode {
+            turn: axes.map(|axis| axis.turn),
+            skew: axes.map(|axis| axis.skews),
+            unit: plan.unit,
+            levels: self.levels.len() as u32,
+            ..abi::TileCode::default()
+        };
+        if code.half_bits <= abi::MOST_BYTE_HALF_BITS || is_used {
+            let cells = 0..1u8 << code.cell_bits();
+            let levels = cells.flat_map(|cell| (0..128).map(move |u| plan.level_at(cell, u)));
+            self.levels.extend(levels);
+        }
+        if !is_used {
+            return;
+        }
+        let table = match code.window <= abi::MOST_PAIR_WINDOW {
+            true => PairTable::new(code, plan),
+            false => None,
+        };
+        match (&mut self.pairs, table) {
+            (Some(pairs), Some(table)) => {
+                entry.base = table.base;
+                entry.parity = table.parity;
+                entry.pairs = pairs.len() as u32;
+                pairs.extend(table.words);
+            }
+            _ => self.pairs = None,
+        }
     }
 }

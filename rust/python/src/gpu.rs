@@ -254,6 +254,12 @@ impl DeviceTensor {
         self.0.multiplies()
     }
 
+    /// Whether tensor cores multiply the codes by vectors of 16 bits.
+    #[getter]
+    fn by_tensor_cores(&self) -> bool {
+        self.0.by_tensor_cores()
+    }
+
     /// Bytes of workspace that `decode_into` needs.
     fn decode_workspace(&self, py: Python<'_>, dtype: &str) -> PyResult<usize> {
         let float = Float::from_name(dtype).map_err(|error| gpu_to_python(py, error))?;

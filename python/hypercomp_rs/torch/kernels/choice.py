@@ -228,6 +228,8 @@ def why_dispatched(weight: Weight | None, x: torch.Tensor, bias: torch.Tensor | 
 # The largest number of vectors that are multiplied by the codes, which is one pass over them. For
 # more, a weight is decoded once and cuBLAS multiplies with tensor cores.
 CUDA_FUSED_TO = 8
+# The same where tensor cores multiply the codes: two passes of sixteen vectors of 16 bits.
+CUDA_TENSOR_CORES_TO = 32
 # A call that decodes a whole weight for few vectors warns if the weight has at least this many
 # elements.
 CUDA_WARN_FROM_ELEMENTS = 1 << 20
@@ -239,8 +241,22 @@ CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CUDA_WIDENS_BELOW_EXPONENT = 60
 
 
+def fused_to_on_cuda(by_tensor_cores: bool, dtype: torch.dtype) -> int:
+    """The largest number of vectors of a dtype that a CUDA device multiplies by codes.
+
+    ``by_tensor_cores`` tells whether tensor cores multiply the codes by vectors of 16 bits.
+    """
+    sixteen_bits = dtype in (torch.float16, torch.bfloat16)
+    return CUDA_TENSOR_CORES_TO if by_tensor_cores and sixteen_bits else CUDA_FUSED_TO
+
+
 def why_not_fused_on_cuda(
-    multiplies: bool, by_input: bool, transposed: bool, dtype: torch.dtype, vectors: int
+    multiplies: bool,
+    by_input: bool,
+    transposed: bool,
+    dtype: torch.dtype,
+    vectors: int,
+    fused_to: int = CUDA_FUSED_TO,
 ) -> str:
     """Why a CUDA device decodes a whole weight for a product.
 
@@ -254,6 +270,8 @@ def why_not_fused_on_cuda(
         Whether the weight is stored input by input.
     transposed, dtype, vectors
         Of the product.
+    fused_to
+        The largest number of vectors for which that is faster: :func:`fused_to_on_cuda`.
     """
     if not multiplies:
         return (
@@ -270,6 +288,6 @@ def why_not_fused_on_cuda(
         return "the product is transposed, and the kernels multiply in the order of the codes"
     if dtype not in CUDA_DTYPES:
         return "the vectors are of float64"
-    if vectors > CUDA_FUSED_TO:
-        return f"for more than {CUDA_FUSED_TO} vectors that is faster"
+    if vectors > fused_to:
+        return f"for more than {fused_to} vectors that is faster"
     return ""

@@ -24,9 +24,9 @@ from .._codes import DTYPES, CachedWeight, cached, described
 from .._schemas import LIBRARY, Parts, _convolve, register_autocast
 from .choice import (
     CUDA_DTYPES,
-    CUDA_FUSED_TO,
     CUDA_WARN_FROM_ELEMENTS,
     CUDA_WIDENS_BELOW_EXPONENT,
+    fused_to_on_cuda,
     why_not_fused_on_cuda,
 )
 from .paths import Way, recorder
@@ -250,11 +250,14 @@ def linear(
         bias = bias.to(x.dtype)
     batch = x.numel() // inputs if inputs else 0
     prepared = weight.prepared
-    why = why_not_fused_on_cuda(prepared.multiplies, weight.by_input, transposed, x.dtype, batch)
+    fused_to = fused_to_on_cuda(prepared.by_tensor_cores, x.dtype)
+    why = why_not_fused_on_cuda(
+        prepared.multiplies, weight.by_input, transposed, x.dtype, batch, fused_to
+    )
     if why:
         # No warning for many vectors, where this is the faster way, nor for transposed products,
         # which are those of gradients.
-        if 0 < batch <= CUDA_FUSED_TO and not transposed:
+        if 0 < batch <= fused_to and not transposed:
             weight.decoded_whole(why)
         way = weight.way(x.dtype)
         recorder.add("linear", "cuda", weight.shape, batch, x.dtype, way, why)

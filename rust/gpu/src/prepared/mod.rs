@@ -6,6 +6,7 @@
 
 mod lent;
 mod target;
+mod tile_rows;
 mod tiles;
 mod trellis;
 mod winding;
@@ -25,6 +26,7 @@ use crate::tables::Tables;
 pub use lent::{Lent, Span, Vectors};
 use lent::{holds, invalid, put};
 use target::Target;
+use tile_rows::PreparedRows;
 use trellis::PreparedTrellis;
 use winding::PreparedWinding;
 
@@ -139,6 +141,12 @@ impl PreparedTensor {
         self.matrix(1).is_some()
     }
 
+    /// Whether tensor cores multiply the codes by vectors of 16 bits: rows in tiles of at most 4 bits a
+    /// weight that are one stream each, of a multiple of 256 columns, with W up to 12.
+    pub fn by_tensor_cores(&self) -> bool {
+        matches!(&self.payload, Prepared::Trellis(trellis) if trellis.rows().is_some())
+    }
+
     fn matrix(&self, batch: u32) -> Option<abi::Matrix> {
         match &self.payload {
             Prepared::Trellis(trellis) => trellis.matrix.map(|m| abi::Matrix { batch, ..m }),
@@ -156,11 +164,23 @@ impl PreparedTensor {
         }
     }
 
-    /// Bytes of workspace for a product with this many vectors; it must be aligned to 16.
+    /// Bytes of workspace for a product with this many vectors of any type; it must be aligned to 16.
     pub fn product_workspace(&self, batch: usize) -> usize {
-        self.matrix(batch.min(AT_ONCE) as u32)
-            .filter(|matrix| matrix.batch > 0)
-            .map_or(0, |matrix| 4 * matrix.image_floats() as usize)
+        let (Prepared::Trellis(trellis), Some(matrix)) = (&self.payload, self.matrix(0)) else {
+            return 0;
+        };
+        if batch == 0 {
+            return 0;
+        }
+        let image = abi::Matrix {
+            batch: batch.min(abi::MOST_SLOTS as usize) as u32,
+            ..matrix
+        };
+        match trellis.rows() {
+            // The image is the first part.
+            Some(_) => PreparedRows::workspace(&matrix, batch),
+            None => 4 * image.image_floats() as usize,
+        }
     }
 
     /// Put the data for decoding to this type on the device, before calls that must not allocate.
@@ -322,8 +342,9 @@ impl PreparedTensor {
             }
         }
         let _entered = self.device.context().enter()?;
-        for first in (0..batch).step_by(AT_ONCE) {
-            let vectors = (batch - first).min(AT_ONCE) as u32;
+        let at_once = trellis.at_once(float);
+        for first in (0..batch).step_by(at_once) {
+            let vectors = (batch - first).min(at_once) as u32;
             let matrix = self.matrix(vectors).expect("it multiplies");
             let from = |v: Vectors| Vectors {
                 pointer: v.pointer + first as u64 * v.stride * float.size() as u64,
@@ -342,9 +363,6 @@ impl PreparedTensor {
         Ok(())
     }
 }
-
-/// The most vectors of a product.
-pub const AT_ONCE: usize = 8;
 
 /// The weights of a raw tensor.
 fn raw(bytes: &[u8], dtype: Dtype) -> Vec<f64> {

@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 
-use hypercomp_core::codec::Streams;
 use hypercomp_core::codec::trellis::WindowCodes;
 
+use super::tile_rows::PreparedRows;
 use crate::abi;
 use crate::device::{Device, Stream};
 use crate::error::Result;
 use crate::memory::Buffer;
+use crate::tables::Tables;
 use crate::tile_tables::TileTables;
 
 /// The tables of a tensor in tiles.
@@ -20,28 +21,46 @@ use crate::tile_tables::TileTables;
 pub(super) struct PreparedTiles {
     /// The argument of the kernels.
     pub argument: abi::Tiles,
+    /// The rows, if tensor cores can multiply by them.
+    pub rows: Option<PreparedRows>,
     /// The memory that `argument` points to.
-    _held: [Buffer; 2],
+    _held: [Buffer; 3],
 }
 
 impl PreparedTiles {
-    /// Copy the tables to the device.
+    /// Copy the tables to the device. `cells` is the address of the plane of tiles.
     pub fn new(
         device: &Arc<Device>,
-        streams: &Streams,
+        tables: &Tables,
         codes: WindowCodes,
+        cells: u64,
         stream: Stream,
     ) -> Result<Self> {
-        let tables = TileTables::new(codes, &streams.rates);
+        let rates = tables.streams.iter().map(|row| row.half_bits);
+        let of_codes = TileTables::new(codes, rates);
+        let rows = match (&tables.matrix, &of_codes.pairs) {
+            (Some(matrix), Some(_)) if PreparedRows::multiplies(matrix, cells) => {
+                Some(PreparedRows::new(device, matrix, &tables.streams, stream)?)
+            }
+            _ => None,
+        };
+        let pairs = match &rows {
+            Some(_) => of_codes.pairs.unwrap_or_default(),
+            None => Vec::new(),
+        };
         let held = [
-            Buffer::holding(device, &tables.codes, stream)?,
-            Buffer::holding(device, &tables.levels, stream)?,
+            Buffer::holding(device, &of_codes.codes, stream)?,
+            Buffer::holding(device, &of_codes.levels, stream)?,
+            Buffer::holding(device, &pairs, stream)?,
         ];
+        let [codes, levels, pairs] = held.each_ref().map(Buffer::pointer);
         Ok(Self {
             argument: abi::Tiles {
-                codes: held[0].pointer(),
-                levels: held[1].pointer(),
+                codes,
+                levels,
+                pairs,
             },
+            rows,
             _held: held,
         })
     }

@@ -8,6 +8,7 @@ use hypercomp_core::codec::format::layout::Layout;
 
 use super::lent::{Plane, Span, Vectors, holds, invalid};
 use super::target::{TILE_THREADS, Target};
+use super::tile_rows::PreparedRows;
 use super::tiles::PreparedTiles;
 use crate::abi;
 use crate::converted::Converted;
@@ -85,7 +86,8 @@ impl PreparedTrellis {
             true => {
                 let codes = streams.codes();
                 let codes = codes.expect("a tensor's window is one of its set's");
-                Some(PreparedTiles::new(device, streams, codes, stream)?)
+                let tiles = PreparedTiles::new(device, &tables, codes, tensor.cells, stream)?;
+                Some(tiles)
             }
             false => None,
         };
@@ -119,6 +121,11 @@ impl PreparedTrellis {
         self.tiles.as_ref().map(|tiles| &tiles.argument)
     }
 
+    /// The rows, if tensor cores multiply by them with vectors of 16 bits.
+    pub fn rows(&self) -> Option<&PreparedRows> {
+        self.tiles.as_ref().and_then(|tiles| tiles.rows.as_ref())
+    }
+
     /// The streams that consist of exactly these weights; `None` if there are none.
     pub fn streams_of(&self, range: &Range<usize>) -> Option<Range<usize>> {
         if range.is_empty() {
@@ -138,6 +145,12 @@ impl PreparedTrellis {
                 "weights {range:?} are not whole streams: decode all, and take what is needed"
             ))
         })?;
+        if let (Some(rows), Some(tiles)) = (self.rows(), self.in_tiles())
+            && rows.decodes(target.out)
+            && streams == (0..self.layout.len())
+        {
+            return rows.decode(target, &self.tensor, tiles);
+        }
         match &self.mask {
             None => {
                 let origin = self.firsts[streams.start];
@@ -189,7 +202,15 @@ impl PreparedTrellis {
         unsafe { target.launch_flat(Kernel::spread(target.float), count, &mut arguments) }
     }
 
-    /// Multiply by at most 8 vectors.
+    /// The most vectors of a type that [`multiply`](Self::multiply) takes.
+    pub fn at_once(&self, float: Float) -> usize {
+        match (self.rows(), float) {
+            (Some(_), Float::F16 | Float::Bf16) => abi::ROWS_AT_ONCE,
+            _ => abi::MOST_SLOTS as usize,
+        }
+    }
+
+    /// Multiply by at most [`at_once`](Self::at_once) vectors.
     #[allow(clippy::too_many_arguments)] // as many as a product has
     pub fn multiply(
         &self,
@@ -201,6 +222,15 @@ impl PreparedTrellis {
         workspace: Span,
         stream: Stream,
     ) -> Result<()> {
+        if let (Some(rows), Some(tiles), Float::F16 | Float::Bf16) =
+            (self.rows(), self.in_tiles(), float)
+        {
+            let (tensor, vectors) = (&self.tensor, (x, y));
+            let workspace = workspace.pointer;
+            return rows.multiply(
+                device, float, tensor, tiles, matrix, vectors, workspace, stream,
+            );
+        }
         let slots = abi::slots(matrix.batch);
         let (image, dtype) = (workspace.pointer, float.number());
         // Products with the table are as exact as bfloat16 weights. Vectors of single precision are

@@ -329,7 +329,7 @@ MUTATIONS = (
         "tile_rows.cuh",
         "lower - 128 * all)",
         "lower - 127 * all)",
-        _tiles("tensor cores, batch 1"),
+        _tiles("tensor cores, an outlier"),
         ("ptx", "fiber"),
     ),
     Mutation(

@@ -101,41 +101,39 @@ mod tests {
 
     use super::*;
 
+    /// The level that a kernel makes of a weight's entry and cell, in half units.
+    fn level(table: &PairTable, cells: u8, entry: u32, cell: u8) -> i32 {
+        let [added, tail] = [entry & 255, entry >> 8 & 255];
+        let outermost = cells > 2 && (cell == 1 || cell == cells - 1);
+        let added = match cells {
+            2 => added,
+            _ => (added & 31) + if outermost { added >> INNER_BITS } else { 0 },
+        };
+        let start = table.base[usize::from(cell) / 4] >> (8 * (cell % 4)) & 255;
+        let byte = if cell == 0 { tail } else { start + added };
+        2 * (byte as i32 - 128) + table.parity
+    }
+
     #[test]
     fn every_code_of_up_to_four_bits_has_a_table_that_gives_its_levels() {
-        for window in [8, 10, 12] {
-            for half_bits in 1..=8 {
-                let pinned = CodeSet::SECOND.code(half_bits, window).unwrap();
-                let (code, plan) = (pinned.code(), TilePlan::of(pinned));
-                let table = PairTable::new(code, plan).expect("a table");
-                let base: Vec<u8> = table
-                    .base
-                    .iter()
-                    .flat_map(|word| word.to_le_bytes())
-                    .collect();
-                let cells = 1u8 << code.cell_bits();
-                for (bits, word) in table.words.iter().enumerate() {
-                    let bits = bits as u32;
-                    for weight in 0..2 {
-                        let [added, tail] =
-                            [word >> (16 * weight) & 255, word >> (16 * weight + 8) & 255];
-                        let (axis, register) = match code.weights_a_step() {
-                            1 => (0, bits >> (1 - weight)),
-                            _ => (weight as usize, bits),
-                        };
-                        for cell in 0..cells {
-                            let outermost = cells > 2 && (cell == 1 || cell == cells - 1);
-                            let [inner, more] = match cells {
-                                2 => [added, 0],
-                                _ => [added & 31, added >> INNER_BITS],
-                            };
-                            let line = u32::from(base[usize::from(cell)])
-                                + inner
-                                + if outermost { more } else { 0 };
-                            let byte = if cell == 0 { tail } else { line };
-                            let level = 2 * (byte as i32 - 128) + table.parity;
-                            assert_eq!(level, plan.level(axis, register, cell).into());
-                        }
+        for (window, half_bits) in [8, 10, 12]
+            .map(|w| (1..=8).map(move |h| (w, h)))
+            .into_iter()
+            .flatten()
+        {
+            let pinned = CodeSet::SECOND.code(half_bits, window).unwrap();
+            let (code, plan) = (pinned.code(), TilePlan::of(pinned));
+            let table = PairTable::new(code, plan).expect("a table");
+            let cells = 1u8 << code.cell_bits();
+            for (bits, word) in (0u32..).zip(&table.words) {
+                for (weight, entry) in [word & 0xFFFF, word >> 16].into_iter().enumerate() {
+                    let (axis, register) = match code.weights_a_step() {
+                        1 => (0, bits >> (1 - weight)),
+                        _ => (weight, bits),
+                    };
+                    for cell in 0..cells {
+                        let expected = i32::from(plan.level(axis, register, cell));
+                        assert_eq!(level(&table, cells, entry, cell), expected);
                     }
                 }
             }

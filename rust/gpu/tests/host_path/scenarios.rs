@@ -293,8 +293,11 @@ fn tensors() -> Result<()> {
                 decode::<f32, u32>(name, &tensor, &prepared, Float::F32, rows, f32::from_bits)?;
             }
         }
+        let in_tiles = ["tiles", "odd tiles"].contains(&name);
         let multiplied = ["a matrix", "an odd matrix", "cut rows", "no transform"];
-        assert_eq!(prepared.multiplies(), multiplied.contains(&name), "{name}");
+        let multiplied = in_tiles || multiplied.contains(&name);
+        assert_eq!(prepared.multiplies(), multiplied, "{name}");
+        assert_eq!(prepared.by_tensor_cores(), name == "tiles", "{name}");
         if prepared.multiplies() {
             for batch in [1, 3, 11] {
                 multiply_all(&tensor, &prepared, batch)?;

@@ -1,0 +1,215 @@
+//! Products of levels that are bytes with activations of 16 bits.
+//!
+//! Bytes become words by a mask and by a shift, which costs less than conversions across the halves of
+//! a vector: with 128 added, so that bytes have no sign, the even bytes of a vector are its words
+//! without their upper halves, and the odd bytes are the upper halves. The activations of 32 lanes lie
+//! in the same order, those of even lanes first.
+
+use std::arch::x86_64::*;
+
+use super::HALF;
+use super::levels::{Vectors, each_step};
+use crate::codec::kernels::activations::even_parts;
+use crate::codec::kernels::byte_vectors::bytes;
+use crate::codec::kernels::tiles::order::{LANES, TILE, TileOrder};
+use crate::codec::kernels::tiles::plan::TilePlan;
+
+/// Tiles whose products are summed in 32 bits.
+const TOGETHER: usize = 8;
+
+const _: () = {
+    // A sum has two products for each step of each half of a tile.
+    let most = 2 * 255 * 32_512 * (TILE / HALF) * TOGETHER;
+    assert!(most <= i32::MAX as usize, "sums fit in 32 bits");
+};
+
+/// Sums of products of even lanes, and of odd lanes.
+type Sums = [__m256i; 2];
+
+/// The sum of all lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn total(sums: &Sums) -> i64 {
+    let mut lanes = [[0i32; 8]; 2];
+    for (lanes, sums) in lanes.iter_mut().zip(sums) {
+        // SAFETY: eight words are a vector.
+        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), *sums) };
+    }
+    let lanes = lanes.as_flattened().iter();
+    lanes.map(|lane| i64::from(*lane)).sum()
+}
+
+/// 32 levels plus 128 as words: those of even lanes, and of odd lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn words(moved: __m256i) -> [__m256i; 2] {
+    let even = _mm256_and_si256(moved, _mm256_set1_epi16(255));
+    [even, _mm256_srli_epi16::<8>(moved)]
+}
+
+/// Add the products of words and their activations.
+///
+/// # Safety
+/// The machine has AVX2, and 32 activations are at `x`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_products(words: [__m256i; 2], x: *const i16, sums: &mut Sums) {
+    for (i, (words, sum)) in words.into_iter().zip(sums).enumerate() {
+        // SAFETY: the contract.
+        let x = unsafe { _mm256_loadu_si256(x.add(16 * i).cast()) };
+        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(words, x));
+    }
+}
+
+/// Bytes plus 128.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn moved(levels: __m256i) -> __m256i {
+    _mm256_xor_si256(levels, bytes(0x80))
+}
+
+/// See [`dot`](super::super::dot): Σ (level + 128)·x. `last` are the lanes of the last tile, which is in
+/// the places of a whole one at `rest`.
+///
+/// # Safety
+/// The machine has AVX2. `whole` tiles are at `tiles`, and if `last` is not 0 one more at `rest`; for
+/// each step `x` has the activations of all lanes. The code has levels in bytes, and the window and the
+/// rate are its own.
+#[target_feature(enable = "avx2")]
+pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
+    plan: &TilePlan,
+    tiles: *const u8,
+    whole: usize,
+    rest: *const u8,
+    last: usize,
+    x: *const i16,
+) -> i64 {
+    let constants = Vectors::new(plan);
+    let size = TileOrder { half_bits: RATE }.bytes(LANES);
+    let mut sum = 0;
+    for first in (0..whole).step_by(TOGETHER) {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        for tile in first..(first + TOGETHER).min(whole) {
+            // SAFETY: the contract.
+            unsafe {
+                let (at, x) = (tiles.add(size * tile), x.add(TILE * tile));
+                add_tile::<WINDOW, RATE, true>(&constants, at, LANES, x, &mut sums);
+            }
+        }
+        sum += total(&sums);
+    }
+    if last > 0 {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        // SAFETY: the contract.
+        unsafe {
+            let x = x.add(TILE * whole);
+            add_tile::<WINDOW, RATE, false>(&constants, rest, last, x, &mut sums);
+        }
+        sum += total(&sums);
+    }
+    sum
+}
+
+/// Add Σ (level + 128)·x of a tile.
+///
+/// # Safety
+/// As [`dot`], for a tile in the places of a whole one; `WHOLE` if it is one.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_tile<const WINDOW: u32, const RATE: u32, const WHOLE: bool>(
+    constants: &Vectors,
+    tile: *const u8,
+    lanes: usize,
+    x: *const i16,
+    sums: &mut Sums,
+) {
+    // In registers, where the compiler would not keep what lies behind a reference.
+    let mut own = *sums;
+    // SAFETY: the contract is this function's own.
+    unsafe {
+        each_step::<WINDOW, RATE, WHOLE>(constants, tile, lanes, |step, half, level| {
+            add_products(words(moved(level)), x.add(LANES * step + half), &mut own);
+        });
+    }
+    *sums = own;
+}
+
+/// Decode a tile in the places of a whole one to bytes plus 128, weight s of all lanes for each s in
+/// turn.
+///
+/// # Safety
+/// As [`levels`](super::levels).
+#[target_feature(enable = "avx2")]
+pub unsafe fn steps<const WINDOW: u32, const RATE: u32>(
+    plan: &TilePlan,
+    tile: *const u8,
+    lanes: usize,
+    out: &mut [u8; TILE],
+) {
+    let constants = Vectors::new(plan);
+    let place = out.as_mut_ptr();
+    let f = |step: usize, half: usize, level| {
+        // SAFETY: eight times two vectors are a tile.
+        unsafe { _mm256_storeu_si256(place.add(LANES * step + half).cast(), moved(level)) };
+    };
+    // SAFETY: the contract.
+    unsafe {
+        match lanes {
+            LANES => each_step::<WINDOW, RATE, true>(&constants, tile, lanes, f),
+            _ => each_step::<WINDOW, RATE, false>(&constants, tile, lanes, f),
+        }
+    }
+}
+
+/// Vectors that are multiplied at a time, so that the levels are widened once for all of them.
+const VECTORS: usize = 4;
+
+/// Σ (level + 128)·x of each row and each vector: `rows` have bytes by steps, `len` each, and `x` has as
+/// many activations for each vector.
+///
+/// # Safety
+/// The machine has AVX2. `len` is a multiple of [`TILE`], and the rows, the vectors and the sums are
+/// there.
+#[target_feature(enable = "avx2")]
+pub unsafe fn products(rows: &[u8], len: usize, x: &[i16], sums: &mut [i64]) {
+    let batch = x.len() / len;
+    for (row, sums) in rows.chunks_exact(len).zip(sums.chunks_exact_mut(batch)) {
+        for part in even_parts(batch, VECTORS) {
+            let x = &x[part.start * len..part.end * len];
+            let sums = &mut sums[part];
+            // SAFETY: the contract is this function's own.
+            unsafe {
+                match sums.len() {
+                    1 => product::<1>(row, x, sums),
+                    2 => product::<2>(row, x, sums),
+                    3 => product::<3>(row, x, sums),
+                    _ => product::<VECTORS>(row, x, sums),
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`products`], for a row and `V` vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn product<const V: usize>(row: &[u8], x: &[i16], sums: &mut [i64]) {
+    let len = row.len();
+    sums.fill(0);
+    for from in (0..len).step_by(TOGETHER * TILE) {
+        let mut all = [[_mm256_setzero_si256(); 2]; V];
+        for at in (from..(from + TOGETHER * TILE).min(len)).step_by(HALF) {
+            // SAFETY: 32 bytes of the row are there, and 32 activations of each vector.
+            unsafe {
+                let words = words(_mm256_loadu_si256(row.as_ptr().add(at).cast()));
+                for (v, all) in all.iter_mut().enumerate() {
+                    add_products(words, x.as_ptr().add(v * len + at), all);
+                }
+            }
+        }
+        for (sum, all) in sums.iter_mut().zip(&all) {
+            *sum += total(all);
+        }
+    }
+}

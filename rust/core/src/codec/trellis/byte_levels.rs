@@ -12,11 +12,11 @@
 //! ```
 //!
 //! Cells of one class have the same shape, a staircase over a of four steps (of eight where there is
-//! one cell bit). The tail has class 0.
+//! one cell bit). The tail has class 0. Up to two cell bits each cell is a class, and starts at 0.
 //!
 //! Every table has sixteen entries, which is what every vector unit looks up. With AVX2 one lookup by
 //! the cell gives its class, plus 64 for the tail: this number less a, saturated, is what finds the
-//! entry of `tail`, and entry 0 is 0, so that no other cell needs a mask. Where a machine looks up 64
+//! entry of `tail`, and entry 0 is 0, so that other cells need no mask. Where a machine looks up 64
 //! bytes, one lookup by the cell and u replaces all of this.
 
 /// The levels of a code of up to three cell bits.

@@ -172,7 +172,10 @@ impl<'t> ConstantsFile<'t> {
         let mut i = 0;
         while i < COUNT {
             let value = self.signed();
-            assert!(-128 <= value && value < 128, "a number of a table is a byte");
+            assert!(
+                -128 <= value && value < 128,
+                "a number of a table is a byte"
+            );
             all[i] = value as i8;
             i += 1;
         }

@@ -116,12 +116,7 @@ impl BytePlan {
         not(target_arch = "x86_64"),
         expect(unused_variables, reason = "tables for x86-64 alone")
     )]
-    fn new(
-        code: &Code,
-        bytes: &ByteLevels,
-        tables: &[[Table; 4]; 2],
-        levels: &[i16],
-    ) -> Self {
+    fn new(code: &Code, bytes: &ByteLevels, tables: &[[Table; 4]; 2], levels: &[i16]) -> Self {
         Self {
             #[cfg(target_arch = "x86_64")]
             avx2: super::avx2::Tables::new(code.cell_bits(), bytes, tables),

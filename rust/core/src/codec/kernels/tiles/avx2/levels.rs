@@ -12,10 +12,11 @@
 //! cells find entry 0 of `tail`, which is 0.
 
 use std::arch::x86_64::*;
+use std::hint::black_box;
 
 use super::HALF;
-use super::path::{path_of, register_bits};
-use crate::codec::kernels::byte_vectors::{bytes, down, masked, twice, up};
+use super::path::{Lanes, register_bits};
+use crate::codec::kernels::byte_vectors::{bytes, down, twice, up};
 use crate::codec::kernels::tiles::order::{LANES, TileOrder};
 use crate::codec::kernels::tiles::plan::{Table, TilePlan};
 use crate::codec::trellis::byte_levels::{ByteLevels, FAR, step_mask};
@@ -43,7 +44,13 @@ impl Tables {
                 twice[0] = twice[0].map(|entry| entry.wrapping_sub(127));
                 twice
             }),
-            kinds: of_cells(&|cell| if cell == 0 { FAR as u8 } else { levels.classes[cell] }),
+            kinds: of_cells(&|cell| {
+                if cell == 0 {
+                    FAR as u8
+                } else {
+                    levels.classes[cell]
+                }
+            }),
             starts: of_cells(&|cell| levels.starts[cell] as u8),
             lines: levels.lines.map(|step| step as u8),
             tail: levels.tail.map(|distance| distance as u8),
@@ -51,53 +58,147 @@ impl Tables {
     }
 }
 
-/// The tables of a code in registers.
+/// The tables of a code in vectors.
 pub struct Vectors {
     offsets: [[__m256i; 4]; 2],
     kinds: __m256i,
     starts: __m256i,
     lines: __m256i,
     tail: __m256i,
+    masks: Masks,
 }
 
 impl Vectors {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub fn new(plan: &TilePlan) -> Self {
-        let bytes = plan.bytes.as_ref().expect("levels are bytes");
-        let tables = &bytes.avx2;
+        let levels = plan.bytes.as_ref().expect("levels are bytes");
+        let tables = &levels.avx2;
         let axis = |axis: usize| {
             let [a, b, c, d] = &tables.offsets[axis];
             [twice(a), twice(b), twice(c), twice(d)]
         };
+        let cell_bits = plan.order.cell_bits();
         Self {
             offsets: [axis(0), axis(1)],
             kinds: twice(&tables.kinds),
             starts: twice(&tables.starts),
             lines: twice(&tables.lines),
             tail: twice(&tables.tail),
+            masks: Masks {
+                four: in_memory(15),
+                tops: in_memory(0x88),
+                step: in_memory(step_mask(cell_bits) as u8),
+                cells: CELL_MASKS[cell_bits as usize].map(|mask| in_memory(mask)),
+            },
         }
     }
 
-    /// The level of each byte c and cell; `cell` has no bits above the cell's.
+    /// The levels of two steps, from the bytes c and the cells, whose upper bits have no meaning but the
+    /// highest, which is 0.
+    ///
+    /// Instructions of the two alternate, because each waits for the one before.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn levels(&self, c: __m256i, cell: __m256i, cell_bits: u32) -> __m256i {
-        let a = _mm256_abs_epi8(c);
-        let (kind, start) = match cell_bits {
+    fn levels(&self, c: [__m256i; 2], cell: [__m256i; 2], cell_bits: u32) -> [__m256i; 2] {
+        let a = c.map(|c| _mm256_abs_epi8(c));
+        let kind = match cell_bits {
             // The tail alone.
-            0 => (bytes(FAR as u8), self.starts),
-            _ => (
-                _mm256_shuffle_epi8(self.kinds, cell),
-                _mm256_shuffle_epi8(self.starts, cell),
-            ),
+            0 => [bytes(FAR as u8); 2],
+            _ => cell.map(|cell| _mm256_shuffle_epi8(self.kinds, cell)),
         };
-        let step = masked(down(a, 3), step_mask(cell_bits) as u8);
+        let step = a.map(|a| _mm256_and_si256(down(a, 3), self.masks.step));
         // A shuffle reads four bits and the highest one, so 64 is 0.
-        let line = _mm256_shuffle_epi8(self.lines, _mm256_or_si256(step, kind));
-        let far = masked(down(_mm256_subs_epu8(kind, a), 2), 15);
-        let tail = _mm256_shuffle_epi8(self.tail, far);
-        _mm256_sign_epi8(_mm256_add_epi8(_mm256_add_epi8(start, line), tail), c)
+        let line = [0, 1].map(|i| _mm256_or_si256(step[i], kind[i]));
+        let mut level = line.map(|line| _mm256_shuffle_epi8(self.lines, line));
+        if cell_bits == 3 {
+            let start = cell.map(|cell| _mm256_shuffle_epi8(self.starts, cell));
+            level = [0, 1].map(|i| _mm256_add_epi8(level[i], start[i]));
+        }
+        let far = [0, 1].map(|i| down(_mm256_subs_epu8(kind[i], a[i]), 2));
+        let far = far.map(|far| _mm256_and_si256(far, self.masks.four));
+        let tail = far.map(|far| _mm256_shuffle_epi8(self.tail, far));
+        let level = [0, 1].map(|i| _mm256_add_epi8(level[i], tail[i]));
+        [0, 1].map(|i| _mm256_sign_epi8(level[i], c[i]))
+    }
+}
+
+/// The same byte everywhere, in memory.
+///
+/// The compiler does not see the byte: it would broadcast it anew before each use, which takes one of
+/// the two units that shifts and lookups need.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn in_memory(byte: u8) -> __m256i {
+    black_box(bytes(byte))
+}
+
+struct Masks {
+    four: __m256i,
+    tops: __m256i,
+    /// The bits of ⌊|c|/8⌋ that are a step.
+    step: __m256i,
+    /// See [`CELL_MASKS`].
+    cells: [__m256i; 3],
+}
+
+/// By cell bits: masks of the bytes of cells after which no shift brings a bit of a neighbouring byte to
+/// the top of a byte, where a lookup would give 0.
+const CELL_MASKS: [[u8; 3]; 4] = [[0; 3], [0xAA, 0x55, 0], [0x33, 0, 0], [0x77, 0x66, 0x11]];
+
+/// The masked bytes that hold the cells of 32 lanes.
+struct Cells<const RATE: u32>([__m256i; 4]);
+
+impl<const RATE: u32> Cells<RATE> {
+    /// # Safety
+    /// The machine has AVX2. The vectors of a whole tile that have cells are at `place`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn read(place: *const u8, masks: &Masks) -> Self {
+        // SAFETY: the contract; there are at most four vectors.
+        let vector = |i: usize| unsafe { _mm256_loadu_si256(place.add(LANES * i).cast()) };
+        let [first, second, third] = masks.cells;
+        let masked = |bytes: __m256i| _mm256_and_si256(bytes, first);
+        let none = _mm256_setzero_si256();
+        let order = TileOrder { half_bits: RATE };
+        Self(match (RATE, order.cell_bits()) {
+            (8, _) => [0, 1, 2, 3].map(|i| masked(vector(i))),
+            (_, 0) => [none; 4],
+            // The cells of even steps, and of odd ones.
+            (_, 1) => [
+                masked(vector(0)),
+                _mm256_and_si256(vector(0), second),
+                none,
+                none,
+            ],
+            // Steps i and i + 4.
+            (_, 2) => {
+                let (even, odd) = (vector(0), vector(1));
+                [down(even, 2), down(odd, 2), even, odd].map(|bytes| masked(bytes))
+            }
+            // The same: two bits of a cell above one.
+            _ => {
+                let (even, odd, low) = (vector(0), vector(1), vector(2));
+                let upper = [down(even, 1), down(odd, 1), up(even, 1), up(odd, 1)];
+                let lower = [down(low, 3), down(low, 2), down(low, 1), low];
+                [0, 1, 2, 3].map(|i| {
+                    _mm256_or_si256(
+                        _mm256_and_si256(upper[i], second),
+                        _mm256_and_si256(lower[i], third),
+                    )
+                })
+            }
+        })
+    }
+
+    /// The cells of a step in the lowest bits of bytes whose highest bit is 0.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn at(&self, step: usize) -> __m256i {
+        match (TileOrder { half_bits: RATE }).cell_bits() {
+            1 => down(self.0[step % 2], 7 - step as u32),
+            _ => down(self.0[step % 4], if step < 4 { 4 } else { 0 }),
+        }
     }
 }
 
@@ -122,20 +223,21 @@ pub unsafe fn each_step<const WINDOW: u32, const RATE: u32, const WHOLE: bool>(
         (false, false) => LANES,
     };
     // SAFETY: the contract is this function's own.
-    let paths = unsafe { path_of::<RATE, WHOLE>(tile, lanes) };
-    for (path, half) in paths.iter().zip([0, HALF]) {
-        if half >= lanes {
+    let mut all = unsafe { Lanes::of::<RATE, WHOLE>(tile, lanes, constants.masks.tops) };
+    for half in [0, HALF] {
+        if !WHOLE && half >= lanes {
             break;
         }
-        let vector = |i: usize| {
-            // SAFETY: the contract; a rate of four bits or less has at most four vectors.
-            unsafe { _mm256_loadu_si256(tile.add(first + LANES * i + half).cast()) }
-        };
-        macro_rules! steps {
-            ($($step:literal)*) => {$(
+        let path = &all.path::<WHOLE>(half, shared, constants.masks.four);
+        all.turn();
+        // SAFETY: the contract.
+        let cells = unsafe { Cells::<RATE>::read(tile.add(first + half), &constants.masks) };
+        macro_rules! c_and_cell {
+            ($step:expr) => {{
                 let tables = &constants.offsets[if shared { $step % 2 } else { 0 }];
                 let found = |n: usize| {
-                    _mm256_shuffle_epi8(tables[n], register_bits(path, shared, $step, n))
+                    let index = register_bits(path, shared, $step, n, constants.masks.four);
+                    _mm256_shuffle_epi8(tables[n], index)
                 };
                 let mut c = _mm256_add_epi8(found(0), found(1));
                 if WINDOW > 8 {
@@ -144,24 +246,22 @@ pub unsafe fn each_step<const WINDOW: u32, const RATE: u32, const WHOLE: bool>(
                 if WINDOW > 12 {
                     c = _mm256_add_epi8(c, found(3));
                 }
-                let mask = ((1u32 << cell_bits) - 1) as u8;
-                let cell = match (RATE, cell_bits) {
-                    (_, 0) => _mm256_setzero_si256(),
-                    (8, _) => masked(down(vector($step % 4), if $step < 4 { 4 } else { 0 }), mask),
-                    (_, 1) => masked(down(vector(0), 7 - $step), mask),
-                    (_, 2) => masked(down(vector($step % 2), 6 - $step / 2 * 2), mask),
-                    // Two bits in a field above one in another.
-                    _ => {
-                        let upper = match $step / 2 {
-                            3 => up(vector($step % 2), 1),
-                            place => down(vector($step % 2), 5 - 2 * place),
-                        };
-                        _mm256_or_si256(masked(upper, 6), masked(down(vector(2), 7 - $step), 1))
-                    }
-                };
-                f($step, half, constants.levels(c, cell, cell_bits));
-            )*};
+                (c, cells.at($step))
+            }};
         }
-        steps!(0 1 2 3 4 5 6 7);
+        macro_rules! pairs {
+            ($($a:literal $b:literal),*) => {{$(
+                let (first, second) = (c_and_cell!($a), c_and_cell!($b));
+                let [a, b] = constants.levels([first.0, second.0], [first.1, second.1], cell_bits);
+                f($a, half, a);
+                f($b, half, b);
+            )*}};
+        }
+        match shared {
+            // Two weights have the same register.
+            true => pairs!(0 1, 2 3, 4 5, 6 7),
+            // Registers four weights apart have the same bits.
+            false => pairs!(0 4, 1 5, 2 6, 3 7),
+        }
     }
 }

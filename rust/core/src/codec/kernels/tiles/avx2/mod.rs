@@ -15,9 +15,9 @@ pub use products::{dot, products, steps};
 use super::order::{LANES, STEPS, TILE};
 use super::plan::{Table, TilePlan};
 use crate::codec::kernels::activations::{BLOCK, PAIR};
-use crate::codec::kernels::byte_vectors::{masked, twice};
+use crate::codec::kernels::byte_vectors::{bytes, masked, twice};
 use levels::{Vectors, each_step};
-use path::{path_of, register_bits};
+use path::{Lanes, register_bits};
 
 /// Bytes of a vector.
 const HALF: usize = 32;
@@ -35,18 +35,19 @@ pub unsafe fn offsets<const WINDOW: u32, const SHARED: bool>(
     out: &mut [[u8; LANES]; STEPS],
 ) {
     // SAFETY: the contract; rates 2 and 3 begin with their path bits, too.
-    let paths = unsafe {
+    let all = unsafe {
         match SHARED {
-            true => path_of::<3, false>(tile, lanes),
-            false => path_of::<2, false>(tile, lanes),
+            true => Lanes::of::<3, false>(tile, lanes, bytes(0x88)),
+            false => Lanes::of::<2, false>(tile, lanes, bytes(0x88)),
         }
     };
-    for (path, half) in paths.iter().zip([0, HALF]) {
+    for half in [0, HALF] {
+        let path = &all.path::<false>(half, SHARED, bytes(15));
         for (step, out) in out.iter_mut().enumerate() {
             let tables = &tables[if SHARED { step % 2 } else { 0 }];
             let mut u = _mm256_setzero_si256();
             for (n, table) in tables[..WINDOW.div_ceil(4) as usize].iter().enumerate() {
-                let index = register_bits(path, SHARED, step, n);
+                let index = register_bits(path, SHARED, step, n, bytes(15));
                 u = _mm256_add_epi8(u, _mm256_shuffle_epi8(twice(table), index));
             }
             // SAFETY: half of the lanes are a vector.
@@ -194,4 +195,3 @@ pub fn add_products(bytes: &[i8], unit: f32, x: &[f32], sums: &mut [f32; BLOCK])
 pub fn add_products_of_words(words: &[i16], unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
     super::add_products_of_words(words, unit, x, sums);
 }
-

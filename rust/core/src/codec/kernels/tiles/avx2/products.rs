@@ -6,66 +6,80 @@
 //! in the same order, those of even lanes first.
 
 use std::arch::x86_64::*;
+use std::hint::black_box;
 
 use super::HALF;
-use super::levels::{Vectors, each_step};
+use super::levels::{Vectors, each_step, in_memory};
 use crate::codec::kernels::activations::even_parts;
-use crate::codec::kernels::byte_vectors::bytes;
 use crate::codec::kernels::tiles::order::{LANES, TILE, TileOrder};
 use crate::codec::kernels::tiles::plan::TilePlan;
 
 /// Tiles whose products are summed in 32 bits.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 4;
 
 const _: () = {
-    // A sum has two products for each step of each half of a tile.
-    let most = 2 * 255 * 32_512 * (TILE / HALF) * TOGETHER;
+    // A sum has four products for each step of each half of a tile.
+    let most = 4 * 255 * 32_512 * (TILE / HALF) * TOGETHER;
     assert!(most <= i32::MAX as usize, "sums fit in 32 bits");
 };
-
-/// Sums of products of even lanes, and of odd lanes.
-type Sums = [__m256i; 2];
 
 /// The sum of all lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn total(sums: &Sums) -> i64 {
-    let mut lanes = [[0i32; 8]; 2];
-    for (lanes, sums) in lanes.iter_mut().zip(sums) {
-        // SAFETY: eight words are a vector.
-        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), *sums) };
+fn total(sums: __m256i) -> i64 {
+    let mut lanes = [0i32; 8];
+    // SAFETY: eight words are a vector.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums) };
+    lanes.iter().map(|lane| i64::from(*lane)).sum()
+}
+
+/// What turns levels into words.
+struct Widening {
+    /// 128 in each byte.
+    middle: __m256i,
+    /// The lower byte of each word.
+    lower: __m256i,
+}
+
+impl Widening {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new() -> Self {
+        Self {
+            middle: in_memory(0x80),
+            lower: black_box(_mm256_set1_epi16(255)),
+        }
     }
-    let lanes = lanes.as_flattened().iter();
-    lanes.map(|lane| i64::from(*lane)).sum()
+
+    /// Bytes plus 128.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn moved(&self, levels: __m256i) -> __m256i {
+        _mm256_xor_si256(levels, self.middle)
+    }
+
+    /// 32 levels plus 128 as words: those of even lanes, and of odd lanes.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn words(&self, moved: __m256i) -> [__m256i; 2] {
+        let even = _mm256_and_si256(moved, self.lower);
+        [even, _mm256_srli_epi16::<8>(moved)]
+    }
 }
 
-/// 32 levels plus 128 as words: those of even lanes, and of odd lanes.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn words(moved: __m256i) -> [__m256i; 2] {
-    let even = _mm256_and_si256(moved, _mm256_set1_epi16(255));
-    [even, _mm256_srli_epi16::<8>(moved)]
-}
-
-/// Add the products of words and their activations.
+/// Products of words and their activations, added by four.
 ///
 /// # Safety
 /// The machine has AVX2, and 32 activations are at `x`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn add_products(words: [__m256i; 2], x: *const i16, sums: &mut Sums) {
-    for (i, (words, sum)) in words.into_iter().zip(sums).enumerate() {
-        // SAFETY: the contract.
-        let x = unsafe { _mm256_loadu_si256(x.add(16 * i).cast()) };
-        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(words, x));
-    }
-}
-
-/// Bytes plus 128.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn moved(levels: __m256i) -> __m256i {
-    _mm256_xor_si256(levels, bytes(0x80))
+unsafe fn products_of(words: [__m256i; 2], x: *const i16) -> __m256i {
+    // SAFETY: the contract.
+    let [even, odd] = unsafe { [0, 16].map(|at| _mm256_loadu_si256(x.add(at).cast())) };
+    _mm256_add_epi32(
+        _mm256_madd_epi16(words[0], even),
+        _mm256_madd_epi16(words[1], odd),
+    )
 }
 
 /// See [`dot`](super::super::dot): Σ (level + 128)·x. `last` are the lanes of the last tile, which is in
@@ -84,54 +98,58 @@ pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
     last: usize,
     x: *const i16,
 ) -> i64 {
-    let constants = Vectors::new(plan);
+    let (constants, widening) = (Vectors::new(plan), Widening::new());
     let size = TileOrder { half_bits: RATE }.bytes(LANES);
     let mut sum = 0;
     for first in (0..whole).step_by(TOGETHER) {
-        let mut sums = [_mm256_setzero_si256(); 2];
+        let mut sums = _mm256_setzero_si256();
         for tile in first..(first + TOGETHER).min(whole) {
             // SAFETY: the contract.
             unsafe {
                 let (at, x) = (tiles.add(size * tile), x.add(TILE * tile));
-                add_tile::<WINDOW, RATE, true>(&constants, at, LANES, x, &mut sums);
+                sums = add_tile::<WINDOW, RATE>(&constants, &widening, at, x, sums);
             }
         }
-        sum += total(&sums);
+        sum += total(sums);
     }
     if last > 0 {
-        let mut sums = [_mm256_setzero_si256(); 2];
+        let mut levels = [0; TILE];
+        let mut one = [0];
         // SAFETY: the contract.
         unsafe {
-            let x = x.add(TILE * whole);
-            add_tile::<WINDOW, RATE, false>(&constants, rest, last, x, &mut sums);
+            steps::<WINDOW, RATE>(plan, rest, last, &mut levels);
+            let x = std::slice::from_raw_parts(x.add(TILE * whole), TILE);
+            product::<1>(&levels, x, &mut one);
         }
-        sum += total(&sums);
+        sum += one[0];
     }
     sum
 }
 
-/// Add Σ (level + 128)·x of a tile.
+/// Add Σ (level + 128)·x of a whole tile.
 ///
 /// # Safety
-/// As [`dot`], for a tile in the places of a whole one; `WHOLE` if it is one.
+/// As [`dot`].
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn add_tile<const WINDOW: u32, const RATE: u32, const WHOLE: bool>(
+unsafe fn add_tile<const WINDOW: u32, const RATE: u32>(
     constants: &Vectors,
+    widening: &Widening,
     tile: *const u8,
-    lanes: usize,
     x: *const i16,
-    sums: &mut Sums,
-) {
-    // In registers, where the compiler would not keep what lies behind a reference.
-    let mut own = *sums;
+    mut sums: __m256i,
+) -> __m256i {
     // SAFETY: the contract is this function's own.
     unsafe {
-        each_step::<WINDOW, RATE, WHOLE>(constants, tile, lanes, |step, half, level| {
-            add_products(words(moved(level)), x.add(LANES * step + half), &mut own);
+        each_step::<WINDOW, RATE, true>(constants, tile, LANES, |step, half, level| {
+            let products = products_of(
+                widening.words(widening.moved(level)),
+                x.add(LANES * step + half),
+            );
+            sums = _mm256_add_epi32(sums, products);
         });
     }
-    *sums = own;
+    sums
 }
 
 /// Decode a tile in the places of a whole one to bytes plus 128, weight s of all lanes for each s in
@@ -146,11 +164,13 @@ pub unsafe fn steps<const WINDOW: u32, const RATE: u32>(
     lanes: usize,
     out: &mut [u8; TILE],
 ) {
-    let constants = Vectors::new(plan);
+    let (constants, widening) = (Vectors::new(plan), Widening::new());
     let place = out.as_mut_ptr();
     let f = |step: usize, half: usize, level| {
         // SAFETY: eight times two vectors are a tile.
-        unsafe { _mm256_storeu_si256(place.add(LANES * step + half).cast(), moved(level)) };
+        unsafe {
+            _mm256_storeu_si256(place.add(LANES * step + half).cast(), widening.moved(level))
+        };
     };
     // SAFETY: the contract.
     unsafe {
@@ -195,20 +215,21 @@ pub unsafe fn products(rows: &[u8], len: usize, x: &[i16], sums: &mut [i64]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn product<const V: usize>(row: &[u8], x: &[i16], sums: &mut [i64]) {
-    let len = row.len();
+    let (len, widening) = (row.len(), Widening::new());
     sums.fill(0);
     for from in (0..len).step_by(TOGETHER * TILE) {
-        let mut all = [[_mm256_setzero_si256(); 2]; V];
+        let mut all = [_mm256_setzero_si256(); V];
         for at in (from..(from + TOGETHER * TILE).min(len)).step_by(HALF) {
             // SAFETY: 32 bytes of the row are there, and 32 activations of each vector.
             unsafe {
-                let words = words(_mm256_loadu_si256(row.as_ptr().add(at).cast()));
+                let words = widening.words(_mm256_loadu_si256(row.as_ptr().add(at).cast()));
                 for (v, all) in all.iter_mut().enumerate() {
-                    add_products(words, x.as_ptr().add(v * len + at), all);
+                    let products = products_of(words, x.as_ptr().add(v * len + at));
+                    *all = _mm256_add_epi32(*all, products);
                 }
             }
         }
-        for (sum, all) in sums.iter_mut().zip(&all) {
+        for (sum, all) in sums.iter_mut().zip(all) {
             *sum += total(all);
         }
     }

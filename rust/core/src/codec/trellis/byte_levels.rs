@@ -52,7 +52,7 @@ impl ByteLevels {
         let c = 2 * u as i32 - 127;
         let a = c.unsigned_abs();
         let cell = cell as usize;
-        let step = (a / 8 & step_mask(cell_bits)) as usize + usize::from(self.classes[cell]);
+        let step = ((a / 8) & step_mask(cell_bits)) as usize + usize::from(self.classes[cell]);
         let mut level = i32::from(self.starts[cell]) + i32::from(self.lines[step]);
         if cell == 0 {
             level += i32::from(self.tail[FAR.saturating_sub(a) as usize / 4]);

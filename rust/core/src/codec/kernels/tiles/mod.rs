@@ -142,32 +142,19 @@ impl<'m> TileCodes<'m> {
     }
 
     /// Decode a tile to integer levels, in the order of its weights.
-    ///
-    /// With vectors, only u is found by these: levels of words are read from a table that is too large
-    /// for registers.
     fn decode_words(&self, simd: SimdLevel, number: usize, out: &mut [i16; TILE]) {
-        let (tile, lanes) = self.tile(number);
-        let plan = self.plan;
-        let (mut path, mut cells) = ([0; LANES], [[0; LANES]; STEPS]);
-        let mut offsets = [[0; LANES]; STEPS];
         match simd {
-            SimdLevel::Portable => return portable::levels(plan, tile, lanes, out),
+            SimdLevel::Portable => {
+                let (tile, lanes) = self.tile(number);
+                portable::levels(self.plan, tile, lanes, out);
+            }
             #[cfg(target_arch = "x86_64")]
             _ => {
                 let mut memory = [0; MOST_BYTES];
-                let (whole, _) = self.whole_tile(number, &mut memory);
-                // SAFETY: every level but the portable one has AVX2; the bytes of a whole tile are
-                // there, and the window is the code's.
-                unsafe { offsets_on_avx2(plan, whole.as_ptr(), lanes, &mut offsets) };
-            }
-        }
-        plan.order.unpack(tile, lanes, &mut path, &mut cells);
-        for (lane, out) in out.as_chunks_mut::<STEPS>().0[..lanes]
-            .iter_mut()
-            .enumerate()
-        {
-            for (step, out) in out.iter_mut().enumerate() {
-                *out = plan.level_at(cells[step][lane], offsets[step][lane]);
+                let (tile, lanes) = self.whole_tile(number, &mut memory);
+                // SAFETY: every level but the portable one has AVX2 and FMA. Levels are words where
+                // vectors do not decode to bytes.
+                unsafe { words_on_avx2(self.plan, tile, lanes, out) };
             }
         }
     }
@@ -239,29 +226,23 @@ impl<'m> TileCodes<'m> {
     }
 }
 
-/// u of every weight of a tile in the places of a whole one.
+/// See [`avx2::word_levels`].
 ///
 /// # Safety
-/// The machine has AVX2. The bytes of a whole tile are there, its path bits first.
+/// The machine has AVX2 and FMA. The code has levels in words.
 #[cfg(target_arch = "x86_64")]
-unsafe fn offsets_on_avx2(
-    plan: &TilePlan,
-    tile: *const u8,
-    lanes: usize,
-    out: &mut [[u8; LANES]; STEPS],
-) {
-    let tables = &plan.tables;
+unsafe fn words_on_avx2(plan: &TilePlan, tile: &[u8], lanes: usize, out: &mut [i16; TILE]) {
     // SAFETY: the contract is this function's own.
     unsafe {
         match (plan.window, plan.order.shared()) {
-            (8, false) => avx2::offsets::<8, false>(tables, tile, lanes, out),
-            (8, true) => avx2::offsets::<8, true>(tables, tile, lanes, out),
-            (10, false) => avx2::offsets::<10, false>(tables, tile, lanes, out),
-            (10, true) => avx2::offsets::<10, true>(tables, tile, lanes, out),
-            (12, false) => avx2::offsets::<12, false>(tables, tile, lanes, out),
-            (12, true) => avx2::offsets::<12, true>(tables, tile, lanes, out),
-            (_, false) => avx2::offsets::<16, false>(tables, tile, lanes, out),
-            (_, true) => avx2::offsets::<16, true>(tables, tile, lanes, out),
+            (8, false) => avx2::word_levels::<8, false>(plan, tile, lanes, out),
+            (8, true) => avx2::word_levels::<8, true>(plan, tile, lanes, out),
+            (10, false) => avx2::word_levels::<10, false>(plan, tile, lanes, out),
+            (10, true) => avx2::word_levels::<10, true>(plan, tile, lanes, out),
+            (12, false) => avx2::word_levels::<12, false>(plan, tile, lanes, out),
+            (12, true) => avx2::word_levels::<12, true>(plan, tile, lanes, out),
+            (_, false) => avx2::word_levels::<16, false>(plan, tile, lanes, out),
+            (_, true) => avx2::word_levels::<16, true>(plan, tile, lanes, out),
         }
     }
 }

@@ -158,7 +158,9 @@ impl TileOrder {
         cell as u8 & ((1 << self.cell_bits()) - 1) as u8
     }
 
-    /// All path bits and cells of a tile, by lane: the loops over lanes become vectors.
+    /// All path bits and cells of a tile, by lane: the loops over lanes become vectors, those of the
+    /// caller's unit.
+    #[inline(always)]
     pub fn unpack(
         self,
         tile: &[u8],

@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use super::order::TileOrder;
 use crate::codec::trellis::byte_levels::ByteLevels;
-use crate::codec::trellis::code::{Code, LevelCurve, StateMap, TableAxis, WORDS_A_SIGMA};
+use crate::codec::trellis::code::{
+    Code, LevelCurve, StateMap, TableAxis, WORDS_A_SIGMA, scaled_shape,
+};
 use crate::codec::trellis::code_set::PinnedCode;
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 
@@ -24,6 +26,8 @@ pub struct TilePlan {
     offsets: [Vec<u8>; 2],
     /// The integer level of each stored cell and u: at `cell·128 + u`.
     levels: Vec<i16>,
+    /// The coefficients of levels that are words (see [`scaled_shape`]); else zeros.
+    pub curve: [f32; 3],
     /// An integer level of 1, in standard deviations.
     pub unit: f32,
     /// The tables of levels that are bytes.
@@ -66,12 +70,14 @@ impl TilePlan {
             let u = (offset + 64) % 128;
             levels[(cell << 7 | u) as usize] = code.integer_level(phase) as i16;
         }
-        let (unit, bytes) = match &code.curve {
+        let (unit, curve, bytes) = match &code.curve {
             LevelCurve::Bytes(bytes) => {
                 let plan = BytePlan::new(code, bytes, &tables, &levels);
-                (bytes.unit(), Some(plan))
+                (bytes.unit(), [0.0; 3], Some(plan))
             }
-            _ => (1.0 / WORDS_A_SIGMA, None),
+            LevelCurve::Words(shape) | LevelCurve::Quantile(shape) => {
+                (1.0 / WORDS_A_SIGMA, scaled_shape(*shape), None)
+            }
         };
         Self {
             window: code.window,
@@ -86,6 +92,7 @@ impl TilePlan {
                 false => Vec::new(),
             }),
             levels,
+            curve,
             unit,
             bytes,
         }

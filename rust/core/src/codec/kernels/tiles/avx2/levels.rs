@@ -12,14 +12,15 @@
 //! cells find entry 0 of `tail`, which is 0.
 
 use std::arch::x86_64::*;
-use std::hint::black_box;
 
 use super::HALF;
+use super::cells::Cells;
+use super::masks::Masks;
 use super::path::{Lanes, register_bits};
-use crate::codec::kernels::byte_vectors::{bytes, down, twice, up};
+use crate::codec::kernels::byte_vectors::{bytes, down, twice};
 use crate::codec::kernels::tiles::order::{LANES, TileOrder};
 use crate::codec::kernels::tiles::plan::{Table, TilePlan};
-use crate::codec::trellis::byte_levels::{ByteLevels, FAR, step_mask};
+use crate::codec::trellis::byte_levels::{ByteLevels, FAR};
 
 /// The tables of a code.
 #[derive(Debug)]
@@ -78,19 +79,13 @@ impl Vectors {
             let [a, b, c, d] = &tables.offsets[axis];
             [twice(a), twice(b), twice(c), twice(d)]
         };
-        let cell_bits = plan.order.cell_bits();
         Self {
             offsets: [axis(0), axis(1)],
             kinds: twice(&tables.kinds),
             starts: twice(&tables.starts),
             lines: twice(&tables.lines),
             tail: twice(&tables.tail),
-            masks: Masks {
-                four: in_memory(15),
-                tops: in_memory(0x88),
-                step: in_memory(step_mask(cell_bits) as u8),
-                cells: CELL_MASKS[cell_bits as usize].map(|mask| in_memory(mask)),
-            },
+            masks: Masks::new(plan.order.cell_bits()),
         }
     }
 
@@ -123,85 +118,6 @@ impl Vectors {
     }
 }
 
-/// The same byte everywhere, in memory.
-///
-/// The compiler does not see the byte: it would broadcast it anew before each use, which takes one of
-/// the two units that shifts and lookups need.
-#[inline]
-#[target_feature(enable = "avx2")]
-pub fn in_memory(byte: u8) -> __m256i {
-    black_box(bytes(byte))
-}
-
-struct Masks {
-    four: __m256i,
-    tops: __m256i,
-    /// The bits of ⌊|c|/8⌋ that are a step.
-    step: __m256i,
-    /// See [`CELL_MASKS`].
-    cells: [__m256i; 3],
-}
-
-/// By cell bits: masks of the bytes of cells after which no shift brings a bit of a neighbouring byte to
-/// the top of a byte, where a lookup would give 0.
-const CELL_MASKS: [[u8; 3]; 4] = [[0; 3], [0xAA, 0x55, 0], [0x33, 0, 0], [0x77, 0x66, 0x11]];
-
-/// The masked bytes that hold the cells of 32 lanes.
-struct Cells<const RATE: u32>([__m256i; 4]);
-
-impl<const RATE: u32> Cells<RATE> {
-    /// # Safety
-    /// The machine has AVX2. The vectors of a whole tile that have cells are at `place`.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn read(place: *const u8, masks: &Masks) -> Self {
-        // SAFETY: the contract; there are at most four vectors.
-        let vector = |i: usize| unsafe { _mm256_loadu_si256(place.add(LANES * i).cast()) };
-        let [first, second, third] = masks.cells;
-        let masked = |bytes: __m256i| _mm256_and_si256(bytes, first);
-        let none = _mm256_setzero_si256();
-        let order = TileOrder { half_bits: RATE };
-        Self(match (RATE, order.cell_bits()) {
-            (8, _) => [0, 1, 2, 3].map(|i| masked(vector(i))),
-            (_, 0) => [none; 4],
-            // The cells of even steps, and of odd ones.
-            (_, 1) => [
-                masked(vector(0)),
-                _mm256_and_si256(vector(0), second),
-                none,
-                none,
-            ],
-            // Steps i and i + 4.
-            (_, 2) => {
-                let (even, odd) = (vector(0), vector(1));
-                [down(even, 2), down(odd, 2), even, odd].map(|bytes| masked(bytes))
-            }
-            // The same: two bits of a cell above one.
-            _ => {
-                let (even, odd, low) = (vector(0), vector(1), vector(2));
-                let upper = [down(even, 1), down(odd, 1), up(even, 1), up(odd, 1)];
-                let lower = [down(low, 3), down(low, 2), down(low, 1), low];
-                [0, 1, 2, 3].map(|i| {
-                    _mm256_or_si256(
-                        _mm256_and_si256(upper[i], second),
-                        _mm256_and_si256(lower[i], third),
-                    )
-                })
-            }
-        })
-    }
-
-    /// The cells of a step in the lowest bits of bytes whose highest bit is 0.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn at(&self, step: usize) -> __m256i {
-        match (TileOrder { half_bits: RATE }).cell_bits() {
-            1 => down(self.0[step % 2], 7 - step as u32),
-            _ => down(self.0[step % 4], if step < 4 { 4 } else { 0 }),
-        }
-    }
-}
-
 /// Call `f` with each step, each half of the lanes, and the levels of its weights, for a tile in the
 /// places of a whole one; `WHOLE` if it is one.
 ///
@@ -230,8 +146,10 @@ pub unsafe fn each_step<const WINDOW: u32, const RATE: u32, const WHOLE: bool>(
         }
         let path = &all.path::<WHOLE>(half, shared, constants.masks.four);
         all.turn();
+        // Without cells nothing is read there.
+        let place = tile.wrapping_add(first + half);
         // SAFETY: the contract.
-        let cells = unsafe { Cells::<RATE>::read(tile.add(first + half), &constants.masks) };
+        let cells = unsafe { Cells::<RATE>::read(place, &constants.masks) };
         macro_rules! c_and_cell {
             ($step:expr) => {{
                 let tables = &constants.offsets[if shared { $step % 2 } else { 0 }];

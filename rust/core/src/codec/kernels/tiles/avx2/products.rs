@@ -9,7 +9,8 @@ use std::arch::x86_64::*;
 use std::hint::black_box;
 
 use super::HALF;
-use super::levels::{Vectors, each_step, in_memory};
+use super::levels::{Vectors, each_step};
+use super::masks::in_memory;
 use crate::codec::kernels::activations::even_parts;
 use crate::codec::kernels::tiles::order::{LANES, TILE, TileOrder};
 use crate::codec::kernels::tiles::plan::TilePlan;

@@ -234,15 +234,15 @@ impl<'m> TileCodes<'m> {
 unsafe fn words_on_avx2(plan: &TilePlan, tile: &[u8], lanes: usize, out: &mut [i16; TILE]) {
     // SAFETY: the contract is this function's own.
     unsafe {
-        match (plan.window, plan.order.shared()) {
-            (8, false) => avx2::word_levels::<8, false>(plan, tile, lanes, out),
-            (8, true) => avx2::word_levels::<8, true>(plan, tile, lanes, out),
-            (10, false) => avx2::word_levels::<10, false>(plan, tile, lanes, out),
-            (10, true) => avx2::word_levels::<10, true>(plan, tile, lanes, out),
-            (12, false) => avx2::word_levels::<12, false>(plan, tile, lanes, out),
-            (12, true) => avx2::word_levels::<12, true>(plan, tile, lanes, out),
-            (_, false) => avx2::word_levels::<16, false>(plan, tile, lanes, out),
-            (_, true) => avx2::word_levels::<16, true>(plan, tile, lanes, out),
+        match plan.order.half_bits {
+            9 => avx2::word_levels::<9>(plan, tile, lanes, out),
+            10 => avx2::word_levels::<10>(plan, tile, lanes, out),
+            11 => avx2::word_levels::<11>(plan, tile, lanes, out),
+            12 => avx2::word_levels::<12>(plan, tile, lanes, out),
+            13 => avx2::word_levels::<13>(plan, tile, lanes, out),
+            14 => avx2::word_levels::<14>(plan, tile, lanes, out),
+            15 => avx2::word_levels::<15>(plan, tile, lanes, out),
+            _ => avx2::word_levels::<16>(plan, tile, lanes, out),
         }
     }
 }

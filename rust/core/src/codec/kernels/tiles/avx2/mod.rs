@@ -5,13 +5,13 @@
 //! [`products`] sums. Here a tile is decoded.
 //!
 //! On a Zen 3, four instructions of vectors begin in a cycle, but only two of them can be shifts or
-//! lookups, and no more than some 64 wait for their turn. What gained most there, beside fewer lookups:
+//! lookups, and no more than some 64 wait for their turn. Beside fewer lookups, and words that are made
+//! by a mask and a shift, what gained most there for 32 weights of 4 bits at W = 8:
 //!
-//! | | ns for 32 weights at 4 bits, W = 8 |
+//! | | ns |
 //! |---|---|
-//! | bytes become words by a mask and a shift, not by conversions across a vector | |
 //! | lanes are turned in registers: a load across two recent stores waits for both | 4.0 to 3.5 |
-//! | one sum in place of two, so that the compiler does not spill them | 3.5 to 3.35 |
+//! | one sum in place of two, so that the compiler does not spill them | 3.5 to 3.4 |
 //! | masks in memory, which the compiler else broadcasts anew for each use; two steps at a time | to 3.3 |
 //! | cells without a mask for each step | to 3.2 |
 

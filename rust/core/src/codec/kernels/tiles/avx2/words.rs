@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::HALF;
 use super::path::{Lanes, register_bits};
 use crate::codec::kernels::byte_vectors::{bytes, masked, twice};
-use crate::codec::kernels::tiles::order::{LANES, STEPS, TILE};
+use crate::codec::kernels::tiles::order::{LANES, STEPS, TILE, TileOrder};
 use crate::codec::kernels::tiles::plan::{Table, TilePlan};
 use crate::codec::trellis::code::WORDS_A_SIGMA;
 
@@ -15,20 +15,32 @@ const EIGHT: usize = 8;
 /// Decode a tile in the places of a whole one to integer levels, in the order of the weights.
 ///
 /// # Safety
-/// The machine has AVX2 and FMA. The code has levels in words, and the window and whether two weights
-/// share a path bit are its own.
+/// The machine has AVX2 and FMA. The code has levels in words, and the rate is its own.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn word_levels<const WINDOW: u32, const SHARED: bool>(
+pub unsafe fn word_levels<const RATE: u32>(
     plan: &TilePlan,
     tile: &[u8],
     lanes: usize,
     out: &mut [i16; TILE],
 ) {
+    let order = TileOrder { half_bits: RATE };
     let (mut path, mut cells) = ([0; LANES], [[0; LANES]; STEPS]);
-    plan.order.unpack(tile, LANES, &mut path, &mut cells);
+    order.unpack(tile, LANES, &mut path, &mut cells);
     let mut offsets = [[0; LANES]; STEPS];
     // SAFETY: the contract; `unpack` has found the bytes of a whole tile.
-    unsafe { find_offsets::<WINDOW, SHARED>(&plan.tables, tile.as_ptr(), lanes, &mut offsets) };
+    unsafe {
+        let (tables, tile, offsets) = (&plan.tables, tile.as_ptr(), &mut offsets);
+        match (plan.window, order.shared()) {
+            (8, false) => find_offsets::<8, false>(tables, tile, lanes, offsets),
+            (8, true) => find_offsets::<8, true>(tables, tile, lanes, offsets),
+            (10, false) => find_offsets::<10, false>(tables, tile, lanes, offsets),
+            (10, true) => find_offsets::<10, true>(tables, tile, lanes, offsets),
+            (12, false) => find_offsets::<12, false>(tables, tile, lanes, offsets),
+            (12, true) => find_offsets::<12, true>(tables, tile, lanes, offsets),
+            (_, false) => find_offsets::<16, false>(tables, tile, lanes, offsets),
+            (_, true) => find_offsets::<16, true>(tables, tile, lanes, offsets),
+        }
+    }
     let curve = Curve::new(plan);
     for (group, out) in out
         .as_chunks_mut::<{ EIGHT * STEPS }>()

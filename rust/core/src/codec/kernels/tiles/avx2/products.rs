@@ -120,7 +120,7 @@ pub unsafe fn dot<const WINDOW: u32, const RATE: u32>(
         unsafe {
             steps::<WINDOW, RATE>(plan, rest, last, &mut levels);
             let x = std::slice::from_raw_parts(x.add(TILE * whole), TILE);
-            product::<1>(&levels, x, &mut one);
+            add_products::<1>(&levels, x, TILE, &mut one);
         }
         sum += one[0];
     }
@@ -194,44 +194,50 @@ const VECTORS: usize = 4;
 #[target_feature(enable = "avx2")]
 pub unsafe fn products(rows: &[u8], len: usize, x: &[i16], sums: &mut [i64]) {
     let batch = x.len() / len;
-    for (row, sums) in rows.chunks_exact(len).zip(sums.chunks_exact_mut(batch)) {
+    sums.fill(0);
+    // A stretch of a few vectors stays in the first-level cache while all rows are multiplied.
+    for from in (0..len).step_by(TOGETHER * TILE) {
+        let stretch = from..(from + TOGETHER * TILE).min(len);
         for part in even_parts(batch, VECTORS) {
-            let x = &x[part.start * len..part.end * len];
-            let sums = &mut sums[part];
-            // SAFETY: the contract is this function's own.
-            unsafe {
-                match sums.len() {
-                    1 => product::<1>(row, x, sums),
-                    2 => product::<2>(row, x, sums),
-                    3 => product::<3>(row, x, sums),
-                    _ => product::<VECTORS>(row, x, sums),
+            let x = &x[part.start * len + from..];
+            for (row, sums) in rows.chunks_exact(len).zip(sums.chunks_exact_mut(batch)) {
+                let (row, sums) = (&row[stretch.clone()], &mut sums[part.clone()]);
+                // SAFETY: the contract is this function's own.
+                unsafe {
+                    match part.len() {
+                        1 => add_products::<1>(row, x, len, sums),
+                        2 => add_products::<2>(row, x, len, sums),
+                        3 => add_products::<3>(row, x, len, sums),
+                        _ => add_products::<VECTORS>(row, x, len, sums),
+                    }
                 }
             }
         }
     }
 }
 
+/// Add the products of a stretch of a row, of at most [`TOGETHER`] tiles, and `V` vectors, each of which
+/// begins `len` activations after the one before.
+///
 /// # Safety
-/// As [`products`], for a row and `V` vectors.
+/// The machine has AVX2. The stretch is a multiple of [`HALF`] long, and as many activations of each
+/// vector are there.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn product<const V: usize>(row: &[u8], x: &[i16], sums: &mut [i64]) {
-    let (len, widening) = (row.len(), Widening::new());
-    sums.fill(0);
-    for from in (0..len).step_by(TOGETHER * TILE) {
-        let mut all = [_mm256_setzero_si256(); V];
-        for at in (from..(from + TOGETHER * TILE).min(len)).step_by(HALF) {
-            // SAFETY: 32 bytes of the row are there, and 32 activations of each vector.
-            unsafe {
-                let words = widening.words(_mm256_loadu_si256(row.as_ptr().add(at).cast()));
-                for (v, all) in all.iter_mut().enumerate() {
-                    let products = products_of(words, x.as_ptr().add(v * len + at));
-                    *all = _mm256_add_epi32(*all, products);
-                }
+unsafe fn add_products<const V: usize>(row: &[u8], x: &[i16], len: usize, sums: &mut [i64]) {
+    let widening = Widening::new();
+    let mut all = [_mm256_setzero_si256(); V];
+    for at in (0..row.len()).step_by(HALF) {
+        // SAFETY: 32 bytes of the row are there, and 32 activations of each vector.
+        unsafe {
+            let words = widening.words(_mm256_loadu_si256(row.as_ptr().add(at).cast()));
+            for (v, all) in all.iter_mut().enumerate() {
+                let products = products_of(words, x.as_ptr().add(v * len + at));
+                *all = _mm256_add_epi32(*all, products);
             }
         }
-        for (sum, all) in sums.iter_mut().zip(all) {
-            *sum += total(all);
-        }
+    }
+    for (sum, all) in sums.iter_mut().zip(all) {
+        *sum += total(all);
     }
 }

@@ -14,6 +14,10 @@
 //!    again on more samples.
 //! 2. The levels of the best [`FINALISTS`] are fitted by descent: along the unit, then along each
 //!    integer of the tables in turn.
+//!
+//! The pinned levels, from which this starts, were fitted by least squares: in turns, samples were coded
+//! with the levels, and each entry of the tables moved to where the sum of squared errors of the samples
+//! that chose it was least. All windows of a rate began with the levels of an older form of the code.
 
 use hypercomp_core::codec::encode::scoring::{gap_db, held_apart, noise};
 use hypercomp_core::codec::numbers::gaussian::gaussian;

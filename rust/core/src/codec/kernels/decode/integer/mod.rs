@@ -57,7 +57,7 @@ impl ActivationOrder {
         match self {
             Self::Pairs => return,
             Self::Chunks => {}
-            Self::Tiles | Self::TilesOfBytes => {
+            Self::Tiles | Self::TilesByParity | Self::TilesOfBytes => {
                 for tile in values[start..].as_chunks_mut::<TILE>().0 {
                     for pair in tile.as_chunks_mut::<PAIR>().0 {
                         let pairs = *pair;

@@ -25,6 +25,9 @@
 //! the flat only if these rows have rank r on it. Without this test, an input with hardly more hyperplanes
 //! than dimensions would take 2^d flats for one vertex.
 //!
+//! **Pruning.** All vertices below a flat lie on it. If only some vertices are wanted, and none of them can lie
+//! on the flat, it is not entered ([`Prune`](crate::arrangement::jobs::Prune)).
+//!
 //! Source: the Zero rule is that of arXiv 2401.16675; the search over flats is this project's.
 
 use crate::Control;
@@ -127,6 +130,9 @@ pub fn run<F: Flat>(
         walk.remaining.push(job);
         return;
     }
+    if !walk.keeps_flat() {
+        return;
+    }
     match job.node.get(steps) {
         Some(&line) => {
             walk.path.push(line);
@@ -175,7 +181,7 @@ fn descend<F: Flat>(
             walk.outgrow(0, u32::MAX);
         } else {
             held.push(number);
-            if enters {
+            if enters && walk.keeps_flat() {
                 descend(child, below, held, 0, u32::MAX, scratch, walk);
             }
         }

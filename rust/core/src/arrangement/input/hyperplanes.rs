@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use num_bigint::BigInt;
-use num_integer::Integer;
 use num_traits::float::FloatCore;
 use num_traits::{One, Signed, Zero};
 
-use crate::arrangement::arithmetic::Rational;
+use crate::arrangement::arithmetic::{Rational, common_divisor, content};
 use crate::{Control, Error, ErrorKind, Result};
 
 /// The distinct hyperplanes of an arrangement, in the order in which they were first given.
@@ -165,23 +164,36 @@ pub fn dyadic(value: f64) -> Rational {
 
 /// The multiple of a row with coprime integer entries whose first entry ≠ 0 is positive.
 fn primitive(row: &[Rational]) -> Vec<BigInt> {
-    let denominator = row.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
-    let mut integers: Vec<BigInt> = row
-        .iter()
-        .map(|x| x.numer() * (&denominator / x.denom()))
-        .collect();
-    let mut divisor = integers.iter().fold(BigInt::zero(), |gcd, x| gcd.gcd(x));
+    let mut integers = coprime(row);
     if integers
         .iter()
         .find(|x| !x.is_zero())
         .is_some_and(Signed::is_negative)
     {
-        divisor = -divisor;
-    }
-    if !divisor.is_zero() {
-        integers.iter_mut().for_each(|x| *x /= &divisor);
+        integers.iter_mut().for_each(|x| *x = -&*x);
     }
     integers
+}
+
+/// The positive multiple of a row with coprime integer entries.
+///
+/// The entries are fractions in lowest terms. So their greatest common divisor is that of the numerators over the
+/// least common multiple of the denominators, and the long numbers of the result are not divided again.
+pub(in crate::arrangement) fn coprime(row: &[Rational]) -> Vec<BigInt> {
+    let divisor = content(row.iter().map(Rational::numer));
+    if divisor.is_zero() {
+        return vec![BigInt::zero(); row.len()];
+    }
+    let multiple = row.iter().fold(BigInt::one(), |multiple, x| {
+        if x.denom().is_one() {
+            return multiple;
+        }
+        let common = common_divisor(&multiple, x.denom());
+        multiple * (x.denom() / common)
+    });
+    row.iter()
+        .map(|x| (x.numer() / &divisor) * (&multiple / x.denom()))
+        .collect()
 }
 
 #[cfg(test)]

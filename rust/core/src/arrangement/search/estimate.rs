@@ -92,10 +92,11 @@ pub fn probe_cobases<F: Field>(
     control: &Control,
 ) -> Result<f64> {
     let dimension = arrangement.dimension();
-    let normals = arrangement.rows().iter().map(|row| &row[..dimension]);
-    let mut rows: Vec<Vec<F>> = normals
-        .map(|row| row.iter().map(F::from_integer).collect())
-        .collect();
+    let mut rows: Vec<Vec<F>> = Vec::with_capacity(arrangement.rows().len());
+    for row in arrangement.rows() {
+        control.check()?;
+        rows.push(row[..dimension].iter().map(F::from_integer).collect());
+    }
     let mut weight = 1.0;
     for free in (1..=dimension).rev() {
         control.check()?;

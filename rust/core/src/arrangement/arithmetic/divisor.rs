@@ -10,8 +10,12 @@ use num_traits::{One, Signed, Zero};
 /// longer. One division first makes both equally long.
 pub fn common_divisor(a: &BigInt, b: &BigInt) -> BigInt {
     let (long, short) = if a.bits() < b.bits() { (b, a) } else { (a, b) };
-    if short.is_zero() {
-        return long.abs();
+    if short.is_zero() || short.is_one() {
+        return if short.is_zero() {
+            long.abs()
+        } else {
+            BigInt::one()
+        };
     }
     if long.bits() - short.bits() > 64 {
         return (long % short).gcd(short);

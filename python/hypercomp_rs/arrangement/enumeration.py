@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
+from .. import _core
 from .._integers import checked, checked_threads
 from ..errors import InvalidArgumentError
 from .approximate import DEFAULT_TOLERANCE, ApproximateVertices, approximate_vertices
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     Vector = npt.ArrayLike | Sequence[Any]
     Halfspaces = tuple[Matrix, Vector]
 
+# Seconds of a search from which its time is predicted; and the most, until it finds a vertex.
+TRIAL = 0.2
+LONGEST_TRIAL = 5.0
 # Probes behind a progress bar's total: a glance, as they take time of the search.
 GLANCE = 200
 
@@ -376,7 +380,7 @@ def estimate_vertices(
     Children are drawn as if all d-subsets of hyperplanes were independent; where they are, every
     probe gives the true number. (D. E. Knuth, Estimating the Efficiency of Backtrack Programs,
     Mathematics of Computation 29, 1975.) Times are predicted from a short run of each search, a
-    fifth of a second.
+    fifth of a second, and up to five seconds until it finds a vertex.
 
     Parameters
     ----------
@@ -413,14 +417,26 @@ def estimate_vertices(
         search = Problem(rows, method).search
         counts = np.array(search.probes(probes, seed))
         mean, error = float(counts.mean()), float(counts.std(ddof=1) / math.sqrt(probes))
-        start = time.monotonic()
-        found = run(search, [WHOLE], threads=threads, seconds=0.2)
-        taken = time.monotonic() - start
-        done = found.vertices if method == "flats" else found.cobases
-        seconds = taken if not found.left else taken * mean / done if done else math.inf
+        seconds = _predicted(search, method, mean, threads)
         results.append((mean, error, seconds))
     (vertices, vertices_error, seconds), (cobases, cobases_error, zero_seconds) = results
     return Estimate(vertices, vertices_error, cobases, cobases_error, seconds, zero_seconds)
+
+
+def _predicted(search: _core.Search, method: Method, size: float, threads: int | None) -> float:
+    """The time of a search of this size, from a short run of it."""
+    start = time.monotonic()
+    jobs, done = [WHOLE], 0
+    while jobs:
+        found = run(search, jobs, threads=threads, seconds=TRIAL)
+        taken = time.monotonic() - start
+        jobs = found.left
+        done += found.vertices if method == "flats" else found.cobases
+        # A search that is slow to begin gets more time.
+        if jobs and (done or taken >= LONGEST_TRIAL):
+            search.release()
+            return taken * size / done if done else math.inf
+    return time.monotonic() - start
 
 
 def _problem(a: Any, b: Any, method: Asked, within: Halfspaces | None = None) -> Problem:

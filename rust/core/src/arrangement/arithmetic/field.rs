@@ -58,6 +58,12 @@ pub trait Field: Clone + Debug + Ord + Hash + Send + Sync {
     fn push_vertex(point: &[Self], determinant: &Self, out: &mut Vec<Self::Coordinate>);
 }
 
+/// How many numbers to invert at a time: enough to make an inversion cheap, and so few that long numbers take
+/// milliseconds.
+pub const fn inverted_together<F>() -> usize {
+    if size_of::<F>() > 256 { 16 } else { 256 }
+}
+
 /// Replace every number by its inverse. No number is 0. This takes three products for each number and
 /// one inversion in all (Montgomery's trick), unless inverses are cheap.
 pub fn invert_all<F: Field>(values: &mut [F], products: &mut Vec<F>) {

@@ -57,6 +57,11 @@ pub trait Flat: Sized {
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut Self::Scratch) -> bool;
     /// Whether there may be a vertex below. False is a proof that there is none.
     fn reaches_a_vertex(&self, scratch: &mut Self::Scratch) -> bool;
+    /// The place of a row below which no child has a vertex below it. The search does not need it, but random
+    /// probes do.
+    fn first_child(&self, _: &mut Self::Scratch) -> usize {
+        0
+    }
     /// Report all vertices below a flat of dimension [`LAST`](Self::LAST), for its rows with numbers
     /// `from`..`to`. If `line` is given, report those on the line that this row cuts out.
     fn finish(
@@ -160,8 +165,10 @@ fn descend<F: Flat>(
         return;
     };
     let depth = held.len();
-    // A restriction takes some tens of nanoseconds for each row.
-    let cost = 32 * flat.numbers().len() as u64;
+    // A restriction takes some tens of nanoseconds for each row. In many dimensions, products with the basis
+    // of the flat and its reduction take longer.
+    let (rows, size) = (flat.numbers().len() as u64, flat.dimension() as u64 + 1);
+    let cost = (32 * rows).max(rows * size * size / 4 + size * size * size);
     for at in flat.children(from, to) {
         let number = flat.numbers()[at];
         if !walk.meter.spend(cost) {

@@ -45,7 +45,7 @@ impl Halfspaces {
                     ),
                 ));
             }
-            found.push(coprime(&row));
+            found.push(coprime(&row, control)?);
         }
         let fits = found.iter().flatten().all(|x| x.bits() <= ENTRY_BITS) && dimension < MOST_TERMS;
         Ok(Self {

@@ -64,12 +64,17 @@ impl Arrangement {
         let mut numbers = HashMap::new();
         for row in rows {
             control.check()?;
-            arrangement.push(&row, &mut numbers)?;
+            arrangement.push(&row, &mut numbers, control)?;
         }
         Ok(arrangement)
     }
 
-    fn push(&mut self, given: &[Rational], numbers: &mut HashMap<Vec<BigInt>, u32>) -> Result<()> {
+    fn push(
+        &mut self,
+        given: &[Rational],
+        numbers: &mut HashMap<Vec<BigInt>, u32>,
+        control: &Control,
+    ) -> Result<()> {
         let (index, dimension) = (self.hyperplanes_of_rows.len(), self.dimension);
         if given.len() != dimension + 1 {
             return Err(Error::new(
@@ -80,7 +85,7 @@ impl Arrangement {
                 ),
             ));
         }
-        let row = primitive(given);
+        let row = primitive(given, control)?;
         if row[..dimension].iter().all(Zero::is_zero) {
             if !row[dimension].is_zero() {
                 return Err(Error::new(
@@ -163,8 +168,8 @@ pub fn dyadic(value: f64) -> Rational {
 }
 
 /// The multiple of a row with coprime integer entries whose first entry ≠ 0 is positive.
-fn primitive(row: &[Rational]) -> Vec<BigInt> {
-    let mut integers = coprime(row);
+fn primitive(row: &[Rational], control: &Control) -> Result<Vec<BigInt>> {
+    let mut integers = coprime(row, control)?;
     if integers
         .iter()
         .find(|x| !x.is_zero())
@@ -172,28 +177,32 @@ fn primitive(row: &[Rational]) -> Vec<BigInt> {
     {
         integers.iter_mut().for_each(|x| *x = -&*x);
     }
-    integers
+    Ok(integers)
 }
 
 /// The positive multiple of a row with coprime integer entries.
 ///
 /// The entries are fractions in lowest terms. So their greatest common divisor is that of the numerators over the
 /// least common multiple of the denominators, and the long numbers of the result are not divided again.
-pub(in crate::arrangement) fn coprime(row: &[Rational]) -> Vec<BigInt> {
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`] only.
+pub(in crate::arrangement) fn coprime(row: &[Rational], control: &Control) -> Result<Vec<BigInt>> {
     let divisor = content(row.iter().map(Rational::numer));
     if divisor.is_zero() {
-        return vec![BigInt::zero(); row.len()];
+        return Ok(vec![BigInt::zero(); row.len()]);
     }
-    let multiple = row.iter().fold(BigInt::one(), |multiple, x| {
-        if x.denom().is_one() {
-            return multiple;
-        }
+    let mut multiple = BigInt::one();
+    for x in row.iter().filter(|x| !x.denom().is_one()) {
+        control.check()?;
         let common = common_divisor(&multiple, x.denom());
-        multiple * (x.denom() / common)
-    });
-    row.iter()
-        .map(|x| (x.numer() / &divisor) * (&multiple / x.denom()))
-        .collect()
+        multiple *= x.denom() / common;
+    }
+    let entry = |x: &Rational| {
+        control.check()?;
+        Ok((x.numer() / &divisor) * (&multiple / x.denom()))
+    };
+    row.iter().map(entry).collect()
 }
 
 #[cfg(test)]

@@ -8,19 +8,16 @@
 //! Rows are scaled so that their first coefficient ≠ 0 is 1. Then elimination needs no division, and
 //! proportional rows are equal.
 
-use crate::arrangement::arithmetic::{Field, invert_all};
+use crate::arrangement::arithmetic::{Field, invert_all, inverted_together};
 use crate::arrangement::input::Arrangement;
 use crate::{Control, Result};
-
-/// Numbers that are inverted between two looks at the stop flag: enough to make an inversion cheap.
-const INVERTED_TOGETHER: usize = 256;
 
 /// A set of hyperplanes as bits, the first in the lowest bit of the first word.
 pub(super) type Bits = Box<[u64]>;
 
 /// Invert all numbers, none of which is 0.
 fn invert<F: Field>(numbers: &mut [F], products: &mut Vec<F>, control: &Control) -> Result<()> {
-    for numbers in numbers.chunks_mut(INVERTED_TOGETHER) {
+    for numbers in numbers.chunks_mut(inverted_together::<F>()) {
         control.check()?;
         invert_all(numbers, products);
     }

@@ -60,9 +60,11 @@ static __device__ __forceinline__ void decode_levels(const HcTensor& tensor, con
     }
 }
 
-static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t first_stream,
-                                              uint32_t tiles, uint64_t origin, void* out,
-                                              uint32_t dtype) {
+// Decode a tile; `levels(stream, start, length, tile)` writes its scaled levels to shared memory.
+template <class Levels>
+static __device__ __forceinline__ void decode_by(const HcTensor& tensor, uint64_t first_stream,
+                                                 uint32_t tiles, uint64_t origin, void* out,
+                                                 uint32_t dtype, const Levels& levels) {
     __shared__ float tile[TILE_FLOATS];
     __shared__ uint64_t signs[TILE_MOST / 64];
     const HcStream stream = tensor.streams[first_stream + blockIdx.x / tiles];
@@ -77,9 +79,7 @@ static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t f
         return;
     }
     if (tensor.transformed) load_signs(tensor.seed, at.start, signs);
-#define HC_DECODE(h) decode_levels<h>(tensor, stream, at.start, at.length, tile)
-    HC_EACH_RATE(stream.half_bits, HC_DECODE)
-#undef HC_DECODE
+    levels(stream, at.start, at.length, tile);
     if (tensor.transformed) at.inverse(tile);
     __syncthreads();
     for (uint32_t i = threadIdx.x; i < at.length; i += TILE_THREADS) {
@@ -87,6 +87,17 @@ static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t f
         if (tensor.transformed) value = signed_by(signs, i, value);
         store_weight(tensor, out, place + i, dtype, value);
     }
+}
+
+static __device__ __forceinline__ void decode(const HcTensor& tensor, uint64_t first_stream,
+                                              uint32_t tiles, uint64_t origin, void* out,
+                                              uint32_t dtype) {
+    auto levels = [&](const HcStream& stream, uint32_t start, uint32_t length, float* tile) {
+#define HC_DECODE(h) decode_levels<h>(tensor, stream, start, length, tile)
+        HC_EACH_RATE(stream.half_bits, HC_DECODE)
+#undef HC_DECODE
+    };
+    decode_by(tensor, first_stream, tiles, origin, out, dtype, levels);
 }
 
 // Move coded weights to their places among zeros.

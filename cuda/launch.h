@@ -15,6 +15,7 @@
 // NVRTC has no C library.
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
+typedef short int16_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 #else
@@ -60,6 +61,24 @@ struct HcTensor {
     const uint32_t* table;  // hc_offsets' result; only hc_matvec reads it
 };
 
+// The constants of one code whose streams are in tiles, from rust/core/src/codec/trellis/code_set_2.txt.
+struct HcTileCode {
+    uint32_t turn[2];     // of the first and the second weight of a step
+    uint32_t skew[2][3];
+    float unit;           // of integer levels, in standard deviations
+    uint32_t levels;      // where its levels begin in HcTiles::levels
+    uint32_t unused[2];
+};
+
+// What a trellis tensor in tiles has beside an HcTensor, whose `path`, `codes` and `table` are not read and whose
+// `cells` is the plane of tiles. Of its HcStreams, `path_bit` and `history` are not read.
+struct HcTiles {
+    const HcTileCode* codes;  // 16 of them, of h = 1..16, for the tensor's W
+    // For each code the integer level of each stored cell and u, at 128·cell + u. First those of h = 1..8, which
+    // are HC_TILE_LEVELS; then those of higher rates that the tensor has.
+    const int16_t* levels;
+};
+
 // The shape of a product. Only for tensors whose rows are whole streams (Layout::streams_a_row is
 // Some), without a mask and without exact weights; for others decode and multiply.
 struct HcMatrix {
@@ -85,8 +104,9 @@ struct HcWinding {
     uint32_t base;          // m
 };
 
-static_assert(sizeof(HcCode) == 32 && sizeof(HcStream) == 32, "tables of structs");
-static_assert(sizeof(HcTensor) == 112 && sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
+static_assert(sizeof(HcCode) == 32 && sizeof(HcTileCode) == 48 && sizeof(HcStream) == 32, "tables of structs");
+static_assert(sizeof(HcTensor) == 112 && sizeof(HcTiles) == 16, "arguments");
+static_assert(sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
 
 // The type of weights, activations or results, with the numbers of Dtype in rust/core.
 enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
@@ -97,6 +117,9 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 #define HC_ROWS 8u
 // Columns that a warp multiplies in one step; what pieces of the image are padded to.
 #define HC_STEP 1024u
+
+// Integer levels of the codes of 1 to 8 half bits: 128·(1 + 1 + 2 + 2 + 4 + 4 + 8 + 8).
+#define HC_TILE_LEVELS 3840u
 
 // The size of the Hadamard blocks of a stream of `n` > 0 weights, and whether one more block overlaps them at
 // the end (rust/core/src/codec/kernels/hadamard).

@@ -173,24 +173,19 @@ static __device__ __forceinline__ void row_product(const HcTensor& tensor, const
     }
 }
 
-// A block of HC_ROWS warps. It multiplies `SLOTS` vectors at a time, of ALL = hc_slots(batch). More than four
-// at once would need too many registers. For eight vectors the codes are read twice, the second time from a
-// cache.
-template <int SLOTS, int ALL>
-static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMatrix& matrix, float* image,
-                                              void* y, uint64_t y_stride, uint32_t dtype) {
-    __shared__ uint4 table[TABLE_MOST / 4];
-    uint32_t quads = hc_table_words(tensor.window, tensor.table_rate) / 4;
-    for (uint32_t i = threadIdx.x; i < quads; i += 32 * HC_ROWS)
-        table[i] = reinterpret_cast<const uint4*>(tensor.table)[i];
-    __syncthreads();
-    const uint32_t* words = reinterpret_cast<const uint32_t*>(table);
+// The rows of a block of HC_ROWS warps, a warp each. It multiplies `SLOTS` vectors at a time, of ALL =
+// hc_slots(batch). More than four at once would need too many registers. For eight vectors the codes are read
+// twice, the second time from a cache. `product(row, vector, totals)` makes a lane's totals of a row, for the
+// vectors from number `vector` on.
+template <int SLOTS, int ALL, class Product>
+static __device__ __forceinline__ void each_row(const HcTensor& tensor, const HcMatrix& matrix, void* y,
+                                                uint64_t y_stride, uint32_t dtype, const Product& product) {
     for (uint32_t row = blockIdx.x * HC_ROWS + threadIdx.x / 32; row < matrix.rows;
          row += gridDim.x * HC_ROWS) {
 #pragma unroll 1
         for (uint32_t first = 0; first < ALL; first += SLOTS) {
             float totals[SLOTS];
-            row_product<SLOTS, ALL>(tensor, matrix, row, words, image, first, totals);
+            product(row, first, totals);
 #pragma unroll
             for (int v = 0; v < SLOTS; ++v) {
                 for (int distance = 16; distance > 0; distance /= 2)
@@ -202,4 +197,18 @@ static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMa
             }
         }
     }
+}
+
+template <int SLOTS, int ALL>
+static __device__ __forceinline__ void matvec(const HcTensor& tensor, const HcMatrix& matrix, float* image,
+                                              void* y, uint64_t y_stride, uint32_t dtype) {
+    __shared__ uint4 table[TABLE_MOST / 4];
+    uint32_t quads = hc_table_words(tensor.window, tensor.table_rate) / 4;
+    for (uint32_t i = threadIdx.x; i < quads; i += 32 * HC_ROWS)
+        table[i] = reinterpret_cast<const uint4*>(tensor.table)[i];
+    __syncthreads();
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(table);
+    each_row<SLOTS, ALL>(tensor, matrix, y, y_stride, dtype, [&](uint32_t row, uint32_t first, float* totals) {
+        row_product<SLOTS, ALL>(tensor, matrix, row, words, image, first, totals);
+    });
 }

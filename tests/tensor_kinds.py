@@ -82,6 +82,7 @@ def properties(c: hc.CompressedTensor) -> frozenset[tuple[str, object]]:
             ("dtype", str(c.dtype)),
             ("axes", len(c.shape)),
             ("by input", c.stored_by_input),
+            ("tiles", said["format"] in (3, 4)),
             ("empty", 0 in c.shape),
             ("rows", "joined" if row < 128 else "cut" if row > 2047 else "whole"),
             ("window", trellis.get("window")),
@@ -119,6 +120,8 @@ def drawn(rng) -> hc.CompressedTensor | None:
     options = {"bits": one(BITS), "effort": effort, "seed": int(rng.integers(1 << 60))}
     if rng.random() < 0.3:
         options["incoherence"] = "none"
+    if rng.random() < 0.3:
+        options["layout"] = "tiles"
     axis = int(rng.integers(2))
     if len(shape) == 2 and 0 < shape[axis] <= MOST_INPUTS and rng.random() < 0.5:
         x = rng.standard_normal((2 * shape[axis], shape[axis]))

@@ -19,7 +19,7 @@ from pathlib import Path
 import compile_kernels as kernels
 import numpy as np
 
-from . import budget, cases, mutations
+from . import budget, cases, mutations, tile_cases
 from .runners import Interpreter, compile_host, run_host
 
 SEEDS = (0, 1, 2026)
@@ -31,6 +31,8 @@ THREADED = (
     "product, batch 3",
     "h = 8",
     "winding, K = 2",
+    "tiles, every rate, W = 8",
+    "product of tiles, batch 3",
 )
 
 
@@ -40,7 +42,7 @@ def _bits(results: dict[int, np.ndarray]) -> bytes:
 
 @cache
 def _all_cases() -> list:
-    return list(cases.everything())
+    return [*cases.everything(), *tile_cases.everything()]
 
 
 @cache

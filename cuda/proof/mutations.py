@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from . import cases, declarations
+from . import cases, declarations, tile_cases
 from .case import Case
 from .ptx import Fault, Unknown
 from .runners import CUDA, Failed, Interpreter, compile_host, run_host
@@ -53,6 +53,10 @@ def _products() -> Iterator[Case]:
 
 def _tables() -> Iterator[Case]:
     return (c for c in cases.tables() if "W = 10, h = 8" in c.name)
+
+
+def _tiles(*names: str) -> Callable[[], Iterator[Case]]:
+    return lambda: (c for c in tile_cases.everything() if c.name in names)
 
 
 MUTATIONS = (
@@ -186,6 +190,53 @@ MUTATIONS = (
         "index >> (3 - j)",
         "index >> j",
         _tables,
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a tile that is closed one lane too early",
+        "tile_codes.cuh",
+        "return path(octets - 4) >> down;",
+        "return path(octets - 5) >> down;",
+        _tiles("tiles of 100 weights"),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "path bits of a tile of one lane that are not repeated often enough",
+        "tile_codes.cuh",
+        "return count < 16 ? bits | bits << 2 * count : bits;",
+        "return bits;",
+        _tiles("tiles of 8 weights, h = 3"),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "lanes of the second half of a vector of path bits that begin a byte late",
+        "tile_codes.cuh",
+        "plane.four(at) << bits;",
+        "plane.four(at + 1) << bits;",
+        _tiles("tiles of 41 weights, h = 3"),
+        ("ptx", "fiber"),
+    ),
+    Mutation(
+        "a word beyond the plane of tiles",
+        "tile_codes.cuh",
+        "word + 1 < count ?",
+        "word < count ?",
+        _tiles("tiles of 33 weights, h = 8"),
+        ("ptx", "address"),
+    ),
+    Mutation(
+        "a missing barrier before levels are read",
+        "tile_decode.cuh",
+        "stream.cell_bit / 8);\n        __syncthreads();",
+        "stream.cell_bit / 8);",
+        _tiles("tiles of 100 weights"),
+    ),
+    Mutation(
+        "a missing barrier before a product reads levels",
+        "tile_product.cuh",
+        "32 * HC_ROWS);\n    __syncthreads();",
+        "32 * HC_ROWS);",
+        _tiles("product of tiles, no transform"),
         ("ptx", "fiber"),
     ),
 )

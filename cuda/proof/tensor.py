@@ -18,6 +18,7 @@ from .case import Case, Pointer, Struct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 import plain_decoder as plain
+import plain_tiles
 
 STREAM = np.dtype(
     [
@@ -31,8 +32,18 @@ STREAM = np.dtype(
     ]
 )
 CODE = np.dtype([("turn", "<u4", 2), ("skew", "<u4", 2), ("shape", "<f4", 3), ("unused", "<u4")])
+TILE_CODE = np.dtype(
+    [
+        ("turn", "<u4", 2),
+        ("skew", "<u4", (2, 3)),
+        ("unit", "<f4"),
+        ("levels", "<u4"),
+        ("unused", "<u4", 2),
+    ]
+)
 TENSOR = struct.Struct("<QQQQQQQddffIIIIIIQ")
 MATRIX = struct.Struct("<QIIII")
+TILE_LEVELS = 3840  # HC_TILE_LEVELS
 DTYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
 STORED = {"float32": np.uint32, "float16": np.uint16, "bfloat16": np.uint16}
 
@@ -50,6 +61,7 @@ class Prepared:
     cells: bytes
     mask: np.ndarray | None
     exact: tuple[np.ndarray, np.ndarray]
+    tiled: bool = False
 
     @property
     def lengths(self) -> list[int]:
@@ -59,11 +71,14 @@ class Prepared:
 
 def prepare(data: bytes) -> Prepared:
     """Take a stored tensor apart."""
-    axes = data[8]
+    (version,) = struct.unpack_from("<H", data, 4)
+    tiled, axes = version in (3, 4), data[8]
     at, shape = 9, []
     for _ in range(axes):
         axis, at = plain.leb128(data, at)
         shape.append(axis)
+    if version in (2, 4):
+        shape, at = shape[::-1], at + axes
     at += 8
     exponent, window, flags = struct.unpack_from("<hBB", data, at)
     at += 4
@@ -95,7 +110,9 @@ def prepare(data: bytes) -> Prepared:
         scale = np.float32(float(root) * 2.0 ** (top - m // 64)) if rate else np.float32(0)
         first = sum(coded[:i]) if flags & 2 else int(ends[i]) - n
         streams[i] = (path_bit, cell_bit, first, scale, n, rate, min(history, 255))
-        if rate:
+        if rate and tiled:
+            cell_bit += 8 * plain_tiles.stream_size(rate, n)
+        elif rate:
             path_bit += -(-n // (1 + rate % 2))
             history += -(-n // (1 + rate % 2))
             cell_bit += n * ((rate - 1) // 2)
@@ -115,7 +132,7 @@ def prepare(data: bytes) -> Prepared:
         places = np.array(found, np.uint64)
         values = np.frombuffer(data, kind, count, at)
     return Prepared(
-        tuple(shape), window, seed, exponent, streams, path, cells, kept, (places, values)
+        tuple(shape), window, seed, exponent, streams, path, cells, kept, (places, values), tiled
     )
 
 
@@ -134,25 +151,46 @@ def _power(exponent: int) -> float:
 
 def tensor_argument(case: Case, tensor: Prepared) -> Struct:
     """The struct HcTensor, with its buffers given to the case."""
-    table = np.zeros(16, CODE)
-    for h in range(1, 17):
-        code = plain.codes()[tensor.window, h]
-        axes, shape = code.axes, code.shape
-        scaled = [shape[0], shape[1] / np.float32(2**23), shape[2] / np.float32(2**46)]
-        turns, skews = zip(*axes, strict=True)
-        table[h - 1] = (turns, skews, scaled, 0)
     half = int(tensor.exponent / 2)
     wide = (_power(half), _power(tensor.exponent - half))
     first, second, fits = _narrow(*wide)
-    s, run, *_ = plain.codes()[tensor.window, 1]
+    s, run = (0, 0) if tensor.tiled else plain.codes()[tensor.window, 1][:2]
     data = TENSOR.pack(
         0, 0, len(tensor.path), len(tensor.cells), 0, 0,
         tensor.seed or 0, *wide, first, second, fits, tensor.seed is not None,
         tensor.window, s, run, 0, 0,
     )  # fmt: skip
-    parts = (tensor.path, tensor.cells, tensor.streams.tobytes(), table.tobytes())
-    pointers = (case.give(part) for part in parts)
-    return Struct(data, dict(zip((0, 8, 32, 40), pointers, strict=True)))
+    parts = {8: tensor.cells, 32: tensor.streams.tobytes()}
+    if not tensor.tiled:
+        parts |= {0: tensor.path, 40: _codes(tensor.window).tobytes()}
+    return Struct(data, {offset: case.give(part) for offset, part in sorted(parts.items())})
+
+
+def _codes(window: int) -> np.ndarray:
+    """The HcCodes of a window."""
+    table = np.zeros(16, CODE)
+    for h in range(1, 17):
+        code = plain.codes()[window, h]
+        axes, shape = code.axes, code.shape
+        scaled = [shape[0], shape[1] / np.float32(2**23), shape[2] / np.float32(2**46)]
+        turns, skews = zip(*axes, strict=True)
+        table[h - 1] = (turns, skews, scaled, 0)
+    return table
+
+
+def tiles_argument(case: Case, tensor: Prepared) -> Struct:
+    """The struct HcTiles, with its buffers given to the case."""
+    table, levels = np.zeros(16, TILE_CODE), []
+    for h in range(1, 17):
+        code = plain_tiles.codes()[tensor.window, h]
+        turns, skews = zip(*code.axes, strict=True)
+        unit = np.float32(0.5) / code.units if code.units is not None else np.float32(2.0**-12)
+        table[h - 1] = (turns, skews, unit, sum(map(len, levels)), 0)
+        found = plain_tiles.levels(tensor.window, h, plain.quantile) / unit
+        levels.append(np.rint(found).astype(np.int16).reshape(-1))
+    assert table["levels"][8] == TILE_LEVELS
+    given = (case.give(table.tobytes()), case.give(np.concatenate(levels).tobytes()))
+    return Struct(bytes(16), dict(zip((0, 8), given, strict=True)))
 
 
 def blocks(n: int) -> tuple[int, bool]:
@@ -180,7 +218,11 @@ def add_decode(case: Case, tensor: Prepared, dtype: str, argument: Struct | None
     coded = int(tensor.streams["length"].sum()) if tensor.mask is not None else count
     out = case.room(coded, kind)
     grid = len(tensor.streams) * most
-    case.launch("hc_decode", grid, argument, 0, most, 0, out, DTYPES[dtype])
+    if tensor.tiled:
+        tiles_of = tiles_argument(case, tensor)
+        case.launch("hc_tile_decode", grid, argument, tiles_of, 0, most, 0, out, DTYPES[dtype])
+    else:
+        case.launch("hc_decode", grid, argument, 0, most, 0, out, DTYPES[dtype])
     bits = 8 * kind().itemsize
     grid = -(-count // 256)
     if tensor.mask is not None:
@@ -227,8 +269,12 @@ def add_product(
     blocks_of_x = slots * pieces * tiles(piece)
     case.launch("hc_transform", blocks_of_x, argument, matrix, given, columns + 1, number, image)
     y = case.room(batch * rows, STORED[dtype])
-    product = f"hc_matvec_{slots}"
-    case.launch(product, grid or -(-rows // 8), argument, matrix, image, y, rows, number)
+    rest = (matrix, image, y, rows, number)
+    if tensor.tiled:
+        kernel, given = f"hc_tile_matvec_{slots}", (argument, tiles_argument(case, tensor))
+    else:
+        kernel, given = f"hc_matvec_{slots}", (argument,)
+    case.launch(kernel, grid or -(-rows // 8), *given, *rest)
     return y
 
 
@@ -304,6 +350,7 @@ def forge(
     seed: int | None,
     exponent: int = 0,
     top: int = -2,
+    tiled: bool = False,
 ) -> bytes:
     """A stored tensor of random codes, of any rates (0 for a stream of zeros) and exponent."""
     lengths, chain = plain.layout(shape)
@@ -312,15 +359,20 @@ def forge(
     numbers = rng.integers(0, 30, len(lengths))
     scales = np.where(zeros, 63, numbers)
     lowest = int(rates[~zeros].min()) if (~zeros).any() else 0
-    path_bits = [0 if h == 0 else -(-n // (1 + h % 2)) for n, h in zip(lengths, rates, strict=True)]
-    cell_bits = [0 if h == 0 else n * ((h - 1) // 2) for n, h in zip(lengths, rates, strict=True)]
-    planes = b""
-    for bits in (path_bits, cell_bits):
-        for start in range(0, len(lengths), chain):
-            count = int(sum(bits[start : start + chain]))
-            planes += np.packbits(rng.integers(0, 2, count, np.uint8)).tobytes()
+    coded = list(zip(lengths, rates, strict=True))
+    if tiled:
+        size = sum(plain_tiles.stream_size(int(h), n) for n, h in coded if h)
+        planes = rng.bytes(size)
+    else:
+        planes = b""
+        path_bits = [0 if h == 0 else -(-n // (1 + h % 2)) for n, h in coded]
+        cell_bits = [0 if h == 0 else n * ((h - 1) // 2) for n, h in coded]
+        for bits in (path_bits, cell_bits):
+            for start in range(0, len(lengths), chain):
+                count = int(sum(bits[start : start + chain]))
+                planes += np.packbits(rng.integers(0, 2, count, np.uint8)).tobytes()
     flags = (seed is not None) | (4 if zeros.any() else 0)
-    body = b"HYPC" + struct.pack("<HBBB", 1, 0, 2, len(shape))
+    body = b"HYPC" + struct.pack("<HBBB", 3 if tiled else 1, 0, 2, len(shape))
     body += b"".join(map(_leb128, shape)) + struct.pack("<ff", 1.0, 0.01)
     body += struct.pack("<hBB", exponent, window, flags)
     body += b"" if seed is None else _leb128(seed)

@@ -22,7 +22,7 @@ CUDA = Path(__file__).parents[2] / "cuda"
 sys.path.insert(0, str(CUDA))
 
 import compile_kernels  # noqa: E402
-from proof import budget, cases, declarations, runners  # noqa: E402
+from proof import budget, cases, declarations, runners, tile_cases  # noqa: E402
 from proof import tensor as device_tensor  # noqa: E402
 from proof.__main__ import image_is_fresh  # noqa: E402
 from proof.case import Case, Struct  # noqa: E402
@@ -62,6 +62,8 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
             *("narrow", "fits", "transformed", "window", "offset_bits", "run_bits"),
             *("table_rate", "table"),
         ],
+        "HcTileCode": ["turn", "skew", "unit", "levels", "unused"],
+        "HcTiles": ["codes", "levels"],
         "HcMatrix": ["rows", "columns", "pieces", "piece", "batch"],
         "HcWinding": [
             *("codes", "code_bytes", "weights", "units", "centre", "half", "group", "bits"),
@@ -72,6 +74,8 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
         "HcCode": [0, 8, 16],
         "HcStream": [device_tensor.STREAM.fields[name][1] for name in fields["HcStream"]],
         "HcTensor": [0, 8, 16, 24, 32, 40, 48, 56, 72, 80, 84, 88, 92, 96, 100, 104],
+        "HcTileCode": [field[1] for field in device_tensor.TILE_CODE.fields.values()],
+        "HcTiles": [0, 8],
         "HcMatrix": [0, 8, 12, 16, 20],
         "HcWinding": [0, 8, 16, 24, 32, 64, 72, 76, 80, 84],
     }
@@ -93,7 +97,7 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
 
 def test_every_kernel_is_declared_once_and_nowhere_else():
     names = list(declarations.KERNELS)
-    assert len(names) == 12
+    assert len(names) == 17
     assert declarations.KERNELS["hc_matvec_1"].threads == 256
     assert declarations.KERNELS["hc_matvec_1"].blocks == 3
     assert declarations.KERNELS["hc_offsets"].parameters == (
@@ -164,6 +168,10 @@ def some_cases():
         islice(cases.products(), 0, None, 4),
         islice(cases.tables(), 0, None, 4),
         cases.windings(),
+        tile_cases.every_code(),
+        islice(tile_cases.shapes(), 0, None, 5),
+        tile_cases.from_the_package(),
+        islice(tile_cases.products(), 0, None, 4),
     )
 
 
@@ -211,6 +219,8 @@ def test_ptx_gives_the_same_bits(host_program):
         islice(cases.shapes(), 3, 4),
         islice(cases.tables(), 8, 9),
         islice(cases.windings(), 1, 2),
+        islice(tile_cases.every_code((10,)), 2),
+        islice(tile_cases.products(), 2, 3),
     )
     for case in chosen:
         got = interpreter.run(case)

@@ -48,12 +48,22 @@ def run(machine, program):
     return fake_cuda.run(machine, text, FAKE_CUDA_EAGER="1")
 
 
-def test_tiles_are_refused_by_name(machine):
+def test_tiles_are_decoded_multiplied_and_looked_up(machine):
     program = """
-        import pytest
-        parts, description = parts_of(hc.compress_tensor(gaussian(40, 384), layout="tiles"))
-        with pytest.raises(InvalidArgumentError, match="in tiles, which the CUDA kernels do not"):
-            cuda.decode(parts, description, torch.float32)
+        c = hc.compress_tensor(gaussian(40, 384), bits=3.5, effort="fast", layout="tiles")
+        parts, description = parts_of(c)
+        w = c.decompress(torch.float64)
+        assert torch.equal(cuda.decode(parts, description, torch.float64), w)
+        for dtype, batch in ((torch.float32, 1), (torch.bfloat16, 3), (torch.float16, 8)):
+            x = torch.randn(batch, 384, dtype=dtype)
+            y = cuda.linear(x, parts, description)
+            bound = 2.0**-9 * x.double().norm(dim=1)[:, None] * w.norm(dim=1) + 1e-30
+            exact = x.double() @ w.t()
+            rounding = 2.0**-8 * exact.abs() * (dtype != torch.float32)
+            assert ((y.double() - exact).abs() <= bound + rounding).all(), dtype
+        wanted = torch.tensor([[3, 39], [0, 3]])
+        rows = cuda.embedding(wanted, parts, description, torch.float16)
+        assert torch.equal(rows, c.decompress(torch.float16)[wanted])
     """
     run(machine, program)
 

@@ -50,8 +50,7 @@ from .loading import how_to_load
     type=click.Choice(["chains", "tiles"]),
     default="chains",
     show_default=True,
-    help="tiles: products with one vector take half of the time on a CPU with AVX-512 VBMI; CUDA "
-    "devices do not read them yet.",
+    help="tiles: products with one vector take half of the time on a CPU with AVX-512 VBMI.",
 )
 @click.option("--keep-embeddings", is_flag=True, help="Copy token embeddings uncompressed.")
 @click.option(

@@ -75,6 +75,32 @@ pub struct Tensor {
     pub table: u64,
 }
 
+/// `HcTileCode`: the constants of one code whose streams are in tiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct TileCode {
+    /// Turns of the first and the second weight of a step.
+    pub turn: [u32; 2],
+    /// Skews of the first and the second weight of a step.
+    pub skew: [[u32; 3]; 2],
+    /// The unit of integer levels.
+    pub unit: f32,
+    /// Where its levels begin in the table of levels.
+    pub levels: u32,
+    /// Padding.
+    pub unused: [u32; 2],
+}
+
+/// `HcTiles`: what a trellis tensor in tiles has beside a [`Tensor`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tiles {
+    /// Address of the table of 16 [`TileCode`]s.
+    pub codes: u64,
+    /// Address of the table of levels.
+    pub levels: u64,
+}
+
 /// `HcMatrix`: the shape of a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -120,6 +146,8 @@ pub struct Winding {
 // launch.h has the same numbers in static_asserts; `tests/launch_h.rs` compares every offset.
 const _: () = assert!(
     size_of::<Code>() == 32
+        && size_of::<TileCode>() == 48
+        && size_of::<Tiles>() == 16
         && size_of::<Stream>() == 32
         && size_of::<Tensor>() == 112
         && size_of::<Matrix>() == 24
@@ -154,6 +182,12 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcTensor", "run_bits", offset_of!(Tensor, run_bits)),
     ("HcTensor", "table_rate", offset_of!(Tensor, table_rate)),
     ("HcTensor", "table", offset_of!(Tensor, table)),
+    ("HcTileCode", "turn", offset_of!(TileCode, turn)),
+    ("HcTileCode", "skew", offset_of!(TileCode, skew)),
+    ("HcTileCode", "unit", offset_of!(TileCode, unit)),
+    ("HcTileCode", "levels", offset_of!(TileCode, levels)),
+    ("HcTiles", "codes", offset_of!(Tiles, codes)),
+    ("HcTiles", "levels", offset_of!(Tiles, levels)),
     ("HcMatrix", "rows", offset_of!(Matrix, rows)),
     ("HcMatrix", "columns", offset_of!(Matrix, columns)),
     ("HcMatrix", "pieces", offset_of!(Matrix, pieces)),
@@ -171,6 +205,10 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcWinding", "base", offset_of!(Winding, base)),
 ];
 
+/// The highest rate whose levels in tiles are kept in shared memory.
+pub const MOST_HALF_BITS_IN_SHARED_MEMORY: u32 = 8;
+/// The number of these levels, of all rates.
+pub const TILE_LEVELS: usize = 3840;
 /// Weights that a block decodes or transforms at a time.
 pub const TILE: u32 = 1024;
 /// Columns that a warp multiplies in one step.

@@ -63,6 +63,8 @@ pub(crate) struct Kernel(usize);
 impl Kernel {
     /// Decode streams to weights.
     pub const DECODE: Self = Self::named("hc_decode");
+    /// Decode streams in tiles to weights.
+    pub const TILE_DECODE: Self = Self::named("hc_tile_decode");
     /// Transform vectors to the basis of the codes.
     pub const TRANSFORM: Self = Self::named("hc_transform");
     /// Decode the codes of the published method.
@@ -117,6 +119,20 @@ impl Kernel {
             2 => const { Self::named("hc_matvec_2") },
             4 => const { Self::named("hc_matvec_4") },
             8 => const { Self::named("hc_matvec_8") },
+            _ => unreachable!("hc_slots() gives 1, 2, 4 or 8"),
+        }
+    }
+
+    /// The product of rows in tiles with 1, 2, 4 or 8 vectors.
+    ///
+    /// # Panics
+    /// If `slots` is another number.
+    pub fn tile_matvec(slots: u32) -> Self {
+        match slots {
+            1 => const { Self::named("hc_tile_matvec_1") },
+            2 => const { Self::named("hc_tile_matvec_2") },
+            4 => const { Self::named("hc_tile_matvec_4") },
+            8 => const { Self::named("hc_tile_matvec_8") },
             _ => unreachable!("hc_slots() gives 1, 2, 4 or 8"),
         }
     }
@@ -249,6 +265,7 @@ mod tests {
     #[test]
     fn kernels_have_the_names_that_they_are_asked_for_by() {
         assert_eq!(Kernel::DECODE.name(), "hc_decode");
+        assert_eq!(Kernel::TILE_DECODE.name(), "hc_tile_decode");
         assert_eq!(Kernel::TRANSFORM.name(), "hc_transform");
         assert_eq!(Kernel::WINDING.name(), "hc_winding");
         assert_eq!(Kernel::OFFSETS.name(), "hc_offsets");
@@ -259,6 +276,8 @@ mod tests {
         }
         for slots in [1, 2, 4, 8] {
             assert_eq!(Kernel::matvec(slots).name(), format!("hc_matvec_{slots}"));
+            let name = format!("hc_tile_matvec_{slots}");
+            assert_eq!(Kernel::tile_matvec(slots).name(), name);
         }
     }
 }

@@ -16,6 +16,7 @@ mod module;
 mod offsets;
 mod prepared;
 mod tables;
+mod tile_tables;
 
 pub use device::{Device, Stream, close_all, count};
 pub use driver::{SYMBOLS, cuda_version};

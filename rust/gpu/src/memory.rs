@@ -123,6 +123,8 @@ unsafe impl Plain for u8 {}
 // SAFETY: as above.
 unsafe impl Plain for u16 {}
 // SAFETY: as above.
+unsafe impl Plain for i16 {}
+// SAFETY: as above.
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
@@ -132,5 +134,7 @@ unsafe impl Plain for f32 {}
 unsafe impl Plain for f64 {}
 // SAFETY: numbers alone, without gaps between them: abi.rs has their offsets.
 unsafe impl Plain for abi::Code {}
+// SAFETY: as above.
+unsafe impl Plain for abi::TileCode {}
 // SAFETY: as above.
 unsafe impl Plain for abi::Stream {}

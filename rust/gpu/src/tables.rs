@@ -18,7 +18,7 @@ pub struct Tables {
     pub layout: Layout,
     /// One entry for every stream.
     pub streams: Vec<abi::Stream>,
-    /// The constants of every rate.
+    /// The constants of every rate, of streams in chains.
     pub codes: [abi::Code; 16],
     /// The argument of the kernels, without its pointers.
     pub tensor: abi::Tensor,
@@ -91,6 +91,9 @@ fn commonest(rows: &[abi::Stream]) -> u32 {
 /// The constants of h = 1..=16, for one window.
 fn codes(window: WindowCodes) -> [abi::Code; 16] {
     let mut table = [abi::Code::default(); 16];
+    if window.set().is_tiled() {
+        return table;
+    }
     for code in window.iter() {
         let (winding, shape) = code.quantile();
         table[code.half_bits as usize - 1] = abi::Code {

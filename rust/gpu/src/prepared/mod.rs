@@ -6,6 +6,7 @@
 
 mod lent;
 mod target;
+mod tiles;
 mod trellis;
 mod winding;
 
@@ -18,7 +19,7 @@ use hypercomp_core::codec::{CompressedTensor, Payload};
 use crate::abi;
 use crate::converted::Converted;
 use crate::device::{Device, Stream};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::kernel::Float;
 use crate::tables::Tables;
 pub use lent::{Lent, Span, Vectors};
@@ -93,13 +94,6 @@ impl PreparedTensor {
         let payload = match tensor.payload() {
             Payload::Zeros => Prepared::Zeros,
             Payload::Raw(bytes) => Prepared::Raw(Converted::new(raw(bytes, tensor.dtype()))),
-            Payload::Trellis(streams) if streams.code_set.is_tiled() => {
-                return Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    "a tensor in tiles, which the CUDA kernels do not read: compress it with \
-                     layout='chains', or use it on the CPU",
-                ));
-            }
             Payload::Trellis(streams) => {
                 let planes = [("path", &streams.path[..]), ("cells", &streams.cells[..])];
                 let planes = put(device, planes, lent, stream)?;
@@ -282,7 +276,8 @@ impl PreparedTensor {
             streams: table.pointer,
             ..trellis.tensor
         };
-        target.streams(&tensor, trellis.tiles, 0..count, 0, out.pointer)
+        let tiles = trellis.in_tiles();
+        target.streams(&tensor, tiles, trellis.most_tiles, 0..count, 0, out.pointer)
     }
 
     /// Multiply by `batch` vectors x of as many elements as the matrix has columns, to vectors y of as

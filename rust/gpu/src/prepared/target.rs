@@ -45,32 +45,37 @@ impl Target<'_> {
     }
 
     /// Decode the coded weights of streams; the weight with number `origin` goes to the start of `out`.
+    /// `tiles` is there if the streams are in tiles.
     pub fn streams(
         &self,
         tensor: &abi::Tensor,
-        tiles: u32,
+        tiles: Option<&abi::Tiles>,
+        most_tiles: u32,
         streams: Range<usize>,
         origin: u64,
         out: u64,
     ) -> Result<()> {
         let dtype = self.float.number();
-        let most = (MOST_BLOCKS / u64::from(tiles)) as usize;
+        let most = (MOST_BLOCKS / u64::from(most_tiles)) as usize;
         for first in streams.clone().step_by(most) {
             let count = (streams.end - first).min(most) as u64;
             let first = first as u64;
-            let mut arguments = arguments![*tensor, first, tiles, origin, out, dtype];
-            let blocks = count * u64::from(tiles);
-            // SAFETY: these are the arguments of hc_decode; the tables are held by whose tensor it
-            // is, and the caller promised the output.
+            let blocks = count * u64::from(most_tiles);
+            let (device, stream) = (self.device, self.stream);
+            // SAFETY: these are the arguments of hc_decode and hc_tile_decode; the tables are held by
+            // whose tensor it is, and the caller promised the output.
             unsafe {
-                let kernel = Kernel::DECODE;
-                kernel.launch(
-                    self.device,
-                    self.stream,
-                    blocks,
-                    TILE_THREADS,
-                    &mut arguments,
-                )?;
+                match tiles {
+                    None => {
+                        let mut a = arguments![*tensor, first, most_tiles, origin, out, dtype];
+                        Kernel::DECODE.launch(device, stream, blocks, TILE_THREADS, &mut a)?;
+                    }
+                    Some(tiles) => {
+                        let mut a =
+                            arguments![*tensor, *tiles, first, most_tiles, origin, out, dtype];
+                        Kernel::TILE_DECODE.launch(device, stream, blocks, TILE_THREADS, &mut a)?;
+                    }
+                }
             }
         }
         Ok(())

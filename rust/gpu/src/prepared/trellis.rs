@@ -8,6 +8,7 @@ use hypercomp_core::codec::format::layout::Layout;
 
 use super::lent::{Plane, Span, Vectors, holds, invalid};
 use super::target::{TILE_THREADS, Target};
+use super::tiles::PreparedTiles;
 use crate::abi;
 use crate::converted::Converted;
 use crate::device::{Device, Stream};
@@ -26,11 +27,13 @@ pub(super) struct PreparedTrellis {
     layout: Layout,
     /// The index of the first coded weight of every stream, then the number of all coded weights.
     pub firsts: Vec<u64>,
-    pub tiles: u32,
+    /// The most blocks of a stream in decoding.
+    pub most_tiles: u32,
     pub tensor: abi::Tensor,
     pub matrix: Option<abi::Matrix>,
     pub mask: Option<[Buffer; 2]>,
     pub exact: Option<Exact>,
+    tiles: Option<PreparedTiles>,
     /// The memory that `tensor` points to.
     _held: ([Plane; 2], [Buffer; 2], Option<Arc<Buffer>>),
 }
@@ -78,12 +81,19 @@ impl PreparedTrellis {
             codes: held[1].pointer(),
             ..tables.tensor
         };
-        let offsets = match tables.matrix {
-            None => None,
-            Some(_) => match tables.code {
-                Some(code) => OffsetTables::of(device, &tensor, code, stream)?,
-                None => None,
-            },
+        let tiles = match streams.code_set.is_tiled() {
+            true => {
+                let codes = streams.codes();
+                let codes = codes.expect("a tensor's window is one of its set's");
+                Some(PreparedTiles::new(device, streams, codes, stream)?)
+            }
+            false => None,
+        };
+        let offsets = match (tables.matrix, tables.code) {
+            (Some(_), Some(code)) if tiles.is_none() => {
+                OffsetTables::of(device, &tensor, code, stream)?
+            }
+            _ => None,
         };
         if let Some(offsets) = &offsets {
             tensor.table = offsets.pointer();
@@ -94,13 +104,19 @@ impl PreparedTrellis {
         Ok(Self {
             firsts: firsts.chain([coded]).collect(),
             layout: tables.layout,
-            tiles: tables.tiles,
+            most_tiles: tables.tiles,
             tensor,
             matrix: tables.matrix,
             mask,
             exact,
+            tiles,
             _held: (planes, held, offsets),
         })
+    }
+
+    /// The argument of the kernels of streams in tiles; `None` if the streams are in chains.
+    pub fn in_tiles(&self) -> Option<&abi::Tiles> {
+        self.tiles.as_ref().map(|tiles| &tiles.argument)
     }
 
     /// The streams that consist of exactly these weights; `None` if there are none.
@@ -125,7 +141,14 @@ impl PreparedTrellis {
         match &self.mask {
             None => {
                 let origin = self.firsts[streams.start];
-                target.streams(&self.tensor, self.tiles, streams, origin, target.out)?;
+                target.streams(
+                    &self.tensor,
+                    self.in_tiles(),
+                    self.most_tiles,
+                    streams,
+                    origin,
+                    target.out,
+                )?;
             }
             Some(mask) => {
                 let origin = self.firsts[streams.start];
@@ -133,7 +156,14 @@ impl PreparedTrellis {
                 let bytes = coded as usize * target.float.size();
                 holds(workspace, bytes, target.float.size(), "the workspace")?;
                 let room = workspace.pointer;
-                target.streams(&self.tensor, self.tiles, streams, origin, room)?;
+                target.streams(
+                    &self.tensor,
+                    self.in_tiles(),
+                    self.most_tiles,
+                    streams,
+                    origin,
+                    room,
+                )?;
                 self.spread(target, mask, &range, room, origin)?;
             }
         }
@@ -196,11 +226,20 @@ impl PreparedTrellis {
                 .max(1)
                 .into(),
         );
-        let mut arguments = arguments![tensor, matrix, image, y.pointer, y.stride, dtype];
-        // SAFETY: these are the arguments of hc_matvec, likewise.
+        let threads = 32 * abi::ROWS;
+        // SAFETY: these are the arguments of hc_matvec and hc_tile_matvec, likewise.
         unsafe {
-            let kernel = Kernel::matvec(slots);
-            kernel.launch(device, stream, blocks, 32 * abi::ROWS, &mut arguments)
+            match self.in_tiles() {
+                None => {
+                    let mut a = arguments![tensor, matrix, image, y.pointer, y.stride, dtype];
+                    Kernel::matvec(slots).launch(device, stream, blocks, threads, &mut a)
+                }
+                Some(tiles) => {
+                    let mut a =
+                        arguments![tensor, *tiles, matrix, image, y.pointer, y.stride, dtype];
+                    Kernel::tile_matvec(slots).launch(device, stream, blocks, threads, &mut a)
+                }
+            }
         }
     }
 }

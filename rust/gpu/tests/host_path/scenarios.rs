@@ -6,6 +6,7 @@ use half::{bf16, f16};
 use hypercomp_core::Control;
 use hypercomp_core::codec::WindingParams;
 use hypercomp_core::codec::numbers::element::Element;
+use hypercomp_core::codec::trellis::CodeSet;
 use hypercomp_core::codec::{Codec, CompressedTensor, TrellisParams};
 use hypercomp_gpu::memory::{Buffer, Plain};
 use hypercomp_gpu::{Device, ErrorKind, Float, PreparedTensor, Result, Span, Stream, Vectors};
@@ -111,10 +112,16 @@ fn kinds() -> Vec<(&'static str, CompressedTensor)> {
         seed: None,
         ..trellis(2.0)
     };
-    let cases: [(&str, &[usize], Codec); 10] = [
+    let in_tiles = |bits| TrellisParams {
+        code_set: CodeSet::SECOND,
+        ..trellis(bits)
+    };
+    let cases: [(&str, &[usize], Codec); 12] = [
         ("a matrix", &[33, 384], Codec::Trellis(trellis(4.0))),
         ("an odd matrix", &[9, 1000], Codec::Trellis(trellis(3.3))),
         ("cut rows", &[3, 3000], Codec::Trellis(trellis(2.5))),
+        ("tiles", &[33, 512], Codec::Trellis(in_tiles(3.5))),
+        ("odd tiles", &[9, 1000], Codec::Trellis(in_tiles(2.3))),
         ("joined rows", &[70, 40], Codec::Trellis(trellis(4.0))),
         ("filters", &[8, 16, 3, 3], Codec::Trellis(trellis(5.0))),
         ("no transform", &[5, 256], Codec::Trellis(plain)),

@@ -66,6 +66,8 @@ bench-texts: $(VENV)/.built ## Download the texts that calibration is measured w
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars
 	$(BIN)/python benches/vertices.py $(SHORT)
+	$(BIN)/python benches/method_choice.py $(SHORT)
+	$(BIN)/python benches/estimates.py $(SHORT)
 
 # SageMath is under the GPL and brings dozens of packages: it has an environment of its own, which
 # only the benchmark runs, in a process of its own.

@@ -14,10 +14,9 @@ class Code(NamedTuple):
 
     axes: tuple  # (turn, skews) of the first weight of a step, and of the second
     units: np.float32 | None  # of levels that are bytes
-    slopes: tuple
-    edge: int
-    step: int
+    classes: tuple
     starts: tuple
+    lines: tuple
     tail: tuple
     shape: tuple | None  # of levels that are words
     error: float
@@ -36,20 +35,11 @@ def codes():
         error = float(words[-1])
         if words[10] == "w":
             shape = tuple(np.float32(x) for x in words[11:14])
-            code = Code(axes, None, (), 0, 0, (), (), shape, error)
+            code = Code(axes, None, (), (), (), (), shape, error)
         else:
-            slopes, edge, step = words[12:14], words[14], words[15]
-            numbers = [tuple(map(int, part)) for part in (slopes, words[16:19], words[19:51])]
-            code = Code(
-                axes,
-                np.float32(words[11]),
-                numbers[0],
-                int(edge),
-                int(step),
-                *numbers[1:],
-                None,
-                error,
-            )
+            tables = (words[12:20], words[20:28], words[28:44], words[44:60])
+            tables = (tuple(map(int, table)) for table in tables)
+            code = Code(axes, np.float32(words[11]), *tables, None, error)
         found[window, h] = code
     return found
 
@@ -66,20 +56,14 @@ def offset(axis, register):
 
 
 def byte_level(code, cell_bits, cell, u):
-    """A level in half units."""
-    side = (2**cell_bits - 1) // 2
-
-    def g(distance, f):
-        outermost = cell_bits >= 2 and distance == side
-        return code.slopes[outermost] * f // 2
-
+    """A level in units."""
+    c = 2 * u - 127
+    a = abs(c)
+    mask = {0: 15, 1: 14}.get(cell_bits, 12)
+    level = code.starts[cell] + code.lines[(a // 8 & mask) + code.classes[cell]]
     if cell == 0:
-        m = u if u < 64 else 127 - u
-        level = code.edge + 2 * g(side, m // 16) + 2 * code.step * code.tail[m // 2]
-        return level if u < 64 else -level
-    j = cell - 1 - side
-    start = 0 if j == 0 else np.sign(j) * code.starts[abs(j) - 1]
-    return start + 2 * g(abs(j), u // 16) - g(abs(j), 7)
+        level += code.tail[max(64 - a, 0) // 4]
+    return level if c > 0 else -level
 
 
 @functools.cache
@@ -88,17 +72,17 @@ def levels(window, h, quantile):
     code, cell_bits = codes()[window, h], (h - 1) // 2
     table = np.zeros((2**cell_bits, 128), np.float32)
     if code.units is not None:
-        half = np.float32(0.5) / code.units
+        unit = np.float32(1) / code.units
         for cell in range(2**cell_bits):
             for u in range(128):
-                table[cell, u] = np.float32(byte_level(code, cell_bits, cell, u)) * half
+                table[cell, u] = np.float32(byte_level(code, cell_bits, cell, u)) * unit
         return table
     curve = quantile(7 + cell_bits, code.shape)
     words = np.rint(curve * np.float32(4096)) / np.float32(4096)
     for cell in range(2**cell_bits):
         for u in range(128):
             v = (u + 64) % 128
-            below = (cell - v // 64) % 2**cell_bits
+            below = cell if v < 64 else 2**cell_bits - 1 - cell
             table[cell, u] = words[below * 128 + v]
     return table
 

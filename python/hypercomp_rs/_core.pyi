@@ -49,7 +49,12 @@ def lowest_terms(
     numbers: npt.NDArray[np.uint64], dimension: int, limbs: int, *, threads: int | None
 ) -> npt.NDArray[np.int64] | list[int]: ...
 
-_Regions = tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | list[int], npt.NDArray[np.bool_]]
+_Regions = tuple[
+    npt.NDArray[np.int8],
+    npt.NDArray[np.int64],
+    list[tuple[int, list[int]]],
+    npt.NDArray[np.bool_],
+]
 
 @final
 class RegionSearch:
@@ -93,6 +98,7 @@ class Search:
         method: Method,
         shuffled: bool = False,
     ) -> Search: ...
+    def within(self, rows: npt.NDArray[Any] | Sequence[Sequence[tuple[int, int]]]) -> Search: ...
     @property
     def dimension(self) -> int: ...
     @property
@@ -112,7 +118,7 @@ class Search:
         sort: bool,
         control: Control | None,
     ) -> tuple[npt.NDArray[np.uint64], int, int, list[int], list[tuple[list[int], int, int]]]: ...
-    def canonical(self, first: int, count: int) -> bytes: ...
+    def canonical(self, first: int, count: int, *, inequalities: bool = False) -> bytes: ...
     def finds_soon(self) -> bool: ...
     def release(self) -> None: ...
     @property

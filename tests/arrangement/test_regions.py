@@ -248,6 +248,39 @@ def test_long_numbers():
         assert region.signs == signs_at(a, [10**40, 1, 2, 3], region.point)
 
 
+def plain(found):
+    """The same regions with every number as a Python integer."""
+    return [
+        (region.signs, region.point, region.bounded)
+        for region in (found[i] for i in range(len(found)))
+    ]
+
+
+def test_a_few_long_points_among_short_ones():
+    # Two lines that meet far away, and a grid.
+    a = [[1, 0], [1, 0], [0, 1], [0, 1], [10**19, 1], [10**19 + 1, 1]]
+    b = [0, 1, 0, 1, 5, 10**25]
+    found = hc.regions(a, b)
+    numbers = np.column_stack([found.numerators, found.denominators])
+    long = [any(abs(x) >= 2**63 for x in row) for row in numbers.tolist()]
+    assert 0 < sum(long) < len(found)
+    assert found.numerators.dtype == object
+    for region in found:
+        assert region.signs == signs_at(a, b, region.point)
+    assert plain(found) == [tuple(region) for region in found]
+    order = np.arange(len(found))[::-1]
+    assert plain(found[order]) == plain(found)[::-1]
+    assert plain(found[::-1]) == plain(found)[::-1]
+    assert plain(found[long]) == [r for r, x in zip(plain(found), long, strict=True) if x]
+    short = found[[not x for x in long]]
+    assert short.numerators.dtype == np.int64
+    assert found[-1] == list(found)[-1]
+    copy = pickle.loads(pickle.dumps(found))
+    assert copy == found
+    assert plain(copy) == plain(found)
+    assert found[order] != found
+
+
 def test_selections_and_pickles():
     found = hc.regions([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
     assert len(found[found.bounded]) == 1

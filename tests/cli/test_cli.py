@@ -71,6 +71,39 @@ def test_counts():
     assert json.loads(done.stdout) == {"vertices": 8, "dimension": 3, "cobases": 8}
 
 
+def test_flats_of_each_dimension():
+    done = run("vertices", "--flats", "-", stdin=CUBE)
+    assert done.stdout == b"dimension 0: 8\ndimension 1: 12\ndimension 2: 6\ndimension 3: 1\n"
+    done = run("vertices", "--flats", "--json", "-", stdin=CUBE)
+    assert json.loads(done.stdout) == {"dimension": 3, "flats": [8, 12, 6, 1]}
+
+
+def test_incidences_are_rows_of_the_file():
+    # A row without a boundary is counted, as lrs counts it.
+    rows = CUBE.replace(b"6 4", b"7 4").replace(b"rational\n", b"rational\n1 0 0 0\n")
+    done = run("vertices", "--incidence", "-", stdin=rows)
+    lines = done.stdout.splitlines()
+    vertices = lines[lines.index(b"***** 4 rational") + 1 : lines.index(b"end")]
+    incidences = lines[lines.index(b"end") + 2 : -1]
+    assert dict(zip(vertices, incidences, strict=True))[b" 1 1 1 1"] == b"* 3 : 5 6 7"
+    assert len(hc.read_ext(io.BytesIO(done.stdout)).vertices) == 8
+    done = run("vertices", "--incidence", "--json", "--maxoutput", "8", "-", stdin=rows)
+    found = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+    assert {"vertex": ["1", "1", "1"], "incidence": [5, 6, 7]} in found
+
+
+def test_vertices_within_another_file(tmp_path):
+    # x ≥ 0, and y = 1 as an equation.
+    half = b"H-representation\nlinearity 1 2\nbegin\n2 4 rational\n0 1 0 0\n1 0 -1 0\nend\n"
+    (tmp_path / "half.ine").write_bytes(half)
+    options = ["--within", tmp_path / "half.ine", "-"]
+    assert run("vertices", "--count", *options, stdin=CUBE).stdout == b"2\n"
+    done = run("vertices", *options, stdin=CUBE)
+    found = hc.read_ext(io.BytesIO(done.stdout)).vertices.tolist()
+    assert sorted(found) == [[1, 1, -1], [1, 1, 1]]
+    assert run("vertices", "--flats", *options, stdin=CUBE).returncode == 2
+
+
 def test_estimates():
     done = run("vertices", "--estimate", "--json", "--probes", "200", "-", stdin=CUBE)
     sizes = json.loads(done.stdout)

@@ -21,6 +21,7 @@ from hypercomp_rs.plot import style
 from hypercomp_rs.plot.hyperplanes import degeneracies, plane_in_box
 from hypercomp_rs.plot.model import kind_of
 from hypercomp_rs.plot.page import totals
+from hypercomp_rs.plot.plane_regions import polygon_around
 from hypercomp_rs.plot.tensor import row_sqnr_db
 
 COMMAND = [sys.executable, "-m", "hypercomp_rs", "report"]
@@ -490,3 +491,52 @@ print(run(["report", {str(small)!r}, "-o", "-"]))
     assert "pip install 'hypercomp-rs[plot]'" in done.stdout
     assert done.stdout.endswith("2\n"), done.stderr
     assert "hypercomp-rs[plot]" in done.stderr
+
+
+def area(polygon):
+    """The area of a polygon whose corners are in order, by Gauss' formula."""
+    x, y = np.asarray(polygon).T if len(polygon) else (np.zeros(1), np.zeros(1))
+    return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def test_regions_fill_the_plane_and_do_not_overlap():
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(-5, 6, (9, 2)), rng.integers(-5, 6, 9)
+    a = np.where(a.any(axis=1)[:, None], a, [1, 0])
+    found = hc.regions(a, b)
+    low, high = np.array([-3.0, -2.0]), np.array([4.0, 5.0])
+    filled = 0.0
+    for region, point in zip(found, found.to_numpy(), strict=True):
+        polygon = polygon_around(point, a.astype(float), b.astype(float), low, high)
+        filled += area(polygon)
+        if area(polygon) > 1e-9:
+            middle = polygon.mean(axis=0)
+            assert tuple(np.sign(a @ middle - b).astype(int)) == region.signs
+    assert filled == pytest.approx(49)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([[1, 0], [0, 1], [1, 1]], [0, 0, 1]),
+        ([[1, 0], [2, 0], [1, 0]], [0, 0, 1]),
+        (np.empty((0, 2)), []),
+        ([["1/3", 10**30]], [1]),
+    ],
+)
+def test_any_regions_of_the_plane_can_be_drawn(a, b):
+    figure = plot.regions(a, b)
+    figure.canvas.draw()
+    found = hc.regions(a, b)
+    assert figure.axes[0].get_title("left").startswith(f"{len(found)} region")
+    figure = plot.regions(a, b, box=((0, 0), (1, 1)))
+    assert figure.axes[0].get_xlim() == (0, 1)
+
+
+def test_what_regions_cannot_be_drawn():
+    with pytest.raises(hc.InvalidArgumentError, match=r"R\^3: regions of R\^2"):
+        plot.regions(np.eye(3), np.zeros(3))
+    with pytest.raises(hc.InvalidArgumentError, match="box"):
+        plot.regions(np.eye(2), np.zeros(2), box=((1, 1), (0, 0)))
+    with pytest.raises(hc.TooLargeError, match="float64"):
+        plot.regions([[1, 0], [0, 1]], [10**400, 0])

@@ -461,3 +461,23 @@ def test_a_calibrated_model_is_saved_copied_and_loaded(tmp_path):
     dense = hct.decompress_model(net)
     assert type(dense[0].up) is nn.Linear
     assert torch.allclose(dense(HELD_OUT), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("head_too", [False, True])
+def test_a_language_model_makes_logits_only_where_they_are_wanted(head_too):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=300, hidden_size=64, intermediate_size=96, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    rows = []
+    model.lm_head.register_forward_hook(lambda module, args, y: rows.append(y.shape[1]))
+    modules = [model.model.layers[0].mlp.down_proj] + [model.lm_head] * head_too
+    layers = [Layer(str(i), m.in_features, (m,)) for i, m in enumerate(modules)]
+    seen = Calibration(model, [torch.arange(40).view(2, 20), {"input_ids": torch.arange(30)[None]}])
+    sites = seen.sites(layers)
+    seen.collect(sites)
+    assert {site.vectors for site in sites} == {70}
+    assert set(rows) == ({20, 30} if head_too else {1})

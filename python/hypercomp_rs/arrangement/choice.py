@@ -43,7 +43,7 @@ def flats_over_zero(sizes: Sizes) -> float:
     numbers, and in high dimensions with any. The Zero rule loses where its numbers do not fit
     vector lanes.
     """
-    n, d, bits = sizes
+    n, d, bits = max(sizes.hyperplanes, 1), sizes.dimension, sizes.bits
     more = max(n - d, 1)
     if bits > LONG_BITS:
         return 400.0 * 15.0 ** (min(d, 6) - 3) / n**2 if d > 1 else 1.0

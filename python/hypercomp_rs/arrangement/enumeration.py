@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
+from .. import _core
 from .._integers import checked, checked_threads
 from ..errors import InvalidArgumentError
 from .approximate import DEFAULT_TOLERANCE, ApproximateVertices, approximate_vertices
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
     Matrix = npt.ArrayLike | Sequence[Sequence[Any]]
     Vector = npt.ArrayLike | Sequence[Any]
+    Halfspaces = tuple[Matrix, Vector]
 
+# Seconds of a search from which its time is predicted; and the most, until it finds a vertex.
+TRIAL = 0.2
+LONGEST_TRIAL = 5.0
 # Probes behind a progress bar's total: a glance, as they take time of the search.
 GLANCE = 200
 
@@ -38,6 +43,7 @@ def vertices(
     b: Vector,
     *,
     exact: Literal[True] = True,
+    within: Halfspaces | None = None,
     method: Asked = "auto",
     threads: int | None = None,
     max_vertices: int | None = None,
@@ -63,6 +69,7 @@ def vertices(
     *,
     exact: bool = True,
     tolerance: float | None = None,
+    within: Halfspaces | None = None,
     method: Asked = "auto",
     threads: int | None = None,
     max_vertices: int | None = None,
@@ -92,6 +99,10 @@ def vertices(
         with it.
     tolerance
         With ``exact=False`` only: what counts as 0 on the scale of 1; 1e-9 unless given.
+    within
+        A pair (C, e), of the kinds of A and b: only the vertices x with ``C @ x <= e`` are found. A
+        search over flats does not enter flats that miss this polyhedron; a search over cobases
+        visits all, and drops vertices.
     method
         "auto": the one of the two that an estimate from the input says is faster;
         :attr:`Vertices.method` says which that was.
@@ -181,6 +192,11 @@ def vertices(
     >>> [tuple(map(str, vertex)) for vertex in found]
     [('0', '0'), ('0', '1'), ('3', '0')]
 
+    Those of its vertices with x ≤ 1:
+
+    >>> vertices([[1, 0], [0, 1], ["1/3", 1]], [0, 0, 1], within=([[1, 0]], [1]))
+    Vertices(2 in R^2, int64)
+
     The lines x = c, y = c and x ± y = c for c = -1, 0, 1 cross in 54 pairs, but in 21 points:
 
     >>> A = [[1, 0], [0, 1], [1, 1], [1, -1]] * 3
@@ -192,11 +208,11 @@ def vertices(
         raise InvalidArgumentError(f"exact={exact!r}: True and False are accepted")
     if exact and tolerance is not None:
         raise InvalidArgumentError(f"tolerance={tolerance!r}: it belongs to exact=False")
-    problem = _problem(A, b, "flats" if exact is False and method == "auto" else method)
+    problem = _problem(A, b, "flats" if exact is False and method == "auto" else method, within)
     threads = checked_threads(threads)
     limits = _limits(max_vertices, time_limit)
     if not exact:
-        exact_only = (max_vertices, time_limit, resume, checkpoint, executor)
+        exact_only = (within, max_vertices, time_limit, resume, checkpoint, executor)
         if method not in ("auto", "flats") or progress or any(x is not None for x in exact_only):
             raise InvalidArgumentError("exact=False goes with tolerance and threads only")
         return approximate_vertices(problem, tolerance, threads)
@@ -223,7 +239,7 @@ def vertices(
         if resume is not None:
             _resumed(state, resume, problem)
         if progress:
-            bar = Bar(float(np.mean(problem.search.probes(GLANCE, 0))) if state.jobs else 0)
+            bar = Bar(_expected(problem) if state.jobs else 0)
             followers.append(stack.enter_context(bar).follow)
 
         def follow(state: State) -> None:
@@ -243,6 +259,7 @@ def iter_vertices(
     A: Matrix,
     b: Vector,
     *,
+    within: Halfspaces | None = None,
     method: Asked = "auto",
     threads: int | None = None,
     block: int = 65_536,
@@ -254,7 +271,7 @@ def iter_vertices(
 
     Parameters
     ----------
-    A, b, method, threads
+    A, b, within, method, threads
         As for :func:`vertices`.
     block
         Vertices in a block; the last may have fewer.
@@ -279,12 +296,19 @@ def iter_vertices(
     [2, 1]
     """
     return VertexStream(
-        _problem(A, b, method), checked_threads(threads), checked("block", block, 1, 1 << 32)
+        _problem(A, b, method, within),
+        checked_threads(threads),
+        checked("block", block, 1, 1 << 32),
     )
 
 
 def count_vertices(
-    A: Matrix, b: Vector, *, method: Asked = "auto", threads: int | None = None
+    A: Matrix,
+    b: Vector,
+    *,
+    within: Halfspaces | None = None,
+    method: Asked = "auto",
+    threads: int | None = None,
 ) -> int:
     """The number of vertices, without their coordinates: faster, and in no memory to speak of.
 
@@ -296,7 +320,7 @@ def count_vertices(
     >>> count_vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1])
     3
     """
-    problem = _problem(A, b, method)
+    problem = _problem(A, b, method, within)
     threads = checked_threads(threads)
     return run(problem.search, [WHOLE], threads=threads, coordinates=False).vertices
 
@@ -356,7 +380,7 @@ def estimate_vertices(
     Children are drawn as if all d-subsets of hyperplanes were independent; where they are, every
     probe gives the true number. (D. E. Knuth, Estimating the Efficiency of Backtrack Programs,
     Mathematics of Computation 29, 1975.) Times are predicted from a short run of each search, a
-    fifth of a second.
+    fifth of a second, and up to five seconds until it finds a vertex.
 
     Parameters
     ----------
@@ -393,23 +417,56 @@ def estimate_vertices(
         search = Problem(rows, method).search
         counts = np.array(search.probes(probes, seed))
         mean, error = float(counts.mean()), float(counts.std(ddof=1) / math.sqrt(probes))
-        start = time.monotonic()
-        found = run(search, [WHOLE], threads=threads, seconds=0.2)
-        taken = time.monotonic() - start
-        done = found.vertices if method == "flats" else found.cobases
-        seconds = taken if not found.left else taken * mean / done if done else math.inf
+        seconds = _predicted(search, method, mean, threads)
         results.append((mean, error, seconds))
     (vertices, vertices_error, seconds), (cobases, cobases_error, zero_seconds) = results
     return Estimate(vertices, vertices_error, cobases, cobases_error, seconds, zero_seconds)
 
 
-def _problem(a: Any, b: Any, method: Asked) -> Problem:
+def _predicted(search: _core.Search, method: Method, size: float, threads: int | None) -> float:
+    """The time of a search of this size, from a short run of it."""
+    start = time.monotonic()
+    jobs, done = [WHOLE], 0
+    while jobs:
+        found = run(search, jobs, threads=threads, seconds=TRIAL)
+        taken = time.monotonic() - start
+        jobs = found.left
+        done += found.vertices if method == "flats" else found.cobases
+        # A search that is slow to begin gets more time.
+        if jobs and (done or taken >= LONGEST_TRIAL):
+            search.release()
+            return taken * size / done if done else math.inf
+    return time.monotonic() - start
+
+
+def _problem(a: Any, b: Any, method: Asked, within: Halfspaces | None = None) -> Problem:
     if method not in ("auto", "flats", "zero"):
         raise InvalidArgumentError(f"method={method!r}: 'auto', 'flats' and 'zero' are accepted")
-    problem = Problem(Rows.of(a, b), method)
+    rows = Rows.of(a, b)
+    problem = Problem(rows, method, None if within is None else _inequalities(within, rows))
     # Built now, so that bad input raises before anything starts.
     _ = problem.search
     return problem
+
+
+def _inequalities(within: Any, rows: Rows) -> Rows:
+    """The rows of (C, e), checked."""
+    if not isinstance(within, tuple | list) or len(within) != 2:
+        raise InvalidArgumentError("within: a pair (C, e) is accepted, for C @ x <= e")
+    left, right = within
+    found = Rows.of(left, right, names=("C", "e"))
+    if found.dimension != rows.dimension:
+        raise InvalidArgumentError(
+            f"C has {found.dimension} columns and A {rows.dimension}: as many are accepted"
+        )
+    return found
+
+
+def _expected(problem: Problem) -> float:
+    """A rough estimate of the number of vertices; 0 where there is none."""
+    if problem.within is not None:
+        return 0.0
+    return float(np.mean(problem.search.probes(GLANCE, 0)))
 
 
 def _limits(max_vertices: int | None, time_limit: float | None) -> Limits:

@@ -55,9 +55,22 @@ class HRepresentation:
         as the row ``1 0 0`` that lrs writes, has no boundary and is left out. An equation of that
         kind is kept, so that ``vertices`` raises an error for it.
         """
+        rows = self.boundary_rows()
+        return self.A[rows], self.b[rows]
+
+    def boundary_rows(self) -> npt.NDArray[np.intp]:
+        """The numbers of the rows whose boundaries :meth:`hyperplanes` has, counted from 0."""
         bounded = (self.A != 0).any(axis=1)
         bounded[list(self.linearity)] = True
-        return self.A[bounded], self.b[bounded]
+        return np.flatnonzero(bounded)
+
+    def inequalities(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """``(C, e)`` with ``C @ x <= e``, as `within` takes them: an equation is two of them."""
+        equations = list(self.linearity)
+        return (
+            np.concatenate([self.A, -self.A[equations]]),
+            np.concatenate([self.b, -self.b[equations]]),
+        )
 
     def __repr__(self) -> str:
         equations = f", {len(self.linearity)} of them equations" if self.linearity else ""

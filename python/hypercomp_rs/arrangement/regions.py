@@ -12,6 +12,7 @@ from .. import _core
 from .._integers import checked, checked_threads
 from ..errors import InvalidArgumentError
 from .exact_points import ExactPoints
+from .point_table import PointTable
 from .rows import Rows
 from .sides import sides_of_rows, unshuffled_search
 from .stream import BlockStream
@@ -44,8 +45,7 @@ class Regions(ExactPoints[Region]):
 
     _NOUNS = ("region", "regions")
     _signs: npt.NDArray[np.int8]
-    # Numerators and denominator, shape (r, d + 1).
-    _table: npt.NDArray[Any]
+    _table: PointTable
     _bounded: npt.NDArray[np.bool_]
     _complete: bool
 
@@ -57,19 +57,32 @@ class Regions(ExactPoints[Region]):
     def _of(
         cls,
         signs: npt.NDArray[np.int8],
-        table: npt.NDArray[Any],
+        table: PointTable,
         bounded: npt.NDArray[np.bool_],
         complete: bool,
     ) -> Regions:
         found = cls.__new__(cls)
-        for array in (signs, table, bounded):
+        for array in (signs, bounded):
             array.flags.writeable = False
         found._signs, found._table, found._bounded = signs, table, bounded
         found._complete = complete
         return found
 
     def _homogeneous(self) -> npt.NDArray[Any]:
-        return self._table
+        return self._table.table()
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d of the space."""
+        return int(self._table.words.shape[1]) - 1
+
+    def _point(self, at: int) -> tuple[Fraction, ...]:
+        *numerators, denominator = self._table[at]
+        return tuple(Fraction(n, denominator) for n in numerators)
+
+    def _points(self) -> Iterator[tuple[Fraction, ...]]:
+        for *numerators, denominator in self._table:
+            yield tuple(Fraction(n, denominator) for n in numerators)
 
     @property
     def complete(self) -> bool:
@@ -102,7 +115,7 @@ class Regions(ExactPoints[Region]):
     def _part(self, index: slice | npt.NDArray[Any]) -> Regions:
         return self._of(
             self._signs[index].copy(),
-            self._table[index].copy(),
+            self._table.part(index),
             self._bounded[index].copy(),
             complete=False,
         )
@@ -117,7 +130,7 @@ class Regions(ExactPoints[Region]):
             return NotImplemented
         return (
             np.array_equal(self._signs, other._signs)
-            and np.array_equal(self._table, other._table)
+            and self._table == other._table
             and np.array_equal(self._bounded, other._bounded)
         )
 
@@ -374,20 +387,13 @@ def zonotope_vertices(generators: Matrix, *, threads: int | None = None) -> list
     return sorted(map(tuple, (signs.astype(object) @ table).tolist()))
 
 
-def _regions(
-    rows: Rows,
-    search: _core.Search,
-    found: tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | list[int], npt.NDArray[np.bool_]],
-    *,
-    complete: bool,
-) -> Regions:
-    signs, points, bounded = found
+def _regions(rows: Rows, search: _core.Search, found: _core._Regions, *, complete: bool) -> Regions:
+    signs, words, long, bounded = found
     hyperplanes = search.hyperplanes
     distinct = int(hyperplanes.max(initial=-1)) + 1
-    table = np.array(points, None if isinstance(points, np.ndarray) else object)
     return Regions._of(
         sides_of_rows(rows, hyperplanes, signs.reshape(len(bounded), distinct)),
-        table.reshape(len(bounded), search.dimension + 1),
+        PointTable(words.reshape(len(bounded), search.dimension + 1), long),
         bounded,
         complete,
     )

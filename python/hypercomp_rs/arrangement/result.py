@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from ..errors import InvalidArgumentError
 from .exact_points import ExactPoints
 from .search import Job, Method, Problem
 from .sides import sides_of_rows
+from .vertices_file import load, save
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -105,7 +107,7 @@ class Vertices(ExactPoints[tuple[Fraction, ...]]):
 
     @property
     def complete(self) -> bool:
-        """Whether these are all vertices of the arrangement.
+        """Whether these are all vertices of the arrangement, or all that are `within`.
 
         Where a limit stopped the search, ``vertices(..., resume=found)`` goes on where it stopped.
         A part of a result, such as ``found[:10]`` or a block of a stream, is not complete either,
@@ -200,10 +202,10 @@ class Vertices(ExactPoints[tuple[Fraction, ...]]):
                [0, 2],
                [1, 2]])
         """
-        if not self.complete:
+        if not self.complete or self._problem.within is not None:
             raise InvalidArgumentError(
                 "a graph needs every vertex, and this result has a part of them: give the whole "
-                "result of a search that came to its end"
+                "result of a search without `within` that came to its end"
             )
         search = self._problem.search
         flat = np.ascontiguousarray(self._words).reshape(-1)
@@ -216,6 +218,43 @@ class Vertices(ExactPoints[tuple[Fraction, ...]]):
         flat = np.ascontiguousarray(self._words).reshape(-1)
         starts, hyperplanes = self._problem.search.incidence(flat, threads=None)
         return starts.astype(np.int64), hyperplanes.astype(np.int64)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the vertices to a file in numpy's format ``.npz``, for :meth:`load`.
+
+        The file also has the rows and what is left of the search, so that what is loaded can be
+        resumed. It is complete or absent: it is written under another name first.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from hypercomp_rs import vertices
+        >>> found = vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1], max_vertices=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.save(pathlib.Path(folder, "found.npz"))
+        ...     loaded = type(found).load(pathlib.Path(folder, "found.npz"))
+        >>> vertices([[1, 0], [0, 1], [1, 1]], [0, 0, 1], resume=loaded)
+        Vertices(3 in R^2, int64)
+        """
+        save(path, self._problem, self._words, self._cobases, self._jobs)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Vertices:
+        """Read a file of :meth:`save`.
+
+        Raises
+        ------
+        FormatError
+            The file is no such file, or damaged.
+        OSError
+            The file cannot be read.
+        """
+        return cls._of(*load(path))
 
     def __len__(self) -> int:
         return len(self._words)

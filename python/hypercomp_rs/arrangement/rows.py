@@ -52,20 +52,22 @@ class Rows(NamedTuple):
     dimension: int
 
     @classmethod
-    def of(cls, a: Any, b: Any) -> Rows:
-        """Those that a caller gave, checked."""
-        a, b = _table(a, "A"), _table(b, "b")
+    def of(cls, a: Any, b: Any, names: tuple[str, str] = ("A", "b")) -> Rows:
+        """Those that a caller gave, checked. Errors call them by their names."""
+        a, b = _table(a, names[0]), _table(b, names[1])
         if isinstance(a, np.ndarray) and a.ndim != 2:
-            raise InvalidArgumentError(f"A has shape {a.shape}: (n, d) is accepted")
+            raise InvalidArgumentError(f"{names[0]} has shape {a.shape}: (n, d) is accepted")
         if isinstance(b, np.ndarray) and b.ndim == 2 and b.shape[1] == 1:
             # A column.
             b = b[:, 0]
         if isinstance(b, np.ndarray) and b.ndim != 1:
-            raise InvalidArgumentError(f"b has shape {b.shape}: (n,) and (n, 1) are accepted")
-        numbers = _machine_rows(a, b)
+            raise InvalidArgumentError(
+                f"{names[1]} has shape {b.shape}: (n,) and (n, 1) are accepted"
+            )
+        numbers = _machine_rows(a, b, names)
         if numbers is not None:
             return cls(numbers, a.shape[1])
-        ratios, dimension = _ratios(a, b)
+        ratios, dimension = _ratios(a, b, names)
         return cls(_narrowed(ratios, dimension), dimension)
 
 
@@ -97,7 +99,7 @@ def _table(x: Any, name: str) -> Any:
     return list(x)
 
 
-def _machine_rows(a: Any, b: Any) -> npt.NDArray[Any] | None:
+def _machine_rows(a: Any, b: Any, names: tuple[str, str]) -> npt.NDArray[Any] | None:
     """Arrays of integers and floats as one array of int64 or float64 that holds them exactly."""
     for x in (a, b):
         if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
@@ -105,7 +107,7 @@ def _machine_rows(a: Any, b: Any) -> npt.NDArray[Any] | None:
     if len(a) != len(b):
         return None
     parts = []
-    for name, x in (("A", a), ("b", b)):
+    for name, x in zip(names, (a, b), strict=True):
         if x.dtype.kind == "u" and x.dtype.itemsize == 8 and (x > np.iinfo(np.int64).max).any():
             return None
         if x.dtype.kind in "iu":
@@ -157,25 +159,30 @@ def _narrowed(
         return ratios
 
 
-def _ratios(a: Any, b: Any) -> tuple[list[list[Ratio]], int]:
+def _ratios(a: Any, b: Any, names: tuple[str, str]) -> tuple[list[list[Ratio]], int]:
     """The rows as exact ratios, and the dimension."""
-    normals = a.tolist() if isinstance(a, np.ndarray) else _listed(a, "A")
-    sides = b.tolist() if isinstance(b, np.ndarray) else _listed(b, "b")
+    left, right = names
+    normals = a.tolist() if isinstance(a, np.ndarray) else _listed(a, left)
+    sides = b.tolist() if isinstance(b, np.ndarray) else _listed(b, right)
     if len(normals) != len(sides):
         raise InvalidArgumentError(
-            f"A has {len(normals)} rows and b {len(sides)} entries: one for each row is accepted"
+            f"{left} has {len(normals)} rows and {right} {len(sides)} entries: one for each row is "
+            "accepted"
         )
-    lists = [_listed(row, f"A[{i}]") for i, row in enumerate(normals)]
+    lists = [_listed(row, f"{left}[{i}]") for i, row in enumerate(normals)]
     # An array without rows still has columns.
     dimension = a.shape[1] if isinstance(a, np.ndarray) else len(lists[0]) if lists else 0
     for i, row in enumerate(lists):
         if len(row) != dimension:
             raise InvalidArgumentError(
-                f"A[{i}] has {len(row)} entries and A[0] has {dimension}: rows of one length are "
-                "accepted"
+                f"{left}[{i}] has {len(row)} entries and {left}[0] has {dimension}: rows of one "
+                "length are accepted"
             )
     return [
-        [*(_ratio(x, f"A[{i}, {j}]") for j, x in enumerate(row)), _ratio(side, f"b[{i}]")]
+        [
+            *(_ratio(x, f"{left}[{i}, {j}]") for j, x in enumerate(row)),
+            _ratio(side, f"{right}[{i}]"),
+        ]
         for i, (row, side) in enumerate(zip(lists, sides, strict=True))
     ], dimension
 

@@ -55,9 +55,11 @@ ATTEMPTS = 4
 class Problem:
     """An arrangement and how to search it; picklable, and built where it is first used."""
 
-    def __init__(self, rows: Rows, asked: Asked) -> None:
+    def __init__(self, rows: Rows, asked: Asked, within: Rows | None = None) -> None:
         self.rows = rows
         self.asked = asked
+        # Inequalities c·x ≤ e, which the vertices that are searched for satisfy.
+        self.within = within
         self._method: Method | None = None if asked == "auto" else asked
         # Whether the search numbers the hyperplanes in a shuffled order, and not as they were
         # given; None until it is decided. Jobs name hyperplanes by these numbers, so it is decided
@@ -86,6 +88,9 @@ class Problem:
     def _chosen(self, search: _core.Search) -> Method:
         n, bits = search.shape
         sizes = choice.Sizes(n, self.dimension, bits)
+        if self.within is not None and bits <= choice.MACHINE_BITS:
+            # Only a search over flats leaves out what lies beyond the inequalities.
+            return "flats"
         ratio = choice.flats_over_zero(sizes)
         few = math.comb(n, self.dimension) <= choice.FEW_COBASES
         affordable = n * self.dimension**2 <= choice.MOST_PRODUCTS
@@ -108,12 +113,13 @@ class Problem:
         return search
 
     def _built(self, method: Method, shuffled: bool) -> _core.Search:
-        return _core.Search(
+        search = _core.Search(
             self.rows.entries,
             self.rows.dimension,
             method=METHODS[method],
             shuffled=shuffled,
         )
+        return search if self.within is None else search.within(self.within.entries)
 
     @cached_property
     def digest(self) -> str:
@@ -126,10 +132,13 @@ class Problem:
         order = "shuffled" if self.shuffled else "as given"
         start = f"{self.method} {order} {self.rows.dimension} ".encode()
         named = hashlib.sha256(start)
-        first = 0
-        while block := search.canonical(first, DIGESTED_TOGETHER):
-            named.update(block)
-            first += DIGESTED_TOGETHER
+        for inequalities in (False, True):
+            if inequalities and self.within is not None:
+                named.update(b" within ")
+            first = 0
+            while block := search.canonical(first, DIGESTED_TOGETHER, inequalities=inequalities):
+                named.update(block)
+                first += DIGESTED_TOGETHER
         return named.hexdigest()
 
     def older_digests(self, method: Method) -> set[str]:
@@ -158,6 +167,7 @@ class Problem:
         """All but the search, which does not leave the process."""
         return {
             "rows": self.rows,
+            "within": self.within,
             "asked": self.asked,
             "_method": self._method,
             "shuffled": self.shuffled,
@@ -168,7 +178,7 @@ class Problem:
         if "method" in state:
             method = state["method"]
             state = {"rows": state["rows"], "asked": method, "_method": method, "shuffled": False}
-        self.__dict__.update(state)
+        self.__dict__.update({"within": None, **state})
 
 
 @dataclass

@@ -26,9 +26,12 @@ def sides_of_rows(
     `hyperplanes` has the hyperplane of each row, -1 for a row ``0·x = 0``, whose sign is 0. `signs`
     has shape (k, hyperplanes); their first coefficient that is not 0 is positive.
     """
+    orientations = _orientations(rows)
+    if np.array_equal(hyperplanes, np.arange(signs.shape[1])):
+        return signs if (orientations > 0).all() else signs * orientations
     spread = np.zeros((len(signs), len(hyperplanes)), np.int8)
     known = hyperplanes >= 0
-    spread[:, known] = signs[:, hyperplanes[known]] * _orientations(rows)[known]
+    spread[:, known] = signs[:, hyperplanes[known]] * orientations[known]
     return spread
 
 

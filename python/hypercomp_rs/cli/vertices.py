@@ -39,6 +39,19 @@ PARTIAL = 3
     default="-",
     help="Output file; - is standard output.",
 )
+@click.option(
+    "--within",
+    type=click.File("rb"),
+    help="Print only the vertices that satisfy the inequalities in this other .ine file.",
+)
+@click.option(
+    "--incidence",
+    is_flag=True,
+    help="Also print the numbers of the rows that contain each vertex, from 1.",
+)
+@click.option(
+    "--flats", is_flag=True, help="Print only the number of flats of each dimension, from 0 up."
+)
 @click.option("--count", is_flag=True, help="Print only the number of vertices; faster.")
 @click.option(
     "--estimate", is_flag=True, help="Print only an estimate of the number, from random probes."
@@ -82,6 +95,9 @@ PARTIAL = 3
 def vertices(
     file: IO[bytes],
     output: IO[bytes],
+    within: IO[bytes] | None,
+    incidence: bool,
+    flats: bool,
     count: bool,
     estimate: bool,
     probes: int,
@@ -107,14 +123,19 @@ def vertices(
     """
     limited = maxoutput is not None or time_limit is not None
     kept = _kept(checkpoint, restart)
-    if count and estimate:
-        raise click.UsageError("--count and --estimate: give one of them")
-    if (count or estimate) and (limited or kept is not None):
+    if count + estimate + flats > 1:
+        raise click.UsageError("--count, --estimate and --flats: give one of them")
+    if (count or estimate or flats) and (limited or kept is not None or incidence):
         raise click.UsageError(
-            "limits and checkpoints cannot be combined with --count or --estimate"
+            "limits, checkpoints and --incidence cannot be combined with --count, --estimate or "
+            "--flats"
         )
+    if within is not None and (estimate or flats):
+        raise click.UsageError("--within cannot be combined with --estimate or --flats")
     h = read_ine(file)
-    writer = (JsonLines if as_json else Extreme)(output, h.dimension, h.name)
+    inequalities = None if within is None else read_ine(within).inequalities()
+    rows_of_file = h.boundary_rows() + 1 if incidence else None
+    writer = (JsonLines if as_json else Extreme)(output, h.dimension, h.name, rows_of_file)
     if progress is None:
         progress = sys.stderr.isatty()
     chosen = cast(Asked, method)
@@ -124,19 +145,27 @@ def vertices(
         )
         writer.estimate(sizes._asdict())
         return 0
+    if flats:
+        writer.flats(arrangement.flats(*h.hyperplanes(), threads=threads))
+        return 0
     if count:
-        problem = Problem(Rows.of(*h.hyperplanes()), chosen)
+        rows = None if inequalities is None else Rows.of(*inequalities, ("C", "e"))
+        problem = Problem(Rows.of(*h.hyperplanes()), chosen, rows)
         found = run(problem.search, [WHOLE], threads=threads, coordinates=False)
         writer.count(found.vertices, found.cobases if problem.method == "zero" else None)
         return 0
     if not limited and kept is None:
         # Converted before anything is written, because bad input raises here.
         a, b = h.hyperplanes()
-        with arrangement.iter_vertices(a, b, method=chosen, threads=threads) as stream:
+        with arrangement.iter_vertices(
+            a, b, within=inequalities, method=chosen, threads=threads
+        ) as stream:
+            progress = progress and inequalities is None
             writer.vertices(_followed(stream, a, b, chosen) if progress else stream)
         return 0
     held = arrangement.vertices(
         *h.hyperplanes(),
+        within=inequalities,
         method=chosen,
         threads=threads,
         max_vertices=maxoutput,

@@ -8,6 +8,7 @@ is not registered with ``pyplot``. Colours can be told apart with any kind of co
 from .hyperplanes import arrangement
 from .model import allocation, rate_distortion
 from .page import report
+from .plane_regions import regions
 from .tensor import error_by_row
 
-__all__ = ["allocation", "arrangement", "error_by_row", "rate_distortion", "report"]
+__all__ = ["allocation", "arrangement", "error_by_row", "rate_distortion", "regions", "report"]

@@ -83,10 +83,10 @@ def arrangement(
         )
     points = found.to_numpy()
     through = degeneracies(found)
-    normals, sides = _unit_rows(found)
+    normals, sides = unit_rows(found)
     with np.errstate(over="ignore", invalid="ignore"):
         low, high = (
-            _box(points, normals, sides) if box is None else _given_box(box, found.dimension)
+            box_around(points, normals, sides) if box is None else given_box(box, found.dimension)
         )
         # Limits of axes are further out by their margins, and have to be numbers too.
         finite = np.isfinite(4 * (high - low)).all()
@@ -98,7 +98,7 @@ def arrangement(
         figure = style.new_figure(6.4, 6.0)
         axes = figure.add_subplot(projection="3d") if in_space else figure.add_subplot()
         if not in_space:
-            _draw_lines(axes, normals, sides, low, high)
+            draw_lines(axes, normals, sides, low, high)
             axes.set_xlim(low[0], high[0])
             axes.set_ylim(low[1], high[1])
             ratio = (high[1] - low[1]) / (high[0] - low[0])
@@ -136,7 +136,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {'vertices' if noun == 'vertex' else noun + 's'}"
 
 
-def _unit_rows(found: Vertices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def unit_rows(found: Vertices) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The distinct hyperplanes of an arrangement: normals whose largest entry is 1, right sides."""
     entries = found._problem.rows.entries
     rows: Sequence[Sequence[Any]] = entries.tolist() if isinstance(entries, np.ndarray) else entries
@@ -159,7 +159,7 @@ def _scaled(row: Sequence[Any]) -> tuple[Fraction, ...] | None:
     return tuple(x / by for x in numbers)
 
 
-def _box(
+def box_around(
     points: npt.NDArray[np.float64],
     normals: npt.NDArray[np.float64],
     sides: npt.NDArray[np.float64],
@@ -182,7 +182,7 @@ def _box(
     return low - margin, high + margin
 
 
-def _given_box(
+def given_box(
     box: tuple[Sequence[float], Sequence[float]], dimension: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The corners that a caller gave, checked."""
@@ -201,13 +201,14 @@ def _given_box(
     return corners[0], corners[1]
 
 
-def _draw_lines(
+def draw_lines(
     axes: Any,
     normals: npt.NDArray[np.float64],
     sides: npt.NDArray[np.float64],
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
 ) -> None:
+    """Draw lines as far as they lie in a box."""
     collections = imported("matplotlib.collections", "plot", "hypercomp_rs.plot")
     segments = []
     for normal, side in zip(normals, sides, strict=True):

@@ -205,9 +205,14 @@ fn main() {
                 .build()
                 .expect("threads");
             let search = if name.starts_with("plain") {
-                VertexSearch::in_field(arrangement.clone(), method, Arithmetic::Rational)
+                VertexSearch::in_field(
+                    arrangement.clone(),
+                    method,
+                    Arithmetic::Rational,
+                    &Control::new(),
+                )
             } else {
-                VertexSearch::new(arrangement.clone(), method)
+                VertexSearch::new(arrangement.clone(), method, &Control::new())
             };
             let search = search.expect("HYPERCOMP_SIMD names a level of this machine");
             let wanted = |coordinates| Wanted {

@@ -13,7 +13,11 @@
 //! 1. TRIES state maps are drawn at random and scored with the pinned levels, and the best [`POOL`]
 //!    again on more samples.
 //! 2. The levels of the best [`FINALISTS`] are fitted by descent: along the unit, then along each
-//!    integer of the levels in turn.
+//!    integer of the tables in turn.
+//!
+//! The pinned levels, from which this starts, were fitted by least squares: in turns, samples were coded
+//! with the levels, and each entry of the tables moved to where the sum of squared errors of the samples
+//! that chose it was least. All windows of a rate began with the levels of an older form of the code.
 
 use hypercomp_core::codec::encode::scoring::{gap_db, held_apart, noise};
 use hypercomp_core::codec::numbers::gaussian::gaussian;
@@ -54,8 +58,8 @@ impl Random {
 /// A code whose levels do not rise, or do not fit, is as bad as none.
 fn score(code: Code, samples: &[f32]) -> f64 {
     let fits = match &code.curve {
-        LevelCurve::Bytes(bytes) => (0..1 << code.phase_bits())
-            .all(|phase| (-255..=255).contains(&(code.integer_level(phase) - bytes.parity()))),
+        LevelCurve::Bytes(_) => (0..1 << code.phase_bits())
+            .all(|phase| (-127..128).contains(&code.integer_level(phase))),
         _ => true,
     };
     let sound = fits && Trellis::new(code).levels.is_sorted();
@@ -94,26 +98,17 @@ fn neighbours(code: Code) -> Vec<Code> {
     for factor in [1.02, 1.005, 1.0 / 1.005, 1.0 / 1.02] {
         add(&|l| l.units = (l.units * factor * 1000.0).round() / 1000.0);
     }
-    // The parity of all levels stays.
-    for step in [-2, 2] {
-        add(&|l| l.edge += step);
-        for i in 0..3 {
-            if levels.starts[i] > 0 {
-                add(&|l| l.starts[i] += step);
+    for step in [-1, 1] {
+        for i in 0..8 {
+            add(&|l| l.starts[i] += step);
+        }
+        for i in 0..16 {
+            add(&|l| l.lines[i] += step);
+            // Entry 0 of the tail is 0. What lies farther moves with the entry, or stays.
+            if i > 0 {
+                add(&|l| l.tail[i] += step);
+                add(&|l| l.tail[i..].iter_mut().for_each(|far| *far += step));
             }
-        }
-    }
-    for i in 0..32 {
-        // The tail rises.
-        let (low, high) = (
-            if i > 0 { levels.tail[i - 1] } else { 0 },
-            if i < 31 { levels.tail[i + 1] } else { 127 },
-        );
-        if levels.tail[i] < high {
-            add(&|l| l.tail[i] += 1);
-        }
-        if levels.tail[i] > low {
-            add(&|l| l.tail[i] -= 1);
         }
     }
     all.into_iter()
@@ -154,13 +149,12 @@ fn print(code: Code, noise: f64) {
     }
     match code.curve {
         LevelCurve::Bytes(l) => {
-            let [s, o] = l.slopes;
-            let [a, b, c] = l.starts;
-            print!(
-                "  b {:>6} {s} {o} {:>3} {} {a:>2} {b:>2} {c:>2} ",
-                l.units, l.edge, l.step
-            );
-            l.tail.iter().for_each(|distance| print!(" {distance}"));
+            print!("  b {:>6} ", l.units);
+            l.classes.iter().for_each(|class| print!(" {class}"));
+            for table in [&l.starts[..], &l.lines, &l.tail] {
+                print!(" ");
+                table.iter().for_each(|number| print!(" {number}"));
+            }
         }
         LevelCurve::Words([a, b, c]) => print!("  w {a} {b} {c}"),
         LevelCurve::Quantile(_) => unreachable!("a code of set 2"),

@@ -169,6 +169,9 @@ impl SimdLevel {
     /// Run a plain loop that is compiled, and vectorised, for this level.
     ///
     /// The Rust compiler never fuses or reorders float operations by itself, so the result is the same.
+    ///
+    /// Write `#[inline(always)]` before the closure, and at functions that it calls. What is not inlined
+    /// is compiled for the least unit, and runs at its speed: nothing else shows it.
     #[inline(always)]
     pub fn run<R>(self, plain: impl FnOnce() -> R) -> R {
         match self {

@@ -240,7 +240,7 @@ proptest! {
         rooms in proptest::collection::vec(1u64..4, 1..4),
     ) {
         for method in [Method::Flats, Method::Zero] {
-            let search = VertexSearch::new(arrangement.clone(), method).unwrap();
+            let search = VertexSearch::new(arrangement.clone(), method, &Control::new()).unwrap();
             let whole = share::run_whole(&search, COORDINATES, &Control::new()).unwrap();
             let mut worker = Worker::new(&search);
             let mut found = SearchResult::new(arrangement.dimension());
@@ -269,7 +269,7 @@ proptest! {
 
     #[test]
     fn flats_are_the_closed_sets(arrangement in arrangements()) {
-        let search = VertexSearch::new(arrangement.clone(), Method::Flats).unwrap();
+        let search = VertexSearch::new(arrangement.clone(), Method::Flats, &Control::new()).unwrap();
         let wanted = Wanted { coordinates: false, all_flats: true };
         let mut found = share::run_whole(&search, wanted, &Control::new()).unwrap().flats;
         // The space itself is not below itself.
@@ -332,7 +332,9 @@ fn moved_arrangements_have_moved_vertices() {
     }
     let arrangement = Arrangement::new(&rows, 3).unwrap();
     let expected = vertices_in(
-        Bound::of(arrangement.rows(), 3).arithmetic(),
+        Bound::of(arrangement.rows(), 3, &Control::new())
+            .unwrap()
+            .arithmetic(),
         &arrangement,
         Method::Flats,
         &Control::new(),

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use hypercomp_core::arrangement::Method as CoreMethod;
 use hypercomp_core::arrangement::arithmetic::Rational;
+use hypercomp_core::arrangement::halfspaces::Halfspaces;
 use hypercomp_core::arrangement::input::{Arithmetic, Arrangement, Bound as MinorBound, dyadic};
 use hypercomp_core::arrangement::jobs::{Job, Limits, Wanted, out_of_memory};
 use hypercomp_core::arrangement::output::{Coordinates, Points, incidence};
 use hypercomp_core::arrangement::search::{self, share};
 use hypercomp_core::{Control, Error, ErrorKind, Result};
 use num_bigint::BigInt;
+use numpy::ndarray::ArrayView1;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -24,6 +26,31 @@ enum Rows<'py> {
     Floats(PyReadonlyArray2<'py, f64>),
     /// Pairs (numerator, positive denominator).
     Ratios(Vec<Vec<(BigInt, BigInt)>>),
+}
+
+impl Rows<'_> {
+    /// All entries as fractions. Python has already refused NaN and infinities.
+    fn ratios(self) -> Vec<Vec<Rational>> {
+        match self {
+            Rows::Integers(rows) => {
+                let rows = rows.as_array();
+                let row = |row: ArrayView1<'_, i64>| {
+                    row.iter().map(|x| BigInt::from(*x).into()).collect()
+                };
+                rows.outer_iter().map(row).collect()
+            }
+            Rows::Floats(rows) => {
+                let rows = rows.as_array();
+                let row = |row: ArrayView1<'_, f64>| row.iter().map(|x| dyadic(*x)).collect();
+                rows.outer_iter().map(row).collect()
+            }
+            Rows::Ratios(rows) => {
+                let ratio = |(n, d): (BigInt, BigInt)| Rational::new(n, d);
+                let row = |row: Vec<(BigInt, BigInt)>| row.into_iter().map(ratio).collect();
+                rows.into_iter().map(row).collect()
+            }
+        }
+    }
 }
 
 /// A job as Python sees it: node, first and last position.
@@ -99,11 +126,21 @@ impl Search {
             }
         };
         let found = found?;
-        enter(py, Some(1), move |_| {
+        enter(py, Some(1), move |control| {
             let arrangement = if shuffled { found.shuffled() } else { found };
-            search::VertexSearch::new(arrangement, method.into())
+            search::VertexSearch::new(arrangement, method.into(), control)
         })
         .map(Self)
+    }
+
+    /// The same search, of the vertices that satisfy c·x ≤ e for all rows [c|e].
+    fn within(&self, py: Python<'_>, rows: Rows<'_>) -> PyResult<Self> {
+        let rows = rows.ratios();
+        enter(py, Some(1), |control| {
+            let dimension = self.0.arrangement().dimension();
+            let halfspaces = Halfspaces::new(rows.into_iter(), dimension, control)?;
+            Ok(Self(self.0.clone().within(halfspaces)))
+        })
     }
 
     /// d.
@@ -126,9 +163,21 @@ impl Search {
     }
 
     /// The distinct hyperplanes from `first` on, at most `count` of them, as bytes that do not depend on how
-    /// their rows were given: the numbers of words of each entry, and the words.
-    fn canonical<'py>(&self, py: Python<'py>, first: usize, count: usize) -> Bound<'py, PyBytes> {
-        let rows = self.0.arrangement().rows();
+    /// their rows were given: the numbers of words of each entry, and the words. `inequalities`: those of
+    /// [`within`](Self::within) instead.
+    #[pyo3(signature = (first, count, *, inequalities=false))]
+    fn canonical<'py>(
+        &self,
+        py: Python<'py>,
+        first: usize,
+        count: usize,
+        inequalities: bool,
+    ) -> Bound<'py, PyBytes> {
+        let rows = match self.0.halfspaces() {
+            _ if !inequalities => self.0.arrangement().rows(),
+            Some(halfspaces) => halfspaces.rows(),
+            None => &[],
+        };
         let end = rows.len().min(first.saturating_add(count));
         let mut bytes = Vec::new();
         for entry in rows.get(first..end).unwrap_or_default().iter().flatten() {
@@ -207,10 +256,12 @@ impl Search {
 
     /// The number of distinct hyperplanes, and the bits of Hadamard's bound on minors.
     #[getter]
-    fn shape(&self) -> (usize, u64) {
+    fn shape(&self, py: Python<'_>) -> PyResult<(usize, u64)> {
         let arrangement = self.0.arrangement();
-        let bound = MinorBound::of(arrangement.rows(), arrangement.dimension());
-        (arrangement.rows().len(), bound.bits() / 2)
+        let bound = enter(py, Some(1), |control| {
+            MinorBound::of(arrangement.rows(), arrangement.dimension(), control)
+        })?;
+        Ok((arrangement.rows().len(), bound.bits() / 2))
     }
 
     /// Estimates of the numbers of vertices and of cobases, made modulo a prime of 61 bits: fast and
@@ -223,6 +274,7 @@ impl Search {
                     arrangement.clone(),
                     method,
                     Arithmetic::Mersenne61,
+                    control,
                 )?;
                 let found = search.probes(probes, seed, control)?;
                 Ok::<f64, Error>(found.iter().sum::<f64>() / found.len().max(1) as f64)

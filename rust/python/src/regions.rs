@@ -3,33 +3,34 @@
 use std::sync::Mutex;
 
 use hypercomp_core::arrangement::intersections::{self, Lattice};
-use hypercomp_core::arrangement::output::{Coordinates, signs};
+use hypercomp_core::arrangement::output::signs;
 use hypercomp_core::arrangement::regions;
 use num_bigint::BigInt;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use crate::arrangement::Search;
 use crate::enter::{enter, enter_under};
 
-/// Regions as Python gets them: signs, coordinates of points, whether each is bounded.
+/// A point with a number of more than 64 bits: its position, and its numbers.
+type LongPoint = (usize, Vec<BigInt>);
+
+/// Regions as Python gets them: signs, coordinates of points, the points whose numbers have more than 64 bits,
+/// whether each region is bounded.
 type Regions<'py> = (
     Bound<'py, PyArray1<i8>>,
-    Bound<'py, PyAny>,
+    Bound<'py, PyArray1<i64>>,
+    Vec<LongPoint>,
     Bound<'py, PyArray1<bool>>,
 );
 
-fn converted(py: Python<'_>, block: regions::Block) -> PyResult<Regions<'_>> {
-    let points = match block.points {
-        Coordinates::Small(numbers) => PyArray1::from_vec(py, numbers).into_any(),
-        Coordinates::Big(numbers) => PyList::new(py, numbers)?.into_any(),
-    };
-    Ok((
+fn converted(py: Python<'_>, block: regions::Block) -> Regions<'_> {
+    (
         PyArray1::from_vec(py, block.signs),
-        points,
+        PyArray1::from_vec(py, block.points.words),
+        block.points.long,
         PyArray1::from_vec(py, block.bounded),
-    ))
+    )
 }
 
 /// A search of the regions of an arrangement.
@@ -51,7 +52,7 @@ impl RegionSearch {
     #[pyo3(signature = (*, threads))]
     fn whole<'py>(&self, py: Python<'py>, threads: Option<usize>) -> PyResult<Regions<'py>> {
         let block = enter(py, threads, |control| self.locked().whole(control))?;
-        converted(py, block)
+        Ok(converted(py, block))
     }
 
     /// The regions of about this many further vertices, or None at the end. `control` lets another thread
@@ -67,7 +68,7 @@ impl RegionSearch {
         let block = enter_under(py, threads, &control.0, |control| {
             self.locked().next_block(vertices, control)
         })?;
-        block.map(|block| converted(py, block)).transpose()
+        Ok(block.map(|block| converted(py, block)))
     }
 }
 
@@ -91,7 +92,7 @@ pub fn faces<'py>(
     let block = enter(py, threads, |control| {
         regions::faces(search.0.arrangement(), dimension, control)
     })?;
-    converted(py, block)
+    Ok(converted(py, block))
 }
 
 /// The coefficients of the characteristic polynomial, that of t^k at place k.

@@ -10,6 +10,7 @@
 //! | [`coordinates`] | homogeneous coordinates of vertices |
 //! | [`planes`] | all vertices on a plane |
 //! | [`jobs`] | parts of a search, which run within a budget |
+//! | [`halfspaces`] | a polyhedron to which a search is restricted |
 //! | [`flats`] | reverse search over flats |
 //! | [`cobases`] | reverse search over cobases by the Zero rule |
 //! | [`output`] | vertices in lowest terms and sorted, incidences |
@@ -30,6 +31,7 @@ pub mod cobases;
 pub mod coordinates;
 pub mod flats;
 pub mod float;
+pub mod halfspaces;
 pub mod input;
 pub mod intersections;
 pub mod jobs;
@@ -38,6 +40,9 @@ pub mod output;
 pub mod planes;
 pub mod regions;
 pub mod search;
+
+#[cfg(test)]
+mod stop_flag_tests;
 
 use crate::{Control, Result, SimdLevel};
 use input::{Arithmetic, Arrangement};
@@ -75,7 +80,10 @@ use search::{VertexSearch, share};
 /// # Ok::<(), hypercomp_core::Error>(())
 /// ```
 pub fn vertices(arrangement: &Arrangement, method: Method, control: &Control) -> Result<Vertices> {
-    vertices_of(&VertexSearch::new(arrangement.clone(), method)?, control)
+    vertices_of(
+        &VertexSearch::new(arrangement.clone(), method, control)?,
+        control,
+    )
 }
 
 /// [`vertices`] with these vector instructions.
@@ -89,7 +97,7 @@ pub fn vertices_on(
     control: &Control,
 ) -> Result<Vertices> {
     vertices_of(
-        &VertexSearch::on(simd, arrangement.clone(), method),
+        &VertexSearch::on(simd, arrangement.clone(), method, control)?,
         control,
     )
 }
@@ -102,7 +110,7 @@ pub fn vertices_in(
     control: &Control,
 ) -> Result<Vertices> {
     vertices_of(
-        &VertexSearch::in_field(arrangement.clone(), method, arithmetic)?,
+        &VertexSearch::in_field(arrangement.clone(), method, arithmetic, control)?,
         control,
     )
 }

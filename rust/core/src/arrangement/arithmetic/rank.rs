@@ -54,7 +54,7 @@ pub fn is_full_rank<'a, W: Word>(
 }
 
 /// Up to `width` independent rows, each with the column of its pivot, by elimination without division.
-fn echelon(
+pub fn echelon(
     rows: impl Iterator<Item = Vec<Mersenne61>>,
     width: usize,
     control: &Control,

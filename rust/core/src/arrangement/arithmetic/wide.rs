@@ -9,6 +9,7 @@ use num_integer::Integer;
 use num_traits::{One, Signed, Zero};
 
 use super::field::Field;
+use super::modular_inverse::modular_inverse;
 
 /// A residue modulo the prime p = 2^`BITS` − 1: an integer in 0..p of `WORDS` = ⌊BITS/64⌋ + 1 words, the
 /// least word first.
@@ -160,8 +161,7 @@ impl<const WORDS: usize, const BITS: u32> Field for Wide<WORDS, BITS> {
     }
     fn inverse(&self) -> Self {
         // Euclid's algorithm takes far fewer steps than there are products in a power.
-        let inverse = self.to_integer().modinv(&Self::prime());
-        Self::from_reduced(&inverse.unwrap_or_default())
+        Self::from_reduced(&modular_inverse(&self.to_integer(), &Self::prime()))
     }
     fn push_vertex(point: &[Self], determinant: &Self, out: &mut Vec<BigInt>) {
         let at = out.len();

@@ -44,8 +44,10 @@ pub fn vertices(
 ) -> Result<BaselineResult<Vertices>> {
     let dimension = arrangement.dimension();
     let arithmetic = match baseline {
-        Baseline::Moss => Bound::of(arrangement.rows(), dimension).arithmetic(),
-        Baseline::CrissCross => Bound::of(&criss_cross::rows(arrangement), dimension).arithmetic(),
+        Baseline::Moss => Bound::of(arrangement.rows(), dimension, control)?.arithmetic(),
+        Baseline::CrissCross => {
+            Bound::of(&criss_cross::rows(arrangement), dimension, control)?.arithmetic()
+        }
         Baseline::Fractions => Arithmetic::Rational,
     };
     vertices_in(arithmetic, arrangement, baseline, control)
@@ -76,7 +78,7 @@ fn search<F: SignedField>(
     control: &Control,
 ) -> Result<BaselineResult<Vertices>> {
     let dimension = arrangement.dimension();
-    let limbs = Bound::of(arrangement.rows(), dimension).coordinate_limbs();
+    let limbs = Bound::of(arrangement.rows(), dimension, control)?.coordinate_limbs();
     let found = match baseline {
         Baseline::Moss => moss::search::<F>(arrangement, limbs, control)?,
         Baseline::CrissCross => criss_cross::search::<F>(arrangement, limbs, control)?,

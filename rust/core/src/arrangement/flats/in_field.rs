@@ -7,12 +7,9 @@
 
 use super::walk;
 use crate::Control;
-use crate::arrangement::arithmetic::{Field, invert_all, push_integer};
+use crate::arrangement::arithmetic::{Field, invert_all, inverted_together, push_integer};
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::jobs::Walk;
-
-/// Rows whose leading coefficients are inverted together: enough to make the inversion cheap.
-const INVERTED_TOGETHER: usize = 256;
 
 /// A flat, and the restriction of the arrangement to it.
 #[derive(Clone, Debug)]
@@ -97,8 +94,9 @@ impl<F: Field> FieldFlat<F> {
     /// place.
     fn normalise(&mut self, scratch: &mut FieldScratch<F>) {
         let stride = self.dimension + 1;
-        let rows = self.rows.chunks_mut(stride * INVERTED_TOGETHER);
-        for (rows, factors) in rows.zip(self.factors.chunks_mut(INVERTED_TOGETHER)) {
+        let together = inverted_together::<F>();
+        let rows = self.rows.chunks_mut(stride * together);
+        for (rows, factors) in rows.zip(self.factors.chunks_mut(together)) {
             if !scratch.goes_on() {
                 return;
             }
@@ -230,34 +228,13 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
         true
     }
     fn reaches_a_vertex(&self, scratch: &mut FieldScratch<F>) -> bool {
-        let stride = self.dimension + 1;
         let candidates = walk::Flat::children(self, 0, u32::MAX).len();
-        if candidates < self.dimension {
-            return false;
-        }
-        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.dimension);
-        for row in self.rows.chunks_exact(stride).take(candidates) {
-            if echelon.len() == self.dimension {
-                break;
-            }
-            let mut row = row[..self.dimension].to_vec();
-            for (pivot, other) in &echelon {
-                if !scratch.goes_on() {
-                    return true;
-                }
-                // Multiply both rows, so that the difference needs no division.
-                let (ours, theirs) = (row[*pivot].clone(), &other[*pivot]);
-                if !ours.is_zero() {
-                    for (value, by) in row.iter_mut().zip(other) {
-                        *value = value.times(theirs).minus_product(&ours, by);
-                    }
-                }
-            }
-            if let Some(pivot) = row.iter().position(|x| !x.is_zero()) {
-                echelon.push((pivot, row));
-            }
-        }
-        echelon.len() == self.dimension
+        candidates >= self.dimension && self.spanning_rows(candidates, scratch) <= candidates
+    }
+    /// A child has a vertex below it if and only if its row and those before it span the flat.
+    fn first_child(&self, scratch: &mut FieldScratch<F>) -> usize {
+        self.spanning_rows(self.numbers.len(), scratch)
+            .saturating_sub(1)
     }
     fn finish(
         &self,
@@ -301,6 +278,39 @@ impl<F: Field> walk::Flat for FieldFlat<F> {
 }
 
 impl<F: Field> FieldFlat<F> {
+    /// The number of rows, from the first on, whose coefficients span the flat; more than `count` if the first
+    /// `count` do not. If the caller has cancelled, a smaller number.
+    fn spanning_rows(&self, count: usize, scratch: &mut FieldScratch<F>) -> usize {
+        let stride = self.dimension + 1;
+        let mut echelon: Vec<(usize, Vec<F>)> = Vec::with_capacity(self.dimension);
+        for (at, row) in self.rows.chunks_exact(stride).take(count).enumerate() {
+            if echelon.len() == self.dimension {
+                return at;
+            }
+            let mut row = row[..self.dimension].to_vec();
+            for (pivot, other) in &echelon {
+                if !scratch.goes_on() {
+                    return at;
+                }
+                // Multiply both rows, so that the difference needs no division.
+                let (ours, theirs) = (row[*pivot].clone(), &other[*pivot]);
+                if !ours.is_zero() {
+                    for (value, by) in row.iter_mut().zip(other) {
+                        *value = value.times(theirs).minus_product(&ours, by);
+                    }
+                }
+            }
+            if let Some(pivot) = row.iter().position(|x| !x.is_zero()) {
+                echelon.push((pivot, row));
+            }
+        }
+        if echelon.len() == self.dimension {
+            count
+        } else {
+            count + 1
+        }
+    }
+
     /// The vertex that row `at` of this line cuts out.
     fn push_point(&self, at: usize, point: &mut Vec<F>, vertex: &mut Vec<F::Coordinate>) {
         let parameter = &self.row(at)[1];

@@ -21,7 +21,10 @@ use crate::arrangement::coordinates::Space;
 use crate::arrangement::jobs::Walk;
 use crate::arrangement::lattices::{cut, longest};
 use crate::arrangement::planes::{Plane, PlaneRows, PlaneWord, RowSet};
-use crate::{Control, SimdLevel};
+use crate::{Control, Result, SimdLevel};
+
+/// The stop flag is checked after this many products.
+const CHECK_INTERVAL: usize = 1 << 18;
 
 /// The hyperplanes as rows [a|−b] of machine integers.
 #[derive(Debug)]
@@ -144,16 +147,32 @@ impl<W: PlaneWord> IntegerFlat<W> {
     }
 
     /// Evaluate the hyperplanes of `parent`, except row `chosen`, at the basis of this flat.
-    fn evaluate(&mut self, parent: &Self, chosen: usize, matrix: &Matrix<W>) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    fn evaluate(
+        &mut self,
+        parent: &Self,
+        chosen: usize,
+        matrix: &Matrix<W>,
+        control: &Control,
+    ) -> Result<()> {
         let width = matrix.width;
         let size = self.dimension + 1;
         self.numbers.clear();
         self.rows.clear();
         self.rows.resize((parent.numbers.len() + 1) * size, W::ZERO);
-        let mut end = 0;
+        let (mut end, mut until_check) = (0, CHECK_INTERVAL);
         for (at, &number) in parent.numbers.iter().enumerate() {
             if at == chosen {
                 continue;
+            }
+            match until_check.checked_sub(size * width) {
+                Some(left) => until_check = left,
+                None => {
+                    control.check()?;
+                    until_check = CHECK_INTERVAL;
+                }
             }
             let row = &matrix.rows[number as usize * width..][..width];
             let values = &mut self.rows[end..end + size];
@@ -173,6 +192,7 @@ impl<W: PlaneWord> IntegerFlat<W> {
             *value = vector[width - 1];
         }
         self.rows.truncate(end + size);
+        Ok(())
     }
 
     /// Drop rows that are parallel to the flat. Of rows that cut it in the same place, keep the one with
@@ -308,7 +328,10 @@ impl<W: PlaneWord> Flat for IntegerFlat<W> {
         if longest(&child.lattice, matrix.width) * matrix.norm * 1.001 >= W::LIMIT {
             return false;
         }
-        child.evaluate(self, at, &matrix);
+        if child.evaluate(self, at, &matrix, &scratch.control).is_err() {
+            scratch.interrupted = true;
+            return false;
+        }
         child.merge(scratch)
     }
     fn reaches_a_vertex(&self, scratch: &mut IntegerScratch<W>) -> bool {

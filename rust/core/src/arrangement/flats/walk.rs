@@ -25,6 +25,9 @@
 //! the flat only if these rows have rank r on it. Without this test, an input with hardly more hyperplanes
 //! than dimensions would take 2^d flats for one vertex.
 //!
+//! **Pruning.** All vertices below a flat lie on it. If only some vertices are wanted, and none of them can lie
+//! on the flat, it is not entered ([`Prune`](crate::arrangement::jobs::Prune)).
+//!
 //! Source: the Zero rule is that of arXiv 2401.16675; the search over flats is this project's.
 
 use crate::Control;
@@ -54,6 +57,11 @@ pub trait Flat: Sized {
     fn restrict(&self, at: usize, child: &mut Self, scratch: &mut Self::Scratch) -> bool;
     /// Whether there may be a vertex below. False is a proof that there is none.
     fn reaches_a_vertex(&self, scratch: &mut Self::Scratch) -> bool;
+    /// The place of a row below which no child has a vertex below it. The search does not need it, but random
+    /// probes do.
+    fn first_child(&self, _: &mut Self::Scratch) -> usize {
+        0
+    }
     /// Report all vertices below a flat of dimension [`LAST`](Self::LAST), for its rows with numbers
     /// `from`..`to`. If `line` is given, report those on the line that this row cuts out.
     fn finish(
@@ -127,6 +135,9 @@ pub fn run<F: Flat>(
         walk.remaining.push(job);
         return;
     }
+    if !walk.keeps_flat() {
+        return;
+    }
     match job.node.get(steps) {
         Some(&line) => {
             walk.path.push(line);
@@ -154,8 +165,10 @@ fn descend<F: Flat>(
         return;
     };
     let depth = held.len();
-    // A restriction takes some tens of nanoseconds for each row.
-    let cost = 32 * flat.numbers().len() as u64;
+    // A restriction takes some tens of nanoseconds for each row. In many dimensions, products with the basis
+    // of the flat and its reduction take longer.
+    let (rows, size) = (flat.numbers().len() as u64, flat.dimension() as u64 + 1);
+    let cost = (32 * rows).max(rows * size * size / 4 + size * size * size);
     for at in flat.children(from, to) {
         let number = flat.numbers()[at];
         if !walk.meter.spend(cost) {
@@ -175,7 +188,7 @@ fn descend<F: Flat>(
             walk.outgrow(0, u32::MAX);
         } else {
             held.push(number);
-            if enters {
+            if enters && walk.keeps_flat() {
                 descend(child, below, held, 0, u32::MAX, scratch, walk);
             }
         }

@@ -21,6 +21,7 @@ use num_traits::Signed;
 use crate::arrangement::arithmetic::{
     Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937,
 };
+use crate::{Control, Result};
 
 /// The fields in which a search can run, in order of cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,10 @@ impl Arithmetic {
     }
 }
 
+/// Up to so many bits of B² the bound is Hadamard's to the last bit. Longer ones are beyond every prime, and
+/// need not be sharp: the product of two hundred norms of 10⁴ digits would take seconds.
+const SHARP_BITS: u64 = 1 << 16;
+
 /// A bound B on the magnitude of every minor. It is stored as B².
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
@@ -61,17 +66,22 @@ pub struct Bound {
 
 impl Bound {
     /// The bound for hyperplanes \[a|b\] in R^`dimension`. No row is zero.
-    pub fn of(rows: &[Vec<BigInt>], dimension: usize) -> Self {
-        let mut norms: Vec<BigInt> = rows
-            .iter()
-            .map(|row| row.iter().map(|x| x * x).sum::<BigInt>())
-            .collect();
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn of(rows: &[Vec<BigInt>], dimension: usize, control: &Control) -> Result<Self> {
+        let mut norms = Vec::with_capacity(rows.len());
+        for row in rows {
+            control.check()?;
+            norms.push(row.iter().map(|x| x * x).sum::<BigInt>());
+        }
         debug_assert!(norms.iter().all(Signed::is_positive));
         norms.sort_unstable_by(|a, b| b.cmp(a));
-        Self {
-            squared: norms.iter().take(dimension + 1).product(),
-            coordinates: norms.iter().take(dimension).product(),
-        }
+        norms.truncate(dimension + 1);
+        Ok(Self {
+            squared: product(&norms),
+            coordinates: product(&norms[..dimension.min(norms.len())]),
+        })
     }
 
     /// The number of 64-bit words that hold every minor in two's complement.
@@ -112,6 +122,15 @@ impl Bound {
     }
 }
 
+/// The product of positive numbers, or the power of two above it if it has more than [`SHARP_BITS`].
+fn product(numbers: &[BigInt]) -> BigInt {
+    let bits: u64 = numbers.iter().map(BigInt::bits).sum();
+    if bits > SHARP_BITS {
+        return BigInt::from(1) << bits;
+    }
+    numbers.iter().product()
+}
+
 /// The number of words for numbers whose square is at most this one.
 fn limbs(squared: &BigInt) -> usize {
     // B² < 2^bits, so |minor| < 2^⌈bits/2⌉. One more bit is the sign.
@@ -132,7 +151,8 @@ mod tests {
     }
 
     fn covering(rows: &[Vec<BigInt>], dimension: usize) -> Arithmetic {
-        Bound::of(rows, dimension).arithmetic()
+        let bound = Bound::of(rows, dimension, &Control::new()).unwrap();
+        bound.arithmetic()
     }
 
     #[test]

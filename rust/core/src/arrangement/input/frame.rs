@@ -23,6 +23,7 @@ use num_traits::{Signed, Zero};
 
 use super::hyperplanes::Arrangement;
 use crate::arrangement::lattices::reduced;
+use crate::{Control, Result};
 
 // Larger arrangements keep their coordinates, because the computation of a frame would take too long.
 const MOST_DIMENSIONS: usize = 10;
@@ -42,20 +43,26 @@ pub struct Frame {
 impl Frame {
     /// The frame in which the rows of an arrangement are short. `None` if the normals do not span the
     /// space, or if the arrangement is too large.
-    pub fn of(arrangement: &Arrangement) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn of(arrangement: &Arrangement, control: &Control) -> Result<Option<Self>> {
         let (dimension, rows) = (arrangement.dimension(), arrangement.rows());
         let long = |x: &BigInt| x.bits() > MOST_BITS_AN_ENTRY;
         if !(2..=MOST_DIMENSIONS).contains(&dimension)
             || rows.len() * dimension > MOST_ENTRIES
             || rows.iter().flatten().any(long)
         {
-            return None;
+            return Ok(None);
         }
         let mut lattice = Lattice(vec![None; dimension]);
         for row in rows {
+            control.check()?;
             lattice.insert(row[..dimension].to_vec());
         }
-        let basis: Vec<Vec<BigInt>> = lattice.0.into_iter().collect::<Option<_>>()?;
+        let Some(basis) = lattice.0.into_iter().collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
         let coefficients: Vec<Vec<BigInt>> = rows
             .iter()
             .map(|row| {
@@ -64,7 +71,7 @@ impl Frame {
                 found
             })
             .collect();
-        let change = reduced(&gram(&coefficients));
+        let change = reduced(&gram(&coefficients), control)?;
         let rows = coefficients
             .iter()
             .map(|row| {
@@ -77,10 +84,10 @@ impl Frame {
             .iter()
             .map(|row| change.iter().map(|by| dot(by, row)).collect())
             .collect();
-        Some(Self {
+        Ok(Some(Self {
             rows,
             map: without_content(map),
-        })
+        }))
     }
 }
 
@@ -200,6 +207,10 @@ mod tests {
         Arrangement::new(&rows, rows[0].len() - 1).unwrap()
     }
 
+    fn framed(arrangement: &Arrangement) -> Option<Frame> {
+        Frame::of(arrangement, &Control::new()).unwrap()
+    }
+
     proptest! {
         /// [A|−b]·Q is a positive multiple of [A′|−b′].
         #[test]
@@ -223,7 +234,7 @@ mod tests {
                 .collect();
             prop_assume!(!moved.is_empty());
             let moved = arrangement(&moved);
-            let Some(frame) = Frame::of(&moved) else { return Ok(()); };
+            let Some(frame) = framed(&moved) else { return Ok(()); };
             let mut scale: Option<Rational> = None;
             for (old, new) in moved.rows().iter().zip(&frame.rows) {
                 for c in 0..=d {
@@ -268,7 +279,7 @@ mod tests {
                 new
             })
             .collect();
-        let frame = Frame::of(&arrangement(&moved)).unwrap();
+        let frame = framed(&arrangement(&moved)).unwrap();
         assert!(
             frame.rows.iter().flatten().all(|x| x.abs() < 20.into()),
             "{:?}",
@@ -278,6 +289,6 @@ mod tests {
 
     #[test]
     fn normals_that_do_not_span_have_none() {
-        assert!(Frame::of(&arrangement(&[vec![1, 2, 0], vec![2, 4, 1]])).is_none());
+        assert!(framed(&arrangement(&[vec![1, 2, 0], vec![2, 4, 1]])).is_none());
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use num_bigint::BigInt;
-use num_integer::Integer;
 use num_traits::float::FloatCore;
 use num_traits::{One, Signed, Zero};
 
-use crate::arrangement::arithmetic::Rational;
+use crate::arrangement::arithmetic::{Rational, common_divisor, content};
 use crate::{Control, Error, ErrorKind, Result};
 
 /// The distinct hyperplanes of an arrangement, in the order in which they were first given.
@@ -65,12 +64,17 @@ impl Arrangement {
         let mut numbers = HashMap::new();
         for row in rows {
             control.check()?;
-            arrangement.push(&row, &mut numbers)?;
+            arrangement.push(&row, &mut numbers, control)?;
         }
         Ok(arrangement)
     }
 
-    fn push(&mut self, given: &[Rational], numbers: &mut HashMap<Vec<BigInt>, u32>) -> Result<()> {
+    fn push(
+        &mut self,
+        given: &[Rational],
+        numbers: &mut HashMap<Vec<BigInt>, u32>,
+        control: &Control,
+    ) -> Result<()> {
         let (index, dimension) = (self.hyperplanes_of_rows.len(), self.dimension);
         if given.len() != dimension + 1 {
             return Err(Error::new(
@@ -81,7 +85,7 @@ impl Arrangement {
                 ),
             ));
         }
-        let row = primitive(given);
+        let row = primitive(given, control)?;
         if row[..dimension].iter().all(Zero::is_zero) {
             if !row[dimension].is_zero() {
                 return Err(Error::new(
@@ -164,24 +168,41 @@ pub fn dyadic(value: f64) -> Rational {
 }
 
 /// The multiple of a row with coprime integer entries whose first entry ≠ 0 is positive.
-fn primitive(row: &[Rational]) -> Vec<BigInt> {
-    let denominator = row.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
-    let mut integers: Vec<BigInt> = row
-        .iter()
-        .map(|x| x.numer() * (&denominator / x.denom()))
-        .collect();
-    let mut divisor = integers.iter().fold(BigInt::zero(), |gcd, x| gcd.gcd(x));
+fn primitive(row: &[Rational], control: &Control) -> Result<Vec<BigInt>> {
+    let mut integers = coprime(row, control)?;
     if integers
         .iter()
         .find(|x| !x.is_zero())
         .is_some_and(Signed::is_negative)
     {
-        divisor = -divisor;
+        integers.iter_mut().for_each(|x| *x = -&*x);
     }
-    if !divisor.is_zero() {
-        integers.iter_mut().for_each(|x| *x /= &divisor);
+    Ok(integers)
+}
+
+/// The positive multiple of a row with coprime integer entries.
+///
+/// The entries are fractions in lowest terms. So their greatest common divisor is that of the numerators over the
+/// least common multiple of the denominators, and the long numbers of the result are not divided again.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`] only.
+pub(in crate::arrangement) fn coprime(row: &[Rational], control: &Control) -> Result<Vec<BigInt>> {
+    let divisor = content(row.iter().map(Rational::numer));
+    if divisor.is_zero() {
+        return Ok(vec![BigInt::zero(); row.len()]);
     }
-    integers
+    let mut multiple = BigInt::one();
+    for x in row.iter().filter(|x| !x.denom().is_one()) {
+        control.check()?;
+        let common = common_divisor(&multiple, x.denom());
+        multiple *= x.denom() / common;
+    }
+    let entry = |x: &Rational| {
+        control.check()?;
+        Ok((x.numer() / &divisor) * (&multiple / x.denom()))
+    };
+    row.iter().map(entry).collect()
 }
 
 #[cfg(test)]

@@ -13,4 +13,5 @@ mod hyperplanes;
 
 pub use bound::{Arithmetic, Bound};
 pub use frame::Frame;
+pub(super) use hyperplanes::coprime;
 pub use hyperplanes::{Arrangement, MOST_ENTRIES, dyadic};

@@ -105,9 +105,9 @@ pub(super) fn in_cheapest_field(
     control: &Control,
 ) -> Result<()> {
     fn run<F: Field>(a: &Arrangement, visitor: &mut impl Visitor, c: &Control) -> Result<()> {
-        visitor.visit(Restriction::<F>::whole(a), c)
+        visitor.visit(Restriction::<F>::whole(a, c)?, c)
     }
-    match Bound::of(arrangement.rows(), arrangement.dimension()).arithmetic() {
+    match Bound::of(arrangement.rows(), arrangement.dimension(), control)?.arithmetic() {
         Arithmetic::Mersenne61 => run::<Mersenne61>(arrangement, visitor, control),
         Arithmetic::Mersenne127 => run::<Mersenne127>(arrangement, visitor, control),
         Arithmetic::Mersenne521 => run::<Mersenne521>(arrangement, visitor, control),
@@ -168,7 +168,10 @@ impl<'a, F: Field> Path<'a, F> {
     }
 
     /// The restriction to the flat with this basis.
-    pub(super) fn go_to(&mut self, basis: &[u32]) -> &Restriction<F> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub(super) fn go_to(&mut self, basis: &[u32], control: &Control) -> Result<&Restriction<F>> {
         let common = self.basis.iter().zip(basis).take_while(|(a, b)| a == b);
         let common = common.count();
         self.basis.truncate(common);
@@ -177,11 +180,11 @@ impl<'a, F: Field> Path<'a, F> {
             let at = self.restrictions.last().unwrap_or(self.whole);
             // The members of a basis are independent, so each cuts the flat of those before it properly.
             let class = at.class_of(*hyperplane).unwrap_or_default();
-            let next = at.on(class, &mut self.scratch);
+            let next = at.on(class, &mut self.scratch, control)?;
             self.restrictions.push(next);
             self.basis.push(*hyperplane);
         }
-        self.restrictions.last().unwrap_or(self.whole)
+        Ok(self.restrictions.last().unwrap_or(self.whole))
     }
 }
 
@@ -205,7 +208,7 @@ pub(super) fn next_level<F: Field>(
             let mut found = Found::new();
             for flat in flats {
                 control.check()?;
-                let classes = path.go_to(&flat.basis);
+                let classes = path.go_to(&flat.basis, control)?;
                 for (class, first) in classes.first().iter().enumerate() {
                     if !counts(flat, *first) {
                         continue;

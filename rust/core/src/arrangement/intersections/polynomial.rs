@@ -68,7 +68,7 @@ struct Sums(Vec<BigUint>);
 
 impl Visitor for Sums {
     fn visit<F: Field>(&mut self, whole: Restriction<F>, control: &Control) -> Result<()> {
-        let rank = rank(&whole);
+        let rank = rank(&whole, control)?;
         let mut level = top(&whole);
         self.0.push(BigUint::one());
         for codimension in 1..=rank {
@@ -85,14 +85,14 @@ impl Visitor for Sums {
 }
 
 /// The rank of the normals.
-fn rank<F: Field>(whole: &Restriction<F>) -> usize {
+fn rank<F: Field>(whole: &Restriction<F>, control: &Control) -> Result<usize> {
     let mut path = Path::new(whole);
     let mut basis = Vec::new();
     // Any class of hyperplanes that cuts the flat of a basis extends the basis.
-    while let Some(first) = path.go_to(&basis).first().first() {
+    while let Some(first) = path.go_to(&basis, control)?.first().first() {
         basis.push(*first);
     }
-    basis.len()
+    Ok(basis.len())
 }
 
 /// The sum of the Möbius values of the next level, without storing its flats.
@@ -104,7 +104,7 @@ fn last<F: Field>(whole: &Restriction<F>, level: &[Flat], control: &Control) -> 
             let mut sum = BigUint::zero();
             for flat in flats {
                 control.check()?;
-                let classes = path.go_to(&flat.basis);
+                let classes = path.go_to(&flat.basis, control)?;
                 let added = classes.first().iter().filter(|first| counts(flat, **first));
                 sum += BigUint::from(flat.mobius) * added.count();
             }

@@ -8,11 +8,21 @@
 //! Rows are scaled so that their first coefficient ≠ 0 is 1. Then elimination needs no division, and
 //! proportional rows are equal.
 
-use crate::arrangement::arithmetic::{Field, invert_all};
+use crate::arrangement::arithmetic::{Field, invert_all, inverted_together};
 use crate::arrangement::input::Arrangement;
+use crate::{Control, Result};
 
 /// A set of hyperplanes as bits, the first in the lowest bit of the first word.
 pub(super) type Bits = Box<[u64]>;
+
+/// Invert all numbers, none of which is 0.
+fn invert<F: Field>(numbers: &mut [F], products: &mut Vec<F>, control: &Control) -> Result<()> {
+    for numbers in numbers.chunks_mut(inverted_together::<F>()) {
+        control.check()?;
+        invert_all(numbers, products);
+    }
+    Ok(())
+}
 
 /// The classes of hyperplanes on a flat.
 #[derive(Clone, Debug)]
@@ -54,7 +64,10 @@ impl<F> Default for Scratch<F> {
 
 impl<F: Field> Restriction<F> {
     /// The restriction to the whole space. Each hyperplane is a class, because they are distinct.
-    pub fn whole(arrangement: &Arrangement) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn whole(arrangement: &Arrangement, control: &Control) -> Result<Self> {
         let (count, dimension) = (arrangement.rows().len(), arrangement.dimension());
         let words = count.div_ceil(64);
         let mut whole = Self {
@@ -66,17 +79,19 @@ impl<F: Field> Restriction<F> {
         };
         let mut leads = Vec::with_capacity(count);
         for (number, row) in arrangement.rows().iter().enumerate() {
+            control.check()?;
             let start = whole.rows.len();
             whole.rows.extend(row.iter().map(F::from_integer));
             let lead = whole.rows[start..].iter().find(|x| !x.is_zero());
             leads.extend(lead.cloned());
             whole.members[number * words + number / 64] = 1 << (number % 64);
         }
-        invert_all(&mut leads, &mut Vec::new());
+        invert(&mut leads, &mut Vec::new(), control)?;
         for (row, inverse) in whole.rows.chunks_exact_mut(dimension + 1).zip(&leads) {
+            control.check()?;
             row.iter_mut().for_each(|x| *x = x.times(inverse));
         }
-        whole
+        Ok(whole)
     }
 
     /// Dimension of the flat.
@@ -113,7 +128,15 @@ impl<F: Field> Restriction<F> {
     /// The restriction to the flat that a class cuts out of this one.
     ///
     /// Time O(c·(r + log c)) for c classes on a flat of dimension r.
-    pub(super) fn on(&self, class: usize, scratch: &mut Scratch<F>) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub(super) fn on(
+        &self,
+        class: usize,
+        scratch: &mut Scratch<F>,
+        control: &Control,
+    ) -> Result<Self> {
         let width = self.dimension + 1;
         let pivot_row = &self.rows[class * width..][..width];
         let column = pivot_row
@@ -127,6 +150,7 @@ impl<F: Field> Restriction<F> {
             if other == class {
                 continue;
             }
+            control.check()?;
             let start = scratch.rows.len();
             let factor = &row[column];
             for (at, (x, y)) in row.iter().zip(pivot_row).enumerate() {
@@ -144,14 +168,15 @@ impl<F: Field> Restriction<F> {
                 None => scratch.rows.truncate(start),
             }
         }
-        invert_all(&mut scratch.leads, &mut scratch.products);
+        invert(&mut scratch.leads, &mut scratch.products, control)?;
         let width = self.dimension;
         if width > 1 {
             for (row, inverse) in scratch.rows.chunks_exact_mut(width).zip(&scratch.leads) {
+                control.check()?;
                 row.iter_mut().for_each(|x| *x = x.times(inverse));
             }
         }
-        self.grouped(scratch)
+        Ok(self.grouped(scratch))
     }
 
     /// Group equal rows as classes, in the order of their first members.

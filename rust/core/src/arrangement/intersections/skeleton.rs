@@ -67,7 +67,7 @@ impl Visitor for Lines {
         let mut on_line = Vec::new();
         for line in &level {
             control.check()?;
-            let classes = path.go_to(&line.basis);
+            let classes = path.go_to(&line.basis, control)?;
             on_line.clear();
             for class in 0..classes.len() {
                 let members = classes.members(class);

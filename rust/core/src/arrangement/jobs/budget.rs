@@ -77,6 +77,13 @@ impl Limits {
         self.room.load(Ordering::Relaxed)
     }
 
+    /// Give back the room of vertices that were reported and are not wanted.
+    pub fn give_back(&self, vertices: u64) {
+        if self.room() != u64::MAX {
+            self.room.fetch_add(vertices, Ordering::Relaxed);
+        }
+    }
+
     /// Reserve room for up to `wanted` vertices, and return for how many there was room.
     fn reserve(&self, wanted: u64) -> u64 {
         let mut room = self.room.load(Ordering::Relaxed);
@@ -161,6 +168,11 @@ impl<'a> Meter<'a> {
         self.stopped |= granted < wanted;
         self.control.advance(granted as u64);
         granted
+    }
+
+    /// The stop flag.
+    pub fn control(&self) -> &'a Control {
+        self.control
     }
 
     /// Whether the run has to stop.

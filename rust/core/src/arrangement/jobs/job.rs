@@ -11,6 +11,7 @@
 use super::budget::Meter;
 use super::memory::make_room;
 use super::result::SearchResult;
+use crate::{Control, Result};
 
 /// Part of a search tree: a range of the children of a node, with their subtrees.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,16 @@ pub struct Wanted {
     pub all_flats: bool,
 }
 
+/// Decides which flats have nothing below them that is wanted.
+pub trait Prune: std::fmt::Debug {
+    /// Whether something that is wanted may lie on the flat in which these hyperplanes meet. Each cuts the
+    /// flat of those before it properly. False is a proof that nothing does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    fn keeps(&mut self, path: &[u32], control: &Control) -> Result<bool>;
+}
+
 /// The state of a walk through the tree.
 #[derive(Debug)]
 pub struct Walk<'a> {
@@ -57,6 +68,8 @@ pub struct Walk<'a> {
     pub meter: Meter<'a>,
     /// What the walk has to find.
     pub wanted: Wanted,
+    /// Which flats are not entered.
+    pub pruning: Option<&'a mut dyn Prune>,
     /// The number of 64-bit words of each coordinate.
     pub limbs: usize,
     /// What the walk has found.
@@ -70,6 +83,16 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Whether something that is wanted may lie on the present flat.
+    pub fn keeps_flat(&mut self) -> bool {
+        let Some(pruning) = &mut self.pruning else {
+            return true;
+        };
+        // If the caller has cancelled, the walk stops at its next step.
+        let kept = pruning.keeps(&self.path, self.meter.control());
+        kept.unwrap_or(true)
+    }
+
     /// Reserve room for `wanted` vertices and their coordinates, and return how many may be reported. If
     /// these are fewer, the run stops.
     #[inline]

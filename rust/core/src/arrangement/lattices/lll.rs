@@ -12,6 +12,8 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{One, Signed, Zero};
 
+use crate::{Control, Result};
+
 /// The state of the algorithm: a basis that becomes shorter.
 struct Basis {
     /// dᵢ.
@@ -25,11 +27,15 @@ struct Basis {
 /// A reduced basis of the lattice that all given vectors except the last one generate, and the last vector
 /// made shorter by multiples of that basis. `gram` has the inner products of the given vectors, which are
 /// independent except for the last. Each result is a row of coefficients of the given vectors.
-pub fn reduced(gram: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+pub fn reduced(gram: &[Vec<BigInt>], control: &Control) -> Result<Vec<Vec<BigInt>>> {
     let mut basis = Basis::of(gram);
     let last = gram.len() - 1;
     let mut k = 1;
     while k < last {
+        control.check()?;
         basis.shorten(k, k - 1);
         if basis.is_ordered(k) {
             (0..k - 1).rev().for_each(|l| basis.shorten(k, l));
@@ -40,7 +46,7 @@ pub fn reduced(gram: &[Vec<BigInt>]) -> Vec<Vec<BigInt>> {
         }
     }
     (0..last).rev().for_each(|l| basis.shorten(last, l));
-    basis.change
+    Ok(basis.change)
 }
 
 impl Basis {
@@ -167,7 +173,7 @@ mod tests {
             let vectors: Vec<Vec<BigInt>> =
                 rows.iter().map(|row| row.iter().map(|x| BigInt::from(*x)).collect()).collect();
             let count = vectors.len();
-            let change = reduced(&gram(&vectors));
+            let change = reduced(&gram(&vectors), &Control::new()).unwrap();
             let short = combined(&change, &vectors);
             // The lattice is the same: the change is unimodular, and no other vector has a part of the last.
             let (head, old) = (gram(&short[..count - 1]), gram(&vectors[..count - 1]));
@@ -194,7 +200,8 @@ mod tests {
         ];
         let mixed: Vec<Vec<BigInt>> = mixed.iter().map(|row| row.map(n).to_vec()).collect();
         let vectors = combined(&mixed, &short);
-        let found = combined(&reduced(&gram(&vectors)), &vectors);
+        let change = reduced(&gram(&vectors), &Control::new()).unwrap();
+        let found = combined(&change, &vectors);
         assert!(
             found.iter().flatten().all(|x| x.abs() < n(1000)),
             "{found:?}"

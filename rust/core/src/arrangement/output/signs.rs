@@ -52,6 +52,7 @@ pub fn signs(arrangement: &Arrangement, points: &Points, control: &Control) -> R
             }
             let point: Vec<BigInt> = point.chunks_exact(limbs).map(integer).collect();
             for (sign, row) in out.iter_mut().zip(rows) {
+                control.check()?;
                 let mut value = -(&row[dimension] * &point[dimension]);
                 for (a, x) in row[..dimension].iter().zip(&point) {
                     value += a * x;

@@ -1,16 +1,20 @@
 //! The cone at a vertex on which a linear function grows, and a point inside.
 
-use super::exact::{Exact, dot, reduce};
+use crate::Control;
+use crate::arrangement::arithmetic::exact::{Exact, dot, reduce};
+
+/// The elimination of so many rows can take long, so the stop flag is checked for each row.
+const LARGE: usize = 16;
 
 /// The lines in which all but one of these hyperplanes meet, through the origin: column by column the inverse
 /// of the matrix times its determinant, up to a common sign. By fraction-free Gauss–Jordan elimination, in
 /// which every number is a minor (E. H. Bareiss, 1968).
 ///
-/// `None` if a number overflows, or if the normals are dependent.
-pub(super) fn edges<N: Exact>(normals: &[&[N]]) -> Option<Vec<Vec<N>>> {
+/// `None` if a number overflows, if the normals are dependent, or if the caller has cancelled.
+pub(super) fn edges<N: Exact>(normals: &[&[N]], control: &Control) -> Option<Vec<Vec<N>>> {
     let size = normals.len();
     let mut work = Vec::new();
-    eliminate(normals, &mut work)?;
+    eliminate(normals, &mut work, control)?;
     let entry = |i: usize, j: usize| work[i * 2 * size + size + j].clone();
     Some(
         (0..size)
@@ -20,7 +24,7 @@ pub(super) fn edges<N: Exact>(normals: &[&[N]]) -> Option<Vec<Vec<N>>> {
 }
 
 /// Gauss–Jordan elimination of [matrix | identity], in rows of twice the size.
-fn eliminate<N: Exact>(normals: &[&[N]], work: &mut Vec<N>) -> Option<()> {
+fn eliminate<N: Exact>(normals: &[&[N]], work: &mut Vec<N>, control: &Control) -> Option<()> {
     let size = normals.len();
     let width = 2 * size;
     work.clear();
@@ -36,6 +40,9 @@ fn eliminate<N: Exact>(normals: &[&[N]], work: &mut Vec<N>) -> Option<()> {
         }
         let pivot = work[column * width + column].clone();
         for number in (0..size).filter(|number| *number != column) {
+            if size >= LARGE {
+                control.check().ok()?;
+            }
             let factor = work[number * width + column].clone();
             for at in 0..width {
                 let below = &work[column * width + at];
@@ -73,14 +80,16 @@ impl<N> Default for Scratch<N> {
 /// A direction inside the cone at a simple vertex on which f grows: the sum of its edges.
 ///
 /// `through` are the normals of the d hyperplanes that meet there. An edge is the line of all but one of
-/// them, in the direction in which f grows. f is not constant on any. `None` if a number overflows.
+/// them, in the direction in which f grows. f is not constant on any. `None` if a number overflows, or if the
+/// caller has cancelled.
 pub(super) fn direction<N: Exact>(
     through: &[&[N]],
     f: &[N],
     scratch: &mut Scratch<N>,
+    control: &Control,
 ) -> Option<()> {
     let size = through.len();
-    eliminate(through, &mut scratch.work)?;
+    eliminate(through, &mut scratch.work, control)?;
     scratch.direction.clear();
     scratch.direction.resize(size, N::zero());
     for j in 0..size {
@@ -143,7 +152,8 @@ mod tests {
         ) {
             let rows: Vec<&[i64]> = entries.chunks_exact(5).take(size).map(|r| &r[..size]).collect();
             prop_assume!(rows.len() == size);
-            if let Some(columns) = edges(&rows) {
+            let control = Control::new();
+            if let Some(columns) = edges(&rows, &control) {
                 for (j, edge) in columns.iter().enumerate() {
                     for (i, row) in rows.iter().enumerate() {
                         prop_assert_eq!(dot(row, edge).unwrap() == 0, i != j);
@@ -155,7 +165,7 @@ mod tests {
                 let big: Vec<&[BigInt]> = big.iter().map(Vec::as_slice).collect();
                 let same: Vec<Vec<BigInt>> =
                     columns.iter().map(|c| c.iter().map(|x| (*x).into()).collect()).collect();
-                prop_assert_eq!(edges(&big).unwrap(), same);
+                prop_assert_eq!(edges(&big, &control).unwrap(), same);
             }
         }
     }
@@ -167,7 +177,8 @@ mod tests {
         let vertex = [0, 0, 1];
         let values = [0, 0, -1];
         let mut scratch = Scratch::default();
-        direction(&[&rows[..2], &rows[3..5]], &[1, 1], &mut scratch).unwrap();
+        let control = Control::new();
+        direction(&[&rows[..2], &rows[3..5]], &[1, 1], &mut scratch, &control).unwrap();
         assert_eq!(scratch.direction, [1, 1]);
         let point = step(&rows, &values, &vertex, &scratch.direction).unwrap();
         assert_eq!(point, [1, 1, 21]);

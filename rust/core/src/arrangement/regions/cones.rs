@@ -13,8 +13,11 @@ use std::sync::{Arc, Mutex};
 use num_bigint::BigInt;
 
 use super::cone::edges;
-use super::exact::{Exact, dot, reduce};
-use crate::{Control, Result};
+use crate::arrangement::arithmetic::exact::{Exact, dot, reduce};
+use crate::{Control, Error, ErrorKind, Result};
+
+/// In more dimensions there would be no memory for the regions.
+const MOST_DIMENSIONS: usize = 30;
 
 /// A direction inside each cone of a vertex.
 pub(super) type Directions = Arc<Vec<Vec<BigInt>>>;
@@ -82,7 +85,7 @@ fn growing_in<N: Exact>(
     let Some(function) = numbers(function) else {
         return Ok(None);
     };
-    let Some(mut subdivision) = Subdivision::new(normals) else {
+    let Some(mut subdivision) = Subdivision::new(normals, control)? else {
         return Ok(None);
     };
     while subdivision.remaining() {
@@ -115,13 +118,45 @@ struct Subdivision<N> {
 impl<N: Exact> Subdivision<N> {
     /// The cones of d hyperplanes with independent normals, which are chosen here. `None` if a number
     /// overflows.
-    fn new(normals: Vec<Vec<N>>) -> Option<Self> {
-        let dimension = normals.first()?.len();
-        let basis = independent(&normals)?;
+    fn new(normals: Vec<Vec<N>>, control: &Control) -> Result<Option<Self>> {
+        let dimension = normals.first().map_or(0, Vec::len);
+        if dimension > MOST_DIMENSIONS {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "{} hyperplanes meet in a vertex in {dimension} dimensions: their regions number more than 2^{MOST_DIMENSIONS}",
+                    normals.len()
+                ),
+            ));
+        }
+        let Some((all, basis)) = Self::cross(&normals, control) else {
+            control.check()?;
+            return Ok(None);
+        };
+        let side = |cone: u32, i: usize| 2 * i as u32 + (cone >> i & 1);
+        let mut cones = Vec::with_capacity(1 << dimension);
+        for cone in 0..1u32 << dimension {
+            if cone % 4096 == 0 {
+                control.check()?;
+            }
+            cones.push((0..dimension).map(|i| side(cone, i)).collect());
+        }
+        let waiting = (0..normals.len()).filter(|at| !basis.contains(at)).rev();
+        Ok(Some(Self {
+            waiting: waiting.collect(),
+            normals,
+            edges: all,
+            cones,
+        }))
+    }
+
+    /// The edges of the cones of d hyperplanes, and these hyperplanes.
+    fn cross(normals: &[Vec<N>], control: &Control) -> Option<(Vec<Edge<N>>, Vec<usize>)> {
+        let basis = independent(normals)?;
         let rows: Vec<&[N]> = basis.iter().map(|at| normals[*at].as_slice()).collect();
         let words = normals.len().div_ceil(64);
         let mut all = Vec::new();
-        for (i, direction) in edges(&rows)?.into_iter().enumerate() {
+        for (i, direction) in edges(&rows, control)?.into_iter().enumerate() {
             let mut within = vec![0u64; words];
             for (j, at) in basis.iter().enumerate() {
                 if i != j {
@@ -137,17 +172,7 @@ impl<N: Exact> Subdivision<N> {
                 });
             }
         }
-        let side = |cone: u32, i: usize| 2 * i as u32 + (cone >> i & 1);
-        let cones = (0..1u32 << dimension)
-            .map(|cone| (0..dimension).map(|i| side(cone, i)).collect())
-            .collect();
-        let waiting = (0..normals.len()).filter(|at| !basis.contains(at)).rev();
-        Some(Self {
-            waiting: waiting.collect(),
-            normals,
-            edges: all,
-            cones,
-        })
+        Some((all, basis))
     }
 
     fn remaining(&self) -> bool {

@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::block::Block;
 use super::level::Threads;
-use super::search::{Block, RegionSearch};
+use super::search::RegionSearch;
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::intersections::Lattice;
 use crate::{Control, Result};

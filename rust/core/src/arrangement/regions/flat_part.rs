@@ -10,13 +10,12 @@
 //! all normals vanish. So it meets every region in one region of the arrangement that is cut out there.
 
 use num_bigint::BigInt;
-use num_integer::Integer;
-use num_traits::{One, Zero};
+use num_traits::{One, Signed, Zero};
 
 use super::cut::Lift;
-use crate::Result;
-use crate::arrangement::arithmetic::Rational;
+use crate::arrangement::arithmetic::{Field, Mersenne61, content, echelon};
 use crate::arrangement::input::Arrangement;
+use crate::{Control, Result};
 
 /// The arrangement that another one cuts out of a flat.
 #[derive(Debug)]
@@ -33,44 +32,48 @@ pub(super) struct FlatPart {
 
 impl FlatPart {
     /// The flat in which the hyperplanes of `basis` meet. Their normals are independent.
-    pub(super) fn new(arrangement: &Arrangement, basis: &[u32]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub(super) fn new(arrangement: &Arrangement, basis: &[u32], control: &Control) -> Result<Self> {
         let dimension = arrangement.dimension();
         let rows = arrangement.rows();
         let chosen = basis.iter().map(|number| &rows[*number as usize]);
-        let solved = reduced(chosen, dimension);
+        let solved = Echelon::of(chosen, dimension, control)?;
         let free: Vec<usize> = (0..dimension)
-            .filter(|column| solved.iter().all(|(pivot, _)| pivot != column))
+            .filter(|column| !solved.columns.contains(column))
             .collect();
-        let divisor = solved
-            .iter()
-            .flat_map(|(_, row)| row)
-            .fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
-        let scaled = |x: &Rational| x.numer() * (&divisor / x.denom());
+        let divisor = &solved.divisor;
         let mut lift = vec![vec![BigInt::zero(); free.len() + 1]; dimension];
         for (at, column) in free.iter().enumerate() {
             lift[*column][at] = divisor.clone();
         }
-        for (pivot, row) in &solved {
+        for (pivot, row) in solved.columns.iter().zip(&solved.rows) {
             for (at, column) in free.iter().enumerate() {
-                lift[*pivot][at] = -scaled(&row[*column]);
+                lift[*pivot][at] = -&row[*column];
             }
-            lift[*pivot][free.len()] = scaled(&row[dimension]);
+            lift[*pivot][free.len()] = row[dimension].clone();
         }
+        let common = content(lift.iter().flatten().chain([divisor]));
+        let divisor = divisor / &common;
+        lift.iter_mut().flatten().for_each(|x| *x /= &common);
         // a·x − b on the flat, times the divisor.
-        let on_flat = |row: &Vec<BigInt>| -> Vec<BigInt> {
+        let on_flat = |row: &Vec<BigInt>| -> Result<Vec<BigInt>> {
+            control.check()?;
             let value = |at: usize| -> BigInt {
-                row[..dimension]
-                    .iter()
-                    .zip(&lift)
-                    .map(|(a, x)| a * &x[at])
-                    .sum()
+                let terms = row[..dimension].iter().zip(&lift);
+                terms.map(|(a, x)| a * &x[at]).sum()
             };
             let side = &row[dimension] * &divisor - value(free.len());
-            (0..free.len()).map(value).chain([side]).collect()
+            Ok((0..free.len()).map(value).chain([side]).collect())
         };
-        let mut rows: Vec<Vec<BigInt>> = rows.iter().map(on_flat).collect();
+        let mut rows = if basis.is_empty() {
+            rows.to_vec()
+        } else {
+            rows.iter().map(on_flat).collect::<Result<Vec<_>>>()?
+        };
         rows.retain(|row| row.iter().any(|x| !x.is_zero()));
-        let columns = independent_columns(&rows, free.len());
+        let columns = independent_columns(&rows, free.len(), control)?;
         let spanning = columns.len() == free.len();
         for row in rows.iter_mut().chain(&mut lift) {
             let last = free.len();
@@ -89,53 +92,84 @@ impl FlatPart {
     }
 }
 
-/// The reduced echelon form of rows [a|b], each row with the column of its pivot. Dependent rows are left
-/// out.
-fn reduced<'a>(
-    rows: impl Iterator<Item = &'a Vec<BigInt>>,
-    dimension: usize,
-) -> Vec<(usize, Vec<Rational>)> {
-    let mut basis: Vec<(usize, Vec<Rational>)> = Vec::new();
-    for row in rows {
-        if basis.len() == dimension {
-            break;
-        }
-        let mut left: Vec<Rational> = row.iter().cloned().map(Rational::from).collect();
-        for (column, pivot) in &basis {
-            subtract(&mut left, *column, pivot);
-        }
-        let Some(column) = left[..dimension].iter().position(|x| !x.is_zero()) else {
-            continue;
-        };
-        let lead = left[column].clone();
-        left.iter_mut().for_each(|x| *x /= &lead);
-        for (_, other) in &mut basis {
-            subtract(other, column, &left);
-        }
-        basis.push((column, left));
-    }
-    basis
+/// The reduced echelon form of rows [a|b], times a common divisor. Dependent rows are left out.
+///
+/// By fraction-free Gauss–Jordan elimination. Every number is a minor, and every division is one without a
+/// remainder (E. H. Bareiss, 1968).
+struct Echelon {
+    /// In its own column a row has the divisor, and in those of the others 0.
+    rows: Vec<Vec<BigInt>>,
+    columns: Vec<usize>,
+    /// Positive.
+    divisor: BigInt,
 }
 
-/// Make the entry in this column 0, by a pivot row that has 1 there.
-fn subtract(row: &mut [Rational], column: usize, pivot: &[Rational]) {
-    if row[column].is_zero() {
-        return;
+impl Echelon {
+    fn of<'a>(
+        rows: impl Iterator<Item = &'a Vec<BigInt>>,
+        dimension: usize,
+        control: &Control,
+    ) -> Result<Self> {
+        let mut echelon = Self {
+            rows: Vec::new(),
+            columns: Vec::new(),
+            divisor: BigInt::one(),
+        };
+        for row in rows {
+            if echelon.columns.len() == dimension {
+                break;
+            }
+            echelon.add(row, dimension, control)?;
+        }
+        Ok(echelon)
     }
-    let factor = row[column].clone();
-    row.iter_mut()
-        .zip(pivot)
-        .for_each(|(x, y)| *x -= &factor * y);
+
+    fn add(&mut self, row: &[BigInt], dimension: usize, control: &Control) -> Result<()> {
+        let mut left: Vec<BigInt> = row.iter().map(|x| x * &self.divisor).collect();
+        for (column, other) in self.columns.iter().zip(&self.rows) {
+            control.check()?;
+            let factor = &row[*column];
+            if !factor.is_zero() {
+                left.iter_mut()
+                    .zip(other)
+                    .for_each(|(x, y)| *x -= factor * y);
+            }
+        }
+        let Some(column) = left[..dimension].iter().position(|x| !x.is_zero()) else {
+            return Ok(());
+        };
+        if left[column].is_negative() {
+            left.iter_mut().for_each(|x| *x = -&*x);
+        }
+        for other in &mut self.rows {
+            let factor = other[column].clone();
+            for (x, y) in other.iter_mut().zip(&left) {
+                control.check()?;
+                *x = (&*x * &left[column] - &factor * y) / &self.divisor;
+            }
+        }
+        self.divisor = left[column].clone();
+        self.rows.push(left);
+        self.columns.push(column);
+        Ok(())
+    }
 }
 
 /// A largest set of independent columns of the normals of rows [a|b].
-///
-/// This takes O(n·d·r) operations on fractions for n rows of rank r.
-fn independent_columns(rows: &[Vec<BigInt>], dimension: usize) -> Vec<usize> {
-    let mut columns: Vec<usize> = reduced(rows.iter(), dimension)
-        .into_iter()
-        .map(|(column, _)| column)
-        .collect();
+fn independent_columns(
+    rows: &[Vec<BigInt>],
+    dimension: usize,
+    control: &Control,
+) -> Result<Vec<usize>> {
+    // Columns that are independent modulo a prime are independent.
+    let residues = rows.iter().map(|row| {
+        let row = row[..dimension].iter().map(Mersenne61::from_integer);
+        row.collect::<Vec<_>>()
+    });
+    if dimension > 0 && echelon(residues, dimension, control)?.len() == dimension {
+        return Ok((0..dimension).collect());
+    }
+    let mut columns = Echelon::of(rows.iter(), dimension, control)?.columns;
     columns.sort_unstable();
-    columns
+    Ok(columns)
 }

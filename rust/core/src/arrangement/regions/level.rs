@@ -8,8 +8,8 @@ use num_traits::{Signed, Zero};
 
 use super::cones::Cones;
 use super::cut::{Lift, cut};
-use super::exact::Exact;
 use super::short_point;
+use crate::arrangement::arithmetic::exact::{self, Exact};
 use crate::arrangement::arithmetic::{Rational, integer};
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted};
@@ -59,10 +59,14 @@ pub(super) struct Level {
     pub small: Option<Numbers<i64>>,
     pub medium: Option<Numbers<i128>>,
     pub big: Numbers<BigInt>,
-    /// For points with few digits, if the hyperplanes fit.
-    pub short: Option<short_point::Rows>,
+    /// For points with few digits.
+    pub short: short_point::Rows,
+    /// The lift in floats, for the same.
+    pub float_lift: Vec<Vec<f64>>,
     /// The hyperplanes [a|b].
     pub rows: Vec<Vec<BigInt>>,
+    /// The number of its vertices.
+    pub vertices: u64,
     /// Less than the function at every vertex, and more.
     pub beyond: (BigInt, BigInt),
     lift: Lift,
@@ -82,7 +86,7 @@ impl Level {
         threads: Threads,
         control: &Control,
     ) -> Result<Self> {
-        let search = search_of(&rows, dimension)?;
+        let search = search_of(&rows, dimension, control)?;
         let lines = if dimension < 2 {
             1
         } else {
@@ -93,10 +97,10 @@ impl Level {
             threads.run(&search, wanted, control)?.flats[1]
         };
         let mut attempt = 0;
-        let (function, beyond) = loop {
+        let (function, beyond, vertices) = loop {
             let function = random_function(dimension, lines, attempt);
-            let beyond = range(&search, &function, control)?;
-            let cut = cut(&rows, &function, &beyond.0);
+            let (beyond, vertices) = range(&search, &function, control)?;
+            let cut = cut(&rows, &function, &beyond.0, control)?;
             let wanted = Wanted {
                 coordinates: false,
                 all_flats: false,
@@ -104,11 +108,11 @@ impl Level {
             // As many vertices on f = −M as there are lines: f is constant on none of them.
             if dimension < 2
                 || threads
-                    .run(&search_of(&cut, dimension - 1)?, wanted, control)?
+                    .run(&search_of(&cut, dimension - 1, control)?, wanted, control)?
                     .vertices
                     == lines
             {
-                break (function, beyond);
+                break (function, beyond, vertices);
             }
             attempt += 1;
         };
@@ -125,11 +129,13 @@ impl Level {
             })
             .collect();
         let small = Numbers::<i64>::new(&rows, &function, &lift);
-        let short = small.as_ref();
+        let divisor = lift.divisor.to_float();
+        let float = |row: &Vec<BigInt>| row.iter().map(|x| x.to_float() / divisor).collect();
         Ok(Self {
             dimension,
             search,
-            short: short.map(|numbers| short_point::Rows::new(&numbers.rows, dimension)),
+            short: short_point::Rows::new(&rows, dimension),
+            float_lift: lift.rows.iter().map(float).collect(),
             small,
             medium: Numbers::new(&rows, &function, &lift),
             big: Numbers {
@@ -139,6 +145,7 @@ impl Level {
                 function,
             },
             rows,
+            vertices,
             beyond,
             lift,
             normal_of,
@@ -163,16 +170,22 @@ impl Level {
     }
 
     /// The hyperplanes as they meet f = −M, in coordinates without the first.
-    pub(super) fn below(&self) -> (Vec<Vec<BigInt>>, Lift) {
-        self.at(&self.beyond.0)
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub(super) fn below(&self, control: &Control) -> Result<(Vec<Vec<BigInt>>, Lift)> {
+        self.at(&self.beyond.0, control)
     }
 
     /// The hyperplanes as they meet f = +M.
-    pub(super) fn above(&self) -> (Vec<Vec<BigInt>>, Lift) {
-        self.at(&self.beyond.1)
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub(super) fn above(&self, control: &Control) -> Result<(Vec<Vec<BigInt>>, Lift)> {
+        self.at(&self.beyond.1, control)
     }
 
-    fn at(&self, value: &BigInt) -> (Vec<Vec<BigInt>>, Lift) {
+    fn at(&self, value: &BigInt, control: &Control) -> Result<(Vec<Vec<BigInt>>, Lift)> {
         let function = &self.big.function;
         let lift = self.lift.rows.iter().map(|row| {
             // The first coordinate is value − Σ f_i·x_i.
@@ -189,7 +202,7 @@ impl Level {
             rows: lift.collect(),
             divisor: self.lift.divisor.clone(),
         };
-        (cut(&self.rows, function, value), lift)
+        Ok((cut(&self.rows, function, value, control)?, lift))
     }
 }
 
@@ -225,20 +238,21 @@ impl Threads {
 }
 
 /// A search of the vertices of those rows that meet the space properly.
-fn search_of(rows: &[Vec<BigInt>], dimension: usize) -> Result<VertexSearch> {
+fn search_of(rows: &[Vec<BigInt>], dimension: usize, control: &Control) -> Result<VertexSearch> {
     let meets = |row: &&Vec<BigInt>| row[..dimension].iter().any(|x| !x.is_zero());
     let rows: Vec<Vec<Rational>> = rows
         .iter()
         .filter(meets)
         .map(|row| row.iter().cloned().map(Rational::from).collect())
         .collect();
-    VertexSearch::new(Arrangement::new(&rows, dimension)?, Method::Flats)
+    let arrangement = Arrangement::from_rows(rows.into_iter(), dimension, control)?;
+    VertexSearch::new(arrangement, Method::Flats, control)
 }
 
 /// The primitive multiple of a normal whose first entry that is not 0 is positive.
 fn primitive(normal: &[BigInt]) -> Vec<BigInt> {
     let mut normal = normal.to_vec();
-    super::exact::reduce(&mut normal);
+    exact::reduce(&mut normal);
     let lead = normal.iter().find(|x| !x.is_zero());
     if lead.is_some_and(Signed::is_negative) {
         normal.iter_mut().for_each(|x| *x = -&*x);
@@ -271,12 +285,12 @@ fn random_function(dimension: usize, lines: u64, attempt: u32) -> Vec<BigInt> {
         .collect()
 }
 
-/// Integers below and above the function at all vertices.
+/// Integers below and above the function at all vertices, and the number of vertices.
 fn range(
     search: &VertexSearch,
     function: &[BigInt],
     control: &Control,
-) -> Result<(BigInt, BigInt)> {
+) -> Result<((BigInt, BigInt), u64)> {
     let small: Option<Vec<i128>> = function.iter().map(i128::of).collect();
     let limbs = search.limbs();
     let wanted = Wanted {
@@ -285,19 +299,22 @@ fn range(
     };
     let mut jobs = vec![Job::whole()];
     let mut found: Option<(BigInt, BigInt)> = None;
+    let mut vertices = 0;
     while !jobs.is_empty() {
         let limits = Limits::new(Some(BLOCK), None);
         let (result, left) = share::run(search, jobs, wanted, &limits, control)?;
         control.check()?;
         jobs = left;
+        vertices += result.vertices;
         let (mut least, mut most) = (i128::MAX, i128::MIN);
         for vertex in result.numbers.chunks_exact((function.len() + 1) * limbs) {
+            control.check()?;
             // ⌊f(v)⌋.
             let floor = match (&small, limbs) {
                 (Some(function), 1) => {
                     let point = vertex.iter().map(|x| i128::from(*x as i64));
                     let point: Vec<i128> = point.collect();
-                    super::exact::dot(&point[..function.len()], function)
+                    exact::dot(&point[..function.len()], function)
                         .and_then(|value| value.floor_divided(&point[function.len()]))
                 }
                 _ => None,
@@ -316,7 +333,7 @@ fn range(
         }
     }
     let (least, most) = found.unwrap_or_default();
-    Ok((least - 1, most + 2))
+    Ok(((least - 1, most + 2), vertices))
 }
 
 fn widen(range: &mut Option<(BigInt, BigInt)>, value: BigInt) {

@@ -15,7 +15,7 @@
 //! * **Other vertices.** If more hyperplanes meet, d of them make cones, which the others cut ([`cones`]).
 //!   Vertices with the same normals share the result.
 //! * **Points.** A point inside is proposed by floats, with few digits, and proved by integers
-//!   ([`short_point`]); or it is a short way from the vertex ([`cone::step`]).
+//!   ([`short_point`]); or it is a short way from the vertex ([`cone::step`]). [`inside`] chooses.
 //! * **Bounded regions.** A region is bounded if f has a least value on it and it does not meet f = +M.
 //!
 //! **Exact.** Vertices are exact, and signs are those of integers. A count proves that f is not constant on
@@ -25,18 +25,22 @@
 //!
 //! This room uses `arithmetic`, `input`, `intersections`, `jobs`, `output` and `search`.
 
+mod block;
 mod cone;
 mod cones;
 mod cut;
-mod exact;
 mod faces;
 mod flat_part;
+mod inside;
 mod level;
+mod point_table;
 mod search;
 mod short_point;
 
+pub use block::Block;
 pub use faces::faces;
-pub use search::{Block, RegionSearch};
+pub use point_table::PointTable;
+pub use search::RegionSearch;
 
 #[cfg(test)]
 mod tests;

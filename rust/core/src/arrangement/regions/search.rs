@@ -5,115 +5,22 @@ use std::collections::HashSet;
 use num_bigint::BigInt;
 use rayon::prelude::*;
 
-use super::cone::{Scratch, direction, step};
+use super::block::Block;
+use super::cone::{Scratch, direction};
 use super::cut::Lift;
-use super::exact::{Exact, dot};
 use super::flat_part::FlatPart;
+use super::inside::Inside;
 use super::level::{Level, Numbers, Threads};
-use super::short_point;
+use super::short_point::Proposal;
+use crate::arrangement::arithmetic::exact::{Exact, dot, reduce};
 use crate::arrangement::arithmetic::integer;
 use crate::arrangement::input::Arrangement;
 use crate::arrangement::jobs::{Job, Limits, Wanted};
-use crate::arrangement::output::Coordinates;
 use crate::arrangement::search::share;
 use crate::{Control, Result};
 
-/// Vertices that a thread takes at a time.
+/// Vertices that a thread takes at a time, and hyperplanes that it evaluates between two looks at the stop flag.
 const CHUNK: usize = 256;
-
-/// Some regions of an arrangement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// For each region the sign of every hyperplane, a·x − b, at its points: −1 or 1.
-    pub signs: Vec<i8>,
-    /// A point inside each region: d numerators and a positive denominator, in lowest terms.
-    pub points: Coordinates,
-    /// Whether each region is bounded.
-    pub bounded: Vec<bool>,
-    width: usize,
-}
-
-impl Block {
-    pub(super) fn new(dimension: usize) -> Self {
-        Self {
-            signs: Vec::new(),
-            points: Coordinates::Small(Vec::new()),
-            bounded: Vec::new(),
-            width: dimension + 1,
-        }
-    }
-
-    /// Number of regions.
-    pub fn len(&self) -> usize {
-        self.bounded.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.bounded.is_empty()
-    }
-
-    /// The points as big integers.
-    pub fn big_points(&self) -> impl Iterator<Item = Vec<BigInt>> + '_ {
-        (0..self.len()).map(|region| {
-            let part = region * self.width..(region + 1) * self.width;
-            match &self.points {
-                Coordinates::Small(numbers) => {
-                    numbers[part].iter().map(|x| BigInt::from(*x)).collect()
-                }
-                Coordinates::Big(numbers) => numbers[part].to_vec(),
-            }
-        })
-    }
-
-    fn push_point<N: Exact>(&mut self, point: &[N]) {
-        if let Coordinates::Small(numbers) = &mut self.points {
-            let at = numbers.len();
-            for x in point {
-                match x.to_word() {
-                    Some(x) => numbers.push(x),
-                    None => break,
-                }
-            }
-            if numbers.len() == at + point.len() {
-                return;
-            }
-            numbers.truncate(at);
-            self.points = Coordinates::Big(numbers.iter().map(|x| (*x).into()).collect());
-        }
-        if let Coordinates::Big(numbers) = &mut self.points {
-            numbers.extend(point.iter().map(Exact::to_big));
-        }
-    }
-
-    /// The same regions, with the signs of these hyperplanes among `all`; those of the others are 0.
-    pub(super) fn spread(mut self, hyperplanes: &[usize], all: usize) -> Self {
-        let mut signs = vec![0; self.len() * all];
-        for region in 0..self.len() {
-            for (at, hyperplane) in hyperplanes.iter().enumerate() {
-                signs[region * all + hyperplane] = self.signs[region * hyperplanes.len() + at];
-            }
-        }
-        self.signs = signs;
-        self
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.signs.extend(other.signs);
-        self.bounded.extend(other.bounded);
-        match (&mut self.points, other.points) {
-            (Coordinates::Small(numbers), Coordinates::Small(more)) => numbers.extend(more),
-            (Coordinates::Big(numbers), Coordinates::Big(more)) => numbers.extend(more),
-            (Coordinates::Big(numbers), Coordinates::Small(more)) => {
-                numbers.extend(more.into_iter().map(BigInt::from));
-            }
-            (Coordinates::Small(numbers), Coordinates::Big(more)) => {
-                let all = numbers.iter().map(|x| BigInt::from(*x)).chain(more);
-                self.points = Coordinates::Big(all.collect());
-            }
-        }
-    }
-}
 
 /// Signs as bits.
 fn packed(signs: &[i8]) -> Box<[u64]> {
@@ -134,6 +41,8 @@ pub struct RegionSearch {
     /// The signs of the regions that meet f = +M; `None` if no region is bounded.
     above: Option<HashSet<Box<[u64]>>>,
     threads: Threads,
+    /// Whether each region gets a point inside.
+    points: bool,
     /// The level that comes next, and what is left of its search.
     at: usize,
     jobs: Vec<Job>,
@@ -146,7 +55,7 @@ impl RegionSearch {
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of
     /// [`SimdLevel::in_use`](crate::SimdLevel::in_use).
     pub fn new(arrangement: &Arrangement, control: &Control) -> Result<Self> {
-        let whole = FlatPart::new(arrangement, &[])?;
+        let whole = FlatPart::new(arrangement, &[], control)?;
         Self::of_part(whole, arrangement.dimension(), Threads::All, control)
     }
 
@@ -161,7 +70,7 @@ impl RegionSearch {
         threads: Threads,
         control: &Control,
     ) -> Result<Self> {
-        let part = FlatPart::new(arrangement, basis)?;
+        let part = FlatPart::new(arrangement, basis, control)?;
         Self::of_part(part, arrangement.dimension(), threads, control)
     }
 
@@ -185,7 +94,7 @@ impl RegionSearch {
         })
     }
 
-    /// A search of rows whose normals span R^`dimension`, which does not say what is bounded.
+    /// A search of rows whose normals span R^`dimension`, which finds the signs of the regions and nothing else.
     pub(super) fn of_rows(
         rows: Vec<Vec<BigInt>>,
         dimension: usize,
@@ -196,17 +105,15 @@ impl RegionSearch {
         let lift = (0..dimension)
             .map(|row| (0..=dimension).map(|column| entry(row, column)).collect())
             .collect();
-        Self::of_level(
-            rows,
-            dimension,
-            Lift {
-                rows: lift,
-                divisor: BigInt::from(1),
-            },
-            false,
-            threads,
-            control,
-        )
+        let lift = Lift {
+            rows: lift,
+            divisor: BigInt::from(1),
+        };
+        let search = Self::of_level(rows, dimension, lift, false, threads, control)?;
+        Ok(Self {
+            points: false,
+            ..search
+        })
     }
 
     fn of_level(
@@ -219,10 +126,12 @@ impl RegionSearch {
     ) -> Result<Self> {
         let first = Level::new(rows, dimension, lift, threads, control)?;
         let mut above = None;
-        if flags {
+        // The regions around a single vertex are cones.
+        let cones = dimension > 0 && first.vertices == 1;
+        if flags && !cones {
             let mut signs = HashSet::new();
             if dimension > 0 {
-                let (rows, _) = first.above();
+                let (rows, _) = first.above(control)?;
                 let hyperplanes = rows.len();
                 let search = Self::of_rows(rows, dimension - 1, threads, control)?;
                 let found = search.whole(control)?;
@@ -234,7 +143,7 @@ impl RegionSearch {
         }
         let mut levels = vec![first];
         for free in (0..dimension).rev() {
-            let (rows, lift) = levels[levels.len() - 1].below();
+            let (rows, lift) = levels[levels.len() - 1].below(control)?;
             levels.push(Level::new(rows, free, lift, threads, control)?);
         }
         Ok(Self {
@@ -242,6 +151,7 @@ impl RegionSearch {
             levels,
             above,
             threads,
+            points: true,
             at: 0,
             jobs: vec![Job::whole()],
         })
@@ -295,26 +205,25 @@ impl RegionSearch {
     /// The regions on which the function of a level is least at one of these vertices.
     fn at_vertices(&self, at: usize, numbers: &[u64], control: &Control) -> Result<Block> {
         let level = &self.levels[at];
-        // Points of a lower level have long coordinates, and the regions there are wide.
-        let top = self.levels[0]
-            .short
-            .as_ref()
-            .filter(|_| self.levels[0].is_the_space());
+        let first = &self.levels[0];
+        let points = self.points.then(|| Inside {
+            level,
+            space: first.is_the_space().then_some(&first.short),
+            is_first: at == 0,
+        });
         let (limbs, width) = (level.search.limbs(), level.dimension + 1);
         let chunk = |vertices: &[u64]| {
             let mut block = Block::new(self.dimension);
             let mut workspace = Workspace::default();
             for vertex in vertices.chunks_exact(width * limbs) {
                 control.check()?;
-                at_vertex(
+                let at = Vertex {
                     level,
-                    top,
-                    vertex,
+                    points: points.as_ref(),
+                    words: vertex,
                     limbs,
-                    &mut block,
-                    &mut workspace,
-                    control,
-                )?;
+                };
+                at.add_regions(&mut block, &mut workspace, control)?;
             }
             if let (0, Some(above)) = (at, &self.above) {
                 let hyperplanes = level.rows.len();
@@ -347,6 +256,7 @@ struct Workspace {
     small: Place<i64>,
     medium: Place<i128>,
     big: Place<BigInt>,
+    proposal: Proposal,
 }
 
 /// A vertex, and what is worked out there.
@@ -357,7 +267,6 @@ struct Place<N> {
     values: Vec<N>,
     /// The hyperplanes through it.
     through: Vec<usize>,
-    short: Vec<i64>,
     scratch: Scratch<N>,
 }
 
@@ -367,102 +276,121 @@ impl<N> Default for Place<N> {
             vertex: Vec::new(),
             values: Vec::new(),
             through: Vec::new(),
-            short: Vec::new(),
             scratch: Scratch::default(),
         }
     }
 }
 
-/// Add the regions on which the level's function is least at this vertex.
-fn at_vertex(
-    level: &Level,
-    top: Option<&short_point::Rows>,
-    words: &[u64],
+/// A vertex of a level as it was found.
+struct Vertex<'a> {
+    level: &'a Level,
+    points: Option<&'a Inside<'a>>,
+    words: &'a [u64],
     limbs: usize,
-    block: &mut Block,
-    workspace: &mut Workspace,
-    control: &Control,
-) -> Result<()> {
-    // The narrowest integers first; a vertex at which they overflow is done again in wider ones.
-    if limbs == 1 {
-        if let Some(numbers) = &level.small {
-            let place = &mut workspace.small;
-            place.vertex.clear();
-            place.vertex.extend(words.iter().map(|x| *x as i64));
-            if cones_at(level, top, numbers, place, block, control)? {
-                return Ok(());
-            }
-        }
-        if let Some(numbers) = &level.medium {
-            let place = &mut workspace.medium;
-            place.vertex.clear();
-            place
-                .vertex
-                .extend(words.iter().map(|x| i128::from(*x as i64)));
-            if cones_at(level, top, numbers, place, block, control)? {
-                return Ok(());
-            }
-        }
-    }
-    let place = &mut workspace.big;
-    place.vertex = words.chunks_exact(limbs).map(integer).collect();
-    if limbs > 1 {
-        super::exact::reduce(&mut place.vertex);
-    }
-    cones_at(level, top, &level.big, place, block, control)?;
-    Ok(())
 }
 
-/// Add the regions on which the level's function is least at a vertex. False if a number overflows; then
-/// nothing is added.
-fn cones_at<N: Exact>(
-    level: &Level,
-    top: Option<&short_point::Rows>,
-    numbers: &Numbers<N>,
-    place: &mut Place<N>,
-    block: &mut Block,
-    control: &Control,
-) -> Result<bool> {
-    let (signs, regions) = (block.signs.len(), block.bounded.len());
-    if look(level, numbers, place).is_none() {
-        return Ok(false);
-    }
-    let added = if place.through.len() == level.dimension {
-        let normal = |at: &usize| &numbers.rows[at * (level.dimension + 1)..][..level.dimension];
-        let normals: Vec<&[N]> = place.through.iter().map(normal).collect();
-        direction(&normals, &numbers.function, &mut place.scratch)
-            .and_then(|()| add(level, top, numbers, place, block))
-    } else {
-        let mut normals: Vec<u32> = place.through.iter().map(|n| level.normal_of[*n]).collect();
-        normals.sort_unstable();
-        let function = &level.big.function;
-        let found = level
-            .cones
-            .directions(&normals, &level.normals, function, control)?;
-        found.iter().try_for_each(|direction| {
-            place.scratch.direction = direction.iter().map(N::of).collect::<Option<_>>()?;
-            add(level, top, numbers, place, block)
-        })
-    };
-    if added.is_none() {
-        block.signs.truncate(signs);
-        block.bounded.truncate(regions);
-        let points = regions * block.width;
-        match &mut block.points {
-            Coordinates::Small(numbers) => numbers.truncate(points),
-            Coordinates::Big(numbers) => numbers.truncate(points),
+impl Vertex<'_> {
+    /// Add the regions on which the level's function is least at this vertex. The narrowest integers come
+    /// first. Where they overflow, it is done again in wider ones.
+    fn add_regions(
+        &self,
+        block: &mut Block,
+        workspace: &mut Workspace,
+        control: &Control,
+    ) -> Result<()> {
+        let Workspace {
+            small,
+            medium,
+            big,
+            proposal,
+        } = workspace;
+        let level = self.level;
+        if let Some(numbers) = &level.small
+            && self.read(&mut small.vertex)
+            && self.cones(numbers, small, proposal, block, control)?
+        {
+            return Ok(());
         }
+        if let Some(numbers) = &level.medium
+            && self.read(&mut medium.vertex)
+            && self.cones(numbers, medium, proposal, block, control)?
+        {
+            return Ok(());
+        }
+        big.vertex = self.words.chunks_exact(self.limbs).map(integer).collect();
+        if self.limbs > 1 {
+            reduce(&mut big.vertex);
+        }
+        self.cones(&level.big, big, proposal, block, control)?;
+        // Big integers do not overflow, so a vertex without regions is one at which the caller has cancelled.
+        control.check()
     }
-    Ok(added.is_some())
+
+    /// Read the coordinates. False if some do not fit. Those of several words may not be in lowest terms.
+    fn read<N: Exact>(&self, out: &mut Vec<N>) -> bool {
+        out.clear();
+        let coordinates = self.words.chunks_exact(self.limbs);
+        out.extend(coordinates.map_while(N::of_words));
+        out.len() == self.level.dimension + 1
+    }
+
+    /// Add the regions on which the level's function is least at the vertex. False if a number overflows, or if
+    /// the caller has cancelled; then nothing is added.
+    fn cones<N: Exact>(
+        &self,
+        numbers: &Numbers<N>,
+        place: &mut Place<N>,
+        proposal: &mut Proposal,
+        block: &mut Block,
+        control: &Control,
+    ) -> Result<bool> {
+        let level = self.level;
+        let (signs, regions) = (block.signs.len(), block.bounded.len());
+        if look(level, numbers, place, control).is_none() {
+            return Ok(false);
+        }
+        let added = if place.through.len() == level.dimension {
+            let width = level.dimension + 1;
+            let normal = |at: &usize| &numbers.rows[at * width..][..level.dimension];
+            let normals: Vec<&[N]> = place.through.iter().map(normal).collect();
+            direction(&normals, &numbers.function, &mut place.scratch, control)
+                .and_then(|()| add(self.points, numbers, place, proposal, block))
+        } else {
+            let mut normals: Vec<u32> = place.through.iter().map(|n| level.normal_of[*n]).collect();
+            normals.sort_unstable();
+            let function = &level.big.function;
+            let found = level
+                .cones
+                .directions(&normals, &level.normals, function, control)?;
+            found.iter().try_for_each(|direction| {
+                place.scratch.direction = direction.iter().map(N::of).collect::<Option<_>>()?;
+                add(self.points, numbers, place, proposal, block)
+            })
+        };
+        if added.is_none() {
+            block.signs.truncate(signs);
+            block.bounded.truncate(regions);
+            block.points.truncate(regions);
+        }
+        Ok(added.is_some())
+    }
 }
 
 /// Find the hyperplanes through a vertex, and on which side of it the others lie.
-fn look<N: Exact>(level: &Level, numbers: &Numbers<N>, place: &mut Place<N>) -> Option<()> {
+fn look<N: Exact>(
+    level: &Level,
+    numbers: &Numbers<N>,
+    place: &mut Place<N>,
+    control: &Control,
+) -> Option<()> {
     let dimension = level.dimension;
     place.values.clear();
     place.through.clear();
     let (numerators, denominator) = place.vertex.split_at(dimension);
     for (number, row) in numbers.rows.chunks_exact(dimension + 1).enumerate() {
+        if number % CHUNK == CHUNK - 1 {
+            control.check().ok()?;
+        }
         let side = row[dimension].times(&denominator[0])?;
         let value = dot(&row[..dimension], numerators)?.minus(&side)?;
         if value.sign() == 0 {
@@ -475,58 +403,27 @@ fn look<N: Exact>(level: &Level, numbers: &Numbers<N>, place: &mut Place<N>) -> 
 
 /// Add the region that begins at a vertex in the direction that was found.
 fn add<N: Exact>(
-    level: &Level,
-    top: Option<&short_point::Rows>,
+    points: Option<&Inside<'_>>,
     numbers: &Numbers<N>,
-    place: &mut Place<N>,
+    place: &Place<N>,
+    proposal: &mut Proposal,
     block: &mut Block,
 ) -> Option<()> {
-    let (rows, dimension) = (&numbers.rows, level.dimension);
     let direction = &place.scratch.direction;
     let start = block.signs.len();
-    for (row, value) in rows.chunks_exact(dimension + 1).zip(&place.values) {
+    let rows = numbers.rows.chunks_exact(place.vertex.len());
+    for (row, value) in rows.zip(&place.values) {
         let sign = match value.sign() {
-            0 => dot(&row[..dimension], direction)?.sign(),
+            0 => dot(&row[..direction.len()], direction)?.sign(),
             sign => sign,
         };
         block.signs.push(sign);
     }
-    if let (Some(short), Some(small)) = (&level.short, &level.small) {
-        let (values, signs) = (&place.values, &block.signs[start..]);
-        let found = short.point(values, &place.vertex, direction, signs, &mut place.short);
-        let lifted = found.and_then(|()| lift(small, dimension, &place.short));
-        if let Some(point) = lifted {
-            block.push_point(&point);
-            block.bounded.push(false);
-            return Some(());
-        }
-    }
-    let point = step(rows, &place.values, &place.vertex, direction)?;
-    let lifted = lift(numbers, dimension, &point)?;
-    let shorter = top.filter(|_| lifted.iter().any(|x| x.to_word().is_none()));
-    let shorter = shorter.and_then(|top| {
-        let lifted: Vec<BigInt> = lifted.iter().map(Exact::to_big).collect();
-        top.near(&lifted, &block.signs[start..], &mut place.short)
-    });
-    match shorter {
-        Some(()) => block.push_point(&place.short),
-        None => block.push_point(&lifted),
+    if let Some(points) = points {
+        let signs = &block.signs[start..];
+        let begin = (&place.vertex[..], &place.values[..], &direction[..]);
+        points.push(numbers, begin, signs, proposal, &mut block.points)?;
     }
     block.bounded.push(false);
     Some(())
-}
-
-/// A point of a level in the coordinates of the space.
-fn lift<N: Exact>(numbers: &Numbers<N>, dimension: usize, point: &[N]) -> Option<Vec<N>> {
-    let (denominator, numerators) = point.split_last()?;
-    let mut lifted = Vec::with_capacity(numbers.lift.len() + 1);
-    for row in &numbers.lift {
-        let constant = row[dimension].times(denominator)?;
-        lifted.push(dot(&row[..dimension], numerators)?.plus(&constant)?);
-    }
-    lifted.push(denominator.times(&numbers.divisor)?);
-    if numbers.divisor != N::one() {
-        super::exact::reduce(&mut lifted);
-    }
-    Some(lifted)
 }

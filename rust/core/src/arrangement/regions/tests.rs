@@ -4,8 +4,9 @@ use num_bigint::BigInt;
 use num_traits::Signed;
 use proptest::prelude::*;
 
+use super::block::Block;
 use super::faces;
-use super::search::{Block, RegionSearch};
+use super::search::RegionSearch;
 use crate::Control;
 use crate::arrangement::arithmetic::Rational;
 use crate::arrangement::input::Arrangement;
@@ -34,7 +35,7 @@ fn is_all(arrangement: &Arrangement, found: &Block) -> Result<(), TestCaseError>
     let expected = count_regions(arrangement, true, &control).unwrap();
     prop_assert_eq!(BigInt::from(bounded), expected);
     let mut distinct = HashSet::new();
-    for (region, point) in found.big_points().enumerate() {
+    for (region, point) in found.points.big().enumerate() {
         let signs = &found.signs[region * hyperplanes..][..hyperplanes];
         prop_assert!(distinct.insert(signs.to_vec()), "a region comes twice");
         let (denominator, numerators) = point.split_last().unwrap();
@@ -101,7 +102,7 @@ fn are_all_faces(arrangement: &Arrangement) -> Result<(), TestCaseError> {
     for dimension in 0..=arrangement.dimension() {
         let found = faces(arrangement, dimension, &control).unwrap();
         sum += if dimension.is_multiple_of(2) { 1 } else { -1 } * found.len() as i64;
-        for (face, point) in found.big_points().enumerate() {
+        for (face, point) in found.points.big().enumerate() {
             let signs = &found.signs[face * hyperplanes..][..hyperplanes];
             prop_assert!(
                 hyperplanes == 0 || distinct.insert(signs.to_vec()),

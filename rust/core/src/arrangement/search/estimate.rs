@@ -9,7 +9,8 @@
 //! Knuth draws all children with equal probability. Here, on a flat of dimension r, the child is the largest
 //! member of a random subset of r rows. So a child with k rows below its own is drawn in proportion to the
 //! number of subsets of r − 1 among these k. If all subsets are independent, this is the share of the leaves
-//! below the child, and all probes give the same number.
+//! below the child, and all probes give the same number. Children that are proved to have no vertex below them are
+//! not drawn.
 
 use crate::arrangement::arithmetic::Field;
 use crate::arrangement::flats::Flat;
@@ -36,19 +37,28 @@ impl Random {
         (z >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The largest member of a random subset of `size` of the numbers below `count`, and the inverse of its
-    /// probability. 1 ≤ `size` ≤ `count`.
-    fn largest_of_subset(&mut self, count: usize, size: usize) -> (usize, f64) {
-        let mut at = count - 1;
-        // A fraction of size/(at + 1) of the subsets of 0..=at contains `at`.
-        while at >= size && self.unit() * (at + 1) as f64 >= size as f64 {
-            at -= 1;
-        }
+    /// The largest member of a random subset of `size` of the numbers below `count`, among the subsets whose
+    /// largest member is at least `least`, and the inverse of its probability. 1 ≤ `size` ≤ `count` and
+    /// `least` < `count`.
+    fn largest_of_subset(&mut self, count: usize, size: usize, least: usize) -> (usize, f64) {
+        // The share of these subsets is at least 1/count.
+        let below = (0..size).map(|i| least.saturating_sub(i) as f64 / (count - i) as f64);
+        let share = 1.0 - below.product::<f64>();
+        let at = loop {
+            let mut at = count - 1;
+            // A fraction of size/(at + 1) of the subsets of 0..=at contains `at`.
+            while at >= size.max(least) && self.unit() * (at + 1) as f64 >= size as f64 {
+                at -= 1;
+            }
+            if at >= least {
+                break at;
+            }
+        };
         // C(count, size) / C(at, size − 1), factor by factor: each of them may be beyond a double.
         let ratio = (0..size - 1).map(|i| (count - i) as f64 / (at - i) as f64);
         (
             at,
-            ratio.product::<f64>() * (count - size + 1) as f64 / size as f64,
+            share * ratio.product::<f64>() * (count - size + 1) as f64 / size as f64,
         )
     }
 }
@@ -74,7 +84,11 @@ pub fn probe_flats<F: Flat>(
         if children.len() < flat.dimension() || !flat.reaches_a_vertex(scratch) {
             return Ok(0.0);
         }
-        let (at, factor) = random.largest_of_subset(children.len(), flat.dimension());
+        let least = flat
+            .first_child(scratch)
+            .saturating_sub(children.start)
+            .min(children.len() - 1);
+        let (at, factor) = random.largest_of_subset(children.len(), flat.dimension(), least);
         weight *= factor;
         flat.restrict(children.start + at, &mut here[0], scratch);
     }
@@ -92,10 +106,11 @@ pub fn probe_cobases<F: Field>(
     control: &Control,
 ) -> Result<f64> {
     let dimension = arrangement.dimension();
-    let normals = arrangement.rows().iter().map(|row| &row[..dimension]);
-    let mut rows: Vec<Vec<F>> = normals
-        .map(|row| row.iter().map(F::from_integer).collect())
-        .collect();
+    let mut rows: Vec<Vec<F>> = Vec::with_capacity(arrangement.rows().len());
+    for row in arrangement.rows() {
+        control.check()?;
+        rows.push(row[..dimension].iter().map(F::from_integer).collect());
+    }
     let mut weight = 1.0;
     for free in (1..=dimension).rev() {
         control.check()?;
@@ -103,7 +118,7 @@ pub fn probe_cobases<F: Field>(
         if rows.len() < free {
             return Ok(0.0);
         }
-        let (at, factor) = random.largest_of_subset(rows.len(), free);
+        let (at, factor) = random.largest_of_subset(rows.len(), free, 0);
         weight *= factor;
         let mut chosen = rows.swap_remove(at);
         rows.truncate(at);
@@ -130,11 +145,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn some_subsets_are_left_out() {
+        let mut random = Random(2);
+        let mut counts = [0.0f64; 7];
+        for _ in 0..60_000 {
+            let (at, weight) = random.largest_of_subset(7, 3, 5);
+            // C(5, 2) + C(6, 2) subsets have a largest member of at least 5.
+            assert!((weight - 25.0 / (at * (at - 1) / 2) as f64).abs() < 1e-9);
+            counts[at] += 25.0 / 60_000.0;
+        }
+        assert!((counts[5] - 10.0).abs() < 0.3 && (counts[6] - 15.0).abs() < 0.3);
+        assert_eq!(random.largest_of_subset(4, 1, 3), (3, 1.0));
+    }
+
+    #[test]
     fn subsets_are_drawn_evenly() {
         let mut random = Random(1);
         let mut counts = [0.0; 7];
         for _ in 0..70_000 {
-            let (at, weight) = random.largest_of_subset(7, 3);
+            let (at, weight) = random.largest_of_subset(7, 3, 0);
             // C(7, 3) subsets, C(at, 2) of which have this largest member.
             assert!((weight - 35.0 / (at * (at - 1) / 2) as f64).abs() < 1e-9);
             counts[at] += 1.0 / 2000.0;

@@ -223,7 +223,8 @@ impl Shared<'_> {
             if let Some(job) = job {
                 queue.busy += 1;
                 let budget = match self.threads {
-                    1 => u64::MAX,
+                    // The vertices that are not wanted are dropped after each job.
+                    1 if self.search.within.is_none() => u64::MAX,
                     threads if queue.jobs.len() < threads => BUDGET_WHILE_WAITING,
                     _ => BUDGET,
                 };

@@ -12,8 +12,9 @@ use crate::arrangement::arithmetic::PRIME_50;
 use crate::arrangement::cobases::zero_lanes;
 use crate::arrangement::coordinates::Space;
 use crate::arrangement::flats::Matrix;
+use crate::arrangement::halfspaces::Halfspaces;
 use crate::arrangement::input::{Arithmetic, Arrangement, Bound, Frame};
-use crate::{Result, SimdLevel};
+use crate::{Control, Result, SimdLevel};
 
 /// The method of a search. All methods find the same vertices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct VertexSearch {
     pub(super) simd: SimdLevel,
     pub(super) limbs: usize,
     pub(super) tiers: Vec<Tier>,
+    /// The polyhedron to which the search is restricted.
+    pub(super) within: Option<Arc<Halfspaces>>,
     /// Workspaces that no worker uses at present.
     pub(super) idle: Idle,
 }
@@ -52,18 +55,26 @@ impl VertexSearch {
     /// Prepare a search with the vector instructions that are in use.
     ///
     /// # Errors
-    /// Those of [`SimdLevel::in_use`].
-    pub fn new(arrangement: Arrangement, method: Method) -> Result<Self> {
-        Ok(Self::on(SimdLevel::in_use()?, arrangement, method))
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), and those of [`SimdLevel::in_use`].
+    pub fn new(arrangement: Arrangement, method: Method, control: &Control) -> Result<Self> {
+        Self::on(SimdLevel::in_use()?, arrangement, method, control)
     }
 
     /// Prepare a search with these vector instructions.
-    pub fn on(simd: SimdLevel, arrangement: Arrangement, method: Method) -> Self {
-        let bound = Bound::of(arrangement.rows(), arrangement.dimension());
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn on(
+        simd: SimdLevel,
+        arrangement: Arrangement,
+        method: Method,
+        control: &Control,
+    ) -> Result<Self> {
+        let bound = Bound::of(arrangement.rows(), arrangement.dimension(), control)?;
         let arithmetic = bound.arithmetic();
         let mut tiers = Vec::new();
         if method == Method::Flats && arrangement.dimension() >= 2 {
-            tiers.extend(machine_tiers(simd, &arrangement, &bound));
+            tiers.extend(machine_tiers(simd, &arrangement, &bound, control)?);
         }
         let in_lanes = bound.is_below(PRIME_50) && zero_lanes::is_worthwhile(simd);
         if method == Method::Zero && in_lanes {
@@ -74,14 +85,23 @@ impl VertexSearch {
         } else {
             tiers.push(Tier::Field(arithmetic));
         }
-        Self {
+        Ok(Self {
             limbs: bound.coordinate_limbs(),
             arrangement: Arc::new(arrangement),
             method,
             simd,
             tiers,
+            within: None,
             idle: Idle::default(),
-        }
+        })
+    }
+
+    /// The same search, of those vertices only that satisfy all inequalities. Flats that miss the polyhedron are
+    /// not entered. Cobases are all visited: those of one subtree lie on no common flat.
+    #[must_use]
+    pub fn within(mut self, halfspaces: Halfspaces) -> Self {
+        self.within = Some(Arc::new(halfspaces));
+        self
     }
 
     /// Prepare a search in one field only. The caller has to know that its zero tests are exact. Tests compare
@@ -93,12 +113,18 @@ impl VertexSearch {
         arrangement: Arrangement,
         method: Method,
         arithmetic: Arithmetic,
+        control: &Control,
     ) -> Result<Self> {
         Ok(Self {
             tiers: vec![Tier::Field(arithmetic)],
             idle: Idle::default(),
-            ..Self::new(arrangement, method)?
+            ..Self::new(arrangement, method, control)?
         })
+    }
+
+    /// The inequalities that restrict the search.
+    pub fn halfspaces(&self) -> Option<&Halfspaces> {
+        self.within.as_deref()
     }
 
     /// The arrangement.
@@ -123,11 +149,21 @@ impl VertexSearch {
 }
 
 /// The tiers in machine integers, in coordinates that make the rows short.
-fn machine_tiers(simd: SimdLevel, arrangement: &Arrangement, bound: &Bound) -> Vec<Tier> {
+fn machine_tiers(
+    simd: SimdLevel,
+    arrangement: &Arrangement,
+    bound: &Bound,
+    control: &Control,
+) -> Result<Vec<Tier>> {
     let (dimension, limbs) = (arrangement.dimension(), bound.coordinate_limbs());
     // Coordinates of one word have to be in lowest terms, and a map from other coordinates does not give that.
-    let frame = (limbs > 1).then(|| Frame::of(arrangement)).flatten();
-    let frame = frame.map(|frame| (Bound::of(&frame.rows, dimension), frame));
+    let frame = if limbs > 1 {
+        Frame::of(arrangement, control)?
+    } else {
+        None
+    };
+    let frame = frame.map(|frame| Ok((Bound::of(&frame.rows, dimension, control)?, frame)));
+    let frame = frame.transpose()?;
     // If the bound becomes only a little smaller, the conversion of vertices costs more than it saves.
     let framed = frame.filter(|(other, _)| other.bits() * 4 < bound.bits() * 3);
     let (bound, rows, map) = match &framed {
@@ -145,5 +181,5 @@ fn machine_tiers(simd: SimdLevel, arrangement: &Arrangement, bound: &Bound) -> V
         let wide = Matrix::new(rows, dimension + 1, minors_fit, &space);
         tiers.extend(wide.map(|m| Tier::Wide(Arc::new(m))));
     }
-    tiers
+    Ok(tiers)
 }

@@ -5,7 +5,8 @@ use super::vertex_search::VertexSearch;
 use super::workspaces::Runners;
 use crate::Control;
 use crate::arrangement::arithmetic::push_integer;
-use crate::arrangement::jobs::{Job, Limits, Meter, SearchResult, Walk, Wanted};
+use crate::arrangement::halfspaces::Pruning;
+use crate::arrangement::jobs::{Job, Limits, Meter, Prune, SearchResult, Walk, Wanted};
 
 /// Runs jobs of a search on one thread. It makes a workspace for a tier when it first needs one.
 ///
@@ -14,13 +15,16 @@ use crate::arrangement::jobs::{Job, Limits, Meter, SearchResult, Walk, Wanted};
 pub struct Worker<'a> {
     search: &'a VertexSearch,
     runners: Runners,
+    pruning: Option<Pruning>,
 }
 
 impl<'a> Worker<'a> {
     /// A worker with the workspaces of an earlier one, if there are any.
     pub fn new(search: &'a VertexSearch) -> Self {
+        let within = search.within.clone();
         Self {
             search,
+            pruning: within.map(|within| Pruning::new(search.arrangement.clone(), within)),
             runners: search
                 .idle
                 .take()
@@ -39,15 +43,32 @@ impl<'a> Worker<'a> {
         result: &mut SearchResult,
     ) -> Vec<Job> {
         let search = self.search;
+        let (words, vertices) = (result.numbers.len(), result.vertices);
         let mut walk = Walk {
             meter: Meter::new(control, limits, work),
-            wanted,
+            wanted: Wanted {
+                // Only coordinates show which vertices are within a polyhedron.
+                coordinates: wanted.coordinates || search.within.is_some(),
+                ..wanted
+            },
+            pruning: self
+                .pruning
+                .as_mut()
+                .map(|pruning| pruning as &mut dyn Prune),
             limbs: search.limbs,
             result: std::mem::take(result),
             path: Vec::new(),
             remaining: Vec::new(),
             outgrown: Vec::new(),
         };
+        // Room for coordinates is made by the number of vertices, and those that were only counted have none.
+        let held = words / ((search.arrangement.dimension() + 1) * search.limbs);
+        let held = if search.within.is_some() {
+            held as u64
+        } else {
+            vertices
+        };
+        walk.result.vertices = held;
         if search.arrangement.dimension() == 0 {
             point(job, &mut walk);
         } else {
@@ -74,6 +95,16 @@ impl<'a> Worker<'a> {
                     break;
                 }
             }
+        }
+        if let Some(within) = &search.within {
+            let found = walk.result.vertices - held;
+            let numbers = &mut walk.result.numbers;
+            let kept = within.retain(numbers, words, search.limbs);
+            if !wanted.coordinates {
+                numbers.truncate(words);
+            }
+            limits.give_back(found - kept);
+            walk.result.vertices = vertices + kept;
         }
         *result = walk.result;
         // The last tier leaves a job here only if it was stopped within a step.

@@ -22,7 +22,9 @@ pub enum ActivationOrder {
     Chunks,
     /// [`TILE`] after [`TILE`]; within a tile, weight s of all lanes for each s in turn.
     Tiles,
-    /// The same, with the upper bytes of all lanes before the lower bytes.
+    /// The same; of each 32 lanes, the even ones come before the odd ones.
+    TilesByParity,
+    /// As [`Tiles`](Self::Tiles), with the upper bytes of all lanes before the lower bytes.
     TilesOfBytes,
 }
 
@@ -32,7 +34,7 @@ impl ActivationOrder {
         match self {
             Self::Pairs => PAIR,
             Self::Chunks => CHUNK,
-            Self::Tiles | Self::TilesOfBytes => TILE,
+            Self::Tiles | Self::TilesByParity | Self::TilesOfBytes => TILE,
         }
     }
 
@@ -41,7 +43,7 @@ impl ActivationOrder {
         match self {
             Self::Pairs | Self::Chunks => STRETCH,
             // Sums of whole streams are exact.
-            Self::Tiles | Self::TilesOfBytes => usize::MAX,
+            Self::Tiles | Self::TilesByParity | Self::TilesOfBytes => usize::MAX,
         }
     }
 }

@@ -9,6 +9,13 @@ pub fn bytes(byte: u8) -> __m256i {
     _mm256_set1_epi8(byte as i8)
 }
 
+/// The bits of all bytes that a mask has.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn masked(bytes_: __m256i, mask: u8) -> __m256i {
+    _mm256_and_si256(bytes_, bytes(mask))
+}
+
 /// Sixteen bytes in both halves of a vector.
 #[inline]
 #[target_feature(enable = "avx2")]

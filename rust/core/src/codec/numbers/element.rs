@@ -163,11 +163,14 @@ impl Element for f32 {
         let Some((first, second)) = power.narrow() else {
             return restore_slowly(values, power, out);
         };
-        simd.run(move || {
-            for (place, value) in out.iter_mut().zip(values) {
-                *place = (value * first * second).clamp(f32::MIN, f32::MAX);
-            }
-        });
+        simd.run(
+            #[inline(always)]
+            move || {
+                for (place, value) in out.iter_mut().zip(values) {
+                    *place = (value * first * second).clamp(f32::MIN, f32::MAX);
+                }
+            },
+        );
     }
 }
 
@@ -183,13 +186,19 @@ impl Element for f64 {
         value.into()
     }
     fn widen(values: &[Self], simd: SimdLevel, out: &mut Vec<f32>) {
-        simd.run(|| out.extend(values.iter().map(|value| *value as f32)));
+        simd.run(
+            #[inline(always)]
+            || out.extend(values.iter().map(|value| *value as f32)),
+        );
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
     }
     fn restore(values: &[f32], power: PowerOfTwo, simd: SimdLevel, out: &mut [Self]) {
-        simd.run(|| restore_slowly(values, power, out));
+        simd.run(
+            #[inline(always)]
+            || restore_slowly(values, power, out),
+        );
     }
 }
 
@@ -217,12 +226,15 @@ impl Element for f16 {
             return restore_slowly(values, power, out);
         };
         // Only subnormals are rounded in `f32`, and these are 0 in `f16`.
-        simd.run(move || {
-            for (place, value) in out.iter_mut().zip(values) {
-                let product = (value * first * second).clamp(-F16_MAX, F16_MAX);
-                *place = f16::from_bits(f16_bits(product));
-            }
-        });
+        simd.run(
+            #[inline(always)]
+            move || {
+                for (place, value) in out.iter_mut().zip(values) {
+                    let product = (value * first * second).clamp(-F16_MAX, F16_MAX);
+                    *place = f16::from_bits(f16_bits(product));
+                }
+            },
+        );
     }
 }
 
@@ -241,7 +253,10 @@ impl Element for bf16 {
         // A `bf16` is the upper half of an `f32`. Without a special case for NaN, the loop is
         // vectorised.
         let widened = |value: &Self| f32::from_bits(u32::from(value.to_bits()) << 16);
-        simd.run(|| out.extend(values.iter().map(widened)));
+        simd.run(
+            #[inline(always)]
+            || out.extend(values.iter().map(widened)),
+        );
     }
     fn push_le(self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.to_le_bytes());
@@ -251,17 +266,20 @@ impl Element for bf16 {
             return restore_slowly(values, power, out);
         };
         for (out, values) in out.chunks_mut(RESTORED).zip(values.chunks(RESTORED)) {
-            let subnormal = simd.run(|| {
-                let mut subnormal = false;
-                for (place, value) in out.iter_mut().zip(values) {
-                    let product = (value * first * second).clamp(-BF16_MAX, BF16_MAX);
-                    subnormal |= product.abs() < f32::MIN_POSITIVE && *value != 0.0;
-                    // To the nearest, ties to even; no product is so large that this overflows.
-                    let bits = product.to_bits();
-                    *place = bf16::from_bits(((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) as u16);
-                }
-                subnormal
-            });
+            let subnormal = simd.run(
+                #[inline(always)]
+                || {
+                    let mut subnormal = false;
+                    for (place, value) in out.iter_mut().zip(values) {
+                        let product = (value * first * second).clamp(-BF16_MAX, BF16_MAX);
+                        subnormal |= product.abs() < f32::MIN_POSITIVE && *value != 0.0;
+                        // To the nearest, ties to even; no product is so large that this overflows.
+                        let bits = product.to_bits();
+                        *place = bf16::from_bits(((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) as u16);
+                    }
+                    subnormal
+                },
+            );
             // Subnormals would be rounded twice, because the subnormals of both types lie in the same
             // range.
             if subnormal {

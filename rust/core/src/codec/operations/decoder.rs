@@ -284,11 +284,14 @@ impl<'a> Decoder<'a> {
             .load(self.simd, &self.plans, source, start, needed.end);
         levels(self.simd, &codes, 0, values);
         let values = &mut values[needed.start - start..count];
-        self.simd.run(|| {
-            for value in values.iter_mut() {
-                *value *= scale;
-            }
-        });
+        self.simd.run(
+            #[inline(always)]
+            || {
+                for value in values.iter_mut() {
+                    *value *= scale;
+                }
+            },
+        );
         if let Some(incoherence) = &self.incoherence {
             incoherence.inverse_part(values, needed.start, n);
         }

@@ -99,7 +99,7 @@ pub enum LevelCurve {
     /// The same curve in integers, [`WORDS_A_SIGMA`] to a standard deviation: for the rates of code set
     /// 2 whose levels do not fit in bytes.
     Words([f32; 3]),
-    /// Straight lines and a tail, in bytes.
+    /// Sums of small tables, in bytes.
     Bytes(ByteLevels),
 }
 
@@ -173,7 +173,7 @@ impl Code {
         match &self.curve {
             LevelCurve::Quantile(shape) => self.quantile_level(*shape, phase),
             LevelCurve::Words(_) => self.integer_level(phase) as f32 * (1.0 / WORDS_A_SIGMA),
-            LevelCurve::Bytes(bytes) => self.integer_level(phase) as f32 * bytes.half_unit(),
+            LevelCurve::Bytes(bytes) => self.integer_level(phase) as f32 * bytes.unit(),
         }
     }
 
@@ -187,11 +187,8 @@ impl Code {
             }
             LevelCurve::Bytes(bytes) => {
                 let offset = phase & self.offset_mask();
-                bytes.half_units(
-                    self.cell_bits(),
-                    phase >> self.offset_bits,
-                    (offset + 64) % 128,
-                )
+                let cell = self.stored_cell(phase >> self.offset_bits, offset);
+                bytes.level(self.cell_bits(), cell, (offset + 64) % 128)
             }
         }
     }
@@ -251,12 +248,14 @@ impl Code {
         }
     }
 
-    /// The number of a cell as it is stored. In a code of set 2 it is one more for the offsets of the
-    /// upper half, modulo the number of cells: 0 is the tail, on whichever side it lies.
+    /// The number of a cell as it is stored. In a code of set 2 cells are counted from below for the
+    /// offsets of the lower half, and from above for those of the upper half: 0 is the tail, on whichever
+    /// side it lies.
     pub fn stored_cell(&self, cell: u32, offset: u32) -> u32 {
         match self.map {
             StateMap::Winding(_) => cell,
-            StateMap::Tables(_) => (cell + offset / 64) % (1 << self.cell_bits()),
+            StateMap::Tables(_) if offset < 64 => cell,
+            StateMap::Tables(_) => (1 << self.cell_bits()) - 1 - cell,
         }
     }
 

@@ -147,29 +147,39 @@ impl<'t> ConstantsFile<'t> {
 
     const fn byte_levels(&mut self) -> ByteLevels {
         let units = self.real();
-        let slopes = [self.whole() as i32, self.whole() as i32];
-        let (edge, step) = (self.signed(), self.whole() as i32);
-        let starts = [
-            self.whole() as i32,
-            self.whole() as i32,
-            self.whole() as i32,
-        ];
-        let mut tail = [0; 32];
+        let (classes, starts) = (self.small::<8>(), self.small::<8>());
+        let (lines, tail) = (self.small::<16>(), self.small::<16>());
+        assert!(tail[0] == 0, "the tail begins with 0");
+        let mut levels = ByteLevels {
+            units,
+            classes: [0; 8],
+            starts,
+            lines,
+            tail,
+        };
         let mut i = 0;
-        while i < tail.len() {
-            let distance = self.whole();
-            assert!(distance < 128, "a distance in the tail is a byte");
-            tail[i] = distance as u8;
+        while i < classes.len() {
+            assert!(0 <= classes[i] && classes[i] < 4, "a class is 0 to 3");
+            levels.classes[i] = classes[i] as u8;
             i += 1;
         }
-        ByteLevels {
-            units,
-            slopes,
-            edge,
-            step,
-            starts,
-            tail,
+        levels
+    }
+
+    /// Numbers of one byte.
+    const fn small<const COUNT: usize>(&mut self) -> [i8; COUNT] {
+        let mut all = [0; COUNT];
+        let mut i = 0;
+        while i < COUNT {
+            let value = self.signed();
+            assert!(
+                -128 <= value && value < 128,
+                "a number of a table is a byte"
+            );
+            all[i] = value as i8;
+            i += 1;
         }
+        all
     }
 
     const fn end_of_line(&mut self) {

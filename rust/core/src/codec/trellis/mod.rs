@@ -1,6 +1,6 @@
 //! The trellis codes: constants, state map, levels, and the plain decoder.
 
-mod byte_levels;
+pub mod byte_levels;
 pub mod code;
 pub mod code_set;
 mod constants;

@@ -88,14 +88,22 @@ fn stored_cells_are_the_cells_and_zero_is_the_tail() {
 }
 
 #[test]
-fn levels_of_one_parity_are_bytes() {
+fn levels_in_bytes_are_symmetric() {
     for code in PinnedCode::all().map(PinnedCode::code) {
         let LevelCurve::Bytes(bytes) = &code.curve else {
             continue;
         };
-        for phase in 0..1 << code.phase_bits() {
-            let level = code.integer_level(phase) - bytes.parity();
-            assert!(level % 2 == 0 && (-256..256).contains(&level), "{code:?}");
+        if code.cell_bits() < 3 {
+            let cells = 1 << code.cell_bits();
+            assert_eq!(bytes.classes[..cells], [0, 1, 2, 3][..cells], "{code:?}");
+            assert_eq!(bytes.starts, [0; 8], "{code:?}");
+        }
+        assert_eq!(bytes.classes[0], 0, "{code:?}");
+        let phases = 1 << code.phase_bits();
+        for phase in 0..phases {
+            let level = code.integer_level(phase);
+            assert!((-127..128).contains(&level), "{code:?}");
+            assert_eq!(code.integer_level(phases - 1 - phase), -level, "{code:?}");
         }
     }
 }

@@ -71,7 +71,7 @@ impl Signs {
         }
     }
 
-    fn of(&mut self, magnitude: f64) -> f64 {
+    fn of(&mut self, magnitude: f32) -> f32 {
         if self.left == 0 {
             self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let mut z = self.state;
@@ -87,15 +87,19 @@ impl Signs {
     }
 }
 
+/// What [`PROBES`] outputs have at one place. In single precision, whose rounding is far below the
+/// spread of the estimates, so that they fit into vector registers.
+type Probes = [f32; PROBES];
+
 impl Forecaster<'_> {
     /// The forecast at these half bits of each stream.
     ///
     /// O(n²) multiply-adds for n inputs, for each of [`PROBES`] and each piece of a vector.
     pub fn at(&self, rates: &[u8], control: &Control) -> Result<Forecast> {
         let pieces = self.steps.iter().map(|step| step.streams.len()).max();
-        let lanes = pieces.unwrap_or(1) * PROBES;
-        let variances = self.variances(rates, lanes, control)?;
-        let costs = self.costs(rates, lanes, control)?;
+        let pieces = pieces.unwrap_or(1);
+        let variances = self.variances(rates, pieces, control)?;
+        let costs = self.costs(rates, pieces, control)?;
         let error = self.sources.iter().zip(&variances).zip(rates);
         let error = error.map(|((source, variance), rate)| {
             source.len as f64 * source.weight * variance * self.noise[usize::from(*rate)]
@@ -115,94 +119,100 @@ impl Forecaster<'_> {
     }
 
     /// σ²(t) of each stream.
-    fn variances(&self, rates: &[u8], lanes: usize, control: &Control) -> Result<Vec<f64>> {
+    fn variances(&self, rates: &[u8], pieces: usize, control: &Control) -> Result<Vec<f64>> {
         let inputs = self.factor.inputs();
         let mut signs = Signs::new(1);
         let mut variances = vec![0.0; self.sources.len()];
-        // For each input, what is fed back to it so far.
-        let mut fed = vec![0.0; inputs * lanes];
-        let mut errors = vec![0.0; lanes];
-        let mut within = vec![0.0; lanes];
+        // For each piece and input, what is fed back to it so far.
+        let mut fed = vec![[0.0; PROBES]; pieces * inputs];
         for step in self.steps {
             control.check()?;
             let vectors = step.inputs.len() as f64;
             for (piece, stream) in step.streams.clone().enumerate() {
-                let added = step
-                    .inputs
-                    .clone()
-                    .map(|input| mean_square(&fed[input * lanes + piece * PROBES..][..PROBES]));
-                let added = added.sum::<f64>() / vectors;
+                let fed = &fed[piece * inputs..][step.inputs.clone()];
+                let added = fed.iter().map(mean_square).sum::<f64>() / vectors;
                 variances[stream] = self.sources[stream].variance + added;
             }
             for input in step.inputs.clone() {
                 for (piece, stream) in step.streams.clone().enumerate() {
                     let noise = self.noise[usize::from(rates[stream])];
-                    let deviation = self.sources[stream].variance.sqrt();
-                    let own = (noise * (1.0 - noise) * variances[stream]).sqrt();
-                    let at = piece * PROBES..(piece + 1) * PROBES;
-                    let fed = &fed[input * lanes..][at.clone()];
-                    let both = errors[at.clone()].iter_mut().zip(&mut within[at]);
-                    for ((error, within), fed) in both.zip(fed) {
+                    let deviation = self.sources[stream].variance.sqrt() as f32;
+                    let own = (noise * (1.0 - noise) * variances[stream]).sqrt() as f32;
+                    let noise = noise as f32;
+                    let fed = &mut fed[piece * inputs..][..inputs];
+                    // Within a step, targets are made as if those before had been hit.
+                    let within = fed[input].map(|fed| -fed);
+                    let error = fed[input].map(|fed| {
                         let target = signs.of(deviation) + fed;
-                        *error = noise * target + signs.of(own) - fed;
-                        // Within a step, targets are made as if those before had been hit.
-                        *within = -fed;
-                    }
+                        noise * target + signs.of(own) - fed
+                    });
+                    let (same, after) = fed.split_at_mut(step.inputs.end);
+                    self.feed(input, input + 1, &within, &mut same[input + 1..]);
+                    self.feed(input, step.inputs.end, &error, after);
                 }
-                self.simd.run(|| {
-                    for later in input + 1..inputs {
-                        let feedback = self.factor.feedback(input, later);
-                        let fed = &mut fed[later * lanes..][..lanes];
-                        let same = later < step.inputs.end;
-                        for (fed, error) in fed.iter_mut().zip(if same { &within } else { &errors })
-                        {
-                            *fed += feedback * error;
-                        }
-                    }
-                });
             }
         }
         Ok(variances)
     }
 
+    /// Add the feedback of an input's errors to what inputs from `first` on are fed.
+    fn feed(&self, input: usize, first: usize, errors: &Probes, fed: &mut [Probes]) {
+        self.simd.run(
+            #[inline(always)]
+            || {
+                for (later, fed) in (first..).zip(fed) {
+                    let feedback = self.factor.feedback(input, later) as f32;
+                    for (fed, error) in fed.iter_mut().zip(errors) {
+                        *fed += feedback * error;
+                    }
+                }
+            },
+        );
+    }
+
     /// λ of each stream.
-    fn costs(&self, rates: &[u8], lanes: usize, control: &Control) -> Result<Vec<f64>> {
+    fn costs(&self, rates: &[u8], pieces: usize, control: &Control) -> Result<Vec<f64>> {
         let inputs = self.factor.inputs();
         let mut signs = Signs::new(2);
         let mut costs = vec![0.0; self.sources.len()];
-        // For each input, B times the signs, from it on.
-        let mut probes = vec![0.0; inputs * lanes];
-        let mut sums = vec![0.0; lanes];
+        // For each piece and input, B times the signs, from it on.
+        let mut probes = vec![[0.0; PROBES]; pieces * inputs];
         for step in self.steps.iter().rev() {
             control.check()?;
             for input in step.inputs.clone().rev() {
-                sums.fill(0.0);
-                self.simd.run(|| {
-                    for later in step.inputs.end..inputs {
-                        let feedback = self.factor.feedback(input, later);
-                        let probes = &probes[later * lanes..][..lanes];
-                        for (sum, probe) in sums.iter_mut().zip(probes) {
-                            *sum += feedback * probe;
-                        }
-                    }
-                });
                 for (piece, stream) in step.streams.clone().enumerate() {
-                    let at = piece * PROBES..(piece + 1) * PROBES;
-                    let cost = self.sources[stream].weight + mean_square(&sums[at.clone()]);
+                    let probes = &mut probes[piece * inputs..][..inputs];
+                    let sums = self.sums(input, step.inputs.end, &probes[step.inputs.end..]);
+                    let cost = self.sources[stream].weight + mean_square(&sums);
                     costs[stream] += cost / step.inputs.len() as f64;
                     let noise = self.noise[usize::from(rates[stream])];
-                    let own = (noise * cost).sqrt();
-                    let probes = &mut probes[input * lanes..][at.clone()];
-                    for (probe, sum) in probes.iter_mut().zip(&sums[at]) {
-                        *probe = signs.of(own) - sum;
-                    }
+                    let own = (noise * cost).sqrt() as f32;
+                    probes[input] = sums.map(|sum| signs.of(own) - sum);
                 }
             }
         }
         Ok(costs)
     }
+
+    /// The sum of what inputs from `first` on have, times the feedback of an input to them.
+    fn sums(&self, input: usize, first: usize, probes: &[Probes]) -> Probes {
+        let mut sums = [0.0; PROBES];
+        self.simd.run(
+            #[inline(always)]
+            || {
+                for (later, probes) in (first..).zip(probes) {
+                    let feedback = self.factor.feedback(input, later) as f32;
+                    for (sum, probe) in sums.iter_mut().zip(probes) {
+                        *sum += feedback * probe;
+                    }
+                }
+            },
+        );
+        sums
+    }
 }
 
-fn mean_square(values: &[f64]) -> f64 {
-    values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64
+fn mean_square(values: &Probes) -> f64 {
+    let squares = values.iter().map(|value| f64::from(*value).powi(2));
+    squares.sum::<f64>() / PROBES as f64
 }

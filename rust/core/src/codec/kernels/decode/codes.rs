@@ -207,7 +207,10 @@ fn load_path<'m>(
     memory[size - before..].fill(0);
     fetch_ahead(&source.path[end..], len);
     let reversed = &mut memory[after..size - before];
-    simd.run(|| reverse(known, reversed));
+    simd.run(
+        #[inline(always)]
+        || reverse(known, reversed),
+    );
     memory
 }
 
@@ -269,7 +272,10 @@ fn load_stored_order<'m>(
     let known = (size + 1 - zeros).min(plane.len() - start);
     memory[zeros..zeros + known].copy_from_slice(&plane[start..start + known]);
     if shift > 0 {
-        simd.run(|| shift_up(memory, shift));
+        simd.run(
+            #[inline(always)]
+            || shift_up(memory, shift),
+        );
     }
     &memory[..size]
 }

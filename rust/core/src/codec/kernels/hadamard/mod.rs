@@ -104,11 +104,14 @@ impl Incoherence {
 
     fn flip(&self, part: &mut [f32], start: usize) {
         let signs = &self.signs[start..start + part.len()];
-        self.simd.run(|| {
-            for (value, sign) in part.iter_mut().zip(signs) {
-                *value = f32::from_bits(value.to_bits() ^ sign);
-            }
-        });
+        self.simd.run(
+            #[inline(always)]
+            || {
+                for (value, sign) in part.iter_mut().zip(signs) {
+                    *value = f32::from_bits(value.to_bits() ^ sign);
+                }
+            },
+        );
     }
 
     /// The orthonormal Walsh–Hadamard transform (natural order) of a block of 2^i ≤ 1024 values.

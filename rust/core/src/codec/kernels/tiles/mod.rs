@@ -1,7 +1,6 @@
 //! Streams in tiles: decoding, and products with one vector (code set 2; see [`order`]).
 //!
-//! Levels are integers. A level that is a byte is twice that byte plus the parity of its code, in half
-//! units. Products of these levels with 16-bit activations are summed exactly over a whole stream, so in
+//! Levels are integers. Products of these levels with 16-bit activations are summed exactly over a whole stream, so in
 //! any order and by any instructions. Then the sum becomes a float, and is multiplied by the unit of the
 //! activations.
 
@@ -143,32 +142,19 @@ impl<'m> TileCodes<'m> {
     }
 
     /// Decode a tile to integer levels, in the order of its weights.
-    ///
-    /// With vectors, only u is found by these: levels of words are read from a table that is too large
-    /// for registers.
     fn decode_words(&self, simd: SimdLevel, number: usize, out: &mut [i16; TILE]) {
-        let (tile, lanes) = self.tile(number);
-        let plan = self.plan;
-        let (mut path, mut cells) = ([0; LANES], [[0; LANES]; STEPS]);
-        let mut offsets = [[0; LANES]; STEPS];
         match simd {
-            SimdLevel::Portable => return portable::levels(plan, tile, lanes, out),
+            SimdLevel::Portable => {
+                let (tile, lanes) = self.tile(number);
+                portable::levels(self.plan, tile, lanes, out);
+            }
             #[cfg(target_arch = "x86_64")]
             _ => {
                 let mut memory = [0; MOST_BYTES];
-                let (whole, _) = self.whole_tile(number, &mut memory);
-                // SAFETY: every level but the portable one has AVX2; the bytes of a whole tile are
-                // there, and the window is the code's.
-                unsafe { offsets_on_avx2(plan, whole.as_ptr(), lanes, &mut offsets) };
-            }
-        }
-        plan.order.unpack(tile, lanes, &mut path, &mut cells);
-        for (lane, out) in out.as_chunks_mut::<STEPS>().0[..lanes]
-            .iter_mut()
-            .enumerate()
-        {
-            for (step, out) in out.iter_mut().enumerate() {
-                *out = plan.level_at(cells[step][lane], offsets[step][lane]);
+                let (tile, lanes) = self.whole_tile(number, &mut memory);
+                // SAFETY: every level but the portable one has AVX2 and FMA. Levels are words where
+                // vectors do not decode to bytes.
+                unsafe { words_on_avx2(self.plan, tile, lanes, out) };
             }
         }
     }
@@ -199,8 +185,8 @@ impl<'m> TileCodes<'m> {
         }
     }
 
-    /// Decode a tile to bytes, weight s of all lanes for each s in turn. With AVX-512 VBMI, bytes are
-    /// moved up by 128. Lanes that do not exist have any levels.
+    /// Decode a tile to bytes, weight s of all lanes for each s in turn. With vectors, bytes are moved
+    /// up by 128. Lanes that do not exist have any levels.
     fn steps(&self, simd: SimdLevel, number: usize, out: &mut [u8; TILE]) {
         let plan = self.plan;
         let mut memory = [0; MOST_BYTES];
@@ -209,10 +195,8 @@ impl<'m> TileCodes<'m> {
                 let (tile, lanes) = self.tile(number);
                 let mut levels = [0; TILE];
                 portable::levels(plan, tile, lanes, &mut levels);
-                let (_, parity) = self.unit_and_parity();
                 for (at, out) in out.iter_mut().enumerate() {
-                    let level = levels[STEPS * (at % LANES) + at / LANES];
-                    *out = ((i32::from(level) - parity) / 2) as u8;
+                    *out = levels[STEPS * (at % LANES) + at / LANES] as u8;
                 }
             }
             #[cfg(target_arch = "x86_64")]
@@ -233,54 +217,39 @@ impl<'m> TileCodes<'m> {
 
     /// The product that a kernel's sum stands for, where the activations add up to `ones`.
     fn in_floats(&self, simd: SimdLevel, sum: i64, ones: i32, unit: f32) -> f32 {
-        let (_, parity) = self.unit_and_parity();
         let moved = match simd {
+            SimdLevel::Portable => 0,
             #[cfg(target_arch = "x86_64")]
-            SimdLevel::Vbmi(_) => 128,
-            _ => 0,
+            _ => 128,
         };
-        let ones = i64::from(ones);
-        let exact = 2 * (sum - moved * ones) + i64::from(parity) * ones;
-        exact as f32 * unit
-    }
-
-    /// The unit of integer levels, and the parity of those that are bytes.
-    fn unit_and_parity(&self) -> (f32, i32) {
-        let parity = self.plan.bytes.as_ref().map_or(0, |bytes| bytes.parity);
-        (self.plan.unit, parity)
+        (sum - moved * i64::from(ones)) as f32 * unit
     }
 }
 
-/// u of every weight of a tile in the places of a whole one.
+/// See [`avx2::word_levels`].
 ///
 /// # Safety
-/// The machine has AVX2. The bytes of a whole tile are there, its path bits first.
+/// The machine has AVX2 and FMA. The code has levels in words.
 #[cfg(target_arch = "x86_64")]
-unsafe fn offsets_on_avx2(
-    plan: &TilePlan,
-    tile: *const u8,
-    lanes: usize,
-    out: &mut [[u8; LANES]; STEPS],
-) {
-    let tables = &plan.tables;
+unsafe fn words_on_avx2(plan: &TilePlan, tile: &[u8], lanes: usize, out: &mut [i16; TILE]) {
     // SAFETY: the contract is this function's own.
     unsafe {
-        match (plan.window, plan.order.shared()) {
-            (8, false) => avx2::offsets::<8, false>(tables, tile, lanes, out),
-            (8, true) => avx2::offsets::<8, true>(tables, tile, lanes, out),
-            (10, false) => avx2::offsets::<10, false>(tables, tile, lanes, out),
-            (10, true) => avx2::offsets::<10, true>(tables, tile, lanes, out),
-            (12, false) => avx2::offsets::<12, false>(tables, tile, lanes, out),
-            (12, true) => avx2::offsets::<12, true>(tables, tile, lanes, out),
-            (_, false) => avx2::offsets::<16, false>(tables, tile, lanes, out),
-            (_, true) => avx2::offsets::<16, true>(tables, tile, lanes, out),
+        match plan.order.half_bits {
+            9 => avx2::word_levels::<9>(plan, tile, lanes, out),
+            10 => avx2::word_levels::<10>(plan, tile, lanes, out),
+            11 => avx2::word_levels::<11>(plan, tile, lanes, out),
+            12 => avx2::word_levels::<12>(plan, tile, lanes, out),
+            13 => avx2::word_levels::<13>(plan, tile, lanes, out),
+            14 => avx2::word_levels::<14>(plan, tile, lanes, out),
+            15 => avx2::word_levels::<15>(plan, tile, lanes, out),
+            _ => avx2::word_levels::<16>(plan, tile, lanes, out),
         }
     }
 }
 
 /// Levels of consecutive weights of a tile.
 enum Levels<'a> {
-    /// A level is twice the byte plus the parity. Whole blocks.
+    /// Levels of one byte. Whole blocks.
     Bytes(&'a [i8]),
     /// Integer levels.
     Words(&'a [i16]),
@@ -303,11 +272,11 @@ macro_rules! on_unit {
 
 /// See [`decode::levels`](crate::codec::kernels::decode::levels).
 pub fn levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: &mut [f32]) {
-    let (unit, parity) = codes.unit_and_parity();
+    let unit = codes.plan.unit;
     codes.each_tile(simd, from, out.len(), |at, levels| match levels {
         Levels::Bytes(bytes) => {
             let out = &mut out[at..at + bytes.len()];
-            on_unit!(simd, floats(bytes, parity, unit, out));
+            on_unit!(simd, floats(bytes, unit, out));
         }
         Levels::Words(words) => {
             for (out, level) in out[at..].iter_mut().zip(words) {
@@ -320,11 +289,11 @@ pub fn levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: &mut [f3
 /// See [`decode::dot`](crate::codec::kernels::decode::dot).
 pub fn float_dot(simd: SimdLevel, codes: &TileCodes<'_>, x: &[f32]) -> [f32; BLOCK] {
     let mut sums = [0.0f32; BLOCK];
-    let (unit, parity) = codes.unit_and_parity();
+    let unit = codes.plan.unit;
     codes.each_tile(simd, 0, x.len(), |at, levels| match levels {
         Levels::Bytes(bytes) => {
             let x = &x[at..at + bytes.len()];
-            on_unit!(simd, add_products(bytes, parity, unit, x, &mut sums));
+            on_unit!(simd, add_products(bytes, unit, x, &mut sums));
         }
         Levels::Words(words) => match simd {
             SimdLevel::Portable => add_products_of_words(words, unit, &x[at..], &mut sums),
@@ -360,16 +329,15 @@ fn add_products_of_words(words: &[i16], unit: f32, x: &[f32], sums: &mut [f32; B
 
 /// See [`integer::levels`](crate::codec::kernels::decode::integer::levels): integer levels, in pairs of blocks.
 pub fn integer_levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: &mut [i16]) {
-    let (_, parity) = codes.unit_and_parity();
     codes.each_tile(simd, from, out.len(), |at, levels| {
         // Tiles and streams begin with a whole pair.
         let out = &mut out[at..];
         match levels {
             Levels::Bytes(bytes) => {
                 let whole = bytes.len() / PAIR * PAIR;
-                on_unit!(simd, pairs(&bytes[..whole], parity, out));
+                on_unit!(simd, pairs(&bytes[..whole], out));
                 for (i, byte) in bytes[whole..].iter().enumerate() {
-                    out[whole + 2 * i] = 2 * i16::from(*byte) + parity as i16;
+                    out[whole + 2 * i] = i16::from(*byte);
                 }
             }
             Levels::Words(words) => {
@@ -384,9 +352,11 @@ pub fn integer_levels(simd: SimdLevel, codes: &TileCodes<'_>, from: usize, out: 
 /// The order of activations that [`dot`] reads.
 pub fn activation_order(simd: SimdLevel) -> ActivationOrder {
     match simd {
+        SimdLevel::Portable => ActivationOrder::Tiles,
+        #[cfg(target_arch = "x86_64")]
+        SimdLevel::Avx2(_) | SimdLevel::Avx512(_) => ActivationOrder::TilesByParity,
         #[cfg(target_arch = "x86_64")]
         SimdLevel::Vbmi(_) => ActivationOrder::TilesOfBytes,
-        _ => ActivationOrder::Tiles,
     }
 }
 
@@ -397,18 +367,34 @@ pub fn arrange(order: ActivationOrder, tile: &mut [i16; TILE]) {
         for (lane, out) in out.iter_mut().enumerate() {
             *out = given[STEPS * lane + step];
         }
-        if order == ActivationOrder::TilesOfBytes {
-            // The lower byte is signed, so the upper one is rounded.
-            let mut bytes = [0; 2 * LANES];
-            let (upper, lower) = bytes.split_at_mut(LANES);
-            for ((value, upper), lower) in out.iter().zip(upper).zip(lower) {
-                *upper = (value.wrapping_add(128) >> 8) as u8;
-                *lower = *value as u8;
-            }
-            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                *out = i16::from_le_bytes(*bytes);
-            }
+        match order {
+            ActivationOrder::TilesByParity => even_lanes_first(out),
+            ActivationOrder::TilesOfBytes => in_two_bytes(out),
+            _ => {}
         }
+    }
+}
+
+/// In each half of the lanes, put the even lanes before the odd ones.
+fn even_lanes_first(lanes: &mut [i16; LANES]) {
+    for half in lanes.as_chunks_mut::<{ LANES / 2 }>().0 {
+        let given = *half;
+        for (pair, given) in given.as_chunks::<2>().0.iter().enumerate() {
+            [half[pair], half[LANES / 4 + pair]] = *given;
+        }
+    }
+}
+
+/// Put the upper bytes before the lower ones. The lower byte is signed, so the upper one is rounded.
+fn in_two_bytes(lanes: &mut [i16; LANES]) {
+    let mut bytes = [0; 2 * LANES];
+    let (upper, lower) = bytes.split_at_mut(LANES);
+    for ((value, upper), lower) in lanes.iter().zip(upper).zip(lower) {
+        *upper = (value.wrapping_add(128) >> 8) as u8;
+        *lower = *value as u8;
+    }
+    for (out, bytes) in lanes.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *out = i16::from_le_bytes(*bytes);
     }
 }
 

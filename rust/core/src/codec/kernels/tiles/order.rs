@@ -113,6 +113,7 @@ impl TileOrder {
 
     /// Call `f` with the vector, the shift up in it, the shift down in the cell, and the width of each
     /// field of the cell of a step.
+    #[inline(always)]
     fn each_field(self, lanes: usize, step: usize, mut f: impl FnMut(usize, u32, u32, u32)) {
         let mut vector = (lanes * self.path_halves()).div_ceil(2);
         for (width, from) in self.fields() {
@@ -158,7 +159,9 @@ impl TileOrder {
         cell as u8 & ((1 << self.cell_bits()) - 1) as u8
     }
 
-    /// All path bits and cells of a tile, by lane: the loops over lanes become vectors.
+    /// All path bits and cells of a tile, by lane: the loops over lanes become vectors, and those
+    /// of the vector unit of the caller, so this is inlined there.
+    #[inline(always)]
     pub fn unpack(
         self,
         tile: &[u8],

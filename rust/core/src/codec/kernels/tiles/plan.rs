@@ -3,7 +3,10 @@
 use std::sync::OnceLock;
 
 use super::order::TileOrder;
-use crate::codec::trellis::code::{Code, LevelCurve, StateMap, TableAxis, WORDS_A_SIGMA};
+use crate::codec::trellis::byte_levels::ByteLevels;
+use crate::codec::trellis::code::{
+    Code, LevelCurve, StateMap, TableAxis, WORDS_A_SIGMA, scaled_shape,
+};
 use crate::codec::trellis::code_set::PinnedCode;
 use crate::codec::trellis::integer_levels::PER_SIGMA;
 
@@ -23,23 +26,17 @@ pub struct TilePlan {
     offsets: [Vec<u8>; 2],
     /// The integer level of each stored cell and u: at `cell·128 + u`.
     levels: Vec<i16>,
+    /// The coefficients of levels that are words (see [`scaled_shape`]); else zeros.
+    pub curve: [f32; 3],
     /// An integer level of 1, in standard deviations.
     pub unit: f32,
     /// The tables of levels that are bytes.
     pub bytes: Option<BytePlan>,
 }
 
-/// The levels of a code, in bytes. An integer level is twice its byte, plus the parity.
+/// The tables of levels in bytes, for each vector unit.
 #[derive(Debug)]
-#[repr(C, align(64))]
 pub struct BytePlan {
-    /// The byte of each inner cell and ⌊u/16⌋, at `cell + 8·⌊u/16⌋`. Bits above the cell's do not
-    /// matter.
-    pub lines: [i8; 64],
-    /// The byte of the tail by ⌊u/2⌋.
-    pub tail: [i8; 64],
-    /// The parity of the integer levels.
-    pub parity: i32,
     #[cfg(target_arch = "x86_64")]
     pub avx2: super::avx2::Tables,
     #[cfg(target_arch = "x86_64")]
@@ -60,7 +57,11 @@ impl TilePlan {
             unreachable!("a code of another set");
         };
         let tables = axes.map(|axis: TableAxis| {
-            std::array::from_fn(|n| std::array::from_fn(|i| axis.entry(n, i as u32) as u8))
+            std::array::from_fn(|n| {
+                // Bits above the register's do not matter.
+                let bits = code.window.saturating_sub(4 * n as u32).min(4);
+                std::array::from_fn(|i| axis.entry(n, i as u32 % (1 << bits)) as u8)
+            })
         });
         let mut levels = vec![0; 128 << code.cell_bits()];
         for phase in 0..levels.len() as u32 {
@@ -69,12 +70,14 @@ impl TilePlan {
             let u = (offset + 64) % 128;
             levels[(cell << 7 | u) as usize] = code.integer_level(phase) as i16;
         }
-        let (unit, bytes) = match &code.curve {
+        let (unit, curve, bytes) = match &code.curve {
             LevelCurve::Bytes(bytes) => {
-                let plan = BytePlan::new(code, &tables, &levels, bytes.parity());
-                (bytes.half_unit(), Some(plan))
+                let plan = BytePlan::new(code, bytes, &tables, &levels);
+                (bytes.unit(), [0.0; 3], Some(plan))
             }
-            _ => (1.0 / WORDS_A_SIGMA, None),
+            LevelCurve::Words(shape) | LevelCurve::Quantile(shape) => {
+                (1.0 / WORDS_A_SIGMA, scaled_shape(*shape), None)
+            }
         };
         Self {
             window: code.window,
@@ -89,6 +92,7 @@ impl TilePlan {
                 false => Vec::new(),
             }),
             levels,
+            curve,
             unit,
             bytes,
         }
@@ -119,22 +123,12 @@ impl BytePlan {
         not(target_arch = "x86_64"),
         expect(unused_variables, reason = "tables for x86-64 alone")
     )]
-    fn new(code: &Code, tables: &[[Table; 4]; 2], levels: &[i16], parity: i32) -> Self {
-        let byte = |cell: usize, u: usize| {
-            let level = i32::from(levels[cell << 7 | u]) - parity;
-            i8::try_from(level / 2).expect("a level is a byte")
-        };
-        let cells = 1 << code.cell_bits();
-        let lines = std::array::from_fn(|i| byte(i % 8 % cells, i / 8 * 16));
-        let tail = std::array::from_fn(|i| byte(0, 2 * i));
+    fn new(code: &Code, bytes: &ByteLevels, tables: &[[Table; 4]; 2], levels: &[i16]) -> Self {
         Self {
-            lines,
-            tail,
-            parity,
             #[cfg(target_arch = "x86_64")]
-            avx2: super::avx2::Tables::new(cells, tables, &lines, &tail, parity),
+            avx2: super::avx2::Tables::new(code.cell_bits(), bytes, tables),
             #[cfg(target_arch = "x86_64")]
-            vbmi: super::vbmi::Tables::new(code.window, tables, lines, tail),
+            vbmi: super::vbmi::Tables::new(code.window, 1 << code.cell_bits(), tables, levels),
         }
     }
 }

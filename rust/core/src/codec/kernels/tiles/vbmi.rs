@@ -2,8 +2,8 @@
 //!
 //! A vector holds one weight of each lane. The register of a lane ends in the lane's own path byte; the
 //! bytes before are those of the lanes before, so one permute moves them into place. The newest four
-//! bits find their table, the bits above find the sum of two tables. f and the cell then find the level
-//! of an inner cell, and ⌊u/2⌋ the level of the tail, where the cell is 0. That is some 13 instructions
+//! bits find their table, the bits above find the sum of two tables. The upper bits of u and the cell then
+//! find the level of an inner cell, and ⌊u/2⌋ the level of the tail, where the cell is 0. That is some 13 instructions
 //! for 64 weights.
 //!
 //! Shifts work on 16 bits. The bits that come in from the neighbouring byte lie above those that a
@@ -93,14 +93,16 @@ pub struct Tables {
     /// By axis: of the newest four bits of the register; of the next bits, six where the window has
     /// ten, else four; of bits 8 to 11, and of bits 12 to 15.
     offsets: [[[u8; 64]; 4]; 2],
-    /// The levels of the inner cells and of the tail, plus 128.
-    lines: [u8; 64],
+    /// The levels of the tail by ⌊u/2⌋, plus 128.
     tail: [u8; 64],
+    /// Those of the inner cells by ⌊u/2⌋, with the cell in place of the lowest bits.
+    lines: [u8; 64],
 }
 
 impl Tables {
-    pub fn new(window: u32, tables: &[[Table; 4]; 2], lines: [i8; 64], tail: [i8; 64]) -> Self {
-        let moved = |levels: [i8; 64]| levels.map(|level| level as u8 ^ 0x80);
+    /// `levels` has the level of each of some cells and u, at `cell·128 + u`.
+    pub fn new(window: u32, cells: usize, tables: &[[Table; 4]; 2], levels: &[i16]) -> Self {
+        let moved = |cell: usize, u: usize| (levels[cell << 7 | u] + 128) as u8;
         let offsets = tables.map(|tables| {
             let repeated = |n: usize| std::array::from_fn(|i| tables[n][i % 16]);
             let next = match window {
@@ -111,8 +113,8 @@ impl Tables {
         });
         Self {
             offsets,
-            lines: moved(lines),
-            tail: moved(tail),
+            tail: std::array::from_fn(|i| moved(0, 2 * i)),
+            lines: std::array::from_fn(|i| moved(i % cells, 2 * (i - i % cells))),
         }
     }
 }
@@ -327,31 +329,30 @@ pub unsafe fn levels<const WINDOW: u32, const RATE: u32>(
     }
 }
 
-/// Bytes as levels in floats: twice the byte plus the parity, times the unit. Whole blocks.
+/// Bytes as levels in floats. Whole blocks.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub fn floats(bytes: &[i8], parity: i32, unit: f32, out: &mut [f32]) {
+pub fn floats(bytes: &[i8], unit: f32, out: &mut [f32]) {
     let unit = _mm512_set1_ps(unit);
     let blocks = out.as_chunks_mut::<BLOCK>().0;
     for (bytes, out) in bytes.as_chunks::<BLOCK>().0.iter().zip(blocks) {
-        let level = _mm512_mul_ps(wide(bytes, parity), unit);
+        let level = _mm512_mul_ps(wide(bytes), unit);
         // SAFETY: sixteen floats are a vector.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), level) };
     }
 }
 
-/// A block of integer levels.
+/// A block of levels as floats.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn wide(bytes: &[i8; BLOCK], parity: i32) -> __m512 {
+fn wide(bytes: &[i8; BLOCK]) -> __m512 {
     // SAFETY: sixteen bytes are there.
     let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-    let twice = _mm512_slli_epi32::<1>(_mm512_cvtepi8_epi32(bytes));
-    _mm512_cvtepi32_ps(_mm512_add_epi32(twice, _mm512_set1_epi32(parity)))
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
 }
 
 /// Bytes as integer levels, in pairs of blocks.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub fn pairs(bytes: &[i8], parity: i32, out: &mut [i16]) {
+pub fn pairs(bytes: &[i8], out: &mut [i16]) {
     const INTERLEAVED: [u16; PAIR] = {
         let mut places = [0; PAIR];
         let mut i = 0;
@@ -363,14 +364,12 @@ pub fn pairs(bytes: &[i8], parity: i32, out: &mut [i16]) {
     };
     // SAFETY: 64 bytes are a vector.
     let places = unsafe { _mm512_loadu_si512(INTERLEAVED.as_ptr().cast()) };
-    let parity = _mm512_set1_epi16(parity as i16);
     let pairs = out.as_chunks_mut::<PAIR>().0;
     for (bytes, out) in bytes.as_chunks::<PAIR>().0.iter().zip(pairs) {
         // SAFETY: 32 bytes and 32 words are there.
         unsafe {
             let words = _mm512_cvtepi8_epi16(_mm256_loadu_si256(bytes.as_ptr().cast()));
-            let levels = _mm512_add_epi16(_mm512_slli_epi16::<1>(words), parity);
-            let levels = _mm512_permutexvar_epi16(places, levels);
+            let levels = _mm512_permutexvar_epi16(places, words);
             _mm512_storeu_si512(out.as_mut_ptr().cast(), levels);
         }
     }
@@ -378,7 +377,7 @@ pub fn pairs(bytes: &[i8], parity: i32, out: &mut [i16]) {
 
 /// Add level·x to sixteen sums. Whole blocks.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub fn add_products(bytes: &[i8], parity: i32, unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
+pub fn add_products(bytes: &[i8], unit: f32, x: &[f32], sums: &mut [f32; BLOCK]) {
     let unit = _mm512_set1_ps(unit);
     // SAFETY: sixteen floats are a vector.
     let mut sum = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
@@ -388,7 +387,7 @@ pub fn add_products(bytes: &[i8], parity: i32, unit: f32, x: &[f32], sums: &mut 
         .iter()
         .zip(x.as_chunks::<BLOCK>().0)
     {
-        let level = _mm512_mul_ps(wide(bytes, parity), unit);
+        let level = _mm512_mul_ps(wide(bytes), unit);
         // SAFETY: sixteen floats are a vector.
         let x = unsafe { _mm512_loadu_ps(x.as_ptr()) };
         sum = _mm512_fmadd_ps(level, x, sum);

@@ -51,7 +51,10 @@ impl ComparisonBuffers {
         decode::levels(simd, &codes, 0, levels);
         integer::levels(simd, &codes, 0, integers);
         // Compiled for the vector unit; the order of the sums is the same.
-        simd.run(|| are_near(levels, integers, length))
+        simd.run(
+            #[inline(always)]
+            || are_near(levels, integers, length),
+        )
     }
 }
 

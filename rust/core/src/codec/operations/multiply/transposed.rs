@@ -340,11 +340,14 @@ impl Matrix<'_> {
         total.resize(padded, 0.0);
         for sums in pieces.filter(|sums| !sums.is_empty()) {
             let sums = &sums[v * padded..][..padded];
-            self.simd.run(|| {
-                for (total, sum) in total.iter_mut().zip(sums) {
-                    *total += sum;
-                }
-            });
+            self.simd.run(
+                #[inline(always)]
+                || {
+                    for (total, sum) in total.iter_mut().zip(sums) {
+                        *total += sum;
+                    }
+                },
+            );
         }
     }
 }

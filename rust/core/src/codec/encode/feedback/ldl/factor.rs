@@ -123,6 +123,7 @@ impl Factor {
     }
 
     /// U_ij for i < j.
+    #[inline]
     pub fn feedback(&self, from: usize, to: usize) -> f64 {
         let (row, column) = (self.inputs - 1 - from, self.inputs - 1 - to);
         self.lower[row * self.stride + column] * self.inverses[column]
@@ -289,7 +290,10 @@ impl Factor {
                     place[lane] = *value;
                 }
             }
-            simd.run(|| substitute(panel, corner, block.start, stride, inverses));
+            simd.run(
+                #[inline(always)]
+                || substitute(panel, corner, block.start, stride, inverses),
+            );
             for (lane, row) in rows.chunks_exact_mut(stride).enumerate() {
                 for (place, value) in row[block.clone()].iter_mut().zip(panel.iter()) {
                     *place = value[lane];

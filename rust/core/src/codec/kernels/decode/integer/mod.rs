@@ -57,7 +57,7 @@ impl ActivationOrder {
         match self {
             Self::Pairs => return,
             Self::Chunks => {}
-            Self::Tiles | Self::TilesOfBytes => {
+            Self::Tiles | Self::TilesByParity | Self::TilesOfBytes => {
                 for tile in values[start..].as_chunks_mut::<TILE>().0 {
                     for pair in tile.as_chunks_mut::<PAIR>().0 {
                         let pairs = *pair;
@@ -153,7 +153,10 @@ impl Scale {
     pub fn of_bytes(simd: SimdLevel, values: &[f32]) -> Option<Self> {
         // As bits, magnitudes have the order of the numbers, with infinity and NaN above all others.
         let bits = |value: &f32| value.abs().to_bits();
-        let largest = simd.run(|| values.iter().map(bits).max().unwrap_or(0));
+        let largest = simd.run(
+            #[inline(always)]
+            || values.iter().map(bits).max().unwrap_or(0),
+        );
         match f32::from_bits(largest) {
             0.0 => Some(Self::default()),
             largest if largest.is_finite() => Self::of_factor(MOST_OF_BYTES / largest),
@@ -164,24 +167,27 @@ impl Scale {
     /// The scale of a stretch's values, [`STRETCH`] at most; `None` as in [`Scale::within`].
     pub fn of(simd: SimdLevel, values: &[f32]) -> Option<Self> {
         debug_assert!(values.len() <= STRETCH);
-        let (sums, largest) = simd.run(|| {
-            let mut sums = [0.0f32; BLOCK];
-            let mut largest = [0.0f32; BLOCK];
-            let (blocks, rest) = values.as_chunks::<BLOCK>();
-            let mut last = [0.0; BLOCK];
-            last[..rest.len()].copy_from_slice(rest);
-            for block in blocks.iter().chain([&last]) {
-                for ((sum, most), value) in sums.iter_mut().zip(&mut largest).zip(block) {
-                    *sum += value.abs();
-                    *most = if value.abs() > *most {
-                        value.abs()
-                    } else {
-                        *most
-                    };
+        let (sums, largest) = simd.run(
+            #[inline(always)]
+            || {
+                let mut sums = [0.0f32; BLOCK];
+                let mut largest = [0.0f32; BLOCK];
+                let (blocks, rest) = values.as_chunks::<BLOCK>();
+                let mut last = [0.0; BLOCK];
+                last[..rest.len()].copy_from_slice(rest);
+                for block in blocks.iter().chain([&last]) {
+                    for ((sum, most), value) in sums.iter_mut().zip(&mut largest).zip(block) {
+                        *sum += value.abs();
+                        *most = if value.abs() > *most {
+                            value.abs()
+                        } else {
+                            *most
+                        };
+                    }
                 }
-            }
-            (sums, largest)
-        });
+                (sums, largest)
+            },
+        );
         let sum = sums
             .iter()
             .copied()
@@ -232,22 +238,25 @@ impl Scale {
         let start = out.len();
         out.resize(start + values.len().next_multiple_of(PAIR), 0);
         let places = out[start..].as_chunks_mut::<PAIR>().0;
-        simd.run(move || {
-            let (pairs, rest) = values.as_chunks::<PAIR>();
-            let mut last = [0.0; PAIR];
-            last[..rest.len()].copy_from_slice(rest);
-            for (place, pair) in places.iter_mut().zip(pairs.iter().chain([&last])) {
-                let (first, second) = pair.split_at(BLOCK);
-                // 32-bit words, because all vector units have instructions for them.
-                let mut lanes = [0u32; BLOCK];
-                for ((lane, first), second) in lanes.iter_mut().zip(first).zip(second) {
-                    let [first, second] = [first, second].map(|v| self.integer(*v) as u16);
-                    *lane = u32::from(first) | u32::from(second) << 16;
+        simd.run(
+            #[inline(always)]
+            move || {
+                let (pairs, rest) = values.as_chunks::<PAIR>();
+                let mut last = [0.0; PAIR];
+                last[..rest.len()].copy_from_slice(rest);
+                for (place, pair) in places.iter_mut().zip(pairs.iter().chain([&last])) {
+                    let (first, second) = pair.split_at(BLOCK);
+                    // 32-bit words, because all vector units have instructions for them.
+                    let mut lanes = [0u32; BLOCK];
+                    for ((lane, first), second) in lanes.iter_mut().zip(first).zip(second) {
+                        let [first, second] = [first, second].map(|v| self.integer(*v) as u16);
+                        *lane = u32::from(first) | u32::from(second) << 16;
+                    }
+                    for (words, lane) in place.as_chunks_mut::<2>().0.iter_mut().zip(lanes) {
+                        *words = [lane as i16, (lane >> 16) as i16];
+                    }
                 }
-                for (words, lane) in place.as_chunks_mut::<2>().0.iter_mut().zip(lanes) {
-                    *words = [lane as i16, (lane >> 16) as i16];
-                }
-            }
-        });
+            },
+        );
     }
 }

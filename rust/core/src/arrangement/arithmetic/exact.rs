@@ -4,10 +4,15 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, ToPrimitive, Zero};
 
+use super::divisor::common_divisor;
+use super::words::integer;
+
 /// An integer of one machine word, of two, or of any size. Every operation is exact or `None`.
-pub(super) trait Exact: Clone + Ord {
+pub trait Exact: Clone + Ord {
     /// The same integer in this type.
     fn of(value: &BigInt) -> Option<Self>;
+    /// The integer in these 64-bit words, in two's complement with the least word first.
+    fn of_words(words: &[u64]) -> Option<Self>;
     /// The same integer as a big one.
     fn to_big(&self) -> BigInt;
     /// The same integer in one machine word, if it fits.
@@ -44,7 +49,7 @@ pub(super) trait Exact: Clone + Ord {
 }
 
 /// Σ a·b.
-pub(super) fn dot<N: Exact>(a: &[N], b: &[N]) -> Option<N> {
+pub fn dot<N: Exact>(a: &[N], b: &[N]) -> Option<N> {
     let mut sum = N::zero();
     for (x, y) in a.iter().zip(b) {
         sum = sum.plus(&x.times(y)?)?;
@@ -53,7 +58,7 @@ pub(super) fn dot<N: Exact>(a: &[N], b: &[N]) -> Option<N> {
 }
 
 /// Divide by the greatest common divisor of all.
-pub(super) fn reduce<N: Exact>(numbers: &mut [N]) {
+pub fn reduce<N: Exact>(numbers: &mut [N]) {
     let one = N::one();
     let mut divisor = N::zero();
     for x in numbers.iter() {
@@ -76,6 +81,19 @@ macro_rules! machine {
         impl Exact for $word {
             fn of(value: &BigInt) -> Option<Self> {
                 value.$convert()
+            }
+            #[inline]
+            fn of_words(words: &[u64]) -> Option<Self> {
+                let low = *words.first()? as i64;
+                let (value, used) = match words.get(1) {
+                    Some(high) => (i128::from(*high as i64) << 64 | i128::from(low as u64), 2),
+                    None => (i128::from(low), 1),
+                };
+                let sign = (value >> 127) as u64;
+                let rest = words.get(used..).unwrap_or_default();
+                rest.iter()
+                    .all(|word| *word == sign)
+                    .then(|| Self::try_from(value).ok())?
             }
             fn to_big(&self) -> BigInt {
                 BigInt::from(*self)
@@ -151,6 +169,9 @@ impl Exact for BigInt {
     fn of(value: &BigInt) -> Option<Self> {
         Some(value.clone())
     }
+    fn of_words(words: &[u64]) -> Option<Self> {
+        Some(integer(words))
+    }
     fn to_big(&self) -> BigInt {
         self.clone()
     }
@@ -185,6 +206,6 @@ impl Exact for BigInt {
         Some(Integer::div_floor(self, other))
     }
     fn gcd(&self, other: &Self) -> Self {
-        Integer::gcd(self, other)
+        common_divisor(self, other)
     }
 }

@@ -69,11 +69,8 @@ struct HcTileCode {
     uint32_t skew[2][3];
     float unit;           // of integer levels, in standard deviations
     uint32_t levels;      // where its levels begin in HcTiles::levels
-    // Only for levels that are bytes, as tile_bytes.cuh has them:
-    uint32_t base[2];     // where the line of each cell begins, a byte each, moved up by 128; 0 for the tail
-    int32_t parity;       // of levels in half units
-    uint32_t pairs;       // where its table begins in HcTiles::pairs, in words
-    uint32_t unused[2];
+    uint32_t bytes;       // where its table begins in HcTiles::bytes
+    uint32_t unused;
 };
 
 // What a trellis tensor in tiles has beside an HcTensor, whose `path`, `codes` and `table` are not read and whose
@@ -83,8 +80,10 @@ struct HcTiles {
     // For each code the integer level of each stored cell and u, at 128·cell + u. First those of h = 1..8, which
     // are HC_TILE_LEVELS; then those of higher rates that the tensor has.
     const int16_t* levels;
-    // For each code that rows use which hc_tile_rows multiplies: what tile_bytes.cuh reads of two weights.
-    const uint32_t* pairs;
+    // For each code that rows use which hc_tile_rows multiplies: the levels that tile_bytes.cuh reads, moved up by
+    // 128, at most HC_LEVEL_BYTES. Those of register w, cell c and, at half rates, weight a of a step are at
+    // c + cells·w or c + cells·(2·w + a).
+    const uint8_t* bytes;
 };
 
 // Up to sixteen rows of one rate, which a block multiplies.
@@ -95,7 +94,8 @@ struct HcRowTile {
 };
 
 // The rows of a product by tensor cores: of tensors in tiles whose rows are whole streams at rates up to 4 bits (8
-// half bits), with W up to 12. `columns` is a multiple of 256, and the plane of tiles begins at a multiple of 16.
+// half bits), whose level bytes fit in HC_LEVEL_BYTES: W up to 12, but not 3.5 bits at W = 12. `columns` is a multiple
+// of 256, and the plane of tiles begins at a multiple of 16.
 struct HcRows {
     const uint32_t* order;   // the rows, by rate
     const HcRowTile* tiles;
@@ -134,7 +134,7 @@ struct HcWinding {
     uint32_t base;          // m
 };
 
-static_assert(sizeof(HcCode) == 32 && sizeof(HcTileCode) == 64 && sizeof(HcStream) == 32, "tables of structs");
+static_assert(sizeof(HcCode) == 32 && sizeof(HcTileCode) == 48 && sizeof(HcStream) == 32, "tables of structs");
 static_assert(sizeof(HcRowTile) == 8 && sizeof(HcChunk) == 8, "tables of structs");
 static_assert(sizeof(HcTensor) == 112 && sizeof(HcTiles) == 24 && sizeof(HcRows) == 24, "arguments");
 static_assert(sizeof(HcMatrix) == 24 && sizeof(HcWinding) == 88, "arguments");
@@ -151,6 +151,8 @@ enum HcDtype : uint32_t { HC_F32 = 0, HC_F16 = 2, HC_BF16 = 3 };
 
 // Integer levels of the codes of 1 to 8 half bits: 128·(1 + 1 + 2 + 2 + 4 + 4 + 8 + 8).
 #define HC_TILE_LEVELS 3840u
+// The most level bytes of a code: 2^W for each cell and weight of a step.
+#define HC_LEVEL_BYTES 32768u
 
 // The size of the Hadamard blocks of a stream of `n` > 0 weights, and whether one more block overlaps them at
 // the end (rust/core/src/codec/kernels/hadamard).

@@ -1,12 +1,11 @@
-// Level bytes of rows in tiles, four weights an instruction.
+// Level bytes of rows in tiles, for rates up to 4 bits: each one by a load from shared memory.
 //
-// A table in shared memory (2^(W+1) words, 2^W at half rates) has for the registers of two consecutive weights two
-// bytes each: what the offset adds to a line, and the level in the tail. Cells select bytes of small tables by
-// PRMT. Levels are bytes moved up by 128: so the parts of a line are added as words, without a carry between bytes.
+// A table has the level of each register and cell as a byte, moved up by 128: those of a register's cells side by side,
+// and at half rates those of the first weight of a step before those of the second. So a byte's place is the register
+// with the cell behind it, whatever the definition of the levels. Lanes read single bytes, as random reads of 8 bytes
+// would meet in the banks of shared memory nearly twice as often.
 //
-//     level = start of the cell's line + g_inner + (g_outer − g_inner, in outermost cells), or the tail in cell 0
-//
-// A byte of a level has the weights of an octet in the order 4, 0, 5, 1 and 6, 2, 7, 3, which is how cells lie beside
+// A word of levels has the weights of an octet in the order 4, 0, 5, 1 or 6, 2, 7, 3, which is how cells lie beside
 // each other.
 #pragma once
 #include "instructions.cuh"
@@ -30,12 +29,6 @@
         case 8: call(8); break; \
     }
 #endif
-
-enum : uint32_t {
-    PAIRS_MOST = 8192,  // words of a table, at W = 12
-    INNER_BITS = 5,  // of a byte of the table: what an inner line adds; above, what an outermost one adds more
-    INNER_MASK = 0x1F1F1F1F,
-};
 
 // What the words of four octets at a rate mean, a word of each vector of a tile.
 template <int H> struct OctetWords {
@@ -82,54 +75,51 @@ template <int H> struct OctetWords {
     }
 };
 
-// Words of the table of a rate.
-static __device__ __forceinline__ uint32_t pair_words(uint32_t half_bits, uint32_t window) {
-    return (half_bits % 2 ? 1u : 2u) << window;
+// Bytes of the table of a rate.
+static __device__ __forceinline__ uint32_t level_bytes(uint32_t half_bits, uint32_t window) {
+    return (1 + half_bits % 2) << (window + (half_bits - 1) / 2);
 }
 
 // The table of a rate to shared memory. Ends without a barrier.
-static __device__ __forceinline__ void load_pairs(const HcTiles& tiles, uint32_t half_bits, uint32_t window,
-                                                  uint4* room, uint32_t threads) {
-    const uint4* from = reinterpret_cast<const uint4*>(tiles.pairs + tiles.codes[half_bits - 1].pairs);
-    for (uint32_t i = threadIdx.x; i < pair_words(half_bits, window) / 4; i += threads) room[i] = from[i];
+static __device__ __forceinline__ void load_level_bytes(const HcTiles& tiles, uint32_t half_bits, uint32_t window,
+                                                        uint4* room, uint32_t threads) {
+    const uint4* from = reinterpret_cast<const uint4*>(tiles.bytes + tiles.codes[half_bits - 1].bytes);
+    for (uint32_t i = threadIdx.x; i < level_bytes(half_bits, window) / 16; i += threads) room[i] = from[i];
 }
 
 // A code whose levels are bytes, with its table in shared memory.
 template <int H> struct ByteCode {
     enum : int { CELL = (H - 1) / 2, SHARED = H % 2 };
-    const uint32_t* table;
-    uint32_t mask;  // of a place in bytes
-    uint32_t base[2];
+    const uint8_t* table;
+    uint32_t mask;  // of a register, in its place
 
-    __device__ __forceinline__ ByteCode(const HcTileCode& code, uint32_t window, const uint4* room)
-        : table(reinterpret_cast<const uint32_t*>(room)), mask((pair_words(H, window) - 1) * 4),
-          base{code.base[0], code.base[1]} {}
+    __device__ __forceinline__ ByteCode(uint32_t window, const uint4* room)
+        : table(reinterpret_cast<const uint8_t*>(room)), mask(((1u << window) - 1) << (CELL + SHARED)) {}
 
-    // The entry of weights i and i + 1 of 32, for even i. `older` has the path bits before.
-    __device__ __forceinline__ uint32_t pair(uint32_t older, uint32_t path, int i) const {
-        int down = SHARED ? 29 - i / 2 : 28 - i;
-        uint32_t place = down >= 0 ? __funnelshift_r(path, older, down) : path << -down;
-        return *reinterpret_cast<const uint32_t*>(reinterpret_cast<const char*>(table) + (place & mask));
-    }
-
-    // The levels of an octet: of weights 4, 0, 5, 1, and of 6, 2, 7, 3. It is number `o` of 32 weights.
+    // The levels of an octet: of weights 4, 0, 5, 1, and of 6, 2, 7, 3. It is number `o` of 32 weights; `older` has the
+    // path bits before them.
     __device__ __forceinline__ uint2 octet(uint32_t older, uint32_t path, int o, uint32_t cells) const {
-        return {levels(pair(older, path, 8 * o + 4), pair(older, path, 8 * o), cells),
-                levels(pair(older, path, 8 * o + 6), pair(older, path, 8 * o + 2), cells >> 16)};
+        // Every other cell, a byte each.
+        uint32_t last = cells & 0x0F0F0F0F, first = cells >> 4 & 0x0F0F0F0F;
+        return {levels(older, path, 8 * o, last, first, 0), levels(older, path, 8 * o + 2, last, first, 2)};
     }
 
 private:
-    // The levels of four weights by two entries and the cells: bytes of the first entry alternate with bytes of the
-    // second one.
-    __device__ __forceinline__ uint32_t levels(uint32_t first, uint32_t second, uint32_t cells) const {
-        uint32_t tail = __byte_perm(first, second, 0x7351);
-        if (CELL == 0) return tail;
-        uint32_t added = __byte_perm(first, second, 0x6240);
-        uint32_t start = permuted(base[0], base[1], cells), line = permuted(0xFFFFFF00, 0xFFFFFFFF, cells);
-        if (CELL == 1) return (start + (added & line)) | (tail & ~line);
-        // The outermost lines are cells 1 and 3 of four, 1 and 7 of eight.
-        constexpr uint32_t MORE = (1u << (8 - INNER_BITS)) - 1;
-        uint32_t outer = permuted(MORE << 8 | (CELL == 2 ? MORE << 24 : 0), CELL == 3 ? MORE << 24 : 0, cells);
-        return (start + (added & line & INNER_MASK) + (added >> INNER_BITS & outer)) | (tail & ~line);
+    // The levels of weights i + 4, i, i + 5 and i + 1 of 32. Their cells are bytes `at` and at + 1 of `last` and `first`.
+    __device__ __forceinline__ uint32_t levels(uint32_t older, uint32_t path, int i, uint32_t last, uint32_t first,
+                                               int at) const {
+        uint32_t word = level(older, path, i + 4, last, at);
+        word = __byte_perm(word, level(older, path, i, first, at), 0x0040);
+        word = __byte_perm(word, level(older, path, i + 5, last, at + 1), 0x0410);
+        return __byte_perm(word, level(older, path, i + 1, first, at + 1), 0x4210);
+    }
+
+    // The level of weight i of 32, whose cell is byte `at` of `cells`.
+    __device__ __forceinline__ uint32_t level(uint32_t older, uint32_t path, int i, uint32_t cells, int at) const {
+        constexpr int BEHIND = CELL + SHARED;  // bits behind the register
+        int down = 31 - (SHARED ? i / 2 : i) - BEHIND;
+        uint32_t place = (down >= 0 ? __funnelshift_r(path, older, down) : path << -down) & mask;
+        if (CELL > 0) place |= __byte_perm(cells, 0, 0x4440 + at);
+        return table[place + (SHARED ? i % 2 << CELL : 0)];
     }
 };

@@ -39,9 +39,9 @@ static __device__ __forceinline__ uint32_t turned_signs(uint64_t seed, uint32_t 
 
 // The scaled levels of 32 consecutive weights of a stream, of whole tiles.
 template <int H>
-static __device__ __forceinline__ void lane_levels(const HcTensor& tensor, const ByteCode<H>& code,
-                                                   const HcTileCode& constants, const HcStream& stream,
-                                                   uint32_t block, uint32_t lane, float (&values)[LANE_WEIGHTS]) {
+static __device__ __forceinline__ void lane_levels(const HcTensor& tensor, const ByteCode<H>& code, float unit,
+                                                   const HcStream& stream, uint32_t block, uint32_t lane,
+                                                   float (&values)[LANE_WEIGHTS]) {
     using Words = OctetWords<H>;
     uint32_t tile = 2 * block + lane / 16, quad = lane % 16;
     const uint32_t* from = reinterpret_cast<const uint32_t*>(tensor.cells + stream.cell_bit / 8 + tile * 32 * H);
@@ -57,7 +57,6 @@ static __device__ __forceinline__ void lane_levels(const HcTensor& tensor, const
     uint32_t older = __shfl_sync(0xFFFFFFFFu, path, (int)(lane / 16 * 16 + (quad + 15) % 16));
     if (Words::SHARED) older >>= 16;
     if (H > 2) four.cells(cells);
-    const float parity = __int2float_rn(constants.parity);
 #pragma unroll
     for (int o = 0; o < 4; ++o) {
         const uint2 bytes = code.octet(older, path, o, cells[o]);
@@ -65,9 +64,9 @@ static __device__ __forceinline__ void lane_levels(const HcTensor& tensor, const
         for (int i = 0; i < 8; ++i) {
             // 2^23 plus a byte as the bits of a float.
             uint32_t bits = __byte_perm(i < 4 ? bytes.x : bytes.y, 0x4B000000, 0x7540 + i % 4);
-            float level = fmaf(2.0f, __uint_as_float(bits) - 8388736.0f, parity);
+            float level = __uint_as_float(bits) - 8388736.0f;
             int weight = 8 * o + (i % 2 ? 0 : 4) + (i % 4 / 2) + i / 4 * 2;
-            values[weight] = stream.scale * (level * constants.unit);
+            values[weight] = stream.scale * (level * unit);
         }
     }
 }
@@ -141,8 +140,8 @@ static __device__ __forceinline__ void begin_block(const HcTensor& tensor, const
                                                    const HcStream& stream, uint32_t block, uint32_t lane,
                                                    float* turn) {
     float values[LANE_WEIGHTS];
-    const HcTileCode& constants = tiles.codes[H - 1];
-    lane_levels<H>(tensor, ByteCode<H>(constants, tensor.window, room), constants, stream, block, lane, values);
+    const ByteCode<H> code(tensor.window, room);
+    lane_levels<H>(tensor, code, tiles.codes[H - 1].unit, stream, block, lane, values);
     if (tensor.transformed) register_butterflies(values);
     // Numbers of lanes and weights are exchanged; the exclusive or spreads them over the banks.
 #pragma unroll
@@ -151,12 +150,12 @@ static __device__ __forceinline__ void begin_block(const HcTensor& tensor, const
 
 static __device__ __forceinline__ void expand_rows(const HcTensor& tensor, const HcTiles& tiles, const HcRows& rows,
                                                    void* out, uint32_t dtype) {
-    __shared__ uint4 room[PAIRS_MOST / 4];
+    __shared__ uint4 room[HC_LEVEL_BYTES / 16];
     __shared__ float turns[EXPAND_WARPS * HC_TILE];
     const HcRowTile tile = rows.tiles[blockIdx.x / EXPAND_PARTS];
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, blocks = rows.columns / HC_TILE;
     float* turn = turns + warp * HC_TILE;
-    if (tile.half_bits) load_pairs(tiles, tile.half_bits, tensor.window, room, 32 * EXPAND_WARPS);
+    if (tile.half_bits) load_level_bytes(tiles, tile.half_bits, tensor.window, room, 32 * EXPAND_WARPS);
     for (uint32_t first = 0; first < blocks; first += EXPAND_WARPS) {
         // All warps come to all barriers, also those without a block at the end.
         uint32_t block = first + warp;

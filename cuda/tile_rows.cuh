@@ -3,9 +3,9 @@
 // A block has sixteen rows of one rate. Its warps share the columns, a tile of 512 at a time; a thread decodes 128
 // columns of two rows and multiplies them at once. Vectors are integers (tile_vectors.cuh), so all sums are exact,
 // in any order: the result does not depend on the batch, the grid or the GPU. With x = unit·(256·hi + lo) and levels
-// b − 128, in half units plus the parity,
+// b − 128,
 //
-//     Σ level·x = unit·(2·(256·Σ b·hi + Σ b·lo − 128·Σ x) + parity·Σ x)
+//     Σ level·x = unit·(256·Σ b·hi + Σ b·lo − 128·Σ x)
 #pragma once
 #include "tile_bytes.cuh"
 #include "tile_vectors.cuh"
@@ -99,6 +99,9 @@ static __device__ __forceinline__ void add_tiles(const HcTensor& tensor, const B
                 for (int n = 0; n < GROUPS; ++n) pairs[n] = x[n * 256];
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
+                    // Level bytes of the second row are not loaded before those of the first one are used: registers
+                    // would not suffice.
+                    if (r > 0) __syncwarp();
 #pragma unroll
                     for (int o = 0; o < 2; ++o) {
                         uint2 levels = code.octet(older[r], path[r], o, cells[r][o]);
@@ -123,7 +126,7 @@ template <int GROUPS>
 static __device__ __forceinline__ void multiply_rows(const HcTensor& tensor, const HcTiles& tiles,
                                                      const HcRows& rows, const uint4* bytes, const HcChunk* chunks,
                                                      void* y, uint64_t y_stride, uint32_t dtype) {
-    __shared__ uint4 room[PAIRS_MOST / 4];
+    __shared__ uint4 room[HC_LEVEL_BYTES / 16];
     __shared__ int32_t ones[GROUPS * GROUP];
     __shared__ float units[GROUPS * GROUP];
     const HcRowTile tile = rows.tiles[blockIdx.x];
@@ -147,11 +150,10 @@ static __device__ __forceinline__ void multiply_rows(const HcTensor& tensor, con
         streams[r] = row < tile.rows ? tensor.streams + rows.order[tile.first + row] : nullptr;
     }
     int32_t sums[2][GROUPS][2] = {};
-    if (tile.half_bits) load_pairs(tiles, tile.half_bits, tensor.window, room, 32 * ROW_WARPS);
+    if (tile.half_bits) load_level_bytes(tiles, tile.half_bits, tensor.window, room, 32 * ROW_WARPS);
     __syncthreads();
 #define HC_ROWS_OF(h) \
-    add_tiles<h, GROUPS>(tensor, ByteCode<h>(tiles.codes[h - 1], tensor.window, room), streams, rows.columns, bytes, \
-                         sums)
+    add_tiles<h, GROUPS>(tensor, ByteCode<h>(tensor.window, room), streams, rows.columns, bytes, sums)
     HC_EACH_BYTE_RATE(tile.half_bits, HC_ROWS_OF)
 #undef HC_ROWS_OF
     __syncthreads();
@@ -173,10 +175,9 @@ static __device__ __forceinline__ void multiply_rows(const HcTensor& tensor, con
     uint32_t row = rows.order[tile.first + place];
     float total = 0.0f;
     if (tile.half_bits) {
-        const HcTileCode& code = tiles.codes[tile.half_bits - 1];
-        int64_t all = ones[vector];
-        int64_t exact = 2 * (256 * upper + lower - 128 * all) + code.parity * all;
-        total = (float)exact * units[vector] * (tensor.streams[row].scale * code.unit);
+        int64_t exact = 256 * upper + lower - 128 * (int64_t)ones[vector];
+        float unit = tiles.codes[tile.half_bits - 1].unit;
+        total = (float)exact * units[vector] * (tensor.streams[row].scale * unit);
     }
     store_result(y, vector * y_stride + row, dtype, __double2float_rn(wide_product(tensor, total)));
 }

@@ -309,6 +309,7 @@ template <class D, class S> D bits_as(S value) {
 #define gridDim (hc::grid_size)
 
 inline void __syncthreads(int line = __builtin_LINE()) { hc::sync_block(line); }
+inline void __syncwarp(uint32_t mask = 0xFFFFFFFF, int line = __builtin_LINE()) { hc::sync_warp(mask, line); }
 template <class T> T __shfl_xor_sync(uint32_t mask, T value, int lanes, int line = __builtin_LINE()) {
     return hc::exchange(mask, value, [=](int lane) { return lane ^ lanes; }, line);
 }

@@ -39,10 +39,8 @@ TILE_CODE = np.dtype(
         ("skew", "<u4", (2, 3)),
         ("unit", "<f4"),
         ("levels", "<u4"),
-        ("base", "u1", 8),
-        ("parity", "<i4"),
-        ("pairs", "<u4"),
-        ("unused", "<u4", 2),
+        ("bytes", "<u4"),
+        ("unused", "<u4"),
     ]
 )
 ROW_TILE = np.dtype([("first", "<u4"), ("rows", "<u2"), ("half_bits", "<u2")])
@@ -50,6 +48,7 @@ CHUNK = np.dtype([("sum", "<i4"), ("unit", "<f4")])
 TENSOR = struct.Struct("<QQQQQQQddffIIIIIIQ")
 MATRIX = struct.Struct("<QIIII")
 TILE_LEVELS = 3840  # HC_TILE_LEVELS
+LEVEL_BYTES = 32_768  # HC_LEVEL_BYTES
 DTYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
 STORED = {"float32": np.uint32, "float16": np.uint16, "bfloat16": np.uint16}
 
@@ -188,53 +187,39 @@ def _codes(window: int) -> np.ndarray:
 def _integer_levels(window: int, h: int) -> tuple[np.ndarray, np.float32]:
     """The integer level of each stored cell and u, and the unit."""
     code = plain_tiles.codes()[window, h]
-    unit = np.float32(0.5) / code.units if code.units is not None else np.float32(2.0**-12)
+    unit = np.float32(1) / code.units if code.units is not None else np.float32(2.0**-12)
     found = plain_tiles.levels(window, h, plain.quantile) / unit
     return np.rint(found).astype(np.int16), unit
 
 
 @cache
-def _pairs(window: int, h: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """What tile_bytes.cuh reads of a code: the table of pairs, where lines begin, the parity."""
-    code, levels = plain_tiles.codes()[window, h], _integer_levels(window, h)[0].astype(int)
-    parity, cells = levels[0, 0] % 2, len(levels)
-    moved = (levels - parity) // 2 + 128
+def _level_bytes(window: int, h: int) -> np.ndarray:
+    """What tile_bytes.cuh reads of a code: a byte for each register, weight of a step and cell."""
+    code, moved = plain_tiles.codes()[window, h], _integer_levels(window, h)[0].astype(int) + 128
     assert 0 <= moved.min() <= moved.max() <= 255
-    base = np.zeros(8, np.uint8)
-    base[1:cells] = moved[1:, 0]
-    added = np.zeros(128, int)
-    if cells > 1:
-        inner, outer = (moved[cell] - moved[cell, 0] for cell in (cells // 2, 1))
-        added = inner | (outer - inner) << 5
-    entries = added | moved[0] << 8
-    registers = range(1 << window)
-    u = [np.array([plain_tiles.offset(axis, w) for w in registers]) for axis in code.axes]
-    if h % 2:
-        table = entries[u[0]] | entries[u[1]] << 16
-    else:
-        both = np.arange(2 << window)
-        table = entries[u[0][both >> 1]] | entries[u[0][both % (1 << window)]] << 16
-    return table.astype(np.uint32), base, parity
+    axes = code.axes[: 1 + h % 2]
+    u = [[plain_tiles.offset(axis, w) for axis in axes] for w in range(1 << window)]
+    table = np.moveaxis(moved[:, u], 0, -1).astype(np.uint8)
+    assert table.size <= LEVEL_BYTES
+    return table.reshape(-1)
 
 
 def tiles_argument(case: Case, tensor: Prepared, *, by_rows: bool = False) -> Struct:
-    """The struct HcTiles, with its buffers given to the case; `by_rows`: with tables of pairs."""
-    table, levels, pairs = np.zeros(16, TILE_CODE), [], []
+    """The struct HcTiles, with its buffers given to the case; `by_rows`: with level bytes."""
+    table, levels, level_bytes = np.zeros(16, TILE_CODE), [], []
     for h in range(1, 17):
         code = plain_tiles.codes()[tensor.window, h]
         turns, skews = zip(*code.axes, strict=True)
         found, unit = _integer_levels(tensor.window, h)
-        place = sum(map(len, levels))
-        base, parity, pairs_at = np.zeros(8, np.uint8), 0, sum(map(len, pairs))
-        if by_rows and h in tensor.streams["half_bits"]:
-            of_code, base, parity = _pairs(tensor.window, h)
-            pairs.append(of_code)
-        table[h - 1] = (turns, skews, unit, place, base, parity, pairs_at, 0)
+        places = (sum(map(len, levels)), sum(map(len, level_bytes)))
+        table[h - 1] = (turns, skews, unit, *places, 0)
         levels.append(found.reshape(-1))
+        if by_rows and h in tensor.streams["half_bits"]:
+            level_bytes.append(_level_bytes(tensor.window, h))
     assert table["levels"][8] == TILE_LEVELS
     parts = [table.tobytes(), np.concatenate(levels).tobytes()]
-    if pairs:
-        parts.append(np.concatenate(pairs).tobytes())
+    if level_bytes:
+        parts.append(np.concatenate(level_bytes).tobytes())
     given = (case.give(part) for part in parts)
     return Struct(bytes(24), dict(zip((0, 8, 16), given, strict=False)))
 

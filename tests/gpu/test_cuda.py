@@ -63,9 +63,9 @@ def test_structs_are_where_the_host_side_has_them(tmp_path):
             *("table_rate", "table"),
         ],
         "HcTileCode": [
-            *("turn", "skew", "unit", "levels", "base", "parity", "pairs", "unused"),
+            *("turn", "skew", "unit", "levels", "bytes", "unused"),
         ],
-        "HcTiles": ["codes", "levels", "pairs"],
+        "HcTiles": ["codes", "levels", "bytes"],
         "HcRowTile": ["first", "rows", "half_bits"],
         "HcRows": ["order", "tiles", "columns", "vectors"],
         "HcChunk": ["sum", "unit"],

@@ -138,6 +138,8 @@ class _Run:
 
     def _step(self, instruction: Instruction) -> Callable[[Lanes], None] | None:
         name = instruction.opcode[0]
+        if instruction.opcode == ["bar", "warp", "sync"]:
+            return self._warp_barrier(instruction)
         if name in _CONTROL:
             known = (["bra"], ["bra", "uni"], ["ret"], ["exit"], ["bar", "sync"])
             if instruction.opcode not in known:
@@ -315,6 +317,23 @@ class _Run:
 
     # Warps.
 
+    def _is_not_mask(self, mask: np.ndarray, who: np.ndarray) -> bool:
+        """Whether lanes execute an instruction whose mask has other lanes of their warps."""
+        start, here = self.warp_start[who], np.zeros(self.count, np.uint64)
+        np.bitwise_or.at(here, start, np.uint64(1) << self.lane[who].astype(np.uint64))
+        return bool((here[start] != np.broadcast_to(mask, who.shape)).any())
+
+    def _warp_barrier(self, instruction: Instruction) -> Callable[[Lanes], None]:
+        """Lanes of one step are together. Races within a warp are named in spite of the barrier."""
+        mask = self._source(instruction.operands[0], np.dtype(np.uint32))
+
+        def run(lanes: Lanes) -> None:
+            who = np.arange(self.count) if isinstance(lanes, slice) else lanes
+            if self._is_not_mask(mask(lanes), who):
+                raise Fault("the mask of a barrier of a warp is not the lanes that execute it")
+
+        return run
+
     def _shuffle(self, instruction: Instruction) -> Callable[[Lanes], None]:
         if instruction.opcode[1] != "sync" or instruction.opcode[3] != "b32":
             raise Unknown("shuffle")
@@ -328,9 +347,7 @@ class _Run:
         def run(lanes: Lanes) -> None:
             who = np.arange(self.count) if isinstance(lanes, slice) else lanes
             lane, start = self.lane[who].astype(np.uint32), self.warp_start[who]
-            here = np.zeros(self.count, np.uint64)
-            np.bitwise_or.at(here, start, np.uint64(1) << lane.astype(np.uint64))
-            if (here[start] != np.broadcast_to(mask(lanes), who.shape)).any():
+            if self._is_not_mask(mask(lanes), who):
                 raise Fault("a shuffle's mask is not the lanes that execute it")
             bound = limit(lanes)
             segment = bound >> np.uint32(8) & np.uint32(31)

@@ -87,14 +87,10 @@ pub struct TileCode {
     pub unit: f32,
     /// Where its levels begin in the table of levels.
     pub levels: u32,
-    /// Where the line of each cell begins, in bytes moved up by 128.
-    pub base: [u32; 2],
-    /// The parity of levels in half units.
-    pub parity: i32,
-    /// Where its table begins in the table of pairs.
-    pub pairs: u32,
+    /// Where its table begins in the table of level bytes.
+    pub bytes: u32,
     /// Padding.
-    pub unused: [u32; 2],
+    pub unused: u32,
 }
 
 /// `HcTiles`: what a trellis tensor in tiles has beside a [`Tensor`].
@@ -105,8 +101,8 @@ pub struct Tiles {
     pub codes: u64,
     /// Address of the table of levels.
     pub levels: u64,
-    /// Address of the table of pairs.
-    pub pairs: u64,
+    /// Address of the table of level bytes.
+    pub bytes: u64,
 }
 
 /// `HcRowTile`: up to [`TILE_ROWS`] rows of one rate.
@@ -190,7 +186,7 @@ pub struct Winding {
 // launch.h has the same numbers in static_asserts; `tests/launch_h.rs` compares every offset.
 const _: () = assert!(
     size_of::<Code>() == 32
-        && size_of::<TileCode>() == 64
+        && size_of::<TileCode>() == 48
         && size_of::<Tiles>() == 24
         && size_of::<RowTile>() == 8
         && size_of::<Rows>() == 24
@@ -233,12 +229,10 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcTileCode", "skew", offset_of!(TileCode, skew)),
     ("HcTileCode", "unit", offset_of!(TileCode, unit)),
     ("HcTileCode", "levels", offset_of!(TileCode, levels)),
-    ("HcTileCode", "base", offset_of!(TileCode, base)),
-    ("HcTileCode", "parity", offset_of!(TileCode, parity)),
-    ("HcTileCode", "pairs", offset_of!(TileCode, pairs)),
+    ("HcTileCode", "bytes", offset_of!(TileCode, bytes)),
     ("HcTiles", "codes", offset_of!(Tiles, codes)),
     ("HcTiles", "levels", offset_of!(Tiles, levels)),
-    ("HcTiles", "pairs", offset_of!(Tiles, pairs)),
+    ("HcTiles", "bytes", offset_of!(Tiles, bytes)),
     ("HcRowTile", "first", offset_of!(RowTile, first)),
     ("HcRowTile", "rows", offset_of!(RowTile, rows)),
     ("HcRowTile", "half_bits", offset_of!(RowTile, half_bits)),
@@ -269,8 +263,8 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
 pub const MOST_BYTE_HALF_BITS: u32 = 8;
 /// The number of these levels, of all rates.
 pub const TILE_LEVELS: usize = 3840;
-/// The largest window W for which tensor cores have a table of pairs.
-pub const MOST_PAIR_WINDOW: u32 = 12;
+/// The most level bytes of a code that kernels keep in shared memory.
+pub const LEVEL_BYTES: usize = 32_768;
 /// Weights of a whole tile of the stored form.
 pub const TILE_WEIGHTS: u32 = 512;
 /// Rows that a block multiplies by tensor cores.

@@ -4,7 +4,7 @@ use hypercomp_core::codec::kernels::tiles::TilePlan;
 use hypercomp_core::codec::trellis::{Code, StateMap, WindowCodes};
 
 use crate::abi;
-use crate::pair_table::PairTable;
+use crate::level_bytes::level_bytes;
 
 /// The constants and the tables of the codes of one window.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub struct TileTables {
     pub codes: [abi::TileCode; 16],
     /// The levels: of all rates whose levels are kept in shared memory, and of higher rates in use.
     pub levels: Vec<i16>,
-    /// The tables of pairs of all rates in use; `None` if one of them has none.
-    pub pairs: Option<Vec<u32>>,
+    /// The level bytes of all rates in use; `None` if one of them has none.
+    pub bytes: Option<Vec<u8>>,
 }
 
 impl TileTables {
@@ -25,7 +25,7 @@ impl TileTables {
         let mut tables = Self {
             codes: [abi::TileCode::default(); 16],
             levels: Vec::with_capacity(abi::TILE_LEVELS),
-            pairs: Some(Vec::new()),
+            bytes: Some(Vec::new()),
         };
         for code in window.iter() {
             let pinned = window.code(code.half_bits).expect("a window's code");
@@ -58,18 +58,12 @@ impl TileTables {
         if !is_used {
             return;
         }
-        let table = match code.window <= abi::MOST_PAIR_WINDOW {
-            true => PairTable::new(code, plan),
-            false => None,
-        };
-        match (&mut self.pairs, table) {
-            (Some(pairs), Some(table)) => {
-                entry.base = table.base;
-                entry.parity = table.parity;
-                entry.pairs = pairs.len() as u32;
-                pairs.extend(table.words);
+        match (&mut self.bytes, level_bytes(code, plan)) {
+            (Some(bytes), Some(table)) => {
+                entry.bytes = bytes.len() as u32;
+                bytes.extend(table);
             }
-            _ => self.pairs = None,
+            _ => self.bytes = None,
         }
     }
 }

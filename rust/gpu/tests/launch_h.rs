@@ -66,6 +66,7 @@ fn the_host_and_the_kernels_agree() {
     compare("HC_TILE".into(), abi::TILE.into());
     compare("HC_STEP".into(), abi::STEP);
     compare("HC_TILE_LEVELS".into(), abi::TILE_LEVELS as u64);
+    compare("HC_LEVEL_BYTES".into(), abi::LEVEL_BYTES as u64);
     compare("HC_ROWS".into(), abi::ROWS.into());
     for n in LENGTHS {
         compare(format!("hc_tiles({n})"), abi::tiles(n).into());

@@ -142,7 +142,8 @@ impl PreparedTensor {
     }
 
     /// Whether tensor cores multiply the codes by vectors of 16 bits: rows in tiles of at most 4 bits a
-    /// weight that are one stream each, of a multiple of 256 columns, with W up to 12.
+    /// weight that are one stream each, of a multiple of 256 columns, with W up to 12, and of none of 3.5
+    /// bits at W = 12.
     pub fn by_tensor_cores(&self) -> bool {
         matches!(&self.payload, Prepared::Trellis(trellis) if trellis.rows().is_some())
     }

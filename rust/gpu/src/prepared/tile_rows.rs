@@ -38,7 +38,7 @@ pub(super) struct PreparedRows {
 }
 
 impl PreparedRows {
-    /// Whether the kernel multiplies by such a matrix, if all its codes have tables of pairs. `cells` is the
+    /// Whether the kernel multiplies by such a matrix, if all its codes have level bytes. `cells` is the
     /// address of the plane of tiles.
     pub fn multiplies(matrix: &abi::Matrix, cells: u64) -> bool {
         matrix.pieces == 1

@@ -38,27 +38,27 @@ impl PreparedTiles {
     ) -> Result<Self> {
         let rates = tables.streams.iter().map(|row| row.half_bits);
         let of_codes = TileTables::new(codes, rates);
-        let rows = match (&tables.matrix, &of_codes.pairs) {
+        let rows = match (&tables.matrix, &of_codes.bytes) {
             (Some(matrix), Some(_)) if PreparedRows::multiplies(matrix, cells) => {
                 Some(PreparedRows::new(device, matrix, &tables.streams, stream)?)
             }
             _ => None,
         };
-        let pairs = match &rows {
-            Some(_) => of_codes.pairs.unwrap_or_default(),
+        let bytes = match &rows {
+            Some(_) => of_codes.bytes.unwrap_or_default(),
             None => Vec::new(),
         };
         let held = [
             Buffer::holding(device, &of_codes.codes, stream)?,
             Buffer::holding(device, &of_codes.levels, stream)?,
-            Buffer::holding(device, &pairs, stream)?,
+            Buffer::holding(device, &bytes, stream)?,
         ];
-        let [codes, levels, pairs] = held.each_ref().map(Buffer::pointer);
+        let [codes, levels, bytes] = held.each_ref().map(Buffer::pointer);
         Ok(Self {
             argument: abi::Tiles {
                 codes,
                 levels,
-                pairs,
+                bytes,
             },
             rows,
             _held: held,

@@ -350,8 +350,8 @@ MUTATIONS = (
     Mutation(
         "levels that are not moved back",
         "tile_rows.cuh",
-        "lower - 128 * all)",
-        "lower - 127 * all)",
+        "lower - 128 * (int64_t)",
+        "lower - 127 * (int64_t)",
         _tiles("tensor cores, an outlier"),
         ("ptx", "fiber"),
     ),

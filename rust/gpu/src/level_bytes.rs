@@ -10,7 +10,7 @@ use crate::abi;
 /// each, or together in [`abi::LEVEL_BYTES`].
 pub fn level_bytes(code: &Code, plan: &TilePlan) -> Option<Vec<u8>> {
     let (axes, cells) = (code.weights_a_step(), 1u8 << code.cell_bits());
-    if axes * usize::from(cells) << code.window > abi::LEVEL_BYTES {
+    if (axes * usize::from(cells)) << code.window > abi::LEVEL_BYTES {
         return None;
     }
     (0..1u32 << code.window)
@@ -42,7 +42,7 @@ mod tests {
                 unreachable!("a code of another set");
             };
             let cells = 1 << code.cell_bits();
-            assert_eq!(table.len(), code.weights_a_step() * cells << window);
+            assert_eq!(table.len(), (code.weights_a_step() * cells) << window);
             for (at, byte) in table.into_iter().enumerate() {
                 let (place, cell) = (at / cells, at % cells);
                 let (register, axis) = match half_bits % 2 {

@@ -250,13 +250,13 @@ class OutputSensitivity:
         return WaterFilling(weight.numel(), sensitivity, variances)
 
 
-def reversed_factor(moment: torch.Tensor) -> torch.Tensor:
-    """The lower triangular L of L·Lᵀ = H with its inputs in reverse order.
+def reversed_factor(moment: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """The lower triangular L of L·Lᵀ = H with its inputs in reverse order, and whether it failed.
 
     Its diagonal is that of √D in H = U·D·Uᵀ, from the last input to the first.
     """
-    factor: torch.Tensor = torch.linalg.cholesky(moment.flip(0, 1))
-    return factor
+    factor, failed = torch.linalg.cholesky_ex(moment.flip(0, 1))
+    return factor, bool(failed)
 
 
 def _picked(output: Any) -> tuple[str, torch.Tensor | None]:

@@ -1,4 +1,4 @@
-"""The cases of streams in tiles: every code, ragged tiles, masks, both axes, products."""
+"""The cases of streams in tiles: every rate and window, ragged tiles, masks, axes, products."""
 
 from __future__ import annotations
 

@@ -118,8 +118,8 @@ def compress_model(
     Notes
     -----
     Memory: the weights of one layer, beside the model, which shrinks meanwhile. With calibration
-    also `calibration_nbytes`, the activations of one batch, and for each thread a layer's weights
-    and twice its second moment in float64.
+    also `calibration_nbytes`, the activations of one batch (with `target_bits` as many as training
+    keeps), and for each thread a layer's weights and twice its second moment in float64.
 
     Examples
     --------

@@ -30,7 +30,7 @@ use vectors::Vectors;
 use super::bit_budget::{BitBudget, Spread, noises};
 use super::compress::Codec;
 use super::params::{Budget, Goal, TrellisParams};
-use super::rate::Source;
+use super::rate::{Source, rate_at, slope};
 use super::raw::{LEAST, kept_as_it_is};
 use super::zero_rows::Kept;
 use crate::codec::format::axes::Axes;
@@ -223,11 +223,16 @@ fn encode<T: Element>(
     let allot = |sources: &[Source], spread| {
         bit_budget.allot(&layout, sources, params.codes()?, spread, header)
     };
-    let mut allotment = allot(&sources, spread)?;
-    let mut forecast = forecaster.at(&allotment.rates, control)?;
+    // By slope: to sort the steps of all streams in each round would take as long as the forecasts.
+    let codes_bits = allot(&sources, spread)?.codes;
+    let rates = |sources: &[Source]| {
+        let slope = slope(sources, &noise, codes_bits);
+        let rates = sources.iter().map(|source| rate_at(source, &noise, slope));
+        rates.collect::<Vec<_>>()
+    };
+    let mut forecast = forecaster.at(&rates(&sources), control)?;
     for _ in 0..ROUNDS {
-        allotment = allot(&forecast.sources, spread)?;
-        let next = forecaster.at(&allotment.rates, control)?;
+        let next = forecaster.at(&rates(&forecast.sources), control)?;
         if next.error >= forecast.error {
             break;
         }

@@ -176,7 +176,15 @@ def _convert(modifiers: list[str]) -> tuple[Operation, list[np.dtype], np.dtype]
         raise Unknown("cvt." + ".".join(modifiers))
     else:
         _only(rounding)
+    if to == np.float16:
+        return _to_half, [source], to
     return (lambda x: x.astype(to)), [source], to
+
+
+def _to_half(x: np.ndarray) -> np.ndarray:
+    """Floats as halves. All that are not numbers become 0x7FFF, as on a GPU."""
+    half = np.asarray(x).astype(np.float16)
+    return np.where(np.isnan(half), np.uint16(0x7FFF).view(np.float16), half)
 
 
 def _halves(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

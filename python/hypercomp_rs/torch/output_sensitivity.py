@@ -42,9 +42,9 @@ from .calibration import Calibration, Layer, RefusedError, first_argument
 
 # Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
 SAMPLES = 64
-# Of long texts, for whose tokens a language model predicts the next ones, so many tell enough. Twice
-# as many take 22 s longer on SmolLM2-135M (Zen 3), where the search takes 35: of 3 bits, the divergence
-# is then 0.189 nats instead of 0.197.
+# Of long texts, for whose tokens a language model predicts the next ones, so many tell enough.
+# Twice as many take 22 s longer on SmolLM2-135M (one core of a Zen 3), where the search takes 35:
+# at 3 bits, the divergence is then 0.189 nats instead of 0.197.
 LONG_SAMPLES, TOKENS = 4, 2048
 # Vectors r for each sample.
 DRAWS = 4

@@ -142,8 +142,8 @@ class OutputSensitivity:
 
     def _hook(self, layer: Layer) -> Callable[..., torch.Tensor]:
         def hook(module: nn.Module, args: Any, kwargs: Any, y: torch.Tensor) -> torch.Tensor:
-            # Nothing in inference mode has a gradient, nor takes one.
-            if y.is_inference():
+            # Beneath no_grad and in inference mode nothing has a gradient, nor takes one.
+            if y.is_inference() or not torch.is_grad_enabled():
                 return y
             if not y.requires_grad:
                 # A copy, for what comes next may write to it, and not to where gradients end.

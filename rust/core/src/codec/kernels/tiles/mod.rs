@@ -1,8 +1,8 @@
 //! Streams in tiles: decoding, and products with one vector (code set 2; see [`order`]).
 //!
-//! Levels are integers. Products of these levels with 16-bit activations are summed exactly over a whole stream, so in
-//! any order and by any instructions. Then the sum becomes a float, and is multiplied by the unit of the
-//! activations.
+//! Levels are integers. Products of these levels with 16-bit activations are summed exactly over a whole
+//! stream, so in any order and by any instructions. Then the sum becomes a float, and is multiplied by
+//! the unit of the activations.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import math
 import os
 import time
@@ -24,6 +23,8 @@ from .search import WHOLE, Asked, Limits, Method, Problem, State, run, run_on, r
 from .stream import VertexStream
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
     import numpy.typing as npt
 
     Matrix = npt.ArrayLike | Sequence[Sequence[Any]]

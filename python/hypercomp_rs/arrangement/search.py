@@ -7,7 +7,6 @@ limits, checkpoints, progress and executors need nothing of each other. A job is
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import math
 import pickle
@@ -25,6 +24,8 @@ from . import choice
 from .rows import Rows
 
 if TYPE_CHECKING:
+    import concurrent.futures
+
     import numpy.typing as npt
 
 Method = Literal["flats", "zero"]
@@ -331,6 +332,9 @@ def run_on(
     follow: Callable[[State], None],
 ) -> None:
     """Run a search on an executor. `state` has every job that is not done, also those in flight."""
+    # Imported here: few searches need it, and it is a tenth of the import of the package.
+    import concurrent.futures
+
     pickled = pickle.dumps(problem)
     # The first jobs are short, so that there soon are enough for all workers.
     seconds = JOB_SECONDS / 20

@@ -67,15 +67,16 @@ def change(net, output, generator):
     return given["logits"].log_softmax(-1) if output == "logits" else given["sentence_embedding"]
 
 
+# Without memory for activations they are computed anew.
+@pytest.mark.parametrize("limit", [1 << 30, 0])
 @pytest.mark.parametrize("output", ["sentence_embedding", "tensor", "logits"])
-def test_costs_are_what_errors_of_such_a_kind_do(output):
+def test_costs_are_what_errors_of_such_a_kind_do(output, limit):
     net = model(output)
     found = Calibration(net, BATCHES)
     layers = layers_of(net)
     sites = found.sites(layers)
-    found.collect(sites)
-    sensitivity = OutputSensitivity(found, layers)
-    assert sensitivity.found
+    sensitivity = OutputSensitivity(net, layers, limit)
+    found.collect(sites, sensitivity)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         before = change(net, output, generator)

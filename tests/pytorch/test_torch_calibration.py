@@ -227,9 +227,9 @@ def test_second_moments_are_let_go_before_the_next_pass(options, monkeypatch):
     alive, most = weakref.WeakSet(), []
     collect, add = Calibration.collect, calibration.Site._add
 
-    def counted(self, sites):
+    def counted(self, sites, way_back=None):
         most.append(len(alive))
-        collect(self, sites)
+        collect(self, sites, way_back)
 
     monkeypatch.setattr(Calibration, "collect", counted)
     monkeypatch.setattr(
@@ -373,9 +373,9 @@ def test_statistics_are_measured_once_for_several_rates(monkeypatch):
 
     for options in ({"bits": 3}, {"target_bits": 3}, {"target_bits": 4}, {"bits": 2}):
         assert same(compressed(statistics, **options), compressed(BATCHES, **options))
-    # A look at the first batch, a pass for second moments, one with gradients; without statistics
-    # that for each rate.
-    assert len(runs) == 3 + 2 + 3 + 3 + 2
+    # A look at the first batch and a pass for second moments, which has the gradients too if they
+    # are wanted by then; without statistics that for each rate.
+    assert len(runs) == 3 + 2 + 2 + 2 + 2
     assert statistics.nbytes == 2 * 4 * (2 * 96**2 + 64**2 + 160**2)
     rules = ["1.up.*=keep"]
     assert same(

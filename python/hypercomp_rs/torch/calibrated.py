@@ -41,8 +41,8 @@ NO_COST = "bits by its weights alone: the output's gradient says nothing of it"
 Job = tuple[Candidate, Trellis]
 # What a report says of weights, by their names.
 Notes = dict[str, str]
-# Makes a pass or several anew at each call.
-Passes = Callable[[], Iterator[list[Site]]]
+# Makes a pass or several anew at each call; the first of them with a way back, if there is one.
+Passes = Callable[["OutputSensitivity | None"], Iterator[list[Site]]]
 
 
 def layer_of(candidate: Candidate, trellis: Trellis) -> Layer | None:
@@ -86,26 +86,25 @@ def calibrated(
     `statistics` keep what is measured, or have it already.
     """
     layers = [layer for job in jobs.values() if (layer := layer_of(*job)) is not None]
+    sensitivity = None
+    if free:
+        sensitive = [layer for layer in layers if layer.name in free]
+        sensitivity = OutputSensitivity(calibration.model, sensitive, most)
     if statistics is not None:
-        kept = _kept(calibration, statistics, layers, most, notes)
+        kept, sensitivity = _kept(calibration, statistics, layers, sensitivity, most, notes)
 
-        def passes() -> Iterator[list[Site]]:
+        def passes(way_back: OutputSensitivity | None) -> Iterator[list[Site]]:
             return iter([list(kept)])
     else:
         sites = calibration.sites(layers)
 
-        def passes() -> Iterator[list[Site]]:
-            return _collected(calibration, sites, most, notes)
+        def passes(way_back: OutputSensitivity | None) -> Iterator[list[Site]]:
+            return _collected(calibration, sites, way_back, most, notes)
 
-    if free:
-        sensitive = [layer for layer in layers if layer.name in free]
-        if statistics is not None:
-            sensitivity = statistics._sensitivity_of(calibration, sensitive)
-        else:
-            sensitivity = OutputSensitivity(calibration, sensitive)
+    if sensitivity is not None:
         found = _spread(sensitivity, jobs, free, passes, notes)
     else:
-        found = passes()
+        found = passes(None)
     for now in found:
         work = [(jobs.pop(layer.name), site) for site in now for layer in site.layers]
         # Each second moment goes when the last layer has used it.
@@ -117,31 +116,48 @@ def _kept(
     calibration: Calibration,
     statistics: CalibrationStatistics,
     layers: Sequence[Layer],
+    sensitivity: OutputSensitivity | None,
     most: int,
     notes: Notes,
-) -> list[Site]:
-    """The places with second moments that are kept; the first time they are measured before."""
+) -> tuple[list[Site], OutputSensitivity | None]:
+    """The places with second moments that are kept, and what is kept of the sensitivity.
+
+    What is not kept yet is measured.
+    """
     if not statistics._layers:
         said: Notes = {}
-        collected = _collected(calibration, calibration.sites(layers), most, said)
+        collected = _collected(calibration, calibration.sites(layers), sensitivity, most, said)
         statistics._keep(layers, [site for now in collected for site in now], said)
+        statistics._sensitivity = sensitivity
     sites = statistics._kept(layers)
     names = {layer.name for layer in layers}
     notes |= {name: note for name, note in statistics._notes.items() if name in names}
-    return sites
+    if sensitivity is not None:
+        sensitivity = statistics._sensitivity_like(sensitivity, calibration)
+    return sites, sensitivity
 
 
 def _collected(
-    calibration: Calibration, sites: Sequence[Site], most: int, notes: Notes
+    calibration: Calibration,
+    sites: Sequence[Site],
+    sensitivity: OutputSensitivity | None,
+    most: int,
+    notes: Notes,
 ) -> Iterator[list[Site]]:
-    """The places with second moments, as many at a time as may be; without those never met."""
+    """The places with second moments, as many at a time as may be; without those never met.
+
+    The sensitivity is measured on the way of the first ones.
+    """
     # New ones, for nobody else to hold on to their sums.
     waiting = deque(Site(site.layers) for site in sites)
     while waiting:
         now = [waiting.popleft()]
         while waiting and sum(site.nbytes for site in (*now, waiting[0])) <= most:
             now.append(waiting.popleft())
-        calibration.collect(now)
+        calibration.collect(now, sensitivity)
+        if sensitivity is not None:
+            sensitivity.end()
+            sensitivity = None
         of_experts = draw_to_mean(now, calibration.model)
         waiting.extend(Site([layer]) for site in now if site.apart for layer in site.layers)
         for site in now:
@@ -161,12 +177,9 @@ def _spread(
     notes: Notes,
 ) -> Iterator[list[Site]]:
     """The same, when `jobs` have been given other bits."""
-    if not sensitivity.found:
-        notes |= dict.fromkeys(free, NO_COST)
-        return passes()
     curves: dict[str, WaterFilling] = {}
     kept: list[list[Site]] = []
-    for now in passes():
+    for now in passes(sensitivity):
         for site in now:
             factor = _factor(site)
             for layer in site.layers:
@@ -187,7 +200,7 @@ def _spread(
         jobs[name] = candidate, dataclasses.replace(trellis, bits=bits)
     if kept and kept[0]:
         return iter(kept)
-    return passes()
+    return passes(None)
 
 
 def _factor(site: Site) -> torch.Tensor:

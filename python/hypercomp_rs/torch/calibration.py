@@ -18,13 +18,15 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
 
 from ..errors import InvalidArgumentError, NonFiniteError
 from ._codes import _version
+from .calibration_batches import call_of, pieces
+from .recomputation import without_caches
 
 # Of a symmetric sum, so many columns at a time are added up, down to the diagonal only. Fewer are
 # slower products, and more have more below the diagonal.
@@ -164,7 +166,7 @@ class Calibration:
         return self._model
 
     def sites(self, layers: Sequence[Layer]) -> deque[Site]:
-        """The layers by what they get on the first batch, in the order in which they run.
+        """The layers by what they get of the first texts, in the order in which they run.
 
         Those that are not called then come last, each for itself.
         """
@@ -174,7 +176,7 @@ class Calibration:
             # The tensor is kept for its address to be no other's.
             heard.append((layer.name, x, _version(x)))
 
-        self.run(dict.fromkeys(layers, hear), lambda output, mask: True)
+        self.run(dict.fromkeys(layers, hear), lambda: True)
         traces: dict[str, tuple[tuple[int, int], ...]] = {}
         for name, x, version in heard:
             traces[name] = (*traces.get(name, ()), (id(x), version))
@@ -184,73 +186,132 @@ class Calibration:
             groups.setdefault(traces.get(layer.name, layer.name), []).append(layer)
         return deque(map(Site, groups.values()))
 
-    def collect(self, sites: Sequence[Site]) -> None:
-        """Add up what these places get on all batches."""
+    def collect(self, sites: Sequence[Site], way_back: WayBack | None = None) -> None:
+        """Add up what these places get on all batches, the first of them with a way back."""
         hear = {layer: site.hear for site in sites for layer in site.layers}
 
-        def end_batch(output: Any, mask: torch.Tensor | None) -> bool:
+        def end_piece() -> bool:
             for site in sites:
                 site.end_batch()
             return False
 
-        self.run(hear, end_batch)
+        self.run(hear, end_piece, way_back)
 
     def run(
         self,
         hear: Mapping[Layer, Hear],
-        end_batch: Callable[[Any, torch.Tensor | None], bool],
-        *,
-        gradients: bool = False,
+        end_piece: Callable[[], bool],
+        way_back: WayBack | None = None,
     ) -> None:
         """Run the model on one batch after the other, while layers tell what they get.
 
-        `end_batch` is told the output and the mask, and whether it is enough is what it says.
+        A batch of texts is taken apart, see :func:`pieces`. `end_piece` says whether it is enough.
+        As long as `way_back` wants it, the model runs with gradients, and gets what it gives.
         """
-        mask: torch.Tensor | None = None
-        ours: list[Exception] = []
-
-        def listener(layer: Layer) -> Callable[..., None]:
-            def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-                x = first_argument(args, kwargs)
-                # What a layer does not take is for the layer to refuse.
-                if not isinstance(x, torch.Tensor) or x.shape[-1:] != (layer.inputs,):
-                    return
-                try:
-                    hear[layer](layer, x, mask)
-                except Exception as error:
-                    ours.append(error)
-                    raise
-
-            return hook
-
+        passing = _Pass(self._model, hear)
         batches = 0
-        fewer = {} if gradients else _fewer_logits(self._model, hear)
-        with _listening(self._model, {layer: listener(layer) for layer in hear}, gradients):
+        with _listening(self._model, passing.hooks()):
             for batch in self._batches:
-                args, kwargs, mask = _call(self._model, batch, batches, self._device)
-                if len(args) < 2 and "labels" not in kwargs:
-                    kwargs = fewer | kwargs
-                how = " with gradients, which target_bits asks for" if gradients else ""
-                try:
-                    # The model is blamed for what it raises, and for nothing that is raised here.
-                    try:
-                        output = self._model(*args, **kwargs)
-                    except Exception as error:
-                        if error in ours:
-                            raise
-                        raise RefusedError(error) from error
-                    enough = end_batch(output, mask)
-                except NonFiniteError as error:
-                    raise NonFiniteError(f"{error} (calibration, batch {batches})") from None
-                except RefusedError as error:
-                    raise InvalidArgumentError(
-                        f"calibration, batch {batches}: the model does not take it{how}: {error}"
-                    ) from error.__cause__
+                enough = False
+                for piece in pieces(self._model, batch):
+                    back = way_back if way_back is not None and way_back.wanted else None
+                    with _blamed(batches, back is not None):
+                        passing.run(*call_of(self._model, piece, batches, self._device), back)
+                    if enough := end_piece():
+                        break
                 batches += 1
                 if enough:
                     break
         if not batches:
             raise InvalidArgumentError("calibration: no batch; at least one is needed")
+
+
+class WayBack(Protocol):
+    """What takes gradients of what a model gives."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether further samples would tell more."""
+
+    def run(self, forward: Callable[[], Any], mask: torch.Tensor | None) -> None:
+        """Run the model forward, once or several times, and back."""
+
+
+class _Pass:
+    """The model run on batches, with what is told of the inputs of its layers."""
+
+    def __init__(self, model: nn.Module, hear: Mapping[Layer, Hear]) -> None:
+        self._model, self._hear = model, hear
+        self._fewer = _fewer_logits(model, hear)
+        self._mask: torch.Tensor | None = None
+        self._errors: list[Exception] = []
+        # Layers are called again where activations are computed anew on the way back.
+        self._hearing = False
+
+    def hooks(self) -> dict[Layer, Callable[..., None]]:
+        """What goes before layers."""
+        return {layer: self._hook(layer) for layer in self._hear}
+
+    def _hook(self, layer: Layer) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            x = first_argument(args, kwargs)
+            # What a layer does not take is for the layer to refuse.
+            if not self._hearing or not _is_input(x, layer):
+                return
+            try:
+                self._hear[layer](layer, x, self._mask)
+            except Exception as error:
+                self._errors.append(error)
+                raise
+
+        return hook
+
+    def run(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        mask: torch.Tensor | None,
+        way_back: WayBack | None,
+    ) -> None:
+        """Run it once, and back where that is wanted."""
+        if way_back is None and len(args) < 2 and "labels" not in kwargs:
+            kwargs = self._fewer | kwargs
+
+        def forward() -> Any:
+            try:
+                return self._model(*args, **kwargs)
+            except Exception as error:
+                # The model is blamed for what it raises, and for nothing that is raised here.
+                if error in self._errors:
+                    raise
+                raise RefusedError(error) from error
+            finally:
+                self._hearing = False
+
+        self._mask, self._hearing = mask, True
+        if way_back is not None:
+            way_back.run(forward, mask)
+            return
+        with torch.no_grad():
+            forward()
+
+
+def _is_input(x: Any, layer: Layer) -> bool:
+    return isinstance(x, torch.Tensor) and x.shape[-1:] == (layer.inputs,)
+
+
+@contextmanager
+def _blamed(batch: int, gradients: bool) -> Iterator[None]:
+    """Errors name the batch."""
+    how = " with gradients, which target_bits asks for" if gradients else ""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{error} (calibration, batch {batch})") from None
+    except RefusedError as error:
+        raise InvalidArgumentError(
+            f"calibration, batch {batch}: the model does not take it{how}: {error}"
+        ) from error.__cause__
 
 
 class RefusedError(Exception):
@@ -266,10 +327,8 @@ def first_argument(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def _listening(
-    model: nn.Module, hooks: Mapping[Layer, Callable[..., None]], gradients: bool
-) -> Iterator[None]:
-    """Hooks before layers, evaluation, gradients or none; afterwards all is as it was."""
+def _listening(model: nn.Module, hooks: Mapping[Layer, Callable[..., None]]) -> Iterator[None]:
+    """Hooks before layers, evaluation, no caches; afterwards all is as it was."""
     training = {module: module.training for module in model.modules()}
     handles = []
     try:
@@ -277,35 +336,13 @@ def _listening(
             for module in layer.modules:
                 handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
         model.eval()
-        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        with torch.inference_mode(False), without_caches(model):
             yield
     finally:
         for handle in handles:
             handle.remove()
         for module, flag in training.items():
             module.training = flag
-
-
-def _call(
-    model: nn.Module, batch: Any, i: int, device: torch.device | None
-) -> tuple[tuple[Any, ...], dict[str, Any], torch.Tensor | None]:
-    """Arguments for a model, and which of the tokens are no padding, where a mask says so."""
-    batch = _moved(batch, device)
-    if isinstance(batch, torch.Tensor):
-        return (batch,), {}, None
-    if isinstance(batch, (list, tuple)):
-        masks = [arg for arg in batch if isinstance(arg, dict)]
-        return tuple(batch), {}, _mask(*masks)
-    if not isinstance(batch, dict):
-        raise InvalidArgumentError(
-            f"calibration, batch {i} is a {type(batch).__name__}: a tensor, a tuple of arguments "
-            "and a mapping of keyword arguments are accepted"
-        )
-    mask = _mask(batch)
-    # A sentence encoder takes a mapping, and not what is in it.
-    if _takes(model, batch):
-        return (), batch, mask
-    return (batch,), {}, mask
 
 
 def _fewer_logits(model: nn.Module, layers: Iterable[Layer]) -> dict[str, Any]:
@@ -321,34 +358,3 @@ def _fewer_logits(model: nn.Module, layers: Iterable[Layer]) -> dict[str, Any]:
     except (TypeError, ValueError):
         return {}
     return {"logits_to_keep": 1} if takes else {}
-
-
-def _takes(model: nn.Module, keywords: Mapping[str, Any]) -> bool:
-    try:
-        inspect.signature(model.forward).bind(**keywords)
-    except TypeError:
-        return False
-    except ValueError:
-        pass
-    return True
-
-
-def _mask(*mappings: Mapping[str, Any]) -> torch.Tensor | None:
-    for mapping in mappings:
-        mask = mapping.get("attention_mask")
-        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
-            return mask.bool()
-    return None
-
-
-def _moved(batch: Any, device: torch.device | None) -> Any:
-    """The same on a device; mappings as new dicts, for models write to theirs."""
-    if isinstance(batch, torch.Tensor):
-        # One that was made in inference mode takes no part in gradients.
-        batch = batch.clone() if batch.is_inference() else batch
-        return batch if device is None else batch.to(device)
-    if isinstance(batch, Mapping):
-        return {name: _moved(value, device) for name, value in batch.items()}
-    if type(batch) in (list, tuple):
-        return type(batch)(_moved(value, device) for value in batch)
-    return batch

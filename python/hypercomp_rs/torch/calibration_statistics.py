@@ -51,7 +51,6 @@ class CalibrationStatistics:
         self._sites: list[Site] = []
         self._notes: dict[str, str] = {}
         self._sensitivity: OutputSensitivity | None = None
-        self._sensitive: frozenset[str] = frozenset()
 
     @property
     def batches(self) -> Iterable[Any]:
@@ -96,12 +95,14 @@ class CalibrationStatistics:
                 found.append(site.shared_by(here))
         return found
 
-    def _sensitivity_of(self, calibration: Calibration, layers: list[Layer]) -> OutputSensitivity:
-        """How much the output minds errors in these layers."""
-        names = frozenset(layer.name for layer in layers)
-        if self._sensitivity is None or not names <= self._sensitive:
-            self._sensitivity = OutputSensitivity(calibration, layers)
-            self._sensitive = names
+    def _sensitivity_like(
+        self, new: OutputSensitivity, calibration: Calibration
+    ) -> OutputSensitivity:
+        """What is kept, if it is of all layers of a new one; otherwise the new one, measured."""
+        if self._sensitivity is None or not new.names <= self._sensitivity.names:
+            calibration.run({}, lambda: not new.wanted, new)
+            new.end()
+            self._sensitivity = new
         return self._sensitivity
 
 

@@ -93,8 +93,10 @@ def compress_model(
         is sent to; or it is no linear layer; or it shares its weight with another kind of layer.
     calibration_nbytes
         The most bytes that second moments may take at one time. A layer needs 4 · inputs² bytes.
-        Layers that do not fit are calibrated in further passes over the batches. By default a
-        quarter of the model's size, and at least a gibibyte.
+        Layers that do not fit are calibrated in further passes over the batches. As many bytes of
+        activations are kept for gradients (`target_bits`); where they need more, the model's blocks
+        are computed anew on the way back. By default a quarter of the model's size, and at least a
+        gibibyte.
     threads
         Number of threads; None for one per core. The codes do not depend on it.
     progress
@@ -118,8 +120,9 @@ def compress_model(
     Notes
     -----
     Memory: the weights of one layer, beside the model, which shrinks meanwhile. With calibration
-    also `calibration_nbytes`, the activations of one batch (with `target_bits` as many as training
-    keeps), and for each thread a layer's weights and twice its second moment in float64.
+    also `calibration_nbytes`, the activations of one batch (with `target_bits` `calibration_nbytes`
+    more, or those that one block keeps for gradients), and for each thread a layer's weights and
+    twice its second moment in float64.
 
     Examples
     --------

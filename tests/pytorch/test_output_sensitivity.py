@@ -225,7 +225,7 @@ def test_a_backward_that_fails_is_a_batch_that_is_refused():
 
         @staticmethod
         def backward(ctx, gradient):
-            raise ValueError("no way back")
+            raise ValueError("no backward pass")
 
     class Model(nn.Module):
         def __init__(self):

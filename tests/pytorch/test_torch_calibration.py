@@ -227,9 +227,9 @@ def test_second_moments_are_let_go_before_the_next_pass(options, monkeypatch):
     alive, most = weakref.WeakSet(), []
     collect, add = Calibration.collect, calibration.Site._add
 
-    def counted(self, sites, way_back=None):
+    def counted(self, sites, backward=None):
         most.append(len(alive))
-        collect(self, sites, way_back)
+        collect(self, sites, backward)
 
     monkeypatch.setattr(Calibration, "collect", counted)
     monkeypatch.setattr(

@@ -41,7 +41,7 @@ NO_COST = "bits by its weights alone: the output's gradient says nothing of it"
 Job = tuple[Candidate, Trellis]
 # What a report says of weights, by their names.
 Notes = dict[str, str]
-# Makes a pass or several anew at each call; the first of them with a way back, if there is one.
+# Makes a pass or several anew at each call, the first of them with a backward pass if that is given.
 Passes = Callable[["OutputSensitivity | None"], Iterator[list[Site]]]
 
 
@@ -93,13 +93,13 @@ def calibrated(
     if statistics is not None:
         kept, sensitivity = _kept(calibration, statistics, layers, sensitivity, most, notes)
 
-        def passes(way_back: OutputSensitivity | None) -> Iterator[list[Site]]:
+        def passes(backward: OutputSensitivity | None) -> Iterator[list[Site]]:
             return iter([list(kept)])
     else:
         sites = calibration.sites(layers)
 
-        def passes(way_back: OutputSensitivity | None) -> Iterator[list[Site]]:
-            return _collected(calibration, sites, way_back, most, notes)
+        def passes(backward: OutputSensitivity | None) -> Iterator[list[Site]]:
+            return _collected(calibration, sites, backward, most, notes)
 
     if sensitivity is not None:
         found = _spread(sensitivity, jobs, free, passes, notes)

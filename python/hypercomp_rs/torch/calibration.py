@@ -25,8 +25,8 @@ from torch import nn
 
 from ..errors import InvalidArgumentError, NonFiniteError
 from ._codes import _version
-from .calibration_batches import call_of, pieces
-from .recomputation import without_caches
+from .calibration_batches import call_of, micro_batches
+from .gradient_checkpointing import without_caches
 
 # Of a symmetric sum, so many columns at a time are added up, down to the diagonal only. Fewer are
 # slower products, and more have more below the diagonal.
@@ -186,38 +186,38 @@ class Calibration:
             groups.setdefault(traces.get(layer.name, layer.name), []).append(layer)
         return deque(map(Site, groups.values()))
 
-    def collect(self, sites: Sequence[Site], way_back: WayBack | None = None) -> None:
-        """Add up what these places get on all batches, the first of them with a way back."""
+    def collect(self, sites: Sequence[Site], backward: BackwardPass | None = None) -> None:
+        """Add up what these places get on all batches, the first of them with a backward pass."""
         hear = {layer: site.hear for site in sites for layer in site.layers}
 
-        def end_piece() -> bool:
+        def end_batch() -> bool:
             for site in sites:
                 site.end_batch()
             return False
 
-        self.run(hear, end_piece, way_back)
+        self.run(hear, end_batch, backward)
 
     def run(
         self,
         hear: Mapping[Layer, Hear],
-        end_piece: Callable[[], bool],
-        way_back: WayBack | None = None,
+        end_batch: Callable[[], bool],
+        backward: BackwardPass | None = None,
     ) -> None:
         """Run the model on one batch after the other, while layers tell what they get.
 
-        A batch of texts is taken apart, see :func:`pieces`. `end_piece` says whether it is enough.
-        As long as `way_back` wants it, the model runs with gradients, and gets what it gives.
+        Batches of texts are split, see :func:`micro_batches`; after each, `end_batch` says whether
+        that is enough. The first ones have a `backward` pass, as long as that is wanted.
         """
         passing = _Pass(self._model, hear)
         batches = 0
         with _listening(self._model, passing.hooks()):
             for batch in self._batches:
                 enough = False
-                for piece in pieces(self._model, batch):
-                    back = way_back if way_back is not None and way_back.wanted else None
+                for part in micro_batches(self._model, batch):
+                    back = backward if backward is not None and backward.wanted else None
                     with _blamed(batches, back is not None):
-                        passing.run(*call_of(self._model, piece, batches, self._device), back)
-                    if enough := end_piece():
+                        passing.run(*call_of(self._model, part, batches, self._device), back)
+                    if enough := end_batch():
                         break
                 batches += 1
                 if enough:
@@ -226,7 +226,7 @@ class Calibration:
             raise InvalidArgumentError("calibration: no batch; at least one is needed")
 
 
-class WayBack(Protocol):
+class BackwardPass(Protocol):
     """What takes gradients of what a model gives."""
 
     @property
@@ -245,7 +245,7 @@ class _Pass:
         self._fewer = _fewer_logits(model, hear)
         self._mask: torch.Tensor | None = None
         self._errors: list[Exception] = []
-        # Layers are called again where activations are computed anew on the way back.
+        # Layers are called again where the backward pass computes activations anew.
         self._hearing = False
 
     def hooks(self) -> dict[Layer, Callable[..., None]]:
@@ -271,10 +271,10 @@ class _Pass:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         mask: torch.Tensor | None,
-        way_back: WayBack | None,
+        backward: BackwardPass | None,
     ) -> None:
         """Run it once, and back where that is wanted."""
-        if way_back is None and len(args) < 2 and "labels" not in kwargs:
+        if backward is None and len(args) < 2 and "labels" not in kwargs:
             kwargs = self._fewer | kwargs
 
         def forward() -> Any:
@@ -289,8 +289,8 @@ class _Pass:
                 self._hearing = False
 
         self._mask, self._hearing = mask, True
-        if way_back is not None:
-            way_back.run(forward, mask)
+        if backward is not None:
+            backward.run(forward, mask)
             return
         with torch.no_grad():
             forward()
@@ -315,7 +315,7 @@ def _blamed(batch: int, gradients: bool) -> Iterator[None]:
 
 
 class RefusedError(Exception):
-    """A model does not take a batch, or has no way back from what it gives."""
+    """A model does not take a batch, or has no backward pass from what it gives."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")

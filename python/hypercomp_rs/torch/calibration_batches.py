@@ -12,11 +12,11 @@ from torch import nn
 from ..errors import InvalidArgumentError
 
 # Tokens of a batch that a model reads at a time, where they are in several samples. A product with
-# so many is as fast as one with more, and what is kept for the way back takes less memory.
+# so many is as fast as one with more, and what is kept for the backward pass takes less memory.
 TOKENS = 512
 
 
-def pieces(model: nn.Module, batch: Any) -> Iterator[Any]:
+def micro_batches(model: nn.Module, batch: Any) -> Iterator[Any]:
     """A batch of several texts, some of them at a time; any other as it is.
 
     Texts are rows of integers, (samples, length): the `input_ids` of a mapping in which every

@@ -94,9 +94,9 @@ def compress_model(
     calibration_nbytes
         The most bytes that second moments may take at one time. A layer needs 4 · inputs² bytes.
         Layers that do not fit are calibrated in further passes over the batches. As many bytes of
-        activations are kept for gradients (`target_bits`); where they need more, the model's blocks
-        are computed anew on the way back. By default a quarter of the model's size, and at least a
-        gibibyte.
+        activations are kept for gradients (`target_bits`); where they need more, the backward pass
+        computes the model's blocks anew (gradient checkpointing). By default a quarter of the
+        model's size, and at least a gibibyte.
     threads
         Number of threads; None for one per core. The codes do not depend on it.
     progress

@@ -39,7 +39,7 @@ from torch import nn
 
 from ..checkpoint.allocation import HIGHEST_RATE, LOWEST_RATE
 from .calibration import Layer, RefusedError, first_argument
-from .recomputation import Saved, blocks_of, recomputed
+from .gradient_checkpointing import SavedActivations, blocks_of, checkpointed
 
 # Samples that tell enough: the bits of a layer are off by about log2(1 + 1/√64)/2 = 0.08.
 SAMPLES = 64
@@ -106,10 +106,10 @@ def drawn_together(curves: Sequence[WaterFilling]) -> list[WaterFilling]:
     return [curve.times((DIFFERENCES - 1) * (curve.cost - mean)) for curve in curves]
 
 
-class _Tap(torch.autograd.Function):
+class _GradientTap(torch.autograd.Function):
     """A copy of what a layer gives, whose gradient is told, together with what the layer got.
 
-    What it got is saved like all that gradients need: it may be computed anew on the way back.
+    What it got is saved like all that gradients need, so gradient checkpointing includes it.
     """
 
     @staticmethod
@@ -128,14 +128,14 @@ class _Tap(torch.autograd.Function):
 
 
 class OutputSensitivity:
-    """What errors in layers do to a model's output on some samples: a way back for a pass.
+    """What errors in layers do to a model's output on some samples, from its gradients.
 
     Parameters
     ----------
     model, layers
         What is run, and the layers of it.
     limit
-        Bytes that may be kept for the way back. If a pass would keep more, blocks are computed
+        Bytes that may be kept for the backward pass. If a pass would keep more, blocks are computed
         anew.
     """
 
@@ -145,11 +145,11 @@ class OutputSensitivity:
         self._samples = 0
         self._tried = self._tokens = 0
         self._model: nn.Module | None = model
-        self._saved: Saved | None = Saved(model, limit)
+        self._saved: SavedActivations | None = SavedActivations(model, limit)
         self._blocks: list[nn.Module] = []
         self._tapped = False
         # Not the caller's: the same layers get the same bits whatever was drawn before. Each layer
-        # has its own, for on the way back their order is the graph's.
+        # has its own, for in the backward pass their order is the graph's.
         self._random = torch.Generator().manual_seed(0)
         self._random_of = {
             layer.name: torch.Generator().manual_seed(i + 1) for i, layer in enumerate(layers)
@@ -165,7 +165,7 @@ class OutputSensitivity:
                 for module in layer.modules:
                     hook = module.register_forward_hook(self._hook(layer), with_kwargs=True)
                     stack.callback(hook.remove)
-            stack.enter_context(recomputed(self._blocks))
+            stack.enter_context(checkpointed(self._blocks))
             stack.enter_context(torch.enable_grad())
             if self._saved is None:
                 output = forward()
@@ -174,12 +174,12 @@ class OutputSensitivity:
                     output = forward()
                 if self._saved.too_much:
                     self._blocks = self._found_blocks()
-                    stack.enter_context(recomputed(self._blocks))
+                    stack.enter_context(checkpointed(self._blocks))
                     output = forward()
                 self._saved = None
             # Samples that no layer has a part in say nothing of any.
             if self._tapped:
-                self._go_back(output, mask)
+                self._backward(output, mask)
 
     def _found_blocks(self) -> list[nn.Module]:
         assert self._model is not None
@@ -197,12 +197,14 @@ class OutputSensitivity:
             if y.is_inference() or not torch.is_grad_enabled():
                 return y
             self._tapped = True
-            tapped: torch.Tensor = _Tap.apply(y, first_argument(args, kwargs), self._start, tell)
+            tapped: torch.Tensor = _GradientTap.apply(
+                y, first_argument(args, kwargs), self._start, tell
+            )
             return tapped
 
         return hook
 
-    def _go_back(self, output: Any, mask: torch.Tensor | None) -> None:
+    def _backward(self, output: Any, mask: torch.Tensor | None) -> None:
         name, y = _picked(output)
         # A model without gradients has none however many batches it is run on.
         self._tried += 1 if y is None else max(1, len(y))

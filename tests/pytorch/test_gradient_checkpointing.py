@@ -1,4 +1,4 @@
-"""Ways back through blocks that are computed anew, and batches that are read in pieces."""
+"""Gradient checkpointing while a model is calibrated, and micro-batches."""
 
 import copy
 import weakref
@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from hypercomp_rs.torch.calibration import Calibration, Layer
-from hypercomp_rs.torch.calibration_batches import pieces
+from hypercomp_rs.torch.calibration_batches import micro_batches
+from hypercomp_rs.torch.gradient_checkpointing import blocks_of
 from hypercomp_rs.torch.output_sensitivity import OutputSensitivity
-from hypercomp_rs.torch.recomputation import blocks_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -106,7 +106,7 @@ def test_blocks_run_once_more_only_where_memory_is_short(limit):
 
 def test_activations_take_less_memory_where_blocks_are_computed_anew(monkeypatch):
     def kept(anew):
-        """Bytes that are kept at the end of the way forward."""
+        """Bytes that are kept at the end of the forward pass."""
         model = net(blocks=12, width=64)
         met, found = {}, []
 
@@ -115,10 +115,10 @@ def test_activations_take_less_memory_where_blocks_are_computed_anew(monkeypatch
             met[storage.data_ptr()] = weakref.ref(tensor := tensor.detach()), storage.nbytes()
             return tensor
 
-        def go_back(self, output, mask):
+        def backward(self, output, mask):
             found.append(sum(nbytes for tensor, nbytes in met.values() if tensor() is not None))
 
-        monkeypatch.setattr(OutputSensitivity, "_go_back", go_back)
+        monkeypatch.setattr(OutputSensitivity, "_backward", backward)
         sensitivity = OutputSensitivity(model, layers_of(model), 0)
         # Bytes are counted here, and not there.
         sensitivity._saved = None
@@ -147,10 +147,12 @@ def test_the_outermost_lists_are_those_of_blocks():
 def test_texts_are_read_some_at_a_time():
     model = llama()
     ids, mask = torch.randint(256, (7, 200)), torch.ones(7, 200, dtype=torch.long)
-    found = list(pieces(model, {"input_ids": ids, "attention_mask": mask, "use_cache": False}))
+    found = list(
+        micro_batches(model, {"input_ids": ids, "attention_mask": mask, "use_cache": False})
+    )
     assert [len(piece["input_ids"]) for piece in found] == [2, 2, 2, 1]
     assert torch.equal(torch.cat([piece["attention_mask"] for piece in found]), mask)
-    assert torch.equal(torch.cat(list(pieces(model, ids))), ids)
+    assert torch.equal(torch.cat(list(micro_batches(model, ids))), ids)
     for whole in (
         {"input_ids": ids, "position_ids": torch.arange(200)[None]},
         {"pixel_values": torch.zeros(7, 200)},
@@ -158,6 +160,9 @@ def test_texts_are_read_some_at_a_time():
         torch.zeros(7, 200),
         ids[:2],
     ):
-        assert list(pieces(model, whole)) == [whole] or len(list(pieces(model, whole))) == 1
+        assert (
+            list(micro_batches(model, whole)) == [whole]
+            or len(list(micro_batches(model, whole))) == 1
+        )
     # Of another model, integers may be anything.
-    assert len(list(pieces(net(), ids))) == 1
+    assert len(list(micro_batches(net(), ids))) == 1

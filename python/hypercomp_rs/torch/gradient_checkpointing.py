@@ -1,7 +1,7 @@
-"""Blocks of a model that are computed anew on the way back, for their activations not to be kept.
+"""Gradient checkpointing (arXiv 1604.06174) for any model with a list of blocks.
 
-Gradient checkpointing (arXiv 1604.06174): of each block only its inputs are kept, and on the way
-back the block runs once more.
+Of each block only the inputs are kept, and in the backward pass it runs once more. It takes one more
+forward pass, and the memory of the activations of one block.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def blocks_of(model: nn.Module, modules: Iterable[nn.Module]) -> list[nn.Module]
 
 
 @contextmanager
-def recomputed(blocks: Sequence[nn.Module]) -> Iterator[None]:
-    """Within, these blocks keep their inputs only, and run once more on the way back."""
+def checkpointed(blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Within, these blocks keep their inputs only, and run once more in the backward pass."""
     before = [(block, block.__dict__.get("forward")) for block in blocks]
     try:
         for block in blocks:
@@ -68,8 +68,8 @@ def without_caches(model: nn.Module) -> Iterator[None]:
             config.use_cache = True
 
 
-class Saved:
-    """What a forward pass keeps for the way back, unless it is more than so many bytes.
+class SavedActivations:
+    """What a forward pass keeps for the backward pass, unless it is more than so many bytes.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Saved:
 
     @property
     def too_much(self) -> bool:
-        """Whether it is above the limit, and there is no way back."""
+        """Whether it is above the limit, and there is no backward pass."""
         return self.nbytes > self._limit
 
     @contextmanager
@@ -110,5 +110,5 @@ class Saved:
 
 
 def _the_same(tensor: torch.Tensor | None) -> torch.Tensor:
-    assert tensor is not None, "more than the limit has no way back"
+    assert tensor is not None, "more than the limit has no backward pass"
     return tensor

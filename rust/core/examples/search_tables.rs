@@ -32,9 +32,9 @@ const FINALISTS: usize = 4;
 /// Units in a standard deviation that are tried, as factors of the pinned number.
 const UNITS: [f32; 7] = [0.9, 0.95, 0.98, 1.0, 1.03, 1.06, 1.1];
 /// Rounds of the fit by least squares.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 /// Sweeps of the descent along all integers, at most.
-const SWEEPS: usize = 3;
+const SWEEPS: usize = 8;
 
 struct Random(u64);
 
@@ -174,11 +174,15 @@ fn changes(cell_bits: u32) -> Vec<Box<dyn Fn(&mut ByteLevels)>> {
     }
     for step in [-1, 1] {
         for i in 0..line_count(cell_bits) {
-            all.push(Box::new(move |l| l.lines[i] = l.lines[i].saturating_add(step)));
+            all.push(Box::new(move |l| {
+                l.lines[i] = l.lines[i].saturating_add(step)
+            }));
         }
         // Entry 0 of the tail is 0. What lies farther moves with the entry, or stays.
         for i in 1..16 {
-            all.push(Box::new(move |l| l.tail[i] = l.tail[i].saturating_add(step)));
+            all.push(Box::new(move |l| {
+                l.tail[i] = l.tail[i].saturating_add(step)
+            }));
             all.push(Box::new(move |l| {
                 l.tail[i..]
                     .iter_mut()
@@ -208,7 +212,7 @@ fn descended(mut code: Code, samples: &[f32]) -> Code {
                 (least, code) = (scored, changed);
             }
         }
-        if least > before * (1.0 - 2e-4) {
+        if least > before * (1.0 - 1e-4) {
             break;
         }
     }
@@ -286,7 +290,7 @@ fn main() {
     let finalists = pool.into_iter().map(|code| fitted(code, &many)).collect();
     let mut code = best(finalists, &many, 1)[0];
     if window <= 12 {
-        code = descended(code, &many[..scale << 14]);
+        code = descended(code, &many[..scale << if window > 10 { 14 } else { 15 }]);
     }
     print(code, noise(code, &held_apart(window)));
 }

@@ -94,7 +94,11 @@ fn levels_in_bytes_are_symmetric() {
         let LevelCurve::Bytes(bytes) = &code.curve else {
             continue;
         };
-        assert!(bytes.lines[line_count(code.cell_bits())..].iter().all(|step| *step == 0));
+        assert!(
+            bytes.lines[line_count(code.cell_bits())..]
+                .iter()
+                .all(|step| *step == 0)
+        );
         assert_eq!(bytes.tail[0], 0, "{code:?}");
         let phases = 1 << code.phase_bits();
         for phase in 0..phases {

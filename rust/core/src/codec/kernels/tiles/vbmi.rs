@@ -580,3 +580,33 @@ unsafe fn product<const R: usize, const V: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TilePlan;
+    use crate::codec::trellis::code_set::PinnedCode;
+
+    /// What `each_step` looks up, in plain Rust: a check that needs no AVX-512.
+    #[test]
+    fn the_tables_have_the_level_of_every_cell_and_offset() {
+        for pinned in PinnedCode::all().filter(|code| code.code().is_tiled()) {
+            let plan = TilePlan::of(pinned);
+            let Some(bytes) = &plan.bytes else {
+                continue;
+            };
+            let tables = &bytes.vbmi;
+            let cells = 1usize << pinned.code().cell_bits();
+            for (cell, u) in (0..cells).flat_map(|cell| (0..128).map(move |u| (cell, u))) {
+                let upper = if cells == 16 { u } else { u / 2 };
+                let index = upper & !(cells - 1) | cell;
+                let far_tail = cell == 0 && (u + 96) & 64 == 0;
+                let found = match far_tail {
+                    true => tables.tail[u % 64],
+                    false => tables.lines[index / 64][index % 64],
+                };
+                let level = plan.level_at(cell as u8, u as u8);
+                assert_eq!(i16::from(found) - 128, level, "{pinned:?} {cell} {u}");
+            }
+        }
+    }
+}

@@ -174,6 +174,7 @@ impl<'t> SearchTables<'t> {
     ///
     /// A weight far beyond the outermost level would have the capped distance to every level. Its
     /// target is moved to a place from which the outermost level is still the nearest.
+    #[inline]
     pub fn target(&self, deviations: f32) -> i16 {
         let outermost = f32::from(self.levels[self.levels.len() - 1]);
         let bound = (outermost + f32::from(self.cap / 2)).min(f32::from(i16::MAX));
@@ -185,17 +186,20 @@ impl<'t> SearchTables<'t> {
     }
 
     /// The levels, by position, of the cells that may contain the level nearest to `x`.
+    #[inline]
     fn near(&self, axis: usize, x: i16) -> &[i16] {
         let cells = self.candidates(x);
         let positions = self.positions();
         &self.axes[axis].levels[cells.start() * positions..(cells.end() + 1) * positions]
     }
 
+    #[inline]
     fn positions(&self) -> usize {
         self.trellis.code.positions() as usize
     }
 
     /// The last cell that begins at or below `x`, or the first of all.
+    #[inline]
     fn cell_of(&self, x: i16) -> usize {
         let mut cell = usize::from(self.cell_of_bin[(i32::from(x) + (1 << 15)) as usize >> 4]);
         while cell + 1 < self.first.len() && self.first[cell + 1] <= x {
@@ -205,23 +209,34 @@ impl<'t> SearchTables<'t> {
     }
 
     /// The cells that contain the level nearest to `x`, for any offset.
+    #[inline]
     fn candidates(&self, x: i16) -> std::ops::RangeInclusive<usize> {
         let cell = self.cell_of(x);
         cell.saturating_sub(1)..=(cell + 1).min(self.first.len() - 1)
     }
 
     /// The cell whose level at this offset is nearest to `x`, the lower one in a tie.
+    #[inline]
     fn nearest(&self, x: i16, offset: usize) -> usize {
-        let level = |cell: usize| i32::from(self.levels[cell << self.trellis.code.offset_bits | offset]);
+        let level =
+            |cell: usize| i32::from(self.levels[cell << self.trellis.code.offset_bits | offset]);
         let miss = |cell: usize| (i32::from(x) - level(cell)).unsigned_abs();
         // Levels rise with the cell: if the cell's is above `x`, so is the next one's.
         let cell = self.cell_of(x);
         if level(cell) > i32::from(x) {
             let lower = cell.saturating_sub(1);
-            if miss(lower) <= miss(cell) { lower } else { cell }
+            if miss(lower) <= miss(cell) {
+                lower
+            } else {
+                cell
+            }
         } else {
             let upper = (cell + 1).min(self.first.len() - 1);
-            if miss(upper) < miss(cell) { upper } else { cell }
+            if miss(upper) < miss(cell) {
+                upper
+            } else {
+                cell
+            }
         }
     }
 
@@ -246,7 +261,9 @@ impl<'t> SearchTables<'t> {
         for ((bit, targets), (cells, levels)) in path.iter().zip(targets.chunks(group)).zip(found) {
             *register = (*register << 1 | usize::from(*bit)) & mask;
             let found = cells.iter_mut().zip(levels);
-            for ((x, offsets), (stored, level)) in targets.iter().zip(&self.trellis.offsets).zip(found) {
+            for ((x, offsets), (stored, level)) in
+                targets.iter().zip(&self.trellis.offsets).zip(found)
+            {
                 let offset = usize::from(offsets[*register]);
                 let cell = self.nearest(*x, offset);
                 *stored = code.stored_cell(cell as u32, offset as u32) as u8;
@@ -264,6 +281,7 @@ pub fn closed_register(path: &[u8], window: u32) -> usize {
 }
 
 /// The state before a step, by its decisions.
+#[inline]
 fn before(state: usize, decisions: &[u32], window: u32) -> usize {
     let oldest = !(decisions[state / 32] >> (state % 32)) as usize & 1;
     (state | oldest << (window - 1)) >> 1
@@ -408,7 +426,8 @@ impl ViterbiSearch {
             self.trace_lap(lap, end, &mut first);
             if first == end {
                 self.path.clear();
-                self.path.extend(self.states.iter().map(|state| *state as u8 & 1));
+                self.path
+                    .extend(self.states.iter().map(|state| *state as u8 & 1));
                 // The path begins with the step after the lap.
                 self.path.rotate_right(lap);
                 return Ok(());

@@ -65,7 +65,7 @@ pub const fn tail_step(a: u32) -> usize {
 impl ByteLevels {
     /// The entry of `lines` of a cell at a.
     pub const fn line(cell_bits: u32, cell: u32, a: u32) -> usize {
-        (cell / 4 * 16 + (a / 8 & step_mask(cell_bits)) + cell % 4) as usize
+        (cell / 4 * 16 + ((a / 8) & step_mask(cell_bits)) + cell % 4) as usize
     }
 
     /// The level of a stored cell at offset u. Every pinned level is between −127 and 127.

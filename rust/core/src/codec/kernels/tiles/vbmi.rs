@@ -598,7 +598,7 @@ mod tests {
             let cells = 1usize << pinned.code().cell_bits();
             for (cell, u) in (0..cells).flat_map(|cell| (0..128).map(move |u| (cell, u))) {
                 let upper = if cells == 16 { u } else { u / 2 };
-                let index = upper & !(cells - 1) | cell;
+                let index = (upper & !(cells - 1)) | cell;
                 let far_tail = cell == 0 && (u + 96) & 64 == 0;
                 let found = match far_tail {
                     true => tables.tail[u % 64],

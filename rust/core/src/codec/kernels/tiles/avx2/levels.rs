@@ -52,8 +52,9 @@ impl Tables {
             }),
             kinds: of_cells(&|cell| {
                 let tail = if cell == 0 { FAR as u8 } else { 0 };
-                let (upper, eights) = ((cell & 4) as u8, (cell & 8) as u8);
-                (cell % 4) as u8 | tail | upper * (UPPER / 4) | eights * (EIGHTS / 8)
+                let upper = if cell & 4 != 0 { UPPER } else { 0 };
+                let eights = if cell & 8 != 0 { EIGHTS } else { 0 };
+                (cell % 4) as u8 | tail | upper | eights
             }),
             lines: std::array::from_fn(|four| {
                 std::array::from_fn(|i| levels.lines[16 * four + i] as u8)

@@ -164,9 +164,11 @@ fn fitted(code: Code, samples: &[f32]) -> Code {
     best(all, samples, 1)[0]
 }
 
+type Change = Box<dyn Fn(&mut ByteLevels)>;
+
 /// Every change of the levels by a step of one number.
-fn changes(cell_bits: u32) -> Vec<Box<dyn Fn(&mut ByteLevels)>> {
-    let mut all: Vec<Box<dyn Fn(&mut ByteLevels)>> = Vec::new();
+fn changes(cell_bits: u32) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
     for factor in [1.005, 1.0 / 1.005] {
         all.push(Box::new(move |l| {
             l.units = (l.units * factor * 1000.0).round() / 1000.0

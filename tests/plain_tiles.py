@@ -14,8 +14,6 @@ class Code(NamedTuple):
 
     axes: tuple  # (turn, skews) of the first weight of a step, and of the second
     units: np.float32 | None  # of levels that are bytes
-    classes: tuple
-    starts: tuple
     lines: tuple
     tail: tuple
     shape: tuple | None  # of levels that are words
@@ -35,9 +33,10 @@ def codes():
         error = float(words[-1])
         if words[10] == "w":
             shape = tuple(np.float32(x) for x in words[11:14])
-            code = Code(axes, None, (), (), (), (), shape, error)
+            code = Code(axes, None, (), (), shape, error)
         else:
-            tables = (words[12:20], words[20:28], words[28:44], words[44:60])
+            lines = 16 * max(1, 2 ** ((h - 1) // 2) // 4)
+            tables = (words[12 : 12 + lines], words[12 + lines : 28 + lines])
             tables = (tuple(map(int, table)) for table in tables)
             code = Code(axes, np.float32(words[11]), *tables, None, error)
         found[window, h] = code
@@ -60,9 +59,10 @@ def byte_level(code, cell_bits, cell, u):
     c = 2 * u - 127
     a = abs(c)
     mask = {0: 15, 1: 14}.get(cell_bits, 12)
-    level = code.starts[cell] + code.lines[(a // 8 & mask) + code.classes[cell]]
+    level = code.lines[16 * (cell // 4) + (a // 8 & mask) + cell % 4]
     if cell == 0:
-        level += code.tail[max(64 - a, 0) // 4]
+        far = max(64 - a, 0)
+        level += code.tail[far // 8 + (max(far - 48, 0) + 1) // 2]
     return level if c > 0 else -level
 
 

@@ -51,6 +51,7 @@ def tiles():
     yield "3-fast", hc.compress_tensor(w[:5, :101], bits=1.5, effort="fast", layout="tiles")
     yield "3-high", hc.compress_tensor(w, bits=4, effort="high", layout="tiles")
     yield "3-max", hc.compress_tensor(w[:4], bits=2.6, effort="max", layout="tiles")
+    yield "3-sixteen-cells", hc.compress_tensor(w[:3], bits=4.5, layout="tiles")
     yield "3-many-bits", hc.compress_tensor(w[:3], bits=7, effort="fast", layout="tiles")
     sparse = w * (rng.random(w.shape) < 0.4)
     kept = {"sparsity": "keep", "max_error": 0.3}

@@ -10,17 +10,16 @@
 //! samples that took no part. Deterministic: the same arguments give the same line. The second form
 //! prints all pinned lines with their error measured anew.
 //!
-//! 1. TRIES state maps are drawn at random and scored with the pinned levels, and the best [`POOL`]
-//!    again on more samples.
-//! 2. The levels of the best [`FINALISTS`] are fitted by descent: along the unit, then along each
-//!    integer of the tables in turn.
-//!
-//! The pinned levels, from which this starts, were fitted by least squares: in turns, samples were coded
-//! with the levels, and each entry of the tables moved to where the sum of squared errors of the samples
-//! that chose it was least. All windows of a rate began with the levels of an older form of the code.
+//! 1. The pinned levels are fitted to the pinned state map.
+//! 2. TRIES state maps are drawn at random and scored with these levels, and the best [`POOL`] again on
+//!    more samples.
+//! 3. The levels of the best [`FINALISTS`] are fitted by least squares: in turns, samples are coded, and
+//!    each step moves to the mean of the samples that chose it, rounded to units of several sizes.
+//! 4. The levels of the best of these descend along each integer of the tables in turn.
 
-use hypercomp_core::codec::encode::scoring::{gap_db, held_apart, noise};
+use hypercomp_core::codec::encode::scoring::{census, gap_db, held_apart, noise};
 use hypercomp_core::codec::numbers::gaussian::gaussian;
+use hypercomp_core::codec::trellis::byte_levels::{FAR, line_count, tail_step};
 use hypercomp_core::codec::trellis::{
     ByteLevels, Code, CodeSet, LevelCurve, PinnedCode, StateMap, TableAxis, Trellis,
 };
@@ -30,6 +29,12 @@ use rayon::prelude::*;
 const POOL: usize = 48;
 /// State maps whose levels are fitted.
 const FINALISTS: usize = 4;
+/// Units in a standard deviation that are tried, as factors of the pinned number.
+const UNITS: [f32; 7] = [0.9, 0.95, 0.98, 1.0, 1.03, 1.06, 1.1];
+/// Rounds of the fit by least squares.
+const ROUNDS: usize = 6;
+/// Sweeps of the descent along all integers, at most.
+const SWEEPS: usize = 8;
 
 struct Random(u64);
 
@@ -84,57 +89,136 @@ fn best(codes: Vec<Code>, samples: &[f32], keep: usize) -> Vec<Code> {
         .collect()
 }
 
-/// Every code that differs from this one by a step of one number of its levels.
-fn neighbours(code: Code) -> Vec<Code> {
-    let LevelCurve::Bytes(levels) = code.curve else {
-        return Vec::new();
+/// The levels of these units that are nearest to the means of the samples that choose them.
+fn refitted(code: Code, units: f32, samples: &[f32]) -> Code {
+    let LevelCurve::Bytes(mut levels) = code.curve else {
+        return code;
     };
-    let mut all: Vec<ByteLevels> = Vec::new();
-    let mut add = |change: &dyn Fn(&mut ByteLevels)| {
-        let mut changed = levels;
-        change(&mut changed);
-        all.push(changed);
-    };
-    for factor in [1.02, 1.005, 1.0 / 1.005, 1.0 / 1.02] {
-        add(&|l| l.units = (l.units * factor * 1000.0).round() / 1000.0);
+    let cell_bits = code.cell_bits();
+    let counted = census(code, samples);
+    // Number and sum of the samples, mirrored to c > 0, by line, and by entry of the tail.
+    let (mut by_line, mut by_tail) = ([[0.0; 2]; 64], [[0.0; 2]; 16]);
+    for phase in 0..1u32 << code.phase_bits() {
+        let offset = phase & code.offset_mask();
+        let cell = code.stored_cell(phase >> code.offset_bits, offset);
+        let c = 2 * ((offset + 64) % 128) as i32 - 127;
+        let a = c.unsigned_abs();
+        let place = match cell == 0 && a < FAR {
+            true => &mut by_tail[tail_step(a)],
+            false => &mut by_line[ByteLevels::line(cell_bits, cell, a)],
+        };
+        place[0] += counted.count[phase as usize];
+        place[1] += f64::from(c.signum()) * counted.sum[phase as usize];
     }
-    for step in [-1, 1] {
-        for i in 0..8 {
-            add(&|l| l.starts[i] += step);
-        }
-        for i in 0..16 {
-            add(&|l| l.lines[i] += step);
-            // Entry 0 of the tail is 0. What lies farther moves with the entry, or stays.
-            if i > 0 {
-                add(&|l| l.tail[i] += step);
-                add(&|l| l.tail[i..].iter_mut().for_each(|far| *far += step));
+    let units_of = |[count, sum]: [f64; 2]| (sum / count * f64::from(units)).round();
+    let scale = units / levels.units;
+    levels.units = units;
+    // Levels rise with a in a cell, and fall with the entry of the tail.
+    for cell in 0..1u32 << cell_bits {
+        let mut last = f64::NEG_INFINITY;
+        for a in (1..128).step_by(8) {
+            if cell == 0 && a < FAR {
+                continue;
             }
+            let line = ByteLevels::line(cell_bits, cell, a);
+            let level = match by_line[line][0] {
+                0.0 => f64::from((f32::from(levels.lines[line]) * scale).round()),
+                _ => units_of(by_line[line]),
+            };
+            last = last.max(level).clamp(-127.0, 127.0);
+            levels.lines[line] = last as i8;
         }
     }
-    all.into_iter()
-        .map(|levels| Code {
-            curve: LevelCurve::Bytes(levels),
-            ..code
-        })
-        .collect()
+    let base = units_of(by_tail[0]);
+    let mut last = base.min(f64::from(levels.lines[ByteLevels::line(cell_bits, 0, FAR)]));
+    for a in (1..FAR).step_by(8) {
+        levels.lines[ByteLevels::line(cell_bits, 0, a)] = last as i8;
+    }
+    let base = last;
+    for (entry, counted) in levels.tail.iter_mut().zip(by_tail) {
+        // A level that few samples choose is uncertain; the one before it is not far away.
+        if counted[0] > 8.0 {
+            last = last.min(units_of(counted)).max(-127.0);
+        }
+        *entry = (last - base).max(-128.0) as i8;
+    }
+    Code {
+        curve: LevelCurve::Bytes(levels),
+        ..code
+    }
 }
 
-/// The code from which no step of one number leads to less error.
+/// The best fit of the levels by least squares.
+fn fitted(code: Code, samples: &[f32]) -> Code {
+    let LevelCurve::Bytes(levels) = code.curve else {
+        return code;
+    };
+    let fit = |factor: f32| {
+        let units = (levels.units * factor * 1000.0).round() / 1000.0;
+        let mut code = code;
+        (0..ROUNDS).for_each(|_| code = refitted(code, units, samples));
+        code
+    };
+    let mut all: Vec<Code> = UNITS.into_par_iter().map(fit).collect();
+    all.push(code);
+    best(all, samples, 1)[0]
+}
+
+type Change = Box<dyn Fn(&mut ByteLevels)>;
+
+/// Every change of the levels by a step of one number.
+fn changes(cell_bits: u32) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    for factor in [1.005, 1.0 / 1.005] {
+        all.push(Box::new(move |l| {
+            l.units = (l.units * factor * 1000.0).round() / 1000.0
+        }));
+    }
+    for step in [-1, 1] {
+        for i in 0..line_count(cell_bits) {
+            all.push(Box::new(move |l| {
+                l.lines[i] = l.lines[i].saturating_add(step)
+            }));
+        }
+        // Entry 0 of the tail is 0. What lies farther moves with the entry, or stays.
+        for i in 1..16 {
+            all.push(Box::new(move |l| {
+                l.tail[i] = l.tail[i].saturating_add(step)
+            }));
+            all.push(Box::new(move |l| {
+                l.tail[i..]
+                    .iter_mut()
+                    .for_each(|far| *far = far.saturating_add(step))
+            }));
+        }
+    }
+    all
+}
+
+/// The code after sweeps over all changes, each of which stays if it lessens the error.
 fn descended(mut code: Code, samples: &[f32]) -> Code {
     let mut least = score(code, samples);
-    loop {
-        let scored: Vec<(f64, Code)> = neighbours(code)
-            .into_par_iter()
-            .map(|code| (score(code, samples), code))
-            .collect();
-        let Some(better) = scored.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)) else {
-            return code;
-        };
-        if better.0 >= least * (1.0 - 5e-5) {
-            return code;
+    for _ in 0..SWEEPS {
+        let before = least;
+        for change in changes(code.cell_bits()) {
+            let LevelCurve::Bytes(mut levels) = code.curve else {
+                return code;
+            };
+            change(&mut levels);
+            let changed = Code {
+                curve: LevelCurve::Bytes(levels),
+                ..code
+            };
+            let scored = score(changed, samples);
+            if scored < least * (1.0 - 2e-5) {
+                (least, code) = (scored, changed);
+            }
         }
-        (least, code) = better;
+        if least > before * (1.0 - 1e-4) {
+            break;
+        }
     }
+    code
 }
 
 /// A line of the table.
@@ -150,10 +234,10 @@ fn print(code: Code, noise: f64) {
     match code.curve {
         LevelCurve::Bytes(l) => {
             print!("  b {:>6} ", l.units);
-            l.classes.iter().for_each(|class| print!(" {class}"));
-            for table in [&l.starts[..], &l.lines, &l.tail] {
-                print!(" ");
+            let lines = &l.lines[..line_count(code.cell_bits())];
+            for table in [lines, &l.tail] {
                 table.iter().for_each(|number| print!(" {number}"));
+                print!(" ");
             }
         }
         LevelCurve::Words([a, b, c]) => print!("  w {a} {b} {c}"),
@@ -184,11 +268,11 @@ fn main() {
     let scale = if window > 12 { 1 } else { 4 };
     let few = gaussian(1, scale << 11);
     let more = gaussian(2, scale << 14);
-    let many = gaussian(4, scale << 14);
+    let many = gaussian(4, scale << 16);
     let pinned = CodeSet::SECOND
         .code(half_bits, window)
         .expect("a pinned code");
-    let pinned = *pinned.code();
+    let pinned = fitted(*pinned.code(), &many);
     let mut random = Random(u64::from(seed * 10_000 + window * 100 + half_bits));
     let none = TableAxis::default();
     let mut drawn = vec![pinned];
@@ -205,14 +289,10 @@ fn main() {
         }
     }));
     let pool = best(best(drawn, &few, POOL), &more, FINALISTS);
-    let descend = |code| {
-        if window > 12 {
-            code
-        } else {
-            descended(code, &many)
-        }
-    };
-    let finalists = pool.into_iter().map(descend).collect();
-    let code = best(finalists, &many, 1)[0];
+    let finalists = pool.into_iter().map(|code| fitted(code, &many)).collect();
+    let mut code = best(finalists, &many, 1)[0];
+    if window <= 12 {
+        code = descended(code, &many[..scale << if window > 10 { 14 } else { 15 }]);
+    }
     print(code, noise(code, &held_apart(window)));
 }

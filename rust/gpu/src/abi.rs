@@ -259,7 +259,7 @@ pub const OFFSETS: &[(&str, &str, usize)] = &[
     ("HcWinding", "base", offset_of!(Winding, base)),
 ];
 
-/// The highest rate whose levels in tiles are bytes; kernels keep these in shared memory.
+/// The highest rate whose levels in tiles kernels keep in shared memory; all of these are bytes.
 pub const MOST_BYTE_HALF_BITS: u32 = 8;
 /// The number of these levels, of all rates.
 pub const TILE_LEVELS: usize = 3840;

@@ -6,11 +6,12 @@ use hypercomp_core::codec::trellis::Code;
 
 use crate::abi;
 
-/// The level bytes of a code, by register, weight of a step and cell; `None` if they do not fit in a byte
-/// each, or together in [`abi::LEVEL_BYTES`].
+/// The level bytes of a code, by register, weight of a step and cell; `None` if the code has more than
+/// [`abi::MOST_BYTE_HALF_BITS`], or the bytes do not fit in [`abi::LEVEL_BYTES`].
 pub fn level_bytes(code: &Code, plan: &TilePlan) -> Option<Vec<u8>> {
     let (axes, cells) = (code.weights_a_step(), 1u8 << code.cell_bits());
-    if (axes * usize::from(cells)) << code.window > abi::LEVEL_BYTES {
+    let bytes = (axes * usize::from(cells)) << code.window;
+    if code.half_bits > abi::MOST_BYTE_HALF_BITS || bytes > abi::LEVEL_BYTES {
         return None;
     }
     (0..1u32 << code.window)

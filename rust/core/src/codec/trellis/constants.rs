@@ -3,7 +3,7 @@
 //! A file of constants has one line of numbers for each code; its comment names the columns. Text from
 //! `#` to the end of a line is a comment. A file of another form is a compile error.
 
-use super::byte_levels::ByteLevels;
+use super::byte_levels::{ByteLevels, line_count};
 use super::code::{Axis, Code, LevelCurve, StateMap, TableAxis, Winding};
 
 /// Number of codes in a file of constants.
@@ -130,7 +130,7 @@ impl<'t> ConstantsFile<'t> {
         self.at += 1;
         let curve = match form {
             b'w' => LevelCurve::Words([self.real(), self.real(), self.real()]),
-            b'b' => LevelCurve::Bytes(self.byte_levels()),
+            b'b' => LevelCurve::Bytes(self.byte_levels((half_bits - 1) / 2)),
             _ => panic!("w for levels in words, b for levels in bytes"),
         };
         let noise = self.real();
@@ -145,32 +145,19 @@ impl<'t> ConstantsFile<'t> {
         }
     }
 
-    const fn byte_levels(&mut self) -> ByteLevels {
+    const fn byte_levels(&mut self, cell_bits: u32) -> ByteLevels {
         let units = self.real();
-        let (classes, starts) = (self.small::<8>(), self.small::<8>());
-        let (lines, tail) = (self.small::<16>(), self.small::<16>());
+        let lines = self.small::<64>(line_count(cell_bits));
+        let tail = self.small::<16>(16);
         assert!(tail[0] == 0, "the tail begins with 0");
-        let mut levels = ByteLevels {
-            units,
-            classes: [0; 8],
-            starts,
-            lines,
-            tail,
-        };
-        let mut i = 0;
-        while i < classes.len() {
-            assert!(0 <= classes[i] && classes[i] < 4, "a class is 0 to 3");
-            levels.classes[i] = classes[i] as u8;
-            i += 1;
-        }
-        levels
+        ByteLevels { units, lines, tail }
     }
 
-    /// Numbers of one byte.
-    const fn small<const COUNT: usize>(&mut self) -> [i8; COUNT] {
-        let mut all = [0; COUNT];
+    /// `count` numbers of one byte, and zeros after them.
+    const fn small<const MOST: usize>(&mut self, count: usize) -> [i8; MOST] {
+        let mut all = [0; MOST];
         let mut i = 0;
-        while i < COUNT {
+        while i < count {
             let value = self.signed();
             assert!(
                 -128 <= value && value < 128,

@@ -33,7 +33,8 @@ macro_rules! with_constants {
                     5 => $unit::$kernel::<$window, 5>($($argument),*),
                     6 => $unit::$kernel::<$window, 6>($($argument),*),
                     7 => $unit::$kernel::<$window, 7>($($argument),*),
-                    _ => $unit::$kernel::<$window, 8>($($argument),*),
+                    8 => $unit::$kernel::<$window, 8>($($argument),*),
+                    _ => $unit::$kernel::<$window, 9>($($argument),*),
                 }
             };
         }
@@ -235,7 +236,6 @@ unsafe fn words_on_avx2(plan: &TilePlan, tile: &[u8], lanes: usize, out: &mut [i
     // SAFETY: the contract is this function's own.
     unsafe {
         match plan.order.half_bits {
-            9 => avx2::word_levels::<9>(plan, tile, lanes, out),
             10 => avx2::word_levels::<10>(plan, tile, lanes, out),
             11 => avx2::word_levels::<11>(plan, tile, lanes, out),
             12 => avx2::word_levels::<12>(plan, tile, lanes, out),

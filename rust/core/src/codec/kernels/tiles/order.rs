@@ -85,29 +85,31 @@ impl TileOrder {
     pub fn write(self, path: &[u8], cells: &[u8], out: &mut Vec<u8>) {
         let lanes = cells.len().div_ceil(STEPS);
         debug_assert!(lanes <= LANES && cells.len() == lanes * STEPS);
-        let start = out.len();
-        out.resize(start + self.bytes(lanes), 0);
-        let tile = &mut out[start..];
-        for (lane, cells) in cells.chunks(STEPS).enumerate() {
-            for (step, cell) in cells.iter().enumerate() {
-                let mut bits = u32::from(*cell);
-                if self.path_in_cells() {
-                    bits |= u32::from(path[STEPS * lane + step]) << 3;
-                }
-                self.each_field(lanes, step, |vector, up, from, width| {
-                    let field = bits >> from & ((1 << width) - 1);
-                    tile[vector + lane] |= (field << up) as u8;
-                });
+        let joined = |bits: &[u8]| bits.iter().fold(0, |byte, bit| byte << 1 | bit);
+        if self.shared() {
+            let mut four = [0; LANES];
+            for (four, bits) in four.iter_mut().zip(path.chunks(STEPS / 2)) {
+                *four = joined(bits);
             }
+            let half = lanes.div_ceil(2);
+            let pairs = four[..half].iter().zip(&four[half..2 * half]);
+            out.extend(pairs.map(|(upper, lower)| upper << 4 | lower));
+        } else if !self.path_in_cells() {
+            out.extend(path.chunks(STEPS).map(joined));
         }
-        if self.path_in_cells() {
-            return;
-        }
-        let steps = if self.shared() { STEPS / 2 } else { STEPS };
-        for (i, bit) in path.iter().enumerate() {
-            let (lane, step) = (i / steps, i % steps);
-            let (byte, top) = self.path_place(lanes, lane);
-            tile[byte] |= bit << (top - step as u32);
+        for (width, from) in self.fields() {
+            let mask = ((1u32 << width) - 1) as u8;
+            for which in 0..width as usize {
+                let step = |at: usize| match self.path_in_cells() {
+                    true => path[at] << 3 | cells[at],
+                    false => cells[at] >> from & mask,
+                };
+                let steps = |lane: usize| {
+                    let steps = (which..STEPS).step_by(width as usize);
+                    steps.fold(0, |byte, at| byte << width | step(STEPS * lane + at))
+                };
+                out.extend((0..lanes).map(steps));
+            }
         }
     }
 

@@ -3,8 +3,7 @@
 //! A vector holds one weight of each lane. The register of a lane ends in the lane's own path byte; the
 //! bytes before are those of the lanes before, so one permute moves them into place. The newest four
 //! bits find their table, the bits above find the sum of two tables. The upper bits of u and the cell then
-//! find the level of an inner cell, and ⌊u/2⌋ the level of the tail, where the cell is 0. That is some 13 instructions
-//! for 64 weights.
+//! find the level, but in the far half of the tail, which u alone finds. That is some 15 instructions for 64 weights.
 //!
 //! Shifts work on 16 bits. The bits that come in from the neighbouring byte lie above those that a
 //! lookup of 64 bytes reads, or are masked.
@@ -93,16 +92,20 @@ pub struct Tables {
     /// By axis: of the newest four bits of the register; of the next bits, six where the window has
     /// ten, else four; of bits 8 to 11, and of bits 12 to 15.
     offsets: [[[u8; 64]; 4]; 2],
-    /// The levels of the tail by ⌊u/2⌋, plus 128.
+    /// The levels of the far half of the tail, where 32 ≤ u < 96, by u mod 64, plus 128.
     tail: [u8; 64],
-    /// Those of the inner cells by ⌊u/2⌋, with the cell in place of the lowest bits.
-    lines: [u8; 64],
+    /// All others by u with the cell in place of the lowest bits, by u/2 with up to eight cells.
+    lines: [[u8; 64]; 2],
 }
 
 impl Tables {
     /// `levels` has the level of each of some cells and u, at `cell·128 + u`.
     pub fn new(window: u32, cells: usize, tables: &[[Table; 4]; 2], levels: &[i16]) -> Self {
         let moved = |cell: usize, u: usize| (levels[cell << 7 | u] + 128) as u8;
+        let line = |i: usize| match cells {
+            16 => moved(i % cells, i - i % cells),
+            _ => moved(i % cells, 2 * (i % 64 - i % cells)),
+        };
         let offsets = tables.map(|tables| {
             let repeated = |n: usize| std::array::from_fn(|i| tables[n][i % 16]);
             let next = match window {
@@ -113,8 +116,8 @@ impl Tables {
         });
         Self {
             offsets,
-            tail: std::array::from_fn(|i| moved(0, 2 * i)),
-            lines: std::array::from_fn(|i| moved(i % cells, 2 * (i - i % cells))),
+            tail: std::array::from_fn(|i| moved(0, (i + 32) % 64 + 32)),
+            lines: [0, 1].map(|half| std::array::from_fn(|i| line(64 * half + i))),
         }
     }
 }
@@ -153,7 +156,7 @@ fn offsets<const WINDOW: u32>(tables: &[__m512i; 4], path: &PathBytes, end: i32)
 /// The constants of a code in registers.
 struct Vectors {
     offsets: [[__m512i; 4]; 2],
-    lines: __m512i,
+    lines: [__m512i; 2],
     tail: __m512i,
     before: __m512i,
 }
@@ -169,7 +172,7 @@ impl Vectors {
         };
         Self {
             offsets: [axis(0), axis(1)],
-            lines: load(&tables.lines),
+            lines: [load(&tables.lines[0]), load(&tables.lines[1])],
             tail: load(&tables.tail),
             before: before(LANES),
         }
@@ -205,13 +208,13 @@ unsafe fn each_step<const WINDOW: u32, const RATE: u32>(
         (false, false) => LANES,
     };
     let vector = |i: usize| {
-        // SAFETY: the contract; a rate of four bits or less has at most four vectors.
+        // SAFETY: the contract; a rate whose levels are bytes has at most four vectors.
         unsafe { _mm512_loadu_si512(tile.add(first + LANES * i).cast()) }
     };
     let turned = |bytes: __m512i| _mm512_permutexvar_epi8(before, bytes);
     let cells = order.cell_bits();
     let read: [__m512i; 4] = match (RATE, cells) {
-        (8, _) => [vector(0), vector(1), vector(2), vector(3)],
+        (8 | 9, _) => [vector(0), vector(1), vector(2), vector(3)],
         (_, 0) => [_mm512_setzero_si512(); 4],
         (_, 1) => [vector(0), vector(0), vector(0), vector(0)],
         (_, 2) => [vector(0), vector(1), vector(0), vector(0)],
@@ -253,28 +256,33 @@ unsafe fn each_step<const WINDOW: u32, const RATE: u32>(
             };
             let u = offsets::<WINDOW>(&constants.offsets[axis], &path, end);
             let half = _mm512_srli_epi16::<1>(u);
-            let tail = _mm512_permutexvar_epi8(half, constants.tail);
-            let level = if cells == 0 {
-                tail
-            } else {
-                let cell = match (RATE, cells) {
-                    (8, _) => down(read[$step % 4], if $step < 4 { 4 } else { 0 }),
-                    (_, 1) => down(read[0], 7 - $step),
-                    (_, 2) => down(read[$step % 2], 6 - $step / 2 * 2),
-                    // Two bits in a field above one in another.
-                    _ => {
-                        let upper = match $step / 2 {
-                            3 => up(read[$step % 2], 1),
-                            place => down(read[$step % 2], 5 - 2 * place),
-                        };
-                        choose(upper, down(read[2], 7 - $step), 6)
-                    }
-                };
-                let mask = (1 << cells) - 1;
-                let index = choose(cell, half, mask);
-                let inner = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(mask as i8));
-                _mm512_mask_permutexvar_epi8(tail, inner, index, constants.lines)
+            let cell = match (RATE, cells) {
+                (8 | 9, _) => down(read[$step % 4], if $step < 4 { 4 } else { 0 }),
+                (_, 0) => _mm512_setzero_si512(),
+                (_, 1) => down(read[0], 7 - $step),
+                (_, 2) => down(read[$step % 2], 6 - $step / 2 * 2),
+                // Two bits in a field above one in another.
+                _ => {
+                    let upper = match $step / 2 {
+                        3 => up(read[$step % 2], 1),
+                        place => down(read[$step % 2], 5 - 2 * place),
+                    };
+                    choose(upper, down(read[2], 7 - $step), 6)
+                }
             };
+            let mask = (1 << cells) - 1;
+            let [line, more] = constants.lines;
+            let level = match cells {
+                4 => _mm512_permutex2var_epi8(line, choose(cell, u, mask), more),
+                _ => _mm512_permutexvar_epi8(choose(cell, half, mask), line),
+            };
+            // Bit 6 of u + 96 is 0 where 32 ≤ u < 96.
+            let near = _mm512_add_epi8(u, _mm512_set1_epi8(96));
+            let far_tail = _mm512_testn_epi8_mask(
+                choose(cell, near, mask),
+                _mm512_set1_epi8((64 | mask) as i8),
+            );
+            let level = _mm512_mask_permutexvar_epi8(level, far_tail, u, constants.tail);
             f($step, level);
         )*};
     }
@@ -569,6 +577,36 @@ unsafe fn product<const R: usize, const V: usize>(
     for (r, all) in all.into_iter().enumerate() {
         for (v, [upper, lower]) in all.into_iter().enumerate() {
             sums[r * batch + v] = total(upper, lower);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TilePlan;
+    use crate::codec::trellis::code_set::PinnedCode;
+
+    /// What `each_step` looks up, in plain Rust: a check that needs no AVX-512.
+    #[test]
+    fn the_tables_have_the_level_of_every_cell_and_offset() {
+        for pinned in PinnedCode::all().filter(|code| code.code().is_tiled()) {
+            let plan = TilePlan::of(pinned);
+            let Some(bytes) = &plan.bytes else {
+                continue;
+            };
+            let tables = &bytes.vbmi;
+            let cells = 1usize << pinned.code().cell_bits();
+            for (cell, u) in (0..cells).flat_map(|cell| (0..128).map(move |u| (cell, u))) {
+                let upper = if cells == 16 { u } else { u / 2 };
+                let index = (upper & !(cells - 1)) | cell;
+                let far_tail = cell == 0 && (u + 96) & 64 == 0;
+                let found = match far_tail {
+                    true => tables.tail[u % 64],
+                    false => tables.lines[index / 64][index % 64],
+                };
+                let level = plan.level_at(cell as u8, u as u8);
+                assert_eq!(i16::from(found) - 128, level, "{pinned:?} {cell} {u}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! instead would need a cross-lane permute as well, on the same execution port.
 
 use std::arch::x86_64::*;
+use std::hint::black_box;
 
 use super::{SearchTables, Steps, WRAP};
 
@@ -46,21 +47,20 @@ unsafe fn distances_in<const VECTORS: usize, const COMPUTED: usize>(
     let shift = _mm_cvtsi32_si128(tables.shift as i32);
     let places = out.chunks_exact_mut(positions + WRAP);
     for (i, (x, places)) in weights.iter().zip(places).enumerate() {
-        let target = _mm256_set1_epi16(*x);
-        let mut nearest = [_mm256_set1_epi16(-1); VECTORS];
         let near = tables.near(i % tables.axes.len(), *x);
-        for cell in near.chunks_exact(positions) {
-            for (at, nearest) in nearest[..COMPUTED].iter_mut().enumerate() {
-                // SAFETY: a cell has 16·`VECTORS` levels.
-                let level = unsafe { _mm256_loadu_si256(cell.as_ptr().add(16 * at).cast()) };
-                let difference = _mm256_abs_epi16(_mm256_subs_epi16(target, level));
-                let scaled = _mm256_sll_epi16(_mm256_min_epu16(difference, cap), shift);
-                *nearest = _mm256_min_epu16(*nearest, _mm256_mulhrs_epi16(scaled, scaled));
+        // SAFETY: each of the cells has 16·`VECTORS` levels.
+        let mut nearest = unsafe {
+            match near.len() / positions {
+                1 => differences::<VECTORS, COMPUTED, 1>(near, *x),
+                2 => differences::<VECTORS, COMPUTED, 2>(near, *x),
+                _ => differences::<VECTORS, COMPUTED, 3>(near, *x),
             }
-        }
-        let mut least = nearest[0];
-        for other in &nearest[1..COMPUTED] {
-            least = _mm256_min_epu16(least, *other);
+        };
+        let mut least = _mm256_set1_epi16(-1);
+        for nearest in &mut nearest[..COMPUTED] {
+            let scaled = _mm256_sll_epi16(_mm256_min_epu16(*nearest, cap), shift);
+            *nearest = _mm256_mulhrs_epi16(scaled, scaled);
+            least = _mm256_min_epu16(least, *nearest);
         }
         for at in COMPUTED..VECTORS {
             nearest[at] = swapped(nearest[at - COMPUTED]);
@@ -80,6 +80,34 @@ unsafe fn distances_in<const VECTORS: usize, const COMPUTED: usize>(
             }
         }
     }
+}
+
+/// The least difference of `x` to the levels of `CELLS` cells, by position. A distance rises with the
+/// difference, so only the least one is squared.
+///
+/// # Safety
+/// The machine has AVX2. Each cell has 16·`VECTORS` levels.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn differences<const VECTORS: usize, const COMPUTED: usize, const CELLS: usize>(
+    cells: &[i16],
+    x: i16,
+) -> [__m256i; VECTORS] {
+    let target = _mm256_set1_epi16(x);
+    let mut nearest = [_mm256_setzero_si256(); VECTORS];
+    for (at, nearest) in nearest[..COMPUTED].iter_mut().enumerate() {
+        let difference = |cell: usize| {
+            let place = 16 * (cell * VECTORS + at);
+            // SAFETY: the contract.
+            let level = unsafe { _mm256_loadu_si256(cells.as_ptr().add(place).cast()) };
+            _mm256_abs_epi16(_mm256_subs_epi16(target, level))
+        };
+        *nearest = difference(0);
+        for cell in 1..CELLS {
+            *nearest = _mm256_min_epu16(*nearest, difference(cell));
+        }
+    }
+    nearest
 }
 
 /// Neighbouring words exchanged.
@@ -190,8 +218,10 @@ unsafe fn select<const AXES: usize, const RUN: u32>(
             .iter()
             .all(|a| a.spread.len() << RUN == 2 * states)
     );
+    // The compiler does not see the constant: it would replace the shuffle by a permute across lanes and an
+    // unpacking, which take twice as long.
     // SAFETY: the constant has 32 bytes.
-    let double = unsafe { _mm256_loadu_si256(DOUBLE.as_ptr().cast()) };
+    let double = black_box(unsafe { _mm256_loadu_si256(DOUBLE.as_ptr().cast()) });
     // SAFETY: `register` is below 2S, and the contract above does the rest.
     let branch = |register: usize| unsafe {
         let eight = _mm_loadu_si128(metrics.as_ptr().add(register / 2).cast());

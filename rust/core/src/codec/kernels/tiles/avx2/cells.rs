@@ -25,6 +25,7 @@ impl<const RATE: u32> Cells<RATE> {
         let order = TileOrder { half_bits: RATE };
         Self(match (RATE, order.cell_bits()) {
             (8, _) => [0, 1, 2, 3].map(|i| masked(vector(i))),
+            (9, _) => [0, 1, 2, 3].map(vector),
             (_, 0) => [none; 4],
             // The cells of even steps, and of odd ones.
             (_, 1) => [
@@ -56,8 +57,11 @@ impl<const RATE: u32> Cells<RATE> {
     /// The cells of a step in the lowest bits of bytes whose highest bit is 0.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub fn at(&self, step: usize) -> __m256i {
+    pub fn at(&self, step: usize, masks: &Masks) -> __m256i {
         match (TileOrder { half_bits: RATE }).cell_bits() {
+            // All bits of the bytes are bits of cells.
+            4 if step < 4 => _mm256_and_si256(down(self.0[step], 4), masks.four),
+            4 => _mm256_and_si256(self.0[step - 4], masks.four),
             1 => down(self.0[step % 2], 7 - step as u32),
             _ => down(self.0[step % 4], if step < 4 { 4 } else { 0 }),
         }

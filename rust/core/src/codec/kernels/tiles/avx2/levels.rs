@@ -1,14 +1,15 @@
-//! From codes to levels: a sum of three lookups of sixteen bytes, with the sign of the offset.
+//! From codes to levels: a sum of lookups of sixteen bytes, with the sign of the offset.
 //!
 //! The tables of the state map hold 2T, so that their sum, less 127, is c = 2u − 127 as a signed byte
 //! (see `trellis/byte_levels.rs`). Then for 32 weights
 //!
 //! ```text
-//! k     = kinds[cell]                the class, or 64 for the tail
-//! level = starts[cell] + lines[(|c|/8 and mask) or k] + tail[max(k − |c|, 0)/4]
+//! kind  = kinds[cell]                the place among four cells, bits that say which four, 64 for the tail
+//! far   = max(kind − |c|, 0)
+//! level = lines[(|c|/8 and mask) or kind] + tail[far/8 + max(far − 48, 0)/2]
 //! ```
 //!
-//! times the sign of c. A class is less than 4, and an odd |c| leaves at most 2 of it, so that inner
+//! times the sign of c. A place is less than 4, and an odd |c| leaves at most 2 of it, so that inner
 //! cells find entry 0 of `tail`, which is 0.
 
 use std::arch::x86_64::*;
@@ -17,21 +18,25 @@ use super::HALF;
 use super::cells::Cells;
 use super::masks::Masks;
 use super::path::{Lanes, register_bits};
-use crate::codec::kernels::byte_vectors::{bytes, down, twice};
+use crate::codec::kernels::byte_vectors::{bytes, down, twice, up};
 use crate::codec::kernels::tiles::order::{LANES, TileOrder};
 use crate::codec::kernels::tiles::plan::{Table, TilePlan};
 use crate::codec::trellis::byte_levels::{ByteLevels, FAR};
+
+/// The bit of the second four of eight cells. A lookup finds 0 where it is set.
+const UPPER: u8 = 0x80;
+/// The bit of the second eight of sixteen cells.
+const EIGHTS: u8 = 0x20;
 
 /// The tables of a code.
 #[derive(Debug)]
 pub struct Tables {
     /// By axis: twice the tables of the state map, the first less 127.
     offsets: [[Table; 4]; 2],
-    /// By cell: its class, or [`FAR`] for the tail.
+    /// By cell: its place among four cells, [`UPPER`] in the second four of eight cells, [`EIGHTS`] in
+    /// the second eight, and [`FAR`] for the tail.
     kinds: Table,
-    /// By cell: where it starts.
-    starts: Table,
-    lines: Table,
+    lines: [Table; 4],
     tail: Table,
 }
 
@@ -46,14 +51,14 @@ impl Tables {
                 twice
             }),
             kinds: of_cells(&|cell| {
-                if cell == 0 {
-                    FAR as u8
-                } else {
-                    levels.classes[cell]
-                }
+                let tail = if cell == 0 { FAR as u8 } else { 0 };
+                let upper = if cell & 4 != 0 { UPPER } else { 0 };
+                let eights = if cell & 8 != 0 { EIGHTS } else { 0 };
+                (cell % 4) as u8 | tail | upper | eights
             }),
-            starts: of_cells(&|cell| levels.starts[cell] as u8),
-            lines: levels.lines.map(|step| step as u8),
+            lines: std::array::from_fn(|four| {
+                std::array::from_fn(|i| levels.lines[16 * four + i] as u8)
+            }),
             tail: levels.tail.map(|distance| distance as u8),
         }
     }
@@ -63,8 +68,7 @@ impl Tables {
 pub struct Vectors {
     offsets: [[__m256i; 4]; 2],
     kinds: __m256i,
-    starts: __m256i,
-    lines: __m256i,
+    lines: [__m256i; 4],
     tail: __m256i,
     masks: Masks,
 }
@@ -82,8 +86,7 @@ impl Vectors {
         Self {
             offsets: [axis(0), axis(1)],
             kinds: twice(&tables.kinds),
-            starts: twice(&tables.starts),
-            lines: twice(&tables.lines),
+            lines: [0, 1, 2, 3].map(|four: usize| twice(&tables.lines[four])),
             tail: twice(&tables.tail),
             masks: Masks::new(plan.order.cell_bits()),
         }
@@ -103,16 +106,32 @@ impl Vectors {
             _ => cell.map(|cell| _mm256_shuffle_epi8(self.kinds, cell)),
         };
         let step = a.map(|a| _mm256_and_si256(down(a, 3), self.masks.step));
-        // A shuffle reads four bits and the highest one, so 64 is 0.
+        // A shuffle reads four bits and the highest one.
         let line = [0, 1].map(|i| _mm256_or_si256(step[i], kind[i]));
-        let mut level = line.map(|line| _mm256_shuffle_epi8(self.lines, line));
-        if cell_bits == 3 {
-            let start = cell.map(|cell| _mm256_shuffle_epi8(self.starts, cell));
-            level = [0, 1].map(|i| _mm256_add_epi8(level[i], start[i]));
+        let mut level = line.map(|line| _mm256_shuffle_epi8(self.lines[0], line));
+        let mut tail_kind = kind;
+        if cell_bits >= 3 {
+            let other = line.map(|line| _mm256_xor_si256(line, self.masks.upper));
+            let eight = |level: __m256i, other: __m256i, four: usize| {
+                _mm256_or_si256(level, _mm256_shuffle_epi8(self.lines[four], other))
+            };
+            level = [0, 1].map(|i| eight(level[i], other[i], 1));
+            if cell_bits == 4 {
+                let first = line.map(|line| _mm256_shuffle_epi8(self.lines[2], line));
+                let second = [0, 1].map(|i| eight(first[i], other[i], 3));
+                // The bit of the second eight moves to the top of the byte.
+                level = [0, 1].map(|i| _mm256_blendv_epi8(level[i], second[i], up(kind[i], 2)));
+            }
+            tail_kind = kind.map(|kind| _mm256_and_si256(kind, self.masks.tail));
         }
-        let far = [0, 1].map(|i| down(_mm256_subs_epu8(kind[i], a[i]), 2));
-        let far = far.map(|far| _mm256_and_si256(far, self.masks.four));
-        let tail = far.map(|far| _mm256_shuffle_epi8(self.tail, far));
+        let far = [0, 1].map(|i| _mm256_subs_epu8(tail_kind[i], a[i]));
+        let eighth = far.map(|far| _mm256_and_si256(down(far, 3), self.masks.seven));
+        // The average with 0 is half, rounded up.
+        let none = _mm256_setzero_si256();
+        let farthest = far.map(|far| _mm256_subs_epu8(far, self.masks.farthest));
+        let half = farthest.map(|farthest| _mm256_avg_epu8(farthest, none));
+        let tail = [0, 1].map(|i| _mm256_add_epi8(eighth[i], half[i]));
+        let tail = tail.map(|tail| _mm256_shuffle_epi8(self.tail, tail));
         let level = [0, 1].map(|i| _mm256_add_epi8(level[i], tail[i]));
         [0, 1].map(|i| _mm256_sign_epi8(level[i], c[i]))
     }
@@ -164,7 +183,7 @@ pub unsafe fn each_step<const WINDOW: u32, const RATE: u32, const WHOLE: bool>(
                 if WINDOW > 12 {
                     c = _mm256_add_epi8(c, found(3));
                 }
-                (c, cells.at($step))
+                (c, cells.at($step, &constants.masks))
             }};
         }
         macro_rules! pairs {

@@ -288,6 +288,23 @@ impl Search {
         enter(py, Some(1), |control| self.0.probes(probes, seed, control))
     }
 
+    /// Random parts of a search over flats, each with a weight: everything below a flat of `depth` hyperplanes.
+    fn random_jobs(
+        &self,
+        py: Python<'_>,
+        probes: usize,
+        depth: usize,
+        seed: u64,
+    ) -> PyResult<Vec<((Vec<u32>, u32, u32), f64)>> {
+        let jobs = enter(py, Some(1), |control| {
+            self.0.random_jobs(probes, depth, seed, control)
+        })?;
+        Ok(jobs
+            .into_iter()
+            .map(|(job, weight)| ((job.node, job.from, job.to), weight))
+            .collect())
+    }
+
     /// Vertices sorted by their coordinates.
     fn sort<'py>(
         &self,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use num_bigint::BigInt;
 
-use super::estimate::{Random, probe_cobases, probe_flats};
+use super::estimate::{Probe, Random, probe_cobases, probe_flats};
 use super::vertex_search::{Method, Tier, VertexSearch};
 use super::workspaces::Runner;
 use crate::arrangement::arithmetic::{
@@ -14,7 +14,8 @@ use crate::arrangement::arithmetic::{
 };
 use crate::arrangement::cobases::{Dictionary, IntegerDictionary, Tableau, zero_lanes, zero_rule};
 use crate::arrangement::flats::{
-    FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Levels, Matrix, walk,
+    FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Levels, Matrix, ResidueFlat,
+    ResidueScratch, walk,
 };
 use crate::arrangement::input::{Arithmetic, Arrangement};
 use crate::arrangement::jobs::{Job, Walk};
@@ -58,13 +59,20 @@ where
     fn set_control(&mut self, control: &Control) {
         F::set_control(&mut self.scratch, control);
     }
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
+    fn probe(
+        &mut self,
+        random: &mut Random,
+        depth: usize,
+        control: &Control,
+    ) -> Result<Option<Probe>> {
         self.levels.held.clear();
+        F::set_control(&mut self.scratch, control);
         probe_flats(
             &self.whole,
             &mut self.levels.flats,
             &mut self.scratch,
             random,
+            depth,
             control,
         )
     }
@@ -107,8 +115,12 @@ impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
             terminal.set_control(control);
         }
     }
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        probe_cobases::<F>(&self.arrangement, random, control)
+    fn probe(&mut self, random: &mut Random, _: usize, control: &Control) -> Result<Option<Probe>> {
+        let weight = probe_cobases::<F>(&self.arrangement, random, control)?;
+        Ok(Some(Probe {
+            weight,
+            node: Vec::new(),
+        }))
     }
     fn weight(&self) -> u64 {
         1
@@ -127,8 +139,13 @@ impl Runner for LaneRunner {
     fn set_control(&mut self, control: &Control) {
         self.1.set_control(control);
     }
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        self.1.probe(random, control)
+    fn probe(
+        &mut self,
+        random: &mut Random,
+        depth: usize,
+        control: &Control,
+    ) -> Result<Option<Probe>> {
+        self.1.probe(random, depth, control)
     }
     fn weight(&self) -> u64 {
         1
@@ -144,6 +161,11 @@ pub(super) fn runner(
     let made = match tier {
         Tier::Narrow(matrix) => integer_flats(search.simd, matrix, 1),
         Tier::Wide(matrix) => integer_flats(search.simd, matrix, 8),
+        Tier::Residues(matrix) => Box::new(FlatRunner::new(
+            ResidueFlat::whole(matrix),
+            ResidueScratch::new(search.simd, matrix.clone()),
+            matrix.weight(),
+        )),
         Tier::LaneCobases => {
             let terminal = Dictionary::terminal(&search.arrangement, control);
             Box::new(LaneRunner(search.simd, cobases(search, terminal)))

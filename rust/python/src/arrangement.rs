@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hypercomp_core::arrangement::Method as CoreMethod;
-use hypercomp_core::arrangement::arithmetic::Rational;
+use hypercomp_core::arrangement::arithmetic::{Rational, fraction};
 use hypercomp_core::arrangement::halfspaces::Halfspaces;
 use hypercomp_core::arrangement::input::{Arithmetic, Arrangement, Bound as MinorBound, dyadic};
 use hypercomp_core::arrangement::jobs::{Job, Limits, Wanted, out_of_memory};
@@ -120,7 +120,7 @@ impl Search {
                 prepare(py, rows.nrows(), row, dimension)
             }
             Rows::Ratios(rows) => {
-                let ratio = |(n, d): &(BigInt, BigInt)| Rational::new(n.clone(), d.clone());
+                let ratio = |(n, d): &(BigInt, BigInt)| fraction(n, d);
                 let row = |i: usize| rows[i].iter().map(ratio).collect();
                 prepare(py, rows.len(), row, dimension)
             }

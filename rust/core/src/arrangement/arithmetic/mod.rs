@@ -18,6 +18,7 @@ mod common_factor;
 mod divisor;
 pub mod exact;
 mod field;
+mod lehmer;
 mod limbs;
 mod mersenne;
 mod modular_inverse;
@@ -33,7 +34,7 @@ mod words;
 
 pub(super) use common_factor::whole;
 pub use common_factor::{CHUNK, divide_all};
-pub use divisor::{common_divisor, content};
+pub use divisor::{common_divisor, content, fraction};
 pub use field::{Field, Rational, invert_all, inverted_together, lowest_terms};
 pub use limbs::{Limbs, product};
 pub use mersenne::{Mersenne61, Mersenne127};

@@ -1,8 +1,8 @@
 """The method that `vertices` chooses beside both methods and brute force, on a grid of shapes.
 
 Prints a line for each case, and the worst: the time of the choice over that of the better method.
-Times are the least of several, for all methods in turn. Cases that do not end in time are judged by the
-vertices that each method finds. ``--short`` takes a few shapes and little time.
+Times are the least of several, for all methods in turn. Cases that do not end in time are judged by
+the vertices that each method finds. ``--short`` takes a few shapes and little time.
 """
 
 from __future__ import annotations

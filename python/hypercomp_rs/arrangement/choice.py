@@ -6,6 +6,7 @@ does the same every time. ``benches/method_choice.py`` measures both methods bes
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 # Probes that count vertices and cobases, if the choice depends on their ratio; and their seed.
@@ -19,12 +20,12 @@ FEW_COBASES = 5000
 # in general position.
 MOST_PRODUCTS = 1 << 22
 
-# Bits of Hadamard's bound on minors up to which the Zero rule runs in vector lanes, up to which flats are
-# kept in integers of 64 bits, and in machine integers at all.
+# Bits of Hadamard's bound on minors up to which the Zero rule runs in vector lanes, up to which
+# flats are kept in integers of 64 bits, and in machine integers at all.
 LANE_BITS = 48
 NARROW_BITS = 104
 MACHINE_BITS = 382
-# Hardly more hyperplanes than dimensions: there the set-up of a search over flats takes most of its time.
+# Hardly more hyperplanes than dimensions: the set-up of a search over flats takes most of its time.
 FEW_MORE = 2
 FEW_DIMENSIONS = 8
 
@@ -44,8 +45,8 @@ def flats_over_zero(sizes: Sizes) -> float:
     Fitted to times that were measured in 1 to 40 dimensions, of 4 to 60 hyperplanes with numbers of
     1 to 1,000 digits. Flats compute all vertices of a plane at once, and so gain with the number of
     hyperplanes for each dimension. Long numbers cost them less: only the bases of flats have them,
-    and in a dictionary every entry. The Zero rule gains with the dimension as long as its numbers are
-    short, most of all where they fit vector lanes.
+    and in a dictionary every entry. The Zero rule gains with the dimension as long as its numbers
+    are short, most of all where they fit vector lanes.
     """
     n, d, bits = max(sizes.hyperplanes, 1), sizes.dimension, sizes.bits
     more = max(n - d, 1)
@@ -55,7 +56,7 @@ def flats_over_zero(sizes: Sizes) -> float:
         return d * d / (n * more) * 3.0 ** max(0, d - 9) if d > 3 else 1.0
     if more <= FEW_MORE and d <= FEW_DIMENSIONS and bits <= MACHINE_BITS:
         return 1.4
-    return (d / 30) ** 1.5 * 1000.0 / (bits + 250)
+    return math.pow(d / 30, 1.5) * 1000.0 / (bits + 250)
 
 
 def method_of(ratio: float) -> Literal["flats", "zero"]:

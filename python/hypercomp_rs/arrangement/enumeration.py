@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 # Seconds of a search from which its time is predicted; and the most, until it finds a vertex.
 TRIAL = 0.2
 LONGEST_TRIAL = 5.0
-# Random parts of a search from which its time is predicted, the time for all of them, and the longest
-# part; and how they are drawn.
+# Random parts of a search from which its time is predicted, the time for all of them, and the
+# longest part; and how they are drawn.
 PARTS = 256
 FEWEST_PARTS = 8
 PARTS_SECONDS = 0.3

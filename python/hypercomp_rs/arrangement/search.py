@@ -77,8 +77,9 @@ class Problem:
         """The method that was asked for or, for "auto", chosen."""
         if self._method is None:
             # Built to be looked at; kept if it is the one.
-            short = isinstance(self.rows.entries, np.ndarray) and self.rows.entries.dtype.kind == "i"
-            crowded = len(self.rows.entries) < choice.CROWDED * self.dimension
+            entries = self.rows.entries
+            short = isinstance(entries, np.ndarray) and entries.dtype.kind == "i"
+            crowded = len(entries) < choice.CROWDED * self.dimension
             guess: Method = "zero" if short and crowded and self.dimension > 5 else "flats"
             search = self._built(guess, False)
             self._method = self._chosen(search)

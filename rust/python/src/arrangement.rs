@@ -295,7 +295,7 @@ impl Search {
         probes: usize,
         depth: usize,
         seed: u64,
-    ) -> PyResult<Vec<((Vec<u32>, u32, u32), f64)>> {
+    ) -> PyResult<Vec<(Triple, f64)>> {
         let jobs = enter(py, Some(1), |control| {
             self.0.random_jobs(probes, depth, seed, control)
         })?;

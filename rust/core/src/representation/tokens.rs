@@ -150,9 +150,9 @@ mod tests {
         assert_eq!(at(tokens.peek()), Some((b"two".to_vec(), 1, 6)));
         assert_eq!(at(tokens.next()), Some((b"two".to_vec(), 1, 6)));
         assert!(tokens.ahead().starts_with(b"three"));
-        let three = Some(tokens.word_of(5));
-        assert_eq!(at(three), Some((b"three".to_vec(), 3, 3)));
-        assert_eq!(tokens.rest_of_line(three.unwrap()), b"three \t four");
+        let three = tokens.word_of(5);
+        assert_eq!(at(Some(three)), Some((b"three".to_vec(), 3, 3)));
+        assert_eq!(tokens.rest_of_line(three), b"three \t four");
         assert_eq!(at(tokens.next()), Some((b"five".to_vec(), 4, 1)));
         assert_eq!(at(tokens.next()), None);
         assert_eq!(at(Some(tokens.end())), Some((Vec::new(), 4, 5)));

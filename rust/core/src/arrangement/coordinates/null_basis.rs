@@ -235,7 +235,7 @@ mod tests {
 
     /// Up to a factor, the point that is orthogonal to all rows.
     fn point(rows: &[Vec<BigInt>]) -> Vec<BigInt> {
-        let sign = |c: usize| if c % 2 == 0 { 1 } else { -1 };
+        let sign = |c: usize| if c.is_multiple_of(2) { 1 } else { -1 };
         let without = |c: usize| -> Vec<Vec<BigInt>> {
             rows.iter()
                 .map(|row| [&row[..c], &row[c + 1..]].concat())

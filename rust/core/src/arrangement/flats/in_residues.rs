@@ -81,9 +81,19 @@ impl LongMatrix {
         self.residues.count() as u32 - 1
     }
 
-    /// The factor by which work takes longer than in machine integers.
+    /// The factor by which a restriction takes longer than in machine integers.
     pub fn weight(&self) -> u64 {
-        4 + (self.limbs * self.limbs * self.width) as u64 / 32
+        1 + self.products() / 256
+    }
+
+    /// The work of a vertex, in nanoseconds.
+    fn vertex_cost(&self) -> u64 {
+        200 + self.products() / 2
+    }
+
+    /// Products of words that the coordinates of a vertex take, up to a factor.
+    fn products(&self) -> u64 {
+        (self.limbs * self.limbs * self.width) as u64
     }
 
     fn evaluate(
@@ -384,10 +394,12 @@ impl ResidueFlat {
 
     /// Report the vertices on the lines that rows with numbers `from`..`to` cut out of this plane.
     fn on_lines(&self, from: u32, to: u32, scratch: &mut ResidueScratch, walk: &mut Walk<'_>) {
-        let cost = 4 * self.numbers.len() as u64;
+        let line = 4 * self.numbers.len() as u64;
+        // The meter multiplies by the weight. Every row below may make a vertex.
+        let vertex = scratch.matrix.vertex_cost() / scratch.matrix.weight();
         for at in self.children(from, to) {
             let number = self.numbers[at];
-            if !walk.meter.spend(cost) {
+            if !walk.meter.spend(line + vertex * at as u64) {
                 walk.leave(number, to);
                 return;
             }

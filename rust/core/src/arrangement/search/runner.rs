@@ -18,7 +18,7 @@ use crate::arrangement::flats::{
     ResidueScratch, walk,
 };
 use crate::arrangement::input::{Arithmetic, Arrangement};
-use crate::arrangement::jobs::{Job, Walk};
+use crate::arrangement::jobs::{BUDGET, Job, Walk};
 use crate::arrangement::planes::PlaneWord;
 use crate::{Control, Result, SimdLevel};
 
@@ -102,6 +102,7 @@ struct CobasisRunner<T, F> {
     arrangement: Arc<Arrangement>,
     terminal: Option<T>,
     field: PhantomData<F>,
+    weight: u64,
 }
 
 impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
@@ -123,7 +124,7 @@ impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
         }))
     }
     fn weight(&self) -> u64 {
-        1
+        self.weight
     }
 }
 
@@ -148,7 +149,7 @@ impl Runner for LaneRunner {
         self.1.probe(random, depth, control)
     }
     fn weight(&self) -> u64 {
-        1
+        self.1.weight
     }
 }
 
@@ -168,7 +169,7 @@ pub(super) fn runner(
         )),
         Tier::LaneCobases => {
             let terminal = Dictionary::terminal(&search.arrangement, control);
-            Box::new(LaneRunner(search.simd, cobases(search, terminal)))
+            Box::new(LaneRunner(search.simd, cobases(search, terminal, 8)))
         }
         Tier::Field(arithmetic) => in_arithmetic(search, *arithmetic, false, control),
         Tier::IntegerCobases(arithmetic) => in_arithmetic(search, *arithmetic, true, control),
@@ -196,11 +197,25 @@ fn in_arithmetic(
     }
 }
 
-fn cobases<T, F>(search: &VertexSearch, terminal: Option<T>) -> CobasisRunner<T, F> {
+/// `nanoseconds` are those that a pivot takes for each entry of a dictionary.
+fn cobases<T, F>(
+    search: &VertexSearch,
+    terminal: Option<T>,
+    nanoseconds: u64,
+) -> CobasisRunner<T, F> {
+    // A job begins with a pivot for each dimension. A budget has to be long beside that.
+    const PIVOTS: usize = 12;
+    let (n, d) = (
+        search.arrangement.rows().len(),
+        search.arrangement.dimension(),
+    );
+    let entries = d * n.saturating_sub(d);
+    let most = BUDGET / (PIVOTS * d * entries).max(1) as u64;
     CobasisRunner {
         arrangement: search.arrangement.clone(),
         terminal,
         field: PhantomData,
+        weight: nanoseconds.min(most).max(1),
     }
 }
 
@@ -221,11 +236,13 @@ where
         )),
         Method::Zero if integers => {
             let terminal = IntegerDictionary::terminal(&search.arrangement, control);
-            Box::new(cobases::<_, F>(search, terminal))
+            // A product and a division of big integers.
+            let products = (search.limbs * search.limbs) as u64;
+            Box::new(cobases::<_, F>(search, terminal, 300 + products))
         }
         Method::Zero => {
             let terminal = Dictionary::<F>::terminal(&search.arrangement, control);
-            Box::new(cobases::<_, F>(search, terminal))
+            Box::new(cobases::<_, F>(search, terminal, 4 * weight))
         }
     }
 }

@@ -59,7 +59,10 @@ impl RowValues {
     }
 
     /// Whether these values and others, of the same basis, are proportional. These are not all 0.
-    pub fn are_proportional(&self, other: &Self) -> bool {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
+    pub fn are_proportional(&self, other: &Self, control: &Control) -> Result<bool> {
         // Modulo 2^(64·limbs), the difference of two products is δ times a minor, divided by a power of
         // two. Since δ is odd and the minor fits, it is 0 only if the minor is.
         let count = self.words.len() / self.limbs;
@@ -70,7 +73,8 @@ impl RowValues {
         };
         let (mine, theirs) = (signed(self, self.pivot), signed(other, self.pivot));
         let mut difference = vec![0; self.limbs];
-        (0..count).filter(|at| *at != self.pivot).all(|at| {
+        for at in (0..count).filter(|at| *at != self.pivot) {
+            control.check()?;
             difference.fill(0);
             add_product(&mut difference, mine.get(0), signed(other, at).get(0));
             add_product(
@@ -78,8 +82,11 @@ impl RowValues {
                 theirs.get(0).negated(),
                 signed(self, at).get(0),
             );
-            difference.iter().all(|word| *word == 0)
-        })
+            if difference.iter().any(|word| *word != 0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -137,15 +144,17 @@ impl NullBasis {
     }
 
     /// Divide values by their common power of two and by δ.
-    fn divide(&self, values: &mut RowValues) {
+    fn divide(&self, values: &mut RowValues, control: &Control) -> Result<()> {
         let power = twos(values.value(values.pivot));
         values.quotients.clear();
         values.quotients.resize(values.words.len(), 0);
         let quotients = values.quotients.chunks_exact_mut(self.limbs);
         for (value, quotient) in values.words.chunks_exact_mut(self.limbs).zip(quotients) {
+            control.check()?;
             divide_by_power(value, power);
             add_product(quotient, as_signed(value), as_signed(&self.inverse));
         }
+        Ok(())
     }
 
     /// Entry `column` of the vector that vector `k` becomes by a cut.
@@ -171,16 +180,16 @@ impl NullBasis {
     /// # Errors
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only.
     pub fn cut(&self, values: &mut RowValues, child: &mut Self, control: &Control) -> Result<()> {
-        self.divide(values);
+        self.divide(values, control)?;
         let pivot = values.pivot;
         (child.width, child.limbs) = (self.width, self.limbs);
         child.free.clear();
         child.vectors.clear(self.limbs);
         let mut entry = vec![0; self.limbs];
         for k in (0..self.free.len()).filter(|k| *k != pivot) {
-            control.check()?;
             child.free.push(self.free[k]);
             for c in 0..self.width {
+                control.check()?;
                 self.combined(k, c, values, &mut entry);
                 child.vectors.push_residue(&entry);
             }
@@ -191,13 +200,26 @@ impl NullBasis {
 
     /// Append the point in which a row with these values meets this line, as coordinates of `limbs` words. The
     /// last coordinate is positive. The values are not all 0.
-    pub fn push_point(&self, values: &mut RowValues, limbs: usize, out: &mut Vec<u64>) {
-        self.divide(values);
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) only. Then nothing is appended.
+    pub fn push_point(
+        &self,
+        values: &mut RowValues,
+        limbs: usize,
+        out: &mut Vec<u64>,
+        control: &Control,
+    ) -> Result<()> {
+        self.divide(values, control)?;
         let other = 1 - values.pivot;
         let start = out.len();
         let mut entry = vec![0; self.limbs];
         let mut negative = false;
         for c in 0..self.width {
+            if let Err(stopped) = control.check() {
+                out.truncate(start);
+                return Err(stopped);
+            }
             self.combined(other, c, values, &mut entry);
             negative = is_negative(&entry);
             out.extend_from_slice(&entry[..limbs]);
@@ -205,6 +227,7 @@ impl NullBasis {
         if negative {
             out[start..].chunks_exact_mut(limbs).for_each(negate);
         }
+        Ok(())
     }
 }
 
@@ -276,7 +299,7 @@ mod tests {
             for at in 0..d - 1 {
                 basis.evaluate(&list, at * (d + 1), &mut values, &control).unwrap();
                 prop_assert!(!values.are_zero());
-                prop_assert!(values.are_proportional(&values));
+                prop_assert!(values.are_proportional(&values, &control).unwrap());
                 let mut child = NullBasis::default();
                 basis.cut(&mut values, &mut child, &control).unwrap();
                 for row in 0..d {
@@ -285,14 +308,15 @@ mod tests {
                     if row > at {
                         let mut first = RowValues::default();
                         child.evaluate(&list, (at + 1) * (d + 1), &mut first, &control).unwrap();
-                        prop_assert_eq!(first.are_proportional(&values), row == at + 1);
+                        let same = first.are_proportional(&values, &control).unwrap();
+                        prop_assert_eq!(same, row == at + 1);
                     }
                 }
                 basis = child;
             }
             basis.evaluate(&list, (d - 1) * (d + 1), &mut values, &control).unwrap();
             let mut out = Vec::new();
-            basis.push_point(&mut values, limbs, &mut out);
+            basis.push_point(&mut values, limbs, &mut out, &control).unwrap();
             let found: Vec<BigInt> = out.chunks_exact(limbs).map(integer).collect();
             prop_assert!(!found[d].is_negative());
             for (x, y) in found.iter().zip(&expected) {

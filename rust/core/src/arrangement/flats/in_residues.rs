@@ -122,7 +122,7 @@ impl LongMatrix {
         control: &Control,
     ) -> Result<bool> {
         let ours = self.values(basis, row, control)?;
-        Ok(ours.are_proportional(&self.values(basis, other, control)?))
+        ours.are_proportional(&self.values(basis, other, control)?, control)
     }
 }
 
@@ -377,16 +377,20 @@ impl ResidueFlat {
         }
         for &row in found.iter() {
             let number = self.numbers[row];
-            if matrix.evaluate(line, number, values, control).is_err() {
-                *interrupted = true;
-                walk.leave(number, to);
-                return;
-            }
+            // Room first: the point must not make the vector of coordinates grow.
             if walk.reserve(1) == 0 {
                 walk.leave(number, to);
                 return;
             }
-            line.push_point(values, matrix.coordinate_limbs, &mut walk.result.numbers);
+            let evaluated = matrix.evaluate(line, number, values, control);
+            let (limbs, numbers) = (matrix.coordinate_limbs, &mut walk.result.numbers);
+            let pushed = evaluated.and_then(|()| line.push_point(values, limbs, numbers, control));
+            if pushed.is_err() {
+                // The caller has cancelled, or its time is over: the room for one vertex is not missed.
+                *interrupted = true;
+                walk.leave(number, to);
+                return;
+            }
             walk.result.vertices += 1;
             walk.result.flats[0] += 1;
         }

@@ -25,6 +25,10 @@ MOST_PRODUCTS = 1 << 22
 LANE_BITS = 48
 NARROW_BITS = 104
 MACHINE_BITS = 382
+# Beyond, flats are searched in fields and not on exact bases; for one minor, and for all bases of a
+# path.
+MOST_BITS = 1 << 18
+MOST_BITS_OF_BASES = 1 << 34
 # Hardly more hyperplanes than dimensions: the set-up of a search over flats takes most of its time.
 FEW_MORE = 2
 FEW_DIMENSIONS = 8
@@ -56,6 +60,8 @@ def flats_over_zero(sizes: Sizes) -> float:
         return d * d / (n * more) * 3.0 ** max(0, d - 9) if d > 3 else 1.0
     if more <= FEW_MORE and d <= FEW_DIMENSIONS and bits <= MACHINE_BITS:
         return 1.4
+    if bits > MOST_BITS or (d + 1) ** 3 * bits > MOST_BITS_OF_BASES:
+        return math.inf
     return math.pow(d / 30, 1.5) * 1000.0 / (bits + 250)
 
 

@@ -184,16 +184,19 @@ impl VertexSearch {
 }
 
 /// The tier for minors of more than 128 bits. `None` if they are shorter, or so long that one product can take
-/// milliseconds.
+/// many milliseconds or the bases of the flats of one path take more than a gigabyte.
 fn residue_tier(
     arrangement: &Arrangement,
     bound: &Bound,
     control: &Control,
 ) -> Result<Option<Tier>> {
+    // `choice.py` has the same limits, in bits.
     const MOST_LIMBS: usize = 1 << 12;
+    const MOST_WORDS: usize = 1 << 27;
     let limbs = (bound.limbs(), bound.coordinate_limbs());
+    let words = (arrangement.dimension() + 1).pow(3) / 2 * limbs.0;
     // Coordinates of one word would have to be in lowest terms.
-    if !bound.arithmetic().is_wide() || limbs.1 < 2 || limbs.0 > MOST_LIMBS {
+    if !bound.arithmetic().is_wide() || limbs.1 < 2 || limbs.0 > MOST_LIMBS || words > MOST_WORDS {
         return Ok(None);
     }
     residues(arrangement, limbs, control).map(Some)

@@ -246,7 +246,11 @@ def test_the_method_is_chosen_by_the_input():
     many = generic(40, 4)
     # 3,000 times as many cobases as vertices.
     degenerate = type_b(6, (0,))
-    for (a, b), method in ((few, "zero"), (floats, "zero"), (many, "flats"), (degenerate, "flats")):
+    # Long numbers are in the bases of flats only, but in every entry of a dictionary.
+    long = [[Fraction(x, y) for x, y in row] for row in rng.integers(1, 10**9, (12, 3, 2)).tolist()]
+    cases = [(few, "zero"), (floats, "flats"), (many, "flats"), (degenerate, "flats")]
+    cases.append(((long, list(range(12))), "flats"))
+    for (a, b), method in cases:
         found = hc.vertices(a, b)
         assert (found.method, found.complete) == (method, True)
         assert (found.cobases is None) == (method == "flats")
@@ -257,6 +261,16 @@ def test_the_method_is_chosen_by_the_input():
     assert hc.vertices(*many, resume=part, max_vertices=20).method == "zero"
     with pytest.raises(hc.InvalidArgumentError, match="another arrangement or method"):
         hc.vertices(*many, method="flats", resume=part)
+
+
+def test_a_predicted_time_does_not_depend_on_the_first_subtrees():
+    # cross6: the first fifth of a second finds a tenth of the vertices for its time.
+    a, b = sign_vectors(6), -np.ones(64, np.int64)
+    start = time.process_time()
+    hc.vertices(a, b, method="flats", threads=1)
+    taken = time.process_time() - start
+    predicted = hc.estimate_vertices(a, b, threads=1, probes=200).seconds
+    assert taken / 6 < predicted < 6 * taken, (taken, predicted)
 
 
 def sign_vectors(d):

@@ -6,23 +6,32 @@ does the same every time. ``benches/method_choice.py`` measures both methods bes
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 # Probes that count vertices and cobases, if the choice depends on their ratio; and their seed.
 PROBES = 16
 SEED = 0
+# With fewer hyperplanes for each dimension, integers usually are searched by the Zero rule.
+CROWDED = 3
 # So few cobases are visited before they would be estimated.
 FEW_COBASES = 5000
 # Each probe eliminates rows. Where that is more than so many products, hyperplanes count as being
 # in general position.
 MOST_PRODUCTS = 1 << 22
 
-# Bits of Hadamard's bound on minors up to which the Zero rule runs in vector lanes, and up to which
-# flats are kept in machine integers.
+# Bits of Hadamard's bound on minors up to which the Zero rule runs in vector lanes, up to which
+# flats are kept in integers of 64 bits, and in machine integers at all.
 LANE_BITS = 48
+NARROW_BITS = 104
 MACHINE_BITS = 382
-# Beyond, hardly any flat is kept in machine integers.
-LONG_BITS = 600
+# Beyond, flats are searched in fields and not on exact bases; for one minor, and for all bases of a
+# path.
+MOST_BITS = 1 << 18
+MOST_BITS_OF_BASES = 1 << 34
+# Hardly more hyperplanes than dimensions: the set-up of a search over flats takes most of its time.
+FEW_MORE = 2
+FEW_DIMENSIONS = 8
 
 
 class Sizes(NamedTuple):
@@ -37,21 +46,23 @@ class Sizes(NamedTuple):
 def flats_over_zero(sizes: Sizes) -> float:
     """Time of flats over that of the Zero rule where hyperplanes are in general position.
 
-    Fitted to times that were measured in 3 to 40 dimensions, of 4 to 42 hyperplanes with numbers of
+    Fitted to times that were measured in 1 to 40 dimensions, of 4 to 60 hyperplanes with numbers of
     1 to 1,000 digits. Flats compute all vertices of a plane at once, and so gain with the number of
-    hyperplanes for each dimension. They lose where they outgrow machine integers: with long
-    numbers, and in high dimensions with any. The Zero rule loses where its numbers do not fit
-    vector lanes.
+    hyperplanes for each dimension. Long numbers cost them less: only the bases of flats have them,
+    and in a dictionary every entry. The Zero rule gains with the dimension as long as its numbers
+    are short, most of all where they fit vector lanes.
     """
     n, d, bits = max(sizes.hyperplanes, 1), sizes.dimension, sizes.bits
     more = max(n - d, 1)
-    if bits > LONG_BITS:
-        return 400.0 * 15.0 ** (min(d, 6) - 3) / n**2 if d > 1 else 1.0
-    if bits > MACHINE_BITS:
-        return 2000.0 * 10.0 ** (min(d, 9) - 6) / n**2
-    if bits > LANE_BITS:
+    if bits <= LANE_BITS:
+        return 0.5 * d * d / n * 2.0 ** (max(0, d - 12) / 2) if d > 3 else 1.0
+    if bits <= NARROW_BITS:
         return d * d / (n * more) * 3.0 ** max(0, d - 9) if d > 3 else 1.0
-    return 0.5 * d * d / n * 2.0 ** (max(0, d - 12) / 2) if d > 3 else 1.0
+    if more <= FEW_MORE and d <= FEW_DIMENSIONS and bits <= MACHINE_BITS:
+        return 1.4
+    if bits > MOST_BITS or (d + 1) ** 3 * bits > MOST_BITS_OF_BASES:
+        return math.inf
+    return math.pow(d / 30, 1.5) * 1000.0 / (bits + 250)
 
 
 def method_of(ratio: float) -> Literal["flats", "zero"]:

@@ -19,7 +19,7 @@ from .progress import Bar
 from .result import Vertices
 from .rows import Rows
 from .saved_search import SavedSearch
-from .search import WHOLE, Asked, Limits, Method, Problem, State, run, run_on, run_slices
+from .search import WHOLE, Asked, Job, Limits, Method, Problem, State, run, run_on, run_slices
 from .stream import VertexStream
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 # Seconds of a search from which its time is predicted; and the most, until it finds a vertex.
 TRIAL = 0.2
 LONGEST_TRIAL = 5.0
+# Random parts of a search from which its time is predicted, the time for all of them, and the
+# longest part; and how they are drawn.
+PARTS = 256
+FEWEST_PARTS = 8
+PARTS_SECONDS = 0.3
+LONGEST_PART = 0.05
+PARTS_SEED = 1
 # Probes behind a progress bar's total: a glance, as they take time of the search.
 GLANCE = 200
 
@@ -425,19 +432,58 @@ def estimate_vertices(
 
 
 def _predicted(search: _core.Search, method: Method, size: float, threads: int | None) -> float:
-    """The time of a search of this size, from a short run of it."""
+    """The time of a search of this size, from short runs of parts of it."""
     start = time.monotonic()
-    jobs, done = [WHOLE], 0
+    jobs, done, sorting = [WHOLE], 0, 0.0
     while jobs:
         found = run(search, jobs, threads=threads, seconds=TRIAL)
-        taken = time.monotonic() - start
+        found_at = time.monotonic()
+        search.sort(found.numbers, threads)
+        now = time.monotonic()
+        sorting += now - found_at
+        taken = now - start
         jobs = found.left
         done += found.vertices if method == "flats" else found.cobases
         # A search that is slow to begin gets more time.
         if jobs and (done or taken >= LONGEST_TRIAL):
             search.release()
+            parts = _sampled(search) if method == "flats" else None
+            if parts is not None:
+                return parts / (threads or os.cpu_count() or 1) + sorting * size / max(done, 1)
             return taken * size / done if done else math.inf
     return time.monotonic() - start
+
+
+def _sampled(search: _core.Search) -> float | None:
+    """The time of a search over flats on one thread, from random parts; None where it has none.
+
+    The time of a part and its weight are independent of where the search begins: there subtrees can
+    have far fewer vertices than elsewhere, or take longer for each.
+    """
+    planes = search.dimension - 2
+    overhead = min(_timed(search, []) for _ in range(4))
+    for depth in range(1, planes + 1):
+        start, total, count, fits = time.monotonic(), 0.0, 0, True
+        for job, weight in search.random_jobs(PARTS, depth, PARTS_SEED):
+            if weight:
+                taken = _timed(search, [job])
+                total += weight * max(taken - overhead, 0.0)
+                # Smaller parts give a better mean in the same time.
+                fits = taken <= LONGEST_PART or depth == planes
+            count += 1
+            if not fits or (count >= FEWEST_PARTS and time.monotonic() - start > PARTS_SECONDS):
+                break
+        if fits and count:
+            search.release()
+            return total / count
+    return None
+
+
+def _timed(search: _core.Search, jobs: list[Job]) -> float:
+    """Seconds of processor time, which does not count what other processes take meanwhile."""
+    start = time.process_time()
+    run(search, jobs, threads=1, seconds=LONGEST_TRIAL)
+    return time.process_time() - start
 
 
 def _problem(a: Any, b: Any, method: Asked, within: Halfspaces | None = None) -> Problem:

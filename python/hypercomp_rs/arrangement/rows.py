@@ -361,9 +361,11 @@ class Table:
         return table.reshape(self.shape)
 
     def rows(self, which: npt.NDArray[np.bool_]) -> Table:
-        """Some of the rows."""
+        """Some of the rows, copied."""
+        # A copy of all takes half of the time of a selection.
+        part = np.ascontiguousarray if which.all() else lambda numbers: numbers[which]
         below = self._denominators
-        return Table(self.numerators[which], None if below is None else below[which])
+        return Table(part(self.numerators), None if below is None else part(below))
 
     def columns(self, first: int, last: int) -> Table:
         """Some of the columns."""

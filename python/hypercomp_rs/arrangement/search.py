@@ -77,9 +77,10 @@ class Problem:
         """The method that was asked for or, for "auto", chosen."""
         if self._method is None:
             # Built to be looked at; kept if it is the one.
-            guess: Method = (
-                "zero" if isinstance(self.rows.entries, list) or self.dimension > 5 else "flats"
-            )
+            entries = self.rows.entries
+            short = isinstance(entries, np.ndarray) and entries.dtype.kind == "i"
+            crowded = len(entries) < choice.CROWDED * self.dimension
+            guess: Method = "zero" if short and crowded and self.dimension > 5 else "flats"
             search = self._built(guess, False)
             self._method = self._chosen(search)
             if self._method == guess and not self.shuffled:

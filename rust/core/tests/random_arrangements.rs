@@ -232,6 +232,39 @@ proptest! {
         }
     }
 
+    /// In residues beside exact integers, also where shorter numbers would do: the same vertices, the same flats on
+    /// the way, and however the search is cut into runs.
+    #[test]
+    fn residues_find_the_vertices_of_brute_force(
+        arrangement in arrangements(),
+        budgets in proptest::collection::vec(1u64..30_000, 1..5),
+        rooms in proptest::collection::vec(1u64..4, 1..4),
+    ) {
+        let control = Control::new();
+        let (expected, _) = brute_force(&arrangement);
+        let expected: Vec<_> = expected.into_iter().collect();
+        let other = VertexSearch::new(arrangement.clone(), Method::Flats, &control).unwrap();
+        let other = share::run_whole(&other, COORDINATES, &control).unwrap();
+        for simd in SimdLevel::available() {
+            let search = VertexSearch::in_residues(simd, arrangement.clone(), &control).unwrap();
+            let whole = share::run_whole(&search, COORDINATES, &control).unwrap();
+            prop_assert_eq!(&whole.flats, &other.flats);
+            prop_assert_eq!(sorted(&search, whole.numbers), expected.clone());
+            let mut worker = Worker::new(&search);
+            let mut found = SearchResult::new(arrangement.dimension());
+            let mut jobs = vec![Job::whole()];
+            let mut step = 0;
+            while let Some(job) = jobs.pop() {
+                let room = (step % 3 == 0).then(|| rooms[step % rooms.len()]);
+                let (budget, limits) = (budgets[step % budgets.len()], Limits::new(room, None));
+                jobs.extend(worker.run(job, COORDINATES, budget, &limits, &control, &mut found));
+                step += 1;
+            }
+            prop_assert_eq!(&found.flats, &whole.flats);
+            prop_assert_eq!(sorted(&search, found.numbers), expected.clone());
+        }
+    }
+
     /// However a search is cut into runs, each vertex is found once.
     #[test]
     fn runs_of_any_budget_add_up(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hypercomp_core::arrangement::Method as CoreMethod;
-use hypercomp_core::arrangement::arithmetic::Rational;
+use hypercomp_core::arrangement::arithmetic::{Rational, fraction};
 use hypercomp_core::arrangement::halfspaces::Halfspaces;
 use hypercomp_core::arrangement::input::{Arithmetic, Arrangement, Bound as MinorBound, dyadic};
 use hypercomp_core::arrangement::jobs::{Job, Limits, Wanted, out_of_memory};
@@ -120,7 +120,7 @@ impl Search {
                 prepare(py, rows.nrows(), row, dimension)
             }
             Rows::Ratios(rows) => {
-                let ratio = |(n, d): &(BigInt, BigInt)| Rational::new(n.clone(), d.clone());
+                let ratio = |(n, d): &(BigInt, BigInt)| fraction(n, d);
                 let row = |i: usize| rows[i].iter().map(ratio).collect();
                 prepare(py, rows.len(), row, dimension)
             }
@@ -286,6 +286,23 @@ impl Search {
     /// Random estimates of the number of vertices, or of cobases.
     fn probes(&self, py: Python<'_>, probes: usize, seed: u64) -> PyResult<Vec<f64>> {
         enter(py, Some(1), |control| self.0.probes(probes, seed, control))
+    }
+
+    /// Random parts of a search over flats, each with a weight: everything below a flat of `depth` hyperplanes.
+    fn random_jobs(
+        &self,
+        py: Python<'_>,
+        probes: usize,
+        depth: usize,
+        seed: u64,
+    ) -> PyResult<Vec<(Triple, f64)>> {
+        let jobs = enter(py, Some(1), |control| {
+            self.0.random_jobs(probes, depth, seed, control)
+        })?;
+        Ok(jobs
+            .into_iter()
+            .map(|(job, weight)| ((job.node, job.from, job.to), weight))
+            .collect())
     }
 
     /// Vertices sorted by their coordinates.

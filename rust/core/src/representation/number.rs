@@ -64,9 +64,6 @@ impl From<Number> for Rational {
 
 /// The number that a word is.
 pub fn parse(token: &Token<'_>, of: NumberType) -> Result<Number> {
-    if let Some(number) = short(token.text) {
-        return Ok(number);
-    }
     let (negative, unsigned) = match token.text.split_first() {
         Some((b'-', rest)) => (true, rest),
         Some((b'+', rest)) => (false, rest),
@@ -83,39 +80,48 @@ pub fn parse(token: &Token<'_>, of: NumberType) -> Result<Number> {
     Ok(Number::from(if negative { -value } else { value }))
 }
 
-/// What nearly every entry of nearly every file is: an integer, or a fraction of two, of at most 18 digits
-/// each.
-fn short(text: &[u8]) -> Option<Number> {
-    const MOST: usize = 18;
-    let (negative, text) = match text.split_first() {
-        Some((b'-', rest)) => (true, rest),
-        _ => (false, text),
-    };
-    let number = |digits: &[u8]| {
-        if digits.is_empty() || digits.len() > MOST {
+/// The number at the beginning of a text, and its number of bytes, if it is what nearly every entry of nearly every
+/// file is: an integer, or a fraction of two, of at most 18 digits each. White space follows it.
+#[inline]
+pub fn short(text: &[u8]) -> Option<(Number, usize)> {
+    let negative = text.first() == Some(&b'-');
+    let signed = |value: i64| if negative { -value } else { value };
+    let (numerator, mut at) = short_digits(text, negative.into())?;
+    let number = if text.get(at) == Some(&b'/') {
+        let (denominator, end) = short_digits(text, at + 1)?;
+        at = end;
+        if denominator == 0 {
+            // The long way words the error.
             return None;
         }
-        digits.iter().try_fold(0i64, |value, byte| {
-            let digit = byte.wrapping_sub(b'0');
-            (digit < 10).then(|| 10 * value + i64::from(digit))
-        })
-    };
-    let signed = |value: i64| if negative { -value } else { value };
-    let Some(slash) = text.iter().position(|byte| *byte == b'/') else {
-        return number(text).map(|value| Number::Integer(signed(value)));
-    };
-    let (numerator, denominator) = (number(&text[..slash])?, number(&text[slash + 1..])?);
-    if denominator == 0 {
-        // The long way words the error.
-        return None;
-    }
-    let divisor = numerator.gcd(&denominator);
-    let (numerator, denominator) = (signed(numerator / divisor), denominator / divisor);
-    Some(if denominator == 1 {
-        Number::Integer(numerator)
+        let divisor = numerator.gcd(&denominator);
+        match (signed(numerator / divisor), denominator / divisor) {
+            (integer, 1) => Number::Integer(integer),
+            (numerator, denominator) => Number::Small(numerator, denominator),
+        }
     } else {
-        Number::Small(numerator, denominator)
-    })
+        Number::Integer(signed(numerator))
+    };
+    let ends = text.get(at).is_some_and(u8::is_ascii_whitespace);
+    ends.then_some((number, at))
+}
+
+/// The value of one to 18 digits from a place on, and the place after them.
+#[inline]
+fn short_digits(text: &[u8], from: usize) -> Option<(i64, usize)> {
+    const MOST: usize = 18;
+    let (mut value, mut at) = (0i64, from);
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')) {
+        if digit > 9 {
+            break;
+        }
+        if at - from == MOST {
+            return None;
+        }
+        value = 10 * value + i64::from(digit);
+        at += 1;
+    }
+    (at > from).then_some((value, at))
 }
 
 /// An integer of 64 bits, which may have a sign.
@@ -239,6 +245,37 @@ mod tests {
             );
             assert!(value(text, NumberType::Rational).is_err());
         }
+    }
+
+    /// [`short`] reads the same number as [`parse`], or leaves the word to it.
+    #[test]
+    fn short_numbers_are_those_of_words() {
+        let parts = ["", "0", "7", "-3", "+3", "18", "007", "x", "1.5", "/", "-"];
+        let long = [
+            "999999999999999999",
+            "1000000000000000000",
+            "123456789012345678",
+        ];
+        let all: Vec<&str> = parts.into_iter().chain(long).collect();
+        let mut read = 0;
+        for numerator in &all {
+            for denominator in &all {
+                for word in [numerator.to_string(), format!("{numerator}/{denominator}")] {
+                    for end in [" ", "\n", "\t1", ""] {
+                        let text = format!("{word}{end}");
+                        if let Some((number, length)) = short(text.as_bytes()) {
+                            assert_eq!(length, word.len(), "{text}");
+                            assert_eq!(number, value(&word, NumberType::Rational).unwrap());
+                            read += 1;
+                        } else {
+                            let plain = word.bytes().all(|b| b.is_ascii_digit());
+                            assert!(!plain || end.is_empty() || word.is_empty() || word.len() > 18);
+                        }
+                    }
+                }
+            }
+        }
+        assert!(read > 100);
     }
 
     #[test]

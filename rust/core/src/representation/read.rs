@@ -2,7 +2,7 @@
 
 use num_traits::Zero;
 
-use super::number::{Number, NumberType, Rational, parse};
+use super::number::{Number, NumberType, Rational, parse, short};
 use super::tokens::{Token, Tokens};
 use super::{Entries, Kind, Representation};
 use crate::{Control, Result};
@@ -299,18 +299,22 @@ impl<'a> Reader<'a> {
         };
         let mut found = 0;
         loop {
-            let token = self.next("a row or 'end'")?;
-            if token.text == b"end" {
-                break;
-            }
             if announced == Some(found) {
+                let token = self.next("'end'")?;
+                if token.text == b"end" {
+                    break;
+                }
                 return Err(token.error(format_args!(
                     "{} follows the last of the {found} rows that line {} announces: 'end' is expected",
                     token.quoted(),
                     rows.line
                 )));
             }
-            self.row(token, found + 1, number_type)?;
+            let (token, value) = self.entry("a row or 'end'", number_type)?;
+            if token.text == b"end" {
+                break;
+            }
+            self.row(token, value, found + 1, number_type)?;
             found += 1;
         }
         match announced {
@@ -321,8 +325,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The row that begins with `first`. Where lines end does not matter.
-    fn row(&mut self, first: Token<'a>, number: usize, of: NumberType) -> Result<()> {
+    /// The next word, and the number that it is unless it is `end`.
+    #[inline]
+    fn entry(&mut self, wanted: &str, of: NumberType) -> Result<(Token<'a>, Option<Number>)> {
+        if let Some((number, length)) = short(self.tokens.ahead()) {
+            return Ok((self.tokens.word_of(length), Some(number)));
+        }
+        let token = self.next(wanted)?;
+        let ends = token.text == b"end";
+        let number = (!ends).then(|| parse(&token, of)).transpose()?;
+        Ok((token, number))
+    }
+
+    /// The row that begins with a number. Where lines end does not matter.
+    fn row(
+        &mut self,
+        first: Token<'a>,
+        mut value: Option<Number>,
+        number: usize,
+        of: NumberType,
+    ) -> Result<()> {
         let columns = self.found.columns;
         let mut token = first;
         // What the row is to be divided by.
@@ -332,14 +354,13 @@ impl<'a> Reader<'a> {
                 self.control.check()?;
             }
             if entry > 0 {
-                token = self.next("the rest of a row")?;
+                (token, value) = self.entry("the rest of a row", of)?;
             }
-            if token.text == b"end" {
+            let Some(mut value) = value.take() else {
                 return Err(token.error(format_args!(
                     "'end' follows after {entry} of the {columns} entries of row {number}"
                 )));
-            }
-            let mut value = parse(&token, of)?;
+            };
             if entry == 0 && self.found.kind == Kind::V {
                 scale = scale_of(&value).map_err(|()| {
                     first.error(format_args!(

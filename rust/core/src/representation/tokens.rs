@@ -68,6 +68,42 @@ impl<'a> Tokens<'a> {
         rest[..length].trim_ascii_end()
     }
 
+    /// The text from the next word on.
+    ///
+    /// With [`word_of`](Self::word_of) a caller reads a word in one pass, and leaves what it does not know to
+    /// [`next`](Iterator::next).
+    #[inline]
+    pub fn ahead(&mut self) -> &'a [u8] {
+        self.skip_blanks();
+        &self.text[self.at..]
+    }
+
+    /// The next word, of which the caller knows the number of bytes.
+    #[inline]
+    pub fn word_of(&mut self, length: usize) -> Token<'a> {
+        let token = Token {
+            text: &self.text[self.at..self.at + length],
+            line: self.line,
+            column: self.at - self.line_start + 1,
+        };
+        self.at += length;
+        token
+    }
+
+    #[inline]
+    fn skip_blanks(&mut self) {
+        while let Some(byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return;
+            }
+            self.at += 1;
+            if *byte == b'\n' {
+                self.line += 1;
+                self.line_start = self.at;
+            }
+        }
+    }
+
     /// The end of the file, for an error about something missing.
     pub fn end(&self) -> Token<'a> {
         let lines = self.text[self.at..].iter().filter(|b| **b == b'\n').count();
@@ -87,14 +123,7 @@ impl<'a> Tokens<'a> {
     fn word(&mut self) -> Token<'a> {
         let rest = &self.text[self.at..];
         let blank = rest.iter().position(u8::is_ascii_whitespace);
-        let text = &rest[..blank.unwrap_or(rest.len())];
-        let token = Token {
-            text,
-            line: self.line,
-            column: self.at - self.line_start + 1,
-        };
-        self.at += text.len();
-        token
+        self.word_of(blank.unwrap_or(rest.len()))
     }
 }
 
@@ -103,17 +132,8 @@ impl<'a> Iterator for Tokens<'a> {
 
     /// The next word, whatever line it is on.
     fn next(&mut self) -> Option<Token<'a>> {
-        while let Some(byte) = self.text.get(self.at) {
-            if !byte.is_ascii_whitespace() {
-                return Some(self.word());
-            }
-            self.at += 1;
-            if *byte == b'\n' {
-                self.line += 1;
-                self.line_start = self.at;
-            }
-        }
-        None
+        self.skip_blanks();
+        (self.at < self.text.len()).then(|| self.word())
     }
 }
 
@@ -125,12 +145,14 @@ mod tests {
     fn words_know_where_they_stand() {
         let mut tokens = Tokens::new(b"\xef\xbb\xbfone  two\r\n\n  three \t four  \nfive");
         let at = |t: Option<Token>| t.map(|t| (t.text.to_vec(), t.line, t.column));
+        assert!(tokens.ahead().starts_with(b"one"));
         assert_eq!(at(tokens.next()), Some((b"one".to_vec(), 1, 1)));
         assert_eq!(at(tokens.peek()), Some((b"two".to_vec(), 1, 6)));
         assert_eq!(at(tokens.next()), Some((b"two".to_vec(), 1, 6)));
-        let three = tokens.next();
-        assert_eq!(at(three), Some((b"three".to_vec(), 3, 3)));
-        assert_eq!(tokens.rest_of_line(three.unwrap()), b"three \t four");
+        assert!(tokens.ahead().starts_with(b"three"));
+        let three = tokens.word_of(5);
+        assert_eq!(at(Some(three)), Some((b"three".to_vec(), 3, 3)));
+        assert_eq!(tokens.rest_of_line(three), b"three \t four");
         assert_eq!(at(tokens.next()), Some((b"five".to_vec(), 4, 1)));
         assert_eq!(at(tokens.next()), None);
         assert_eq!(at(Some(tokens.end())), Some((Vec::new(), 4, 5)));

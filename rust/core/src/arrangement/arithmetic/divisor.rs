@@ -2,25 +2,45 @@
 
 use num_bigint::BigInt;
 use num_integer::Integer;
-use num_traits::{One, Signed, Zero};
+use num_rational::Ratio;
+use num_traits::{One, Signed, ToPrimitive, Zero};
 
-/// The greatest common divisor, not negative.
+use super::lehmer::steps;
+
+/// The greatest common divisor, not negative, by Lehmer's variant of Euclid's algorithm.
 ///
-/// The binary algorithm of [`Integer::gcd`] takes a pass over the longer number for every bit by which it is
-/// longer. One division first makes both equally long.
+/// The binary algorithm of [`Integer::gcd`] takes a pass over the numbers for every bit.
 pub fn common_divisor(a: &BigInt, b: &BigInt) -> BigInt {
-    let (long, short) = if a.bits() < b.bits() { (b, a) } else { (a, b) };
-    if short.is_zero() || short.is_one() {
-        return if short.is_zero() {
-            long.abs()
+    if a.is_one() || b.is_one() {
+        return BigInt::one();
+    }
+    let (mut a, mut b) = (a.abs(), b.abs());
+    if a < b {
+        std::mem::swap(&mut a, &mut b);
+    }
+    while b.bits() > u64::BITS.into() {
+        let [w, x, y, z] = steps(&a, &b);
+        (a, b) = if x == 0 {
+            let rest = &a % &b;
+            (b, rest)
         } else {
-            BigInt::one()
+            (&a * w + &b * x, &a * y + &b * z)
         };
     }
-    if long.bits() - short.bits() > 64 {
-        return (long % short).gcd(short);
+    let Some(short) = b.to_u64().filter(|short| *short > 0) else {
+        return a;
+    };
+    let rest = (a % short).to_u64().unwrap_or_default();
+    short.gcd(&rest).into()
+}
+
+/// A fraction in lowest terms. The denominator is not 0.
+pub fn fraction(numerator: &BigInt, denominator: &BigInt) -> Ratio<BigInt> {
+    let mut divisor = common_divisor(numerator, denominator);
+    if denominator.is_negative() {
+        divisor = -divisor;
     }
-    long.gcd(short)
+    Ratio::new_raw(numerator / &divisor, denominator / divisor)
 }
 
 /// The greatest common divisor of all numbers; 0 if all are 0.
@@ -52,6 +72,10 @@ mod tests {
                 .collect();
             let plain = numbers.iter().fold(BigInt::zero(), |a, b| a.gcd(b));
             prop_assert_eq!(content(numbers.iter()), plain);
+            for pair in numbers.windows(2).filter(|pair| !pair[1].is_zero()) {
+                let expected = Ratio::new(pair[0].clone(), pair[1].clone());
+                prop_assert_eq!(fraction(&pair[0], &pair[1]), expected);
+            }
         }
     }
 }

@@ -1,16 +1,10 @@
 //! Inverses modulo a long prime, by Lehmer's variant of Euclid's algorithm.
-//!
-//! The leading words of two long numbers determine most quotients of Euclid's algorithm. So many steps are
-//! made on machine integers, and their product, a matrix, is applied to the long numbers at once.
-//!
-//! Source: D. E. Knuth, *The Art of Computer Programming* 2, section 4.5.2, algorithm L.
 
 use num_bigint::BigInt;
 use num_integer::Integer;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, Zero};
 
-/// Leading bits that steps are made on. Quotients and entries of the matrix fit 64 bits, and products 128.
-const LEADING: u64 = 62;
+use super::lehmer::steps;
 
 /// The inverse of `value` modulo `prime`, from 1 to `prime` − 1. `value` is not a multiple of the prime.
 pub(super) fn modular_inverse(value: &BigInt, prime: &BigInt) -> BigInt {
@@ -30,33 +24,6 @@ pub(super) fn modular_inverse(value: &BigInt, prime: &BigInt) -> BigInt {
         }
     }
     if u.is_negative() { u + prime } else { u }
-}
-
-/// Steps of Euclid's algorithm that follow from the leading bits, as the rows of a matrix. The second entry is
-/// 0 if there are none.
-fn steps(a: &BigInt, b: &BigInt) -> [i64; 4] {
-    let shift = a.bits().saturating_sub(LEADING);
-    let leading = |x: &BigInt| (x >> shift).to_i128().unwrap_or_default();
-    let (mut x, mut y) = (leading(a), leading(b));
-    let mut matrix = [1i128, 0, 0, 1];
-    loop {
-        let [p, q, r, s] = matrix;
-        // The quotient is the same for all numbers with these leading bits.
-        if y + r == 0 || y + s == 0 {
-            break;
-        }
-        let quotient = (x + p) / (y + r);
-        if quotient != (x + q) / (y + s) {
-            break;
-        }
-        let next = [r, s, p - quotient * r, q - quotient * s];
-        if next.iter().any(|entry| i64::try_from(*entry).is_err()) {
-            break;
-        }
-        matrix = next;
-        (x, y) = (y, x - quotient * y);
-    }
-    matrix.map(|entry| entry as i64)
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer;
-use num_traits::{One, Signed, Zero};
+use num_traits::{One, Signed};
 
+use super::divisor::common_divisor;
 use super::field::Field;
 use super::modular_inverse::modular_inverse;
 
@@ -178,12 +179,7 @@ fn lowest_terms(minors: &mut [BigInt]) {
         if divisor.is_one() {
             break;
         }
-        // The common divisor soon becomes short. A first remainder makes x as short, in one step.
-        divisor = if !divisor.is_zero() && divisor.bits() + 64 < x.bits() {
-            divisor.gcd(&(x % &divisor))
-        } else {
-            divisor.gcd(x)
-        };
+        divisor = common_divisor(&divisor, x);
     }
     if minors.last().is_some_and(Signed::is_negative) {
         divisor = -divisor;

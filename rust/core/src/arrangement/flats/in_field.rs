@@ -1,4 +1,4 @@
-//! Flats in a field: for numbers of any size, and for the real line, which has no planes.
+//! Flats in a field: for numbers of any size.
 //!
 //! The walk is that of [`walk`](mod@super::walk). The hyperplanes of the greedy basis of a flat are
 //! eliminated from the rows. Each row is scaled so that its first coefficient ≠ 0 is 1. Then a pivot needs

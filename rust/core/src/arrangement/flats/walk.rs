@@ -175,6 +175,11 @@ fn descend<F: Flat>(
             walk.leave(number, to);
             return;
         }
+        if at + 1 < flat.dimension() && !walk.wanted.all_flats {
+            // Fewer rows than the child has dimensions are below it.
+            walk.result.flats[flat.dimension() - 1] += 1;
+            continue;
+        }
         held.truncate(depth);
         let fits = flat.restrict(at, child, scratch);
         let enters = fits && (walk.wanted.all_flats || child.reaches_a_vertex(scratch));

@@ -16,7 +16,7 @@
 //! and of proportional rows on a line.)
 
 use num_bigint::BigInt;
-use num_traits::Signed;
+use num_traits::{Signed, ToPrimitive};
 
 use crate::arrangement::arithmetic::{
     Mersenne61, Mersenne127, Mersenne521, Mersenne1279, Mersenne3217, Mersenne9689, Mersenne19937,
@@ -62,6 +62,8 @@ pub struct Bound {
     squared: BigInt,
     /// The square of the bound on minors of d rows. Coordinates are such minors.
     coordinates: BigInt,
+    /// The bits of the same product of norms, for rows of mean length.
+    typical_bits: u64,
 }
 
 impl Bound {
@@ -76,11 +78,14 @@ impl Bound {
             norms.push(row.iter().map(|x| x * x).sum::<BigInt>());
         }
         debug_assert!(norms.iter().all(Signed::is_positive));
+        let bits: f64 = norms.iter().map(bits_of_root).sum();
+        let typical_bits = bits * (dimension + 1) as f64 / norms.len().max(1) as f64;
         norms.sort_unstable_by(|a, b| b.cmp(a));
         norms.truncate(dimension + 1);
         Ok(Self {
             squared: product(&norms),
             coordinates: product(&norms[..dimension.min(norms.len())]),
+            typical_bits: typical_bits as u64,
         })
     }
 
@@ -97,6 +102,12 @@ impl Bound {
     /// The number of bits of B².
     pub fn bits(&self) -> u64 {
         self.squared.bits()
+    }
+
+    /// About how many bits the minors of d + 1 rows of mean length have. This proves nothing, but a few long rows
+    /// do not count for all.
+    pub fn typical_bits(&self) -> u64 {
+        self.typical_bits
     }
 
     /// Whether the prime is larger than 2B. Then a minor is zero if its residue is.
@@ -129,6 +140,14 @@ fn product(numbers: &[BigInt]) -> BigInt {
         return BigInt::from(1) << bits;
     }
     numbers.iter().product()
+}
+
+/// About the binary logarithm of the root of a positive number.
+fn bits_of_root(squared: &BigInt) -> f64 {
+    match squared.to_f64() {
+        Some(value) if value.is_finite() => value.log2() / 2.0,
+        _ => squared.bits() as f64 / 2.0,
+    }
 }
 
 /// The number of words for numbers whose square is at most this one.
@@ -173,6 +192,20 @@ mod tests {
             ]
         );
         assert_eq!(covering(&[], 4), Arithmetic::Mersenne61);
+    }
+
+    #[test]
+    fn typical_minors_are_those_of_most_rows() {
+        let row = |x: u64| vec![BigInt::from(x), 0.into(), 0.into()];
+        let mut rows = vec![row(1 << 10); 99];
+        rows.push(row(1 << 60));
+        let bound = Bound::of(&rows, 2, &Control::new()).unwrap();
+        assert_eq!(bound.typical_bits(), 31);
+        assert_eq!(bound.bits(), 2 * 80 + 1);
+        assert_eq!(
+            Bound::of(&[], 2, &Control::new()).unwrap().typical_bits(),
+            0
+        );
     }
 
     /// At d = 1 the bound is the product of two norms. The choice changes at the exact threshold.

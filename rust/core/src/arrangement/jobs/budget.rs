@@ -9,6 +9,10 @@ use crate::Control;
 /// The clock and the stop flag are checked after this many units of work. A unit takes about a nanosecond.
 const CHECK_INTERVAL: u64 = 1 << 18;
 
+/// Units of work for which a thread runs a job before it looks for other threads. This is about a millisecond;
+/// beginning a job should take much less.
+pub const BUDGET: u64 = 1 << 20;
+
 /// The limits of one run of a search, which its threads share.
 ///
 /// The time counts from the first step of the search, and the first step is always made. So a run makes

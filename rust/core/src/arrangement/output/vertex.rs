@@ -4,13 +4,11 @@
 //! number of 64-bit words, in two's complement with the least word first.
 
 use num_bigint::BigInt;
-use num_integer::Integer;
-use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::order;
 use crate::Result;
-use crate::arrangement::arithmetic::{integer, push_integer};
+use crate::arrangement::arithmetic::{content, integer, push_integer};
 
 /// Numerators and denominators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,13 +106,7 @@ impl Points {
         }
         self.numbers.par_chunks_exact_mut(stride).for_each(|point| {
             let numbers: Vec<BigInt> = point.chunks_exact(limbs).map(integer).collect();
-            let mut divisor = BigInt::zero();
-            for x in numbers.iter().rev() {
-                if divisor == 1.into() {
-                    return;
-                }
-                divisor = divisor.gcd(x);
-            }
+            let divisor = content(numbers.iter().rev());
             if divisor == 1.into() {
                 return;
             }

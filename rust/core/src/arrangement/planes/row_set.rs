@@ -48,7 +48,7 @@ impl Rows<'_> {
     /// Add row `at`, unless an equal row is in the set. Returns whether it was added. `same` says whether
     /// a row in the set equals row `at`.
     #[inline(always)]
-    pub fn insert(&mut self, at: usize, key: u64, same: impl Fn(usize) -> bool) -> bool {
+    pub fn insert(&mut self, at: usize, key: u64, mut same: impl FnMut(usize) -> bool) -> bool {
         let mask = self.slots.len() - 1;
         let mut slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
         loop {

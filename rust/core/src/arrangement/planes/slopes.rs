@@ -9,13 +9,10 @@
 //! most two values of t, unless the row is 0 modulo the prime.
 
 use crate::SimdLevel;
-use crate::arrangement::arithmetic::{Field, P, PRIME_50, Residue50, fused};
+use crate::arrangement::arithmetic::{LANES, P, PRIME_50, canonical, fused, invert_lanes};
 
 /// The number of lines whose slopes are computed together, with one inversion.
 const LINES: usize = 16;
-/// The number of chains of products that run side by side. In a chain, each product depends on the one
-/// before.
-const LANES: usize = 32;
 
 /// The values of t that are tried.
 const FACTORS: [f64; 3] = [388_562_313_507.0, 714_025_088_467.0, 999_999_000_001.0];
@@ -69,6 +66,26 @@ impl Slopes {
             column.extend(rows.chunks_exact(3).map(|row| residue(row[c])));
             column.resize(padded, 1.0);
         }
+        self.scale()
+    }
+
+    /// As [`load`](Self::load), for `count` rows that are given as residues, column by column.
+    pub fn load_residues(&mut self, columns: [&[f64]; 3], count: usize) -> bool {
+        self.first = None;
+        self.count = count;
+        let padded = count.next_multiple_of(LANES);
+        for (to, from) in [&mut self.x, &mut self.y, &mut self.z]
+            .into_iter()
+            .zip(columns)
+        {
+            to.clear();
+            to.extend_from_slice(&from[..count]);
+            to.resize(padded, 1.0);
+        }
+        self.scale()
+    }
+
+    fn scale(&mut self) -> bool {
         match self.simd {
             SimdLevel::Portable => scale(self),
             #[cfg(target_arch = "x86_64")]
@@ -130,7 +147,7 @@ fn scale(slopes: &mut Slopes) -> bool {
         }
         runs[slopes.count..].fill(1.0);
         if runs.iter().all(|x| *x != 0.0) {
-            invert(runs, &mut slopes.products);
+            invert_lanes(runs, &mut slopes.products);
             for column in [y, z] {
                 for (x, by) in column.iter_mut().zip(&*runs) {
                     *x = canonical(fused(0.0, *x, *by));
@@ -177,7 +194,7 @@ fn fill(slopes: &mut Slopes, first: usize) {
             .sum();
         slopes.agrees[line] = same > 1;
     }
-    invert(&mut slopes.runs, &mut slopes.products);
+    invert_lanes(&mut slopes.runs, &mut slopes.products);
     let lines = slopes
         .runs
         .chunks_exact(padded)
@@ -210,75 +227,6 @@ fn residue(value: i128) -> f64 {
     let folded = (part(0) + 27 * part(1) + 27 * 27 * part(2)) % PRIME_50;
     let residue = folded as f64 - if folded > PRIME_50 / 2 { P } else { 0.0 };
     if value < 0 { -residue } else { residue }
-}
-
-/// The representative within ±p/2 of a residue. Then equal residues are equal doubles.
-#[inline(always)]
-fn canonical(residue: f64) -> f64 {
-    let residue = residue + 0.0;
-    if residue > (PRIME_50 / 2) as f64 {
-        residue - P
-    } else if residue < -((PRIME_50 / 2) as f64) {
-        residue + P
-    } else {
-        residue
-    }
-}
-
-/// Replace numbers by their inverses (Montgomery's trick). No number is 0, and their count is a multiple of
-/// [`LANES`].
-#[inline(always)]
-fn invert(numbers: &mut [f64], products: &mut Vec<f64>) {
-    products.resize(numbers.len(), 0.0);
-    let mut product = [1.0; LANES];
-    for (numbers, before) in numbers
-        .chunks_exact(LANES)
-        .zip(products.chunks_exact_mut(LANES))
-    {
-        before.copy_from_slice(&product);
-        for k in 0..LANES {
-            product[k] = fused(0.0, product[k], numbers[k]);
-        }
-    }
-    let mut inverse = inverted(product);
-    let chunks = numbers
-        .chunks_exact_mut(LANES)
-        .zip(products.chunks_exact(LANES));
-    for (numbers, before) in chunks.rev() {
-        for k in 0..LANES {
-            let next = fused(0.0, inverse[k], numbers[k]);
-            numbers[k] = fused(0.0, inverse[k], before[k]);
-            inverse[k] = next;
-        }
-    }
-}
-
-/// The inverse of each lane, with one inversion. The lanes are multiplied in pairs, level by level, down to
-/// one product. Its inverse is taken back through the levels.
-#[inline(always)]
-fn inverted(lanes: [f64; LANES]) -> [f64; LANES] {
-    const LEVELS: usize = LANES.ilog2() as usize;
-    let mut levels = [[1.0; LANES]; LEVELS + 1];
-    levels[0] = lanes;
-    for level in 0..LEVELS {
-        let half = LANES >> (level + 1);
-        for k in 0..half {
-            levels[level + 1][k] = fused(0.0, levels[level][k], levels[level][k + half]);
-        }
-    }
-    let mut inverse = [0.0; LANES];
-    inverse[0] = Residue50::from_double(levels[LEVELS][0])
-        .inverse()
-        .symmetric() as f64;
-    for level in (0..LEVELS).rev() {
-        let half = LANES >> (level + 1);
-        for k in 0..half {
-            let (one, other) = (levels[level][k], levels[level][k + half]);
-            let both = inverse[k];
-            (inverse[k], inverse[k + half]) = (fused(0.0, both, other), fused(0.0, both, one));
-        }
-    }
-    inverse
 }
 
 #[cfg(test)]

@@ -63,36 +63,53 @@ impl Random {
     }
 }
 
-/// The estimate of the number of vertices from one probe.
+/// A random way down from the root.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Probe {
+    /// The inverse of its probability. 0 if it ends above the depth that it was to reach.
+    pub weight: f64,
+    /// The rows that cut out its flats.
+    pub node: Vec<u32>,
+}
+
+/// A probe of `depth` steps, or down to the vertices. Their number is then part of the weight, which estimates
+/// the number of all vertices. `None` if numbers do not fit the arithmetic.
 pub fn probe_flats<F: Flat>(
     whole: &F,
     levels: &mut [F],
     scratch: &mut F::Scratch,
     random: &mut Random,
+    depth: usize,
     control: &Control,
-) -> Result<f64> {
-    let mut weight = 1.0;
-    for step in 0..whole.dimension() {
+) -> Result<Option<Probe>> {
+    let mut probe = Probe {
+        weight: 1.0,
+        node: Vec::new(),
+    };
+    for step in 0..depth.min(whole.dimension()) {
         control.check()?;
         let (before, here) = levels.split_at_mut(step);
         let flat = before.last().unwrap_or(whole);
         let children = flat.children(0, u32::MAX);
         if flat.dimension() == 1 {
-            weight *= children.len() as f64;
+            probe.weight *= children.len() as f64;
             break;
         }
         if children.len() < flat.dimension() || !flat.reaches_a_vertex(scratch) {
-            return Ok(0.0);
+            return Ok(Some(Probe::default()));
         }
         let least = flat
             .first_child(scratch)
             .saturating_sub(children.start)
             .min(children.len() - 1);
         let (at, factor) = random.largest_of_subset(children.len(), flat.dimension(), least);
-        weight *= factor;
-        flat.restrict(children.start + at, &mut here[0], scratch);
+        probe.weight *= factor;
+        probe.node.push(flat.numbers()[children.start + at]);
+        if !flat.restrict(children.start + at, &mut here[0], scratch) {
+            return Ok(None);
+        }
     }
-    Ok(weight)
+    Ok(Some(probe))
 }
 
 /// The estimate of the number of cobases from one probe. It draws d rows with independent normals, in

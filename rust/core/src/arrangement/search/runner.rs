@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use num_bigint::BigInt;
 
-use super::estimate::{Random, probe_cobases, probe_flats};
+use super::estimate::{Probe, Random, probe_cobases, probe_flats};
 use super::vertex_search::{Method, Tier, VertexSearch};
 use super::workspaces::Runner;
 use crate::arrangement::arithmetic::{
@@ -14,10 +14,11 @@ use crate::arrangement::arithmetic::{
 };
 use crate::arrangement::cobases::{Dictionary, IntegerDictionary, Tableau, zero_lanes, zero_rule};
 use crate::arrangement::flats::{
-    FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Levels, Matrix, walk,
+    FieldFlat, FieldScratch, Flat, IntegerFlat, IntegerScratch, Levels, Matrix, ResidueFlat,
+    ResidueScratch, walk,
 };
 use crate::arrangement::input::{Arithmetic, Arrangement};
-use crate::arrangement::jobs::{Job, Walk};
+use crate::arrangement::jobs::{BUDGET, Job, Walk};
 use crate::arrangement::planes::PlaneWord;
 use crate::{Control, Result, SimdLevel};
 
@@ -58,13 +59,20 @@ where
     fn set_control(&mut self, control: &Control) {
         F::set_control(&mut self.scratch, control);
     }
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
+    fn probe(
+        &mut self,
+        random: &mut Random,
+        depth: usize,
+        control: &Control,
+    ) -> Result<Option<Probe>> {
         self.levels.held.clear();
+        F::set_control(&mut self.scratch, control);
         probe_flats(
             &self.whole,
             &mut self.levels.flats,
             &mut self.scratch,
             random,
+            depth,
             control,
         )
     }
@@ -94,6 +102,7 @@ struct CobasisRunner<T, F> {
     arrangement: Arc<Arrangement>,
     terminal: Option<T>,
     field: PhantomData<F>,
+    weight: u64,
 }
 
 impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
@@ -107,11 +116,15 @@ impl<T: Tableau + Send, F: Field> Runner for CobasisRunner<T, F> {
             terminal.set_control(control);
         }
     }
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        probe_cobases::<F>(&self.arrangement, random, control)
+    fn probe(&mut self, random: &mut Random, _: usize, control: &Control) -> Result<Option<Probe>> {
+        let weight = probe_cobases::<F>(&self.arrangement, random, control)?;
+        Ok(Some(Probe {
+            weight,
+            node: Vec::new(),
+        }))
     }
     fn weight(&self) -> u64 {
-        1
+        self.weight
     }
 }
 
@@ -127,11 +140,16 @@ impl Runner for LaneRunner {
     fn set_control(&mut self, control: &Control) {
         self.1.set_control(control);
     }
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64> {
-        self.1.probe(random, control)
+    fn probe(
+        &mut self,
+        random: &mut Random,
+        depth: usize,
+        control: &Control,
+    ) -> Result<Option<Probe>> {
+        self.1.probe(random, depth, control)
     }
     fn weight(&self) -> u64 {
-        1
+        self.1.weight
     }
 }
 
@@ -144,9 +162,14 @@ pub(super) fn runner(
     let made = match tier {
         Tier::Narrow(matrix) => integer_flats(search.simd, matrix, 1),
         Tier::Wide(matrix) => integer_flats(search.simd, matrix, 8),
+        Tier::Residues(matrix) => Box::new(FlatRunner::new(
+            ResidueFlat::whole(matrix),
+            ResidueScratch::new(search.simd, matrix.clone()),
+            matrix.weight(),
+        )),
         Tier::LaneCobases => {
             let terminal = Dictionary::terminal(&search.arrangement, control);
-            Box::new(LaneRunner(search.simd, cobases(search, terminal)))
+            Box::new(LaneRunner(search.simd, cobases(search, terminal, 8)))
         }
         Tier::Field(arithmetic) => in_arithmetic(search, *arithmetic, false, control),
         Tier::IntegerCobases(arithmetic) => in_arithmetic(search, *arithmetic, true, control),
@@ -174,11 +197,25 @@ fn in_arithmetic(
     }
 }
 
-fn cobases<T, F>(search: &VertexSearch, terminal: Option<T>) -> CobasisRunner<T, F> {
+/// `nanoseconds` are those that a pivot takes for each entry of a dictionary.
+fn cobases<T, F>(
+    search: &VertexSearch,
+    terminal: Option<T>,
+    nanoseconds: u64,
+) -> CobasisRunner<T, F> {
+    // A job begins with a pivot for each dimension. A budget has to be long beside that.
+    const PIVOTS: usize = 12;
+    let (n, d) = (
+        search.arrangement.rows().len(),
+        search.arrangement.dimension(),
+    );
+    let entries = d * n.saturating_sub(d);
+    let most = BUDGET / (PIVOTS * d * entries).max(1) as u64;
     CobasisRunner {
         arrangement: search.arrangement.clone(),
         terminal,
         field: PhantomData,
+        weight: nanoseconds.min(most).max(1),
     }
 }
 
@@ -199,11 +236,13 @@ where
         )),
         Method::Zero if integers => {
             let terminal = IntegerDictionary::terminal(&search.arrangement, control);
-            Box::new(cobases::<_, F>(search, terminal))
+            // A product and a division of big integers.
+            let products = (search.limbs * search.limbs) as u64;
+            Box::new(cobases::<_, F>(search, terminal, 300 + products))
         }
         Method::Zero => {
             let terminal = Dictionary::<F>::terminal(&search.arrangement, control);
-            Box::new(cobases::<_, F>(search, terminal))
+            Box::new(cobases::<_, F>(search, terminal, 4 * weight))
         }
     }
 }

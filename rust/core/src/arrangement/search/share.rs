@@ -11,12 +11,11 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::vertex_search::{Method, VertexSearch};
 use super::worker::Worker;
-use crate::arrangement::jobs::{Job, Limits, SearchResult, Wanted, make_room, out_of_memory};
+use crate::arrangement::jobs::{
+    BUDGET, Job, Limits, SearchResult, Wanted, make_room, out_of_memory,
+};
 use crate::arrangement::output::{BUCKET, advise, sorted};
 use crate::{Control, Result};
-
-/// Units of work in a budget. This is about a millisecond; beginning a job takes much less.
-const BUDGET: u64 = 1 << 20;
 
 /// The budget while another thread may be waiting. Beginning a job takes a tenth of it.
 const BUDGET_WHILE_WAITING: u64 = 1 << 17;

@@ -1,7 +1,8 @@
 //! A search of an arrangement, and the choice of its arithmetic.
 //!
 //! A search tries the narrowest numbers first: integers that doubles hold, then integers of 128 bits, then
-//! residues modulo a prime larger than twice Hadamard's bound, or fractions. Each of these is a [`Tier`].
+//! residues modulo a short prime beside exact integers, then residues modulo a prime larger than twice
+//! Hadamard's bound, or fractions. Each of these is a [`Tier`].
 //! If the numbers of a subtree do not fit one tier, the next tier searches the subtree from its root. No
 //! vertex of the subtree has been reported before, so none is reported twice.
 
@@ -11,7 +12,7 @@ use super::workspaces::Idle;
 use crate::arrangement::arithmetic::PRIME_50;
 use crate::arrangement::cobases::zero_lanes;
 use crate::arrangement::coordinates::Space;
-use crate::arrangement::flats::Matrix;
+use crate::arrangement::flats::{LongMatrix, Matrix};
 use crate::arrangement::halfspaces::Halfspaces;
 use crate::arrangement::input::{Arithmetic, Arrangement, Bound, Frame};
 use crate::{Control, Result, SimdLevel};
@@ -44,6 +45,8 @@ pub struct VertexSearch {
 pub(super) enum Tier {
     Narrow(Arc<Matrix<i64>>),
     Wide(Arc<Matrix<i128>>),
+    /// Flats modulo a prime and on exact bases.
+    Residues(Arc<LongMatrix>),
     /// The Zero rule modulo a prime below 2⁵⁰.
     LaneCobases,
     /// The Zero rule in integers of any size. The field is for estimates.
@@ -75,6 +78,7 @@ impl VertexSearch {
         let mut tiers = Vec::new();
         if method == Method::Flats && arrangement.dimension() >= 2 {
             tiers.extend(machine_tiers(simd, &arrangement, &bound, control)?);
+            tiers.extend(residue_tier(&arrangement, &bound, control)?);
         }
         let in_lanes = bound.is_below(PRIME_50) && zero_lanes::is_worthwhile(simd);
         if method == Method::Zero && in_lanes {
@@ -122,6 +126,37 @@ impl VertexSearch {
         })
     }
 
+    /// Prepare a search over flats that begins with residues beside exact integers, also where shorter numbers would
+    /// do. Tests compare it with the other tiers.
+    ///
+    /// # Errors
+    /// As [`on`](Self::on).
+    pub fn in_residues(
+        simd: SimdLevel,
+        arrangement: Arrangement,
+        control: &Control,
+    ) -> Result<Self> {
+        let search = Self::on(simd, arrangement, Method::Flats, control)?;
+        let bound = Bound::of(
+            search.arrangement.rows(),
+            search.arrangement.dimension(),
+            control,
+        )?;
+        // Coordinates of one word would have to be in lowest terms.
+        let limbs = search.limbs.max(2);
+        let sizes = (bound.limbs().max(limbs), limbs);
+        let mut tiers = vec![Tier::Field(bound.arithmetic())];
+        if search.arrangement.dimension() >= 2 {
+            tiers.insert(0, residues(&search.arrangement, sizes, control)?);
+        }
+        Ok(Self {
+            limbs,
+            tiers,
+            idle: Idle::default(),
+            ..search
+        })
+    }
+
     /// The inequalities that restrict the search.
     pub fn halfspaces(&self) -> Option<&Halfspaces> {
         self.within.as_deref()
@@ -148,6 +183,37 @@ impl VertexSearch {
     }
 }
 
+/// The tier for minors of more than 128 bits. `None` if they are shorter, or so long that one product can take
+/// many milliseconds or the bases of the flats of one path take more than a gigabyte.
+fn residue_tier(
+    arrangement: &Arrangement,
+    bound: &Bound,
+    control: &Control,
+) -> Result<Option<Tier>> {
+    // `choice.py` has the same limits, in bits.
+    const MOST_LIMBS: usize = 1 << 12;
+    const MOST_WORDS: usize = 1 << 27;
+    let limbs = (bound.limbs(), bound.coordinate_limbs());
+    let words = (arrangement.dimension() + 1).pow(3) / 2 * limbs.0;
+    // Coordinates of one word would have to be in lowest terms.
+    if !bound.arithmetic().is_wide() || limbs.1 < 2 || limbs.0 > MOST_LIMBS || words > MOST_WORDS {
+        return Ok(None);
+    }
+    residues(arrangement, limbs, control).map(Some)
+}
+
+/// The tier in residues, for minors and coordinates of so many words.
+fn residues(arrangement: &Arrangement, limbs: (usize, usize), control: &Control) -> Result<Tier> {
+    let width = arrangement.dimension() + 1;
+    let matrix = LongMatrix::new(arrangement.rows(), width, limbs, control)?;
+    Ok(Tier::Residues(Arc::new(matrix)))
+}
+
+/// Minors of more bits make most planes outgrow [`Tier::Narrow`]. A row on a plane has a third of them, and its
+/// value at the basis of a line half.
+const NARROW_BITS: u64 = 104;
+const MOST_WIDE_DIMENSIONS: usize = 8;
+
 /// The tiers in machine integers, in coordinates that make the rows short.
 fn machine_tiers(
     simd: SimdLevel,
@@ -172,12 +238,14 @@ fn machine_tiers(
     };
     let space = Space::new(simd, dimension + 1, limbs, map);
     let minors_fit = bound.arithmetic() == Arithmetic::Mersenne61;
-    let narrow = Matrix::new(rows, dimension + 1, minors_fit, &space);
-    let mut tiers: Vec<Tier> = narrow
-        .into_iter()
-        .map(|m| Tier::Narrow(Arc::new(m)))
-        .collect();
-    if bound.limbs() <= 6 {
+    let mut tiers = Vec::new();
+    if bound.typical_bits() <= NARROW_BITS {
+        let narrow = Matrix::new(rows, dimension + 1, minors_fit, &space);
+        tiers.extend(narrow.map(|m| Tier::Narrow(Arc::new(m))));
+    }
+    // In many dimensions the reduction of a lattice takes longer than residues do.
+    let many = dimension > MOST_WIDE_DIMENSIONS && bound.arithmetic().is_wide();
+    if bound.limbs() <= 6 && !many {
         let wide = Matrix::new(rows, dimension + 1, minors_fit, &space);
         tiers.extend(wide.map(|m| Tier::Wide(Arc::new(m))));
     }

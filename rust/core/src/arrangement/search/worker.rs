@@ -1,7 +1,9 @@
 //! The work of one thread in a search.
 
+use num_bigint::BigInt;
+
 use super::runner::runner as make_runner;
-use super::vertex_search::VertexSearch;
+use super::vertex_search::{Method, VertexSearch};
 use super::workspaces::Runners;
 use crate::Control;
 use crate::arrangement::arithmetic::push_integer;
@@ -71,6 +73,8 @@ impl<'a> Worker<'a> {
         walk.result.vertices = held;
         if search.arrangement.dimension() == 0 {
             point(job, &mut walk);
+        } else if search.arrangement.dimension() == 1 && search.method == Method::Flats {
+            points(search.arrangement.rows(), job, &mut walk);
         } else {
             let mut jobs = vec![job];
             for (tier, runner) in search.tiers.iter().zip(&mut self.runners) {
@@ -118,6 +122,29 @@ impl Drop for Worker<'_> {
         // After a panic the workspaces may be in any state.
         if !std::thread::panicking() {
             self.search.idle.leave(std::mem::take(&mut self.runners));
+        }
+    }
+}
+
+/// The search of the real line over flats. Each hyperplane a·x = b is the vertex b/a. The rows are primitive and
+/// distinct, so these fractions are in lowest terms, and none is found twice.
+fn points(rows: &[Vec<BigInt>], job: Job, walk: &mut Walk<'_>) {
+    let to = job.to.min(rows.len() as u32);
+    for number in job.from..to {
+        if !walk.meter.spend(1) || walk.reserve(1) == 0 {
+            walk.remaining.push(Job {
+                from: number,
+                ..job
+            });
+            return;
+        }
+        walk.result.vertices += 1;
+        walk.result.flats[0] += 1;
+        if walk.wanted.coordinates {
+            // The numerator, and the denominator, which is positive.
+            for x in rows[number as usize].iter().rev() {
+                push_integer(x, walk.limbs, &mut walk.result.numbers);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::estimate::Random;
+use super::estimate::{Probe, Random};
 use crate::arrangement::jobs::{Job, Walk};
 use crate::{Control, Result};
 
@@ -12,8 +12,14 @@ pub(super) trait Runner: Send {
     fn run(&mut self, job: Job, walk: &mut Walk<'_>);
     /// Set the stop flag that long steps check.
     fn set_control(&mut self, control: &Control);
-    /// One estimate of the size of the tree.
-    fn probe(&mut self, random: &mut Random, control: &Control) -> Result<f64>;
+    /// A random way of `depth` steps down the tree. Over cobases, it has no node and always goes to the leaves.
+    /// `None` if numbers do not fit the arithmetic.
+    fn probe(
+        &mut self,
+        random: &mut Random,
+        depth: usize,
+        control: &Control,
+    ) -> Result<Option<Probe>>;
     /// The factor by which work in this arithmetic is multiplied.
     fn weight(&self) -> u64;
 }

@@ -1,37 +1,19 @@
 //! Greatest common divisors of long integers of different lengths.
 
 use num_bigint::BigInt;
-use num_integer::Integer;
 use num_rational::Ratio;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, Signed, Zero};
 
-use super::lehmer::steps;
+use super::lehmer::Remainders;
 
 /// The greatest common divisor, not negative, by Lehmer's variant of Euclid's algorithm.
 ///
-/// The binary algorithm of [`Integer::gcd`] takes a pass over the numbers for every bit.
+/// The binary algorithm of [`num_integer::Integer::gcd`] takes a pass over the numbers for every bit.
 pub fn common_divisor(a: &BigInt, b: &BigInt) -> BigInt {
     if a.is_one() || b.is_one() {
         return BigInt::one();
     }
-    let (mut a, mut b) = (a.abs(), b.abs());
-    if a < b {
-        std::mem::swap(&mut a, &mut b);
-    }
-    while b.bits() > u64::BITS.into() {
-        let [w, x, y, z] = steps(&a, &b);
-        (a, b) = if x == 0 {
-            let rest = &a % &b;
-            (b, rest)
-        } else {
-            (&a * w + &b * x, &a * y + &b * z)
-        };
-    }
-    let Some(short) = b.to_u64().filter(|short| *short > 0) else {
-        return a;
-    };
-    let rest = (a % short).to_u64().unwrap_or_default();
-    short.gcd(&rest).into()
+    Remainders::of(a, b).divisor().into()
 }
 
 /// A fraction in lowest terms. The denominator is not 0.
@@ -58,6 +40,7 @@ pub fn content<'a>(numbers: impl Iterator<Item = &'a BigInt>) -> BigInt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use num_integer::Integer;
     use proptest::prelude::*;
 
     proptest! {

@@ -41,7 +41,7 @@ NO_COST = "bits by its weights alone: the output's gradient says nothing of it"
 Job = tuple[Candidate, Trellis]
 # What a report says of weights, by their names.
 Notes = dict[str, str]
-# Makes a pass or several anew at each call, the first of them with a backward pass if that is given.
+# Makes a pass or several anew at each call, the first of them with a backward pass if given.
 Passes = Callable[["OutputSensitivity | None"], Iterator[list[Site]]]
 
 

@@ -1,7 +1,7 @@
 """Gradient checkpointing (arXiv 1604.06174) for any model with a list of blocks.
 
-Of each block only the inputs are kept, and in the backward pass it runs once more. It takes one more
-forward pass, and the memory of the activations of one block.
+Of each block only the inputs are kept, and in the backward pass it runs once more. It takes one
+more forward pass, and the memory of the activations of one block.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 import plain_decoder
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hypercomp_rs as hc
@@ -270,6 +270,8 @@ def test_inputs_without_weights_take_no_bits_from_the_others(bits):
 
 
 @settings(max_examples=120, deadline=None)
+# Few weights among many zeros, and a single direction that counts.
+@example(outputs=260, inputs=253, rank=1, noise=0.0, bits=1.0, seed=20, zeros=0.95, axis=0)
 @given(
     outputs=st.one_of(st.integers(1, 40), st.integers(100, 400)),
     inputs=st.one_of(st.integers(1, 40), st.integers(100, 300)),

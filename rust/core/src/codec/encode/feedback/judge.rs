@@ -16,8 +16,8 @@ use crate::{Control, Result, SimdLevel};
 /// Codes are in doubt if they leave more than this part of what plain codes are expected to leave.
 const DOUBT: f64 = 0.5;
 
-/// Weights below which plain codes are always searched: the errors of so few may happen to be small in a
-/// single direction, which is all that counts where H has no other.
+/// Weights, other than zeros, below which plain codes are always searched: the errors of so few may
+/// happen to be small in a single direction, which is all that counts where H has no other.
 const FEW: usize = 1 << 16;
 
 /// Inputs whose errors are worked out together.
@@ -38,11 +38,13 @@ impl<T: Element> Judge<'_, T> {
     ///
     /// No code of so many bits leaves less of a Gaussian source than 4^(−bits), and the errors of plain
     /// codes are next to independent. Rows of different size, which plain codes give rates of their own,
-    /// can be worth some of what is left to [`DOUBT`].
+    /// can be worth some of what is left to [`DOUBT`]. Bits that zeros do not need go to the others.
     pub fn in_doubt(&self, objective: f64, signal: f64, bits: f64) -> bool {
         let variance = signal / self.vectors.inputs as f64;
-        self.vectors.weights.len() < FEW
-            || objective > DOUBT * variance * self.factor.trace() * (-2.0 * bits).exp2()
+        let weights = self.vectors.weights;
+        let others = weights.iter().filter(|w| w.to_f64() != 0.0).count();
+        let bits = bits * weights.len() as f64 / others.max(1) as f64;
+        others < FEW || objective > DOUBT * variance * self.factor.trace() * (-2.0 * bits).exp2()
     }
 
     /// tr(E·H·Eᵀ) for what another tensor makes of the weights.

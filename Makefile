@@ -50,6 +50,7 @@ bench-codec: $(VENV)/.built ## The codecs beside NF4 and others
 bench-torch: $(VENV)/.built ## Layers and generation in torch beside bfloat16 and NF4
 	$(BIN)/python benches/torch_linear.py $(SHORT)
 	$(BIN)/python benches/generation.py $(SHORT)
+	$(BIN)/python benches/first_token.py $(SHORT)
 
 .PHONY: bench-checkpoint
 bench-checkpoint: $(VENV)/.built ## Models on disk: bounded memory, and speed beside codec and disk

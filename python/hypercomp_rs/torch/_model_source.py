@@ -39,7 +39,7 @@ class ModelSource(Source):
         """The bytes of a weight."""
         return _bytes(self._weights[name])
 
-    def micro_batches(self, name: str, size: int) -> Iterator[memoryview]:
+    def pieces(self, name: str, size: int) -> Iterator[memoryview]:
         """The bytes of a weight, in pieces. A weight on the meta device has none."""
         flat = self._weights[name].detach().reshape(-1)
         if flat.is_meta:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import platform
 import tempfile
 import zipfile
 
@@ -27,8 +28,8 @@ FORMATS = ("IQ2_XS", "Q2_K", "IQ3_XXS", "Q3_K", "IQ4_XS", "Q4_K")
 
 
 def present():
-    """Whether the wheel has been downloaded."""
-    return WHEEL.exists()
+    """Whether the wheel has been downloaded, and is for this machine."""
+    return WHEEL.exists() and (platform.system(), platform.machine()) == ("Linux", "x86_64")
 
 
 @functools.cache

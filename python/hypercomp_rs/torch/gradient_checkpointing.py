@@ -80,7 +80,7 @@ class SavedActivations:
     def __init__(self, model: nn.Module, limit: int) -> None:
         self.nbytes, self._limit = 0, limit
         # Weights are there anyway.
-        self._met = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        self._met = {address for p in model.parameters() if (address := _address(p)) is not None}
         # While they are kept, no other tensor gets their addresses.
         self._kept: list[torch.Tensor] = []
 
@@ -99,14 +99,23 @@ class SavedActivations:
             self._kept.clear()
 
     def _count(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        storage = tensor.untyped_storage()
-        if not self.too_much and storage.data_ptr() not in self._met:
-            self._met.add(storage.data_ptr())
+        address = _address(tensor)
+        if not self.too_much and address is not None and address not in self._met:
+            self._met.add(address)
             self._kept.append(tensor.detach())
-            self.nbytes += storage.nbytes()
+            self.nbytes += tensor.untyped_storage().nbytes()
             if self.too_much:
                 self._kept.clear()
         return None if self.too_much else tensor.detach()
+
+
+def _address(tensor: torch.Tensor) -> int | None:
+    """Where its numbers are; None for tensors without a storage, as sparse ones and subclasses."""
+    try:
+        address: int = tensor.untyped_storage().data_ptr()
+        return address
+    except (NotImplementedError, RuntimeError):
+        return None
 
 
 def _the_same(tensor: torch.Tensor | None) -> torch.Tensor:
